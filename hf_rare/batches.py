@@ -1,0 +1,142 @@
+"""The batches that `Dataset.map` hands over, in all their formats: read columns out, put new columns in.
+
+A batch is a mapping of columns (also numpy, torch and jax arrays), a pyarrow Table, or a pandas or polars DataFrame.
+The new columns come back in the same kind of container. Frames and tables must carry every column along, because
+`Dataset.map` keeps nothing but what it gets back; mappings carry the new columns alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+
+from hf_rare.errors import BatchTypeError, ColumnError
+
+
+def column_names(batch: Any) -> list[str]:
+    """List the columns of a batch.
+
+    Raises:
+        BatchTypeError: `batch` is not a batch of rows.
+    """
+    if isinstance(batch, Mapping):
+        return list(batch)
+    if isinstance(batch, pa.Table):
+        return list(batch.column_names)
+    if _is_pandas(batch) or _is_polars(batch):
+        return list(batch.columns)
+    raise BatchTypeError(
+        f"Expected a batch of rows (a dict of columns, a pyarrow Table, a pandas or polars DataFrame), received "
+        f"{type(batch).__name__}. Use `dataset.map(distill_fn, batched=True)` without `input_columns`."
+    )
+
+
+def read_columns(batch: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Read columns of a batch as plain Python values, row by row.
+
+    Args:
+        batch:
+            The batch, in any format.
+        names (`Sequence[str]`):
+            The columns to read.
+
+    Returns:
+        `list[dict[str, Any]]` of length `batch_size`: value by column name.
+
+    Raises:
+        BatchTypeError: `batch` is one row rather than a batch, or of an unknown type.
+        ColumnError: A column is missing, or the columns differ in length.
+    """
+    existing = column_names(batch)
+    missing = [name for name in names if name not in existing]
+    if missing:
+        raise ColumnError(
+            f"The batch has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, existing))}. "
+            "Rename it, or say which column to read, for example question_column='...'."
+        )
+    columns = {name: _to_list(batch[name], name) for name in names}
+    if len({len(column) for column in columns.values()}) > 1:
+        lengths = ", ".join(f"{name!r}: {len(column)}" for name, column in columns.items())
+        raise ColumnError(f"The columns of a batch must be of one length, received {lengths}.")
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def add_columns(batch: Any, columns: Mapping[str, list[Any]], features: datasets.Features, repeat: int = 1) -> Any:
+    """Give new columns back in the container type of the batch.
+
+    Args:
+        batch:
+            The batch, in any format.
+        columns (`Mapping[str, list]`):
+            The new columns, each of length `batch_size * repeat`.
+        features ([`datasets.Features`]):
+            Their types.
+        repeat (`int`, *optional*, defaults to 1):
+            How often each row of the batch is repeated. From 2 on, mappings carry the old columns along too.
+
+    Returns:
+        A container of the type of `batch`: the new columns, and, for frames and tables or with `repeat`, the old ones.
+    """
+    if isinstance(batch, Mapping):
+        old = {name: _repeat(batch[name], repeat) for name in batch} if repeat > 1 else {}
+        return old | {name: _keep_type(values, features[name]) for name, values in columns.items()}
+    if _is_pandas(batch):
+        frame = batch.loc[batch.index.repeat(repeat)].reset_index(drop=True)
+        return frame.assign(**{name: _keep_type(values, features[name]) for name, values in columns.items()})
+    types = features.arrow_schema
+    table = pa.table({name: pa.array(values, types.field(name).type) for name, values in columns.items()})
+    rows = np.repeat(np.arange(len(batch)), repeat)
+    if isinstance(batch, pa.Table):
+        batch = batch.take(rows)
+        for name in table.column_names:
+            batch = batch.append_column(name, table[name])
+        return batch
+    import polars
+
+    return batch[rows].hstack(polars.DataFrame(table))
+
+
+def _to_list(column: Any, name: str) -> list[Any]:
+    if isinstance(column, pa.ChunkedArray | pa.Array):
+        return list(column.to_pylist())
+    if hasattr(column, "to_list"):  # pandas and polars series
+        column = column.to_list()
+    if isinstance(column, str) or not hasattr(column, "__len__"):
+        raise BatchTypeError(
+            f"Column {name!r} holds a {type(column).__name__} instead of a list: this is one row, not a batch. Use "
+            "`dataset.map(distill_fn, batched=True)`."
+        )
+    return [_to_plain(value) for value in column]
+
+
+def _to_plain(value: Any) -> Any:
+    """Turn arrays into lists, numpy scalars into Python's, and pandas' missing text (a NaN) into None."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    elif isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
+    return None if isinstance(value, float) and value != value else value
+
+
+def _repeat(column: Any, repeat: int) -> Any:
+    rows = [row for row in range(len(column)) for _ in range(repeat)]
+    return column[rows] if hasattr(column, "dtype") else [column[row] for row in rows]
+
+
+def _keep_type(values: list[Any], feature: Any) -> list[Any]:
+    """Let lists that are all empty keep their type: `map` takes types from the first batch, and [] alone has none."""
+    if isinstance(feature, datasets.List) and not any(values):
+        return [np.empty(0, dtype=feature.feature.dtype) for _ in values]
+    return values
+
+
+def _is_pandas(batch: Any) -> bool:
+    return type(batch).__module__.split(".")[0] == "pandas" and hasattr(batch, "columns")
+
+
+def _is_polars(batch: Any) -> bool:
+    return type(batch).__module__.split(".")[0] == "polars" and hasattr(batch, "columns")

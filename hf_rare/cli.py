@@ -1,0 +1,202 @@
+"""The command line `hf-rare`: a thin layer over the library, its flags made from the config dataclasses."""
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+import time
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+import yaml
+
+import hf_rare
+from hf_rare.config import Config, DecodingConfig, DistillConfig, ModelConfig, reject_unknown_names
+from hf_rare.errors import ConfigError, HfRareError
+
+CONFIGS: tuple[type[Config], ...] = (DistillConfig, ModelConfig, DecodingConfig)
+GROUPS = ("columns, prompt and samples", "model", "generation")
+
+DISTILL_HELP = """Let a teacher model reason over the documents of each row, and write the dataset with its traces.
+
+examples:
+  hf-rare distill questions.jsonl --model Qwen/Qwen3-8B --output traces.parquet
+  hf-rare distill me/questions --split train --model ./teacher --output traces --max-new-tokens 2048
+  hf-rare distill questions.parquet --config distill.yaml --output traces.jsonl --overwrite
+
+INPUT needs the columns text (the positive document), question, scenario and hard_negatives (a list of texts); other
+names go into --text-column and its siblings. A YAML file for --config holds the same settings by their names without
+dashes, for example `max_new_tokens: 2048`; a flag on the command line wins over it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv (`Sequence[str]`, *optional*): the arguments; by default those of the process.
+
+    Returns:
+        `int`: 0 when all went well, 1 on an error that the user can mend, 130 after Ctrl-C.
+    """
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    try:
+        arguments.run(arguments)
+    except HfRareError as err:
+        print(f"hf-rare: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("hf-rare: stopped; nothing was written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser with all its commands."""
+    parser = argparse.ArgumentParser(prog="hf-rare", description=hf_rare.__doc__)
+    parser.add_argument("--version", action="version", version=hf_rare.__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    distill = commands.add_parser(
+        "distill",
+        help="let a teacher reason over the documents of each row",
+        description=DISTILL_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    distill.add_argument(
+        "input", metavar="INPUT", help=".json, .jsonl, .csv or .parquet file, saved dataset, Hub name"
+    )
+    distill.add_argument("--output", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl, or a folder")
+    distill.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    distill.add_argument("--name", help="config of a dataset on the Hub")
+    distill.add_argument("--split", default="train", help="split of a dataset on the Hub (default: train)")
+    distill.add_argument("--batch-size", type=int, help="rows handed over at a time (default: 1000)")
+    distill.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
+    for config, title in zip(CONFIGS, GROUPS, strict=True):
+        _add_settings(distill.add_argument_group(title), config)
+    distill.set_defaults(run=_run_distill)
+
+    demo = commands.add_parser(
+        "demo", help="distil the rows that ship with the library, with a small model on the CPU"
+    )
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=Path("hf-rare-demo"),
+        metavar="FOLDER",
+        help="where the rows and their card go (default: hf-rare-demo)",
+    )
+    demo.add_argument("--model", metavar="MODEL_ID", help="another model than SmolLM2-135M-Instruct")
+    demo.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="tokens per trace (default: 256)")
+    demo.add_argument("--rows", type=int, metavar="N", help="only the first N of the 14 rows")
+    demo.set_defaults(run=_run_demo)
+    return parser
+
+
+def _add_settings(group: Any, config: type[Config]) -> None:
+    """Add a flag for every setting of a config; its docstring gives the help."""
+    docs = {param.arg_name: param.description or "" for param in docstring_parser.parse(config.__doc__ or "").params}
+    kinds = typing.get_type_hints(config)
+    for setting in dataclasses.fields(config):
+        names = [f"--{setting.name.replace('_', '-')}"]
+        if setting.name == "model_id":
+            names.insert(0, "--model")
+        text = " ".join(docs[setting.name].replace("`", "").split()).replace("%", "%%")
+        group.add_argument(
+            *names, dest=setting.name, default=argparse.SUPPRESS, help=text, **_flag_kwargs(kinds[setting.name])
+        )
+
+
+def _flag_kwargs(kind: Any) -> dict[str, Any]:
+    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    members = tuple(typing.get_origin(member) or member for member in members)
+    if bool in members:
+        return {"action": argparse.BooleanOptionalAction}
+    if dict in members:
+        return {"type": _parse_json, "metavar": "JSON"}
+    if tuple in members:
+        return {"nargs": "+", "metavar": "TEXT"}
+    return {"type": int, "metavar": "N"} if int in members else {"metavar": "TEXT"}
+
+
+def _parse_json(text: str) -> Any:
+    """Read a dict or list of JSON; anything else is a text, for settings that take either."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as err:
+        raise argparse.ArgumentTypeError(f"not JSON ({err}): {text}") from err
+
+
+def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Merge the settings of `--config` and of the flags; a flag wins.
+
+    Raises:
+        ConfigError: The file cannot be read, holds no settings, or names an unknown one.
+    """
+    known = [name for config in CONFIGS for name in config.names()]
+    settings: dict[str, Any] = {}
+    if arguments.config is not None:
+        try:
+            loaded = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+            raise ConfigError(f"--config {arguments.config} cannot be read: {err}") from err
+        if not isinstance(loaded, dict):
+            raise ConfigError(f"--config {arguments.config} holds no settings: expected lines like `seed: 1`.")
+        settings = {("model_id" if name == "model" else str(name)): value for name, value in loaded.items()}
+        reject_unknown_names(settings, known, f"--config {arguments.config}")
+    settings |= {name: value for name, value in vars(arguments).items() if name in known}
+    if "model_id" not in settings:
+        raise ConfigError("No model is given. Pass --model, the name of a model on the Hub or a local folder.")
+    return settings
+
+
+def _run_distill(arguments: argparse.Namespace) -> None:
+    settings = read_settings(arguments)
+    from hf_rare import files
+
+    files.check_output(arguments.output, arguments.overwrite)
+    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
+    distiller = hf_rare.ReasonDistiller.from_pretrained(**settings)
+    distilled = _distill(distiller, dataset, arguments.batch_size or 1000)
+    files.save_output(distilled, arguments.output)
+    print(f"{len(distilled)} rows are in {arguments.output}")
+
+
+def _run_demo(arguments: argparse.Namespace) -> None:
+    from hf_rare import demo, files
+
+    dataset = demo.load_demo_dataset()
+    if arguments.rows:
+        dataset = dataset.select(range(min(arguments.rows, len(dataset))))
+    model: dict[str, Any] = {"model_id": arguments.model}
+    if arguments.model is None:
+        path = demo.find_demo_model()
+        model = {"model_id": str(path.parent), "gguf_file": path.name, "dtype": "float32"}
+        print(f"Loading {path.stem} (about half a minute) ...")
+    distiller = hf_rare.ReasonDistiller.from_pretrained(**model, max_new_tokens=arguments.max_new_tokens)
+    distilled = _distill(distiller, dataset, batch_size=1000)
+    for row in distilled.select(range(min(3, len(distilled)))):
+        print(f"\n[{row['id']}, {row['field']}] {row['question']}\n{'-' * 80}\n{row['reasoning']}")
+        print(f"({row['reasoning_status']}, positive at [{row['reasoning_positive_position']}])")
+    rows, card = arguments.output / "train.parquet", arguments.output / "README.md"
+    files.check_output(rows, overwrite=True)
+    files.save_output(distilled, rows)
+    card.write_text(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), encoding="utf-8")
+    print(f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}")
+
+
+def _distill(distiller: "hf_rare.ReasonDistiller", dataset: Any, batch_size: int) -> Any:
+    from hf_rare.progress import Summary
+
+    start = time.perf_counter()
+    distilled = distiller.apply(dataset, batch_size=batch_size)
+    if distiller.config.columns == "full":
+        print(Summary.of_dataset(distilled, distiller.config.output_column, time.perf_counter() - start))
+    return distilled

@@ -1,0 +1,309 @@
+"""The settings: frozen dataclasses, checked when they are made, that turn into JSON and back.
+
+They know nothing of models, datasets or files. Their docstrings are the reference for every setting; the command line
+builds its flags and its help from them.
+"""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from hf_rare.errors import ConfigError
+
+GENERATION_REVISION = 1
+"""Bumped by hand whenever prompts, document order, sampling or parsing change what a row becomes."""
+
+REFUSED_GENERATION_KWARGS = {
+    "max_new_tokens": "pass max_new_tokens=... as a setting of its own",
+    "max_length": "it counts padding, so it would depend on the batch; pass max_new_tokens=...",
+    "min_length": "it counts padding, so it would depend on the batch; pass min_new_tokens",
+    "max_time": "the text would depend on the speed of the machine; pass max_new_tokens=...",
+    "num_return_sequences": "pass num_samples=...",
+    "encoder_repetition_penalty": "it counts padding, so it would depend on the batch; pass repetition_penalty",
+    "encoder_no_repeat_ngram_size": "it counts padding, so it would depend on the batch; pass no_repeat_ngram_size",
+    "prompt_lookup_num_tokens": "transformers allows it for one row at a time only",
+    "return_dict_in_generate": "only the text of a completion is kept",
+    "output_attentions": "only the text of a completion is kept",
+    "output_hidden_states": "only the text of a completion is kept",
+    "output_logits": "only the text of a completion is kept",
+    "output_scores": "only the text of a completion is kept",
+    "seed": "pass seed=... to the distiller: every row gets a seed of its own from it",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What all settings share: JSON, and names that are checked."""
+
+    def to_json(self) -> str:
+        """Give all settings as JSON with sorted keys: the same text for equal settings in every process."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Make the settings again from [`Config.to_json`]."""
+        return cls(**json.loads(text))
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """List the names of the settings, in order."""
+        return [setting.name for setting in dataclasses.fields(cls)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig(Config):
+    """What becomes of a row: its columns, its prompt, and how the completion is read.
+
+    Args:
+        text_column (`str`, *optional*, defaults to `"text"`):
+            Column with the positive document, a string.
+        question_column (`str`, *optional*, defaults to `"question"`):
+            Column with the question, a string.
+        scenario_column (`str`, *optional*, defaults to `"scenario"`):
+            Column with the situation the question is about, a string; empty or null where there is none.
+        hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
+            Column with the hard negatives, a list of strings; empty or null where there are none.
+        options_column (`str`, *optional*, defaults to `"options"`):
+            Column with the choices of a multiple-choice question, a list of strings or a struct of letter to string.
+            Read only when the template uses `options`.
+        output_column (`str`, *optional*, defaults to `"reasoning"`):
+            Column for the reasoning trace, and prefix of the other new columns (`reasoning_answer`, ...).
+        columns (`"full"` or `"minimal"`, *optional*, defaults to `"full"`):
+            `"minimal"` adds the reasoning trace alone.
+        template (`str` or `Path`, *optional*, defaults to `"rare"`):
+            Prompt template: `"rare"` (weigh the documents, cite them, reason, answer), `"rare-qa"` (multiple choice
+            with `<think>` and `<answer>`), `"plain"` (question and documents only), the path of a Jinja file, or Jinja
+            source. Placeholders: `question`, `scenario`, `documents` (each with `number` and `text`), `options`
+            (each with `letter` and `text`), `thought_tags`, `answer_tags`, and the names in `template_columns`.
+        template_columns (`list[str]`, *optional*, defaults to none):
+            Further input columns that the template may use as placeholders, each a string.
+        system_prompt (`str`, *optional*):
+            Text of the system message. Models whose chat template has no system role get it in front of the question.
+        thought_tags (pair of `str`, *optional*, defaults to `("<think>", "</think>")`):
+            What encloses the thought in a completion.
+        answer_tags (pair of `str`, *optional*, defaults to `("<answer>", "</answer>")`):
+            What encloses the final answer in a completion.
+        require_answer (`bool`, *optional*):
+            Whether a completion without an answer is `unparsed`. By default only for `template="rare-qa"`.
+        num_samples (`int`, *optional*, defaults to 1):
+            Completions for each row. From 2 on, the columns that differ between samples (trace, answer, status, error,
+            completion tokens) hold lists of this length; see `expand`.
+        expand (`bool`, *optional*, defaults to `False`):
+            One row per sample instead of lists: every row is repeated `num_samples` times, with plain columns and the
+            number of the sample, from 0, in `reasoning_sample`. Input columns are repeated too.
+        seed (`int`, *optional*, defaults to 0):
+            Seed of the document order and of sampling, together with the content of each row.
+    """
+
+    text_column: str = "text"
+    question_column: str = "question"
+    scenario_column: str = "scenario"
+    hard_negatives_column: str = "hard_negatives"
+    options_column: str = "options"
+    output_column: str = "reasoning"
+    columns: Literal["full", "minimal"] = "full"
+    template: str | Path = "rare"
+    template_columns: tuple[str, ...] = ()
+    system_prompt: str | None = None
+    thought_tags: tuple[str, str] = ("<think>", "</think>")
+    answer_tags: tuple[str, str] = ("<answer>", "</answer>")
+    require_answer: bool | None = None
+    num_samples: int = 1
+    expand: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.names():
+            if name.endswith("_column"):
+                _check(self, name, str, lambda value: value != "", "a column name")
+        _check(self, "columns", str, lambda value: value in ("full", "minimal"), "'full' or 'minimal'")
+        _check(self, "template", (str, Path), lambda value: str(value) != "", "a name, a path or Jinja source")
+        object.__setattr__(self, "template", str(self.template))
+        for name in ("template_columns", "thought_tags", "answer_tags"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                raise ConfigError(f"{name}={value!r} is not a list of strings.")
+            object.__setattr__(self, name, tuple(value))
+            _check(self, name, tuple, lambda value: all(isinstance(v, str) and v for v in value), "a list of strings")
+        for name in ("thought_tags", "answer_tags"):
+            _check(self, name, tuple, lambda value: len(value) == 2, "a pair: the opening and the closing tag")
+        _check(self, "system_prompt", (str, type(None)), lambda value: value != "", "a text, or None for none")
+        _check(self, "require_answer", (bool, type(None)), lambda value: True, "True, False or None")
+        _check(self, "num_samples", int, lambda value: value >= 1, "a number of at least 1")
+        _check(self, "expand", bool, lambda value: True, "True or False")
+        _check(self, "seed", int, lambda value: True, "a whole number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Config):
+    """Which model is loaded, and how. All but `adapter` and `model_id` are the words of `from_pretrained`.
+
+    Args:
+        model_id (`str`):
+            Name of the teacher on the Hub, or a local folder.
+        revision (`str`, *optional*):
+            Branch, tag or commit. Resolved to a commit sha when the distiller is made.
+        gguf_file (`str`, *optional*):
+            Name of a GGUF file in the repository or folder, loaded with its weights dequantised.
+        dtype (`str`, *optional*, defaults to `"auto"`):
+            Type of the weights: `"auto"` (as the checkpoint says), `"float32"`, `"bfloat16"`, `"float16"`.
+        device_map (`str` or `dict`, *optional*):
+            Passed through, for models larger than one device (`"auto"`). Without it, accelerate picks the device.
+        attn_implementation (`str`, *optional*):
+            Passed through: `"sdpa"`, `"eager"`, `"flash_attention_2"`, ...
+        quantization_config (`dict` or a quantisation config of transformers, *optional*):
+            Passed through. A `dict` needs its `quant_method`.
+        adapter (`str`, *optional*):
+            Name or folder of a PEFT adapter that is loaded on top (needs `peft`).
+        adapter_revision (`str`, *optional*):
+            Revision of the adapter, resolved to a commit sha like the model's.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether code from the model's repository may run.
+    """
+
+    model_id: str
+    revision: str | None = None
+    gguf_file: str | None = None
+    dtype: str = "auto"
+    device_map: str | dict[str, Any] | None = None
+    attn_implementation: str | None = None
+    quantization_config: dict[str, Any] | None = None
+    adapter: str | None = None
+    adapter_revision: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("model_id", "adapter"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))
+        object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
+        quantization: Any = self.quantization_config
+        if hasattr(quantization, "to_dict"):
+            object.__setattr__(self, "quantization_config", quantization.to_dict())
+        _check(self, "model_id", str, lambda value: value != "", "the name of a model or a folder")
+        _check(
+            self,
+            "dtype",
+            str,
+            lambda value: value in ("auto", "float32", "bfloat16", "float16", "float64"),
+            "'auto', 'float32', 'bfloat16' or 'float16'",
+        )
+        _check(
+            self,
+            "quantization_config",
+            (dict, type(None)),
+            lambda value: value is None or "quant_method" in value,
+            "a quantisation config of transformers, or a dict with its 'quant_method'",
+        )
+        _check(self, "trust_remote_code", bool, lambda value: True, "True or False")
+        _check_json(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig(Config):
+    """How the teacher writes: its context, its sampling, and how much is generated at a time.
+
+    Args:
+        max_new_tokens (`int`, *optional*, defaults to 4096):
+            Most tokens of a completion. A completion that reaches it is `truncated`.
+        generation_kwargs (`dict`, *optional*):
+            Sampling settings by the names of `transformers.GenerationConfig`: `temperature`, `top_p`, `top_k`,
+            `min_p`, `repetition_penalty`, `stop_strings`, ... The model's own generation config gives the rest. Where
+            `do_sample` is not given, a sampling setting turns it on, and `temperature=0` turns it off.
+        chat_template_kwargs (`dict`, *optional*):
+            Passed to `apply_chat_template`, for example `{"enable_thinking": False}`.
+        context_length (`int`, *optional*):
+            Most tokens of prompt and completion together. By default what model and tokenizer say.
+        max_batch_tokens (`int`, *optional*, defaults to 32768):
+            Rows are packed into micro-batches of at most this many tokens, padding and `max_new_tokens` included. It
+            bounds memory and changes no text.
+    """
+
+    max_new_tokens: int = 4096
+    generation_kwargs: dict[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    context_length: int | None = None
+    max_batch_tokens: int = 32768
+
+    def __post_init__(self) -> None:
+        for name in ("generation_kwargs", "chat_template_kwargs"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Mapping):
+                raise ConfigError(f"{name}={value!r} is not a dict of names and values.")
+            object.__setattr__(self, name, dict(value or {}))
+        for name in ("max_new_tokens", "max_batch_tokens"):
+            _check(self, name, int, lambda value: value >= 1, "a number of at least 1")
+        _check(
+            self,
+            "context_length",
+            (int, type(None)),
+            lambda value: value is None or value > self.max_new_tokens,
+            f"more than max_new_tokens={self.max_new_tokens}",
+        )
+        self._check_generation_kwargs()
+        _check_json(self)
+
+    def _check_generation_kwargs(self) -> None:
+        if not self.generation_kwargs:
+            return
+        from transformers import GenerationConfig  # a second to import, so only when there is something to check
+
+        known = [name for name in GenerationConfig().to_dict() if not name.startswith("_")]
+        for name in self.generation_kwargs:
+            if name in REFUSED_GENERATION_KWARGS:
+                raise ConfigError(f"generation_kwargs has {name!r}: {REFUSED_GENERATION_KWARGS[name]}.")
+        reject_unknown_names(self.generation_kwargs, known, "generation_kwargs")
+        if self.generation_kwargs.get("do_sample") and self.generation_kwargs.get("num_beams", 1) > 1:
+            raise ConfigError(
+                "generation_kwargs has do_sample with num_beams > 1: such a draw depends on the batch. "
+                "Leave one of them out."
+            )
+
+
+def split_settings(settings: Mapping[str, Any], *configs: type[Config]) -> list[dict[str, Any]]:
+    """Hand each setting to the config that has a setting of that name.
+
+    Args:
+        settings (`Mapping[str, Any]`):
+            Settings by name.
+        configs (subclasses of [`Config`]):
+            The configs to hand them to.
+
+    Returns:
+        `list[dict[str, Any]]`: the settings of each config, in the order of `configs`.
+
+    Raises:
+        ConfigError: A name belongs to none of them.
+    """
+    reject_unknown_names(settings, [name for config in configs for name in config.names()], "settings")
+    return [{name: settings[name] for name in config.names() if name in settings} for config in configs]
+
+
+def reject_unknown_names(given: Iterable[str], known: list[str], what: str) -> None:
+    """Raise [`ConfigError`] for the first name in `given` that is not in `known`, with the nearest that is."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(sorted(known))}."
+            raise ConfigError(f"{name!r} is not known in {what}. {hint}")
+
+
+def _check(config: Config, name: str, types: Any, is_right: Any, expected: str) -> None:
+    value = getattr(config, name)
+    is_bool_for_int = isinstance(value, bool) and types is int
+    if not isinstance(value, types) or is_bool_for_int or not is_right(value):
+        raise ConfigError(f"{name}={value!r} cannot be right: expected {expected}.")
+
+
+def _check_json(config: Config) -> None:
+    try:
+        config.to_json()
+    except (TypeError, ValueError) as err:
+        raise ConfigError(
+            f"{type(config).__name__} holds a value that JSON cannot hold ({err}). Settings must be texts, numbers, "
+            "lists and dicts of these, so that they can be recorded."
+        ) from err

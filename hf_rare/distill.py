@@ -1,0 +1,216 @@
+"""The reasoning distiller: the callable for `Dataset.map`.
+
+The way of one row: `batches` reads it out of the batch, `assembly` makes a prompt of it, the generator writes,
+`parsing` reads the completion, `results` lays out the new columns, and `batches` puts them into the batch.
+"""
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+import datasets
+
+from hf_rare.assembly import PreparedRow, prepare_rows
+from hf_rare.batches import add_columns, column_names, read_columns
+from hf_rare.config import GENERATION_REVISION, DecodingConfig, DistillConfig, ModelConfig, split_settings
+from hf_rare.errors import ColumnError
+from hf_rare.generation.protocol import Completion, Generator
+from hf_rare.generation.transformers_generator import TransformersGenerator
+from hf_rare.progress import RowProgress, Summary
+from hf_rare.prompts import BUILTIN_TEMPLATES, get_template, read_template_source
+from hf_rare.results import output_features, read_result, to_columns
+from hf_rare.rows import derive_seed
+
+logger = logging.getLogger(__name__)
+
+
+class ReasonDistiller:
+    """Adds a teacher's reasoning over the documents of each row: pass it to `Dataset.map(distill_fn, batched=True)`.
+
+    For each row the teacher gets the question, the scenario, and one positive document among hard negatives, in an
+    order shuffled by the row's own content. New columns, by default all of them (see [`DistillConfig`] for names and
+    shapes):
+
+    - `reasoning` (`str`): the trace; empty where there is none, never null.
+    - `reasoning_answer` (`str`): the final answer, where the completion separates it.
+    - `reasoning_status` (`str`): `ok`, `truncated`, `empty`, `unparsed`, `invalid_input`, `prompt_too_long`, `failed`.
+    - `reasoning_error` (`str`): why it is not `ok`, in words.
+    - `reasoning_completion_tokens`, `reasoning_prompt_tokens` (`int64`): tokens.
+    - `reasoning_positive_position` (`int64`): place of the positive among the documents, from 1; 0 without a prompt.
+    - `reasoning_document_order` (`list[int64]`): the documents in their order; 0 is the positive, i the i-th negative.
+    - `reasoning_documents_truncated` (`int64`): how many documents were shortened to fit the context.
+
+    A row that cannot be used gets a status; it never stops the run and never changes another row. Prompt, order and
+    draw of a row depend on its content, the settings and the seed alone, not on the batch.
+
+    It pickles to its settings, so that `map` gives it the same fingerprint in every process, before and after the
+    model is loaded, and a second run reads the cache of `datasets` without loading a model.
+
+    Args:
+        generator ([`Generator`](hf_rare.generation.protocol.Generator)):
+            What writes: a [`TransformersGenerator`], or anything of the same shape.
+        **settings:
+            The settings of [`DistillConfig`](hf_rare.config.DistillConfig): columns, template, tags, samples, seed.
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+        TemplateError: The template cannot be used.
+
+    Example:
+        >>> distill_fn = ReasonDistiller.from_pretrained("Qwen/Qwen3-8B", max_new_tokens=4096)
+        >>> ds = ds.map(distill_fn, batched=True, batch_size=1000)
+    """
+
+    def __init__(self, generator: Generator, **settings: Any) -> None:
+        (own,) = split_settings(settings, DistillConfig)
+        self.generator = generator
+        config = DistillConfig(**own)
+        if config.template not in BUILTIN_TEMPLATES:  # keep the text, not the path of a file that may change
+            config = dataclasses.replace(config, template=read_template_source(str(config.template)))
+        self.config = config
+        self.summary = Summary()
+        self._template = get_template(config)  # a wrong template is found out now
+
+    @classmethod
+    def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
+        """Make a distiller whose teacher is a transformers model, loaded on first use.
+
+        Args:
+            model_id (`str`):
+                Name of the teacher on the Hub, or a local folder.
+            **settings:
+                The settings of [`DistillConfig`](hf_rare.config.DistillConfig),
+                [`ModelConfig`](hf_rare.config.ModelConfig) and [`DecodingConfig`](hf_rare.config.DecodingConfig).
+
+        Returns:
+            [`ReasonDistiller`]: the distiller.
+
+        Raises:
+            ConfigError: A setting is unknown or cannot be right.
+            ModelLoadError: The model or revision does not exist, or cannot be found out about.
+        """
+        own, loading, decoding = split_settings(settings, DistillConfig, ModelConfig, DecodingConfig)
+        return cls(TransformersGenerator.from_pretrained(model_id, **loading, **decoding), **own)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), GENERATION_REVISION, self.config.to_json(), self.generator)
+
+    def __call__(self, batch: Any, *context: Any) -> Any:
+        """Distil a batch.
+
+        Args:
+            batch:
+                A batch of rows, as `map` passes it in any format: a mapping of columns, a pyarrow Table, a pandas or
+                polars DataFrame.
+            *context:
+                The indices and the rank that `map` passes with `with_indices` and `with_rank`. They change nothing.
+
+        Returns:
+            The new columns, in a container of the type of `batch`.
+
+        Raises:
+            BatchTypeError: This is one row, or not a batch at all.
+            ColumnError: An input column is missing, or an output column exists already.
+        """
+        start = time.perf_counter()
+        rows = read_columns(batch, self._input_columns())
+        self._check_outputs(column_names(batch))
+        prepared = prepare_rows(rows, self.config, self.generator)
+        completions = self._generate(prepared)
+        require_answer = self.config.require_answer
+        if require_answer is None:
+            require_answer = self.config.template == "rare-qa"
+        results = [
+            read_result(row, written, self.config, require_answer)
+            for row, written in zip(prepared, completions, strict=True)
+        ]
+        self.summary += Summary.of_results(results, time.perf_counter() - start)
+        logger.info("Distilled %d rows; so far %s", len(results), self.summary)
+        repeat = self.config.num_samples if self.config.expand else 1
+        return add_columns(batch, to_columns(results, self.config), output_features(self.config), repeat)
+
+    def features(self, features: datasets.Features | None = None) -> datasets.Features:
+        """Give the features of the distilled dataset, for `map(features=...)`.
+
+        Args:
+            features ([`datasets.Features`], *optional*):
+                The features of the dataset. Without them, the new columns alone are given.
+
+        Returns:
+            [`datasets.Features`]: `features` and the new columns.
+
+        Raises:
+            ColumnError: An output column exists already.
+        """
+        self._check_outputs(list(features or ()))
+        return datasets.Features({**(features or {}), **output_features(self.config)})
+
+    def apply(self, dataset: Any, *, batch_size: int = 1000, **map_kwargs: Any) -> Any:
+        """Distil a whole dataset: `map` with the column types said up front, so that empty datasets get them too.
+
+        Args:
+            dataset (`Dataset`, `DatasetDict`, `IterableDataset` or `IterableDatasetDict`):
+                The dataset.
+            batch_size (`int`, *optional*, defaults to 1000):
+                Rows handed over at a time. Bounds neither memory nor micro-batches, which `max_batch_tokens` does.
+            **map_kwargs:
+                Passed to `map`, for example `num_proc`.
+
+        Returns:
+            A dataset of the same kind with the new columns.
+
+        Raises:
+            ColumnError: An input column is missing, or an output column exists already.
+        """
+        map_kwargs |= {"batched": True, "batch_size": batch_size}
+        if isinstance(dataset, dict):
+            return type(dataset)({name: self.apply(split, **map_kwargs) for name, split in dataset.items()})
+        if dataset.features is None:  # an IterableDataset may not know its columns
+            return dataset.map(self, **map_kwargs)
+        features = self.features(dataset.features)
+        read_columns({name: [] for name in dataset.features}, self._input_columns())
+        if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
+            return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+        return dataset.map(self, features=features, **map_kwargs)
+
+    def _input_columns(self) -> list[str]:
+        config, used = self.config, self._template.placeholders
+        names = [config.text_column, config.question_column, config.hard_negatives_column]
+        names += [config.scenario_column] if "scenario" in used else []
+        names += [config.options_column] if "options" in used else []
+        return [*names, *config.template_columns]
+
+    def _check_outputs(self, existing: list[str]) -> None:
+        if taken := [name for name in output_features(self.config) if name in existing]:
+            raise ColumnError(
+                f"The dataset already has a column {', '.join(map(repr, taken))}. Remove it first "
+                f"(`ds.remove_columns({taken!r})`), or pass another output_column=..."
+            )
+
+    def _generate(self, prepared: Sequence[PreparedRow]) -> list[list[Completion]]:
+        """Write `num_samples` completions for each row that can be generated, and none for the others."""
+        samples = range(self.config.num_samples)
+        completions: list[dict[int, Completion]] = [{} for _ in prepared]
+        jobs, prompts, seeds = [], [], []
+        for i, ready in enumerate(prepared):
+            if ready.status == "ok" and ready.row is not None and ready.encoded is not None:
+                digest = ready.row.digest(self.config.seed)
+                jobs += [(i, sample) for sample in samples]
+                prompts += [ready.encoded for _ in samples]
+                seeds += [derive_seed(digest, "sample", sample) for sample in samples]
+        with RowProgress(len(prepared)) as progress:
+            progress.finish_rows(len(prepared) - len(jobs) // len(samples))
+            for written in self.generator.generate(prompts, seeds, progress.add_tokens) if jobs else ():
+                for job, completion in written:
+                    i, sample = jobs[job]
+                    completions[i][sample] = completion
+                    if len(completions[i]) == len(samples):
+                        progress.finish_rows(1, completion.prompt_tokens)
+        return [[by_sample[sample] for sample in sorted(by_sample)] for by_sample in completions]
+
+
+def _rebuild(cls: type[ReasonDistiller], revision: int, config: str, generator: Generator) -> ReasonDistiller:
+    return cls(generator, **json.loads(config))

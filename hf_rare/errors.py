@@ -1,0 +1,51 @@
+"""Every error the library raises on purpose.
+
+HfRareError
+├── ConfigError (ValueError)             a setting that cannot be right
+│   └── TemplateError                    a prompt template that does not compile or names an unknown placeholder
+├── ColumnError (ValueError)             an input column that is missing, or an output column that exists already
+├── BatchTypeError (TypeError)           not a batch of rows
+├── ModelLoadError (OSError)             a model, tokenizer or revision that cannot be found or loaded
+├── MissingPackageError (ImportError)    an optional package that this feature needs
+├── InputFileError (OSError)             an input of the command line that cannot be read
+└── OutputExistsError (FileExistsError)  an output of the command line that would be overwritten
+
+Each also inherits the builtin that fits, so that `except ValueError` goes on working. A bad row is never an exception:
+it is a status in the row itself.
+"""
+
+
+class HfRareError(Exception):
+    """Base class of all errors raised on purpose."""
+
+
+class ConfigError(HfRareError, ValueError):
+    """A setting has a value or a name that cannot be right."""
+
+
+class TemplateError(ConfigError):
+    """A prompt template does not compile, or names a placeholder that does not exist."""
+
+
+class ColumnError(HfRareError, ValueError):
+    """An input column is missing, or an output column exists already."""
+
+
+class BatchTypeError(HfRareError, TypeError):
+    """What was passed in is not a batch of rows."""
+
+
+class ModelLoadError(HfRareError, OSError):
+    """A model, tokenizer or revision cannot be found or loaded."""
+
+
+class MissingPackageError(HfRareError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class InputFileError(HfRareError, OSError):
+    """An input given on the command line cannot be read."""
+
+
+class OutputExistsError(HfRareError, FileExistsError):
+    """An output given on the command line exists already."""

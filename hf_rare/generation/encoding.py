@@ -1,0 +1,131 @@
+"""From messages to tokens: chat templates, control tokens in the text of rows, and the length of texts in tokens."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from hf_rare.errors import ConfigError
+from hf_rare.generation.protocol import EncodedPrompt, Messages
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+
+class PromptEncoder:
+    """Renders conversations with the model's chat template and tokenises them.
+
+    Control tokens of the model in the text of a message are tokenised as plain text (`sanitize_control_tokens` of
+    transformers): a document that says `<|im_end|>` cannot end the turn. A model whose template writes its markers as
+    plain text, like `[INST]` or `<|user|>` in some older models, cannot tell them from the text of a document.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
+            The model's tokenizer. Without a chat template the prompt is the plain text of the messages, and one
+            warning is logged.
+        chat_template_kwargs (`Mapping[str, Any]`):
+            Passed to `apply_chat_template`.
+
+    Raises:
+        ConfigError: The chat template fails on a plain question.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", chat_template_kwargs: Mapping[str, Any]) -> None:
+        self._tokenizer = tokenizer
+        self._chat_template_kwargs = dict(chat_template_kwargs)
+        added_tokens = sorted(filter(str.strip, tokenizer.get_added_vocab()), key=len, reverse=True)
+        self._control_token = re.compile("|".join(map(re.escape, added_tokens)) or "(?!)")
+        self._has_chat_template = bool(tokenizer.chat_template or "chat_template" in self._chat_template_kwargs)
+        if not self._has_chat_template:
+            logger.warning("The tokenizer has no chat template: prompts are plain text.")
+        self._has_system_role = self._has_chat_template and self._try_system_role()
+
+    def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
+        """Turn conversations into prompts.
+
+        Args:
+            conversations (`Sequence[Messages]`): the conversations, each a list of messages.
+
+        Returns:
+            `list[EncodedPrompt]`: a prompt for each; one that cannot be encoded carries the reason in `error`.
+        """
+        texts = [self._render(messages) for messages in conversations]
+        if not self._has_chat_template:
+            encoded = self._tokenizer(texts, split_special_tokens=True, return_attention_mask=False)["input_ids"]
+            return [EncodedPrompt(*prompt) for prompt in zip(conversations, texts, encoded, strict=True)]
+        plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
+        token_ids = dict(zip(plain, self._tokenize([texts[i] for i in plain]), strict=True))
+        return [
+            EncodedPrompt(messages, text, token_ids[i]) if i in token_ids else self._encode_sanitized(messages, text)
+            for i, (messages, text) in enumerate(zip(conversations, texts, strict=True))
+        ]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, control tokens taken as plain text."""
+        return [len(ids) for ids in self._tokenize(list(texts), split_special_tokens=True)]
+
+    def shorten(self, text: str, max_tokens: int) -> str:
+        """Cut a text after its first `max_tokens` tokens, where a character ends."""
+        if not self._tokenizer.is_fast:
+            ids = self._tokenize([text], split_special_tokens=True)[0]
+            return str(self._tokenizer.decode(ids[:max_tokens]))
+        offsets = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+        )["offset_mapping"]
+        return text[: offsets[max_tokens - 1][1]] if 0 < max_tokens < len(offsets) else text
+
+    def _render(self, messages: Messages) -> str:
+        if not self._has_chat_template:
+            return "".join(f"{message['content']}\n\n" for message in messages)
+        return str(self._apply_chat_template(messages, tokenize=False))
+
+    def _encode_sanitized(self, messages: Messages, text: str) -> EncodedPrompt:
+        try:
+            ids = self._apply_chat_template(messages, tokenize=True, return_dict=False, sanitize_control_tokens=True)
+        except ValueError as err:
+            return EncodedPrompt(
+                messages, text, [], error=f"a control token in the text cannot be made harmless: {err}"
+            )
+        return EncodedPrompt(messages, text, list(ids))
+
+    def _apply_chat_template(self, messages: Messages, **kwargs: Any) -> Any:
+        if messages[0]["role"] == "system" and not self._has_system_role:
+            content = f"{messages[0]['content']}\n\n{messages[1]['content']}"
+            messages = [{"role": "user", "content": content}, *messages[2:]]
+        return self._tokenizer.apply_chat_template(
+            [dict(message) for message in messages], add_generation_prompt=True, **self._chat_template_kwargs, **kwargs
+        )
+
+    def _try_system_role(self) -> bool:
+        question = {"role": "user", "content": "question"}
+        marker = "hf-rare-system-prompt"
+        self._has_system_role = True
+        try:
+            return marker in self._apply_chat_template(
+                [{"role": "system", "content": marker}, question], tokenize=False
+            )
+        except jinja2.TemplateError:
+            pass
+        try:
+            self._apply_chat_template([question], tokenize=False)
+        except (jinja2.TemplateError, TypeError, ValueError) as err:
+            raise ConfigError(
+                f"The chat template of the model fails on a plain question: {err}. Check chat_template_kwargs="
+                f"{self._chat_template_kwargs!r}."
+            ) from err
+        return False
+
+    def _has_control_token(self, messages: Messages) -> bool:
+        return any(self._control_token.search(message["content"]) for message in messages)
+
+    def _tokenize(self, texts: list[str], split_special_tokens: bool = False) -> list[list[int]]:
+        if not texts:
+            return []
+        encoded = self._tokenizer(
+            texts, add_special_tokens=False, split_special_tokens=split_special_tokens, return_attention_mask=False
+        )
+        return list(encoded["input_ids"])

@@ -1,0 +1,203 @@
+"""Teachers: a tokenizer, a config and a model, each loaded on first use and once per process.
+
+A [`Teacher`] is what a `ModelConfig` becomes in a process. `get_teacher` gives the same one for equal settings, so
+that a generator which is pickled, sent to a worker and made again there finds the model that is loaded already.
+Nothing here knows of prompts or sampling.
+"""
+
+import copy
+import hashlib
+import json
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import multiprocess
+
+from hf_rare.config import ModelConfig
+from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
+from hf_rare.generation.revisions import is_local
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+_TEACHERS: dict[str, "Teacher"] = {}
+
+
+def get_teacher(config: ModelConfig) -> "Teacher":
+    """Give the teacher of these settings: the one this process has, or a new one that has loaded nothing yet."""
+    return _TEACHERS.setdefault(config.to_json(), Teacher(config))
+
+
+def wrap_loaded(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "Teacher":
+    """Make a teacher of objects that are loaded already. They stay as they are; the tokenizer is copied."""
+    config = ModelConfig(
+        model_id=model.config.name_or_path or type(model).__name__, revision=_digest(model, tokenizer)
+    )
+    teacher = get_teacher(config)
+    teacher.adopt(model, tokenizer)
+    return teacher
+
+
+class Teacher:
+    """A model with its tokenizer and config, each loaded on first use.
+
+    Args:
+        config ([`ModelConfig`]):
+            What to load, with its revision resolved.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return "model" in self.__dict__
+
+    def adopt(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+        """Take loaded objects instead of loading; the tokenizer is copied before its padding side is set."""
+        self.__dict__["model"] = model
+        self.__dict__["model_config"] = model.config
+        self.__dict__["tokenizer"] = _pad_left(copy.deepcopy(tokenizer))
+
+    def unload(self) -> None:
+        """Free the model, the tokenizer and the config of this process. The next use loads them again."""
+        for name in ("model", "model_config", "tokenizer"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The tokenizer, padded on the left."""
+        from transformers import AutoTokenizer
+
+        return _pad_left(self._load(AutoTokenizer))
+
+    @cached_property
+    def model_config(self) -> "PreTrainedConfig":
+        """The model's config: the context and the dtype are known from it before the weights are loaded."""
+        from transformers import AutoConfig
+
+        return self._load(AutoConfig)
+
+    @cached_property
+    def model(self) -> "PreTrainedModel":
+        """The model in evaluation mode, on the device that accelerate gives this process or spread by `device_map`."""
+        _keep_forked_workers_from_hanging()
+        from accelerate import Accelerator
+        from transformers import AutoModelForCausalLM
+
+        kwargs: dict[str, Any] = {
+            "dtype": self.config.dtype,
+            "device_map": self.config.device_map or {"": Accelerator().device},
+            "attn_implementation": self.config.attn_implementation,
+        }
+        if not self.config.gguf_file:
+            kwargs["use_safetensors"] = True
+        if self.config.quantization_config:
+            from transformers.quantizers import AutoQuantizationConfig
+
+            kwargs["quantization_config"] = AutoQuantizationConfig.from_dict(dict(self.config.quantization_config))
+        model = self._load(AutoModelForCausalLM, **kwargs)
+        if self.config.adapter:
+            self._load_adapter(model)
+        if model.device.type == "cpu" and model.dtype.itemsize < 4:
+            logger.warning(
+                "The model runs on the CPU in %s, which is several times slower than float32: pass dtype='float32'.",
+                model.dtype,
+            )
+        return model.eval()
+
+    @property
+    def dtype(self) -> str:
+        """Name of the weights' type, known before they are loaded."""
+        if self.is_loaded:
+            return str(self.model.dtype).removeprefix("torch.")
+        dtype = self.config.dtype if self.config.dtype != "auto" else self.model_config.dtype
+        return str(dtype or "float32").removeprefix("torch.")
+
+    @property
+    def context_length(self) -> int | None:
+        """Most tokens of prompt and completion together, where config or tokenizer say it."""
+        positions = getattr(self.model_config.get_text_config(), "max_position_embeddings", None)
+        limits = [positions, self.tokenizer.model_max_length]
+        return min((limit for limit in limits if isinstance(limit, int) and limit < 10**9), default=None)
+
+    def identity(self) -> dict[str, Any]:
+        """Give what stands for the weights, as JSON values and without a local path."""
+        name = self.config.model_id
+        settings = {
+            "model_id": name.rstrip("/").rsplit("/", 1)[-1] if is_local(name) else name,
+            "revision": self.config.revision,
+            "dtype": self.dtype,
+            "gguf_file": self.config.gguf_file,
+            "attn_implementation": self.config.attn_implementation,
+            "quantization_config": self.config.quantization_config,
+            "adapter_revision": self.config.adapter_revision,
+        }
+        return {name: value for name, value in settings.items() if value is not None}
+
+    def _load(self, auto_class: Any, **kwargs: Any) -> Any:
+        if self.config.revision and self.config.revision.startswith("memory-"):
+            raise ModelLoadError(
+                "This generator wraps a model that was loaded by hand in another process, which a new process cannot "
+                "load. Use `from_pretrained(model_id)`, or start workers by fork."
+            )
+        local = is_local(self.config.model_id)
+        try:
+            return auto_class.from_pretrained(
+                self.config.model_id,
+                revision=None if local else self.config.revision,
+                trust_remote_code=self.config.trust_remote_code,
+                **({"gguf_file": self.config.gguf_file} if self.config.gguf_file else {}),
+                **kwargs,
+            )
+        except ImportError as err:
+            raise MissingPackageError(f"Loading {self.config.model_id!r} needs a package: {err}") from err
+        except (OSError, ValueError, KeyError) as err:
+            raise ModelLoadError(
+                f"{self.config.model_id!r} at revision {self.config.revision!r} cannot be loaded with "
+                f"{auto_class.__name__}: {err}"
+            ) from err
+
+    def _load_adapter(self, model: Any) -> None:
+        adapter = str(self.config.adapter)
+        revision = None if is_local(adapter) else self.config.adapter_revision
+        try:
+            model.load_adapter(adapter, adapter_kwargs={"revision": revision} if revision else {})
+        except ImportError as err:
+            raise MissingPackageError("adapter=... needs the package peft: `pip install hf-rare[peft]`.") from err
+        except (OSError, ValueError, KeyError) as err:
+            raise ModelLoadError(f"adapter={adapter!r} cannot be loaded on {self.config.model_id!r}: {err}") from err
+
+
+def _pad_left(tokenizer: Any) -> Any:
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise ConfigError("The tokenizer has neither a pad token nor an end token. Set `tokenizer.pad_token`.")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _digest(model: Any, tokenizer: Any) -> str:
+    """Digest config, tokenizer and up to 64 values of every weight: a model trained further gets another digest."""
+    hasher = hashlib.sha256(model.config.to_json_string().encode())
+    hasher.update(json.dumps(model.generation_config.to_dict(), sort_keys=True, default=str).encode())
+    hasher.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    hasher.update(str(tokenizer.chat_template).encode())
+    for name, weight in model.state_dict().items():
+        values = weight.detach().flatten()
+        sample = values[:: max(1, len(values) // 64)][:64].double().cpu().numpy()
+        hasher.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode() + sample.tobytes())
+    return f"memory-{hasher.hexdigest()[:40]}"
+
+
+def _keep_forked_workers_from_hanging() -> None:
+    """Use one thread in a worker of `map(num_proc=...)`: OpenMP hangs in a fork of a process that has used it."""
+    if multiprocess.parent_process() is not None:
+        import torch
+
+        torch.set_num_threads(1)

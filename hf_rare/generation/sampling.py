@@ -1,0 +1,91 @@
+"""Sampling in which every row has a random stream of its own, so that a draw does not depend on the batch.
+
+`torch.multinomial` draws for a whole batch from one stream: another batch, another text. Here row `i` draws one
+uniform number per step from a generator seeded for that row, and takes the first token at which the cumulative
+probability exceeds it (inverse transform sampling). The warpers of transformers (temperature, top-k, top-p, ...) run
+before, as always.
+
+What floating point still allows to differ: the probabilities themselves. Padding and batch shape change the order of
+sums in matrix products, by about 1e-6 in fp32 and 1e-2 in bf16, and where a uniform number falls that close to the
+border between two tokens, the other token is drawn. Greedy decoding has the same limit at near ties.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
+
+
+class RowSampler(LogitsProcessor):
+    """The last logits processor: draws a token for each row and leaves no other possible.
+
+    Args:
+        seeds (`Sequence[int]`): a seed for each row of the batch.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Draw one token per row.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): the tokens so far.
+            scores (`torch.FloatTensor` of shape `(batch_size, vocab_size)`): the warped logits.
+
+        Returns:
+            `torch.FloatTensor` of shape `(batch_size, vocab_size)`: 0 for the token drawn, minus infinity elsewhere.
+        """
+        uniform = torch.cat([torch.rand(1, 1, generator=stream, dtype=torch.float64) for stream in self._streams])
+        exact = scores.cpu() if scores.device.type == "mps" else scores  # MPS has no float64
+        cumulative = exact.softmax(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+        # strictly below the total, so that rounding cannot choose a token behind the last possible one
+        threshold = cumulative[:, -1:] * uniform.clamp(max=1 - 2**-40).to(exact.device)
+        tokens = torch.searchsorted(cumulative, threshold, right=True)
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens.to(scores.device), 0.0)
+
+
+def sample_per_row(
+    model: "PreTrainedModel",
+    input_ids: torch.LongTensor,
+    logits_processor: LogitsProcessorList,
+    stopping_criteria: "StoppingCriteriaList",
+    generation_config: "GenerationConfig",
+    seeds: Sequence[int],
+    tokenizer: Any = None,
+    **model_kwargs: Any,
+) -> Any:
+    """Decode as transformers does, with [`RowSampler`] behind all other logits processors.
+
+    Made to be passed as `model.generate(custom_generate=sample_per_row, seeds=..., tokenizer=...)`; `tokenizer` is
+    named here because `generate` keeps only what the signature names, and stop strings need it.
+    """
+    return model._sample(
+        input_ids,
+        logits_processor=LogitsProcessorList([*logits_processor, RowSampler(seeds)]),
+        stopping_criteria=stopping_criteria,
+        generation_config=generation_config,
+        **model_kwargs,
+    )
+
+
+class TokenCounter(StoppingCriteria):
+    """Never stops anything: tells how many tokens each step has generated.
+
+    Args:
+        pad_token_id (`int`): the token that rows get once they have finished.
+        on_tokens (`Callable[[int], None]`): called at each step with the number of rows that are still going.
+    """
+
+    def __init__(self, pad_token_id: int, on_tokens: Callable[[int], None]) -> None:
+        self._pad_token_id = pad_token_id
+        self._on_tokens = on_tokens
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
+        """Count the rows whose last token is not padding, and stop none of them."""
+        self._on_tokens(int((input_ids[:, -1] != self._pad_token_id).sum()))
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)

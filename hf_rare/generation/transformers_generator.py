@@ -1,0 +1,213 @@
+"""The generator that runs a local transformers model under accelerate."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from hf_rare.config import DecodingConfig, ModelConfig, split_settings
+from hf_rare.errors import ConfigError
+from hf_rare.generation.batching import pack_batches
+from hf_rare.generation.encoding import PromptEncoder
+from hf_rare.generation.loading import get_teacher, wrap_loaded
+from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages
+from hf_rare.generation.revisions import resolve_revision
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+SAMPLING_NAMES = ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+
+
+class TransformersGenerator:
+    """Writes completions with a model of transformers.
+
+    Give it a loaded model and tokenizer, or let [`TransformersGenerator.from_pretrained`] load them on first use. The
+    objects of the caller stay as they are.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]):
+            A loaded causal language model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
+            Its tokenizer.
+        **settings:
+            The settings of [`DecodingConfig`](hf_rare.config.DecodingConfig): `max_new_tokens`, `generation_kwargs`,
+            `chat_template_kwargs`, `context_length`, `max_batch_tokens`.
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+
+    Example:
+        >>> generator = TransformersGenerator.from_pretrained("Qwen/Qwen3-8B", max_new_tokens=4096)
+        >>> distill_fn = ReasonDistiller(generator)
+    """
+
+    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", **settings: Any) -> None:
+        (decoding,) = split_settings(settings, DecodingConfig)
+        self._teacher = wrap_loaded(model, tokenizer)
+        self.decoding = DecodingConfig(**decoding)
+
+    @classmethod
+    def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
+        """Make a generator whose model is loaded on first use.
+
+        The revision is resolved to a commit sha at once, so that a model that does not exist is found out now, and the
+        settings stand for the same weights ever after.
+
+        Args:
+            model_id (`str`):
+                Name of the model on the Hub, or a local folder.
+            **settings:
+                The settings of [`ModelConfig`](hf_rare.config.ModelConfig) (`revision`, `dtype`, `device_map`, ...)
+                and [`DecodingConfig`](hf_rare.config.DecodingConfig) (`max_new_tokens`, `generation_kwargs`, ...).
+
+        Returns:
+            [`TransformersGenerator`]: the generator. No weights are loaded yet.
+
+        Raises:
+            ConfigError: A setting is unknown or cannot be right.
+            ModelLoadError: The model or revision does not exist, or cannot be found out about.
+        """
+        loading, decoding = split_settings(settings, ModelConfig, DecodingConfig)
+        model = ModelConfig(model_id=model_id, **loading)
+        model = dataclasses.replace(model, revision=resolve_revision(model.model_id, model.revision))
+        if model.adapter:
+            revision = resolve_revision(model.adapter, model.adapter_revision)
+            model = dataclasses.replace(model, adapter_revision=revision)
+        return cls._from_configs(model, DecodingConfig(**decoding))
+
+    @classmethod
+    def _from_configs(cls, model: ModelConfig, decoding: DecodingConfig) -> Self:
+        generator = cls.__new__(cls)
+        generator._teacher = get_teacher(model)
+        generator.decoding = decoding
+        return generator
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._teacher.config.to_json(), self.decoding.to_json())
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in the memory of this process."""
+        return self._teacher.is_loaded
+
+    @property
+    def max_prompt_tokens(self) -> int | None:
+        """Most tokens of a prompt that leave room for `max_new_tokens`; `None` where the model has no limit.
+
+        Raises:
+            ConfigError: `max_new_tokens` alone fills the context.
+        """
+        context_length = self.decoding.context_length or self._teacher.context_length
+        if context_length is None:
+            return None
+        if context_length <= self.decoding.max_new_tokens:
+            raise ConfigError(
+                f"max_new_tokens={self.decoding.max_new_tokens} leaves no room for a prompt: the context of "
+                f"{self._teacher.config.model_id!r} holds {context_length} tokens. Pass a smaller max_new_tokens."
+            )
+        return context_length - self.decoding.max_new_tokens
+
+    def identity(self) -> dict[str, Any]:
+        """Give everything that changes what is written, as JSON values: model and sha, dtype, sampling."""
+        decoding = dataclasses.asdict(self.decoding)
+        del decoding["max_batch_tokens"]  # changes no text
+        return {**self._teacher.identity(), **decoding}
+
+    def unload(self) -> None:
+        """Free the model's memory in this process. The next use loads it again, unless it was loaded by hand."""
+        self.__dict__.pop("_encoder", None)
+        self._teacher.unload()
+
+    def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
+        """Turn conversations into prompts: the model's chat template and its tokens. Loads the tokenizer only."""
+        return self._encoder.encode(conversations)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text."""
+        return self._encoder.count_tokens(texts)
+
+    def shorten(self, text: str, max_tokens: int) -> str:
+        """Cut a text after its first `max_tokens` tokens."""
+        return self._encoder.shorten(text, max_tokens)
+
+    def generate(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        seeds: Sequence[int],
+        on_tokens: Callable[[int], None] | None = None,
+    ) -> Iterator[list[tuple[int, Completion]]]:
+        """Write a completion for each prompt; see [`Generator`](hf_rare.generation.protocol.Generator).
+
+        Prompts are sorted by length and packed into micro-batches of `max_batch_tokens`; a prompt's text does not
+        depend on which others are in its micro-batch, up to what `hf_rare.generation.sampling` says of floating point.
+        """
+        lengths = [len(prompt.token_ids) for prompt in prompts]
+        for rows in pack_batches(lengths, self.decoding.max_new_tokens, self.decoding.max_batch_tokens):
+            token_ids = [prompts[row].token_ids for row in rows]
+            completions = self._generate_batch(token_ids, [seeds[row] for row in rows], on_tokens)
+            yield list(zip(rows, completions, strict=True))
+
+    def _generate_batch(
+        self, token_ids: list[list[int]], seeds: list[int], on_tokens: Callable[[int], None] | None
+    ) -> list[Completion]:
+        from transformers import StoppingCriteriaList
+
+        from hf_rare.generation.sampling import TokenCounter, sample_per_row
+
+        model, tokenizer, config = self._teacher.model, self._teacher.tokenizer, self._generation_config
+        inputs = tokenizer.pad({"input_ids": token_ids}, return_tensors="pt").to(model.device)
+        kwargs: dict[str, Any] = {"tokenizer": tokenizer} if config.stop_strings else {}
+        if config.do_sample:
+            kwargs |= {"custom_generate": sample_per_row, "seeds": seeds}
+        if on_tokens is not None:
+            kwargs["stopping_criteria"] = StoppingCriteriaList([TokenCounter(config.pad_token_id, on_tokens)])
+        output = model.generate(**inputs, generation_config=config, **kwargs)
+        written = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [self._read_completion(ids, len(prompt)) for ids, prompt in zip(written, token_ids, strict=True)]
+
+    def _read_completion(self, ids: list[int], prompt_tokens: int) -> Completion:
+        config, tokenizer = self._generation_config, self._teacher.tokenizer
+        end_ids = {config.eos_token_id} if isinstance(config.eos_token_id, int) else set(config.eos_token_id or ())
+        length = next((i for i, token in enumerate(ids) if token in end_ids), len(ids))
+        has_end = length < len(ids)
+        while length and ids[length - 1] == config.pad_token_id:  # what a stop string leaves behind
+            length -= 1
+        # other special tokens stay visible: some models write their thought tags as such
+        hidden = {config.pad_token_id, tokenizer.bos_token_id}
+        text = str(tokenizer.decode([token for token in ids[:length] if token not in hidden]))
+        has_stop_string = any(stop in text for stop in _as_list(config.stop_strings))
+        is_cut = not has_end and not has_stop_string and length >= self.decoding.max_new_tokens
+        completion_tokens = length + (has_end and not has_stop_string)
+        return Completion(text, "length" if is_cut else "stop", prompt_tokens, completion_tokens)
+
+    @cached_property
+    def _encoder(self) -> PromptEncoder:
+        return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs)
+
+    @cached_property
+    def _generation_config(self) -> "GenerationConfig":
+        """The model's own generation config under the settings of the caller."""
+        config = copy.deepcopy(self._teacher.model.generation_config)
+        given = dict(self.decoding.generation_kwargs)
+        if given.get("temperature") == 0:
+            given = {**given, "do_sample": False, "temperature": None}
+        elif "do_sample" not in given and any(name in given for name in SAMPLING_NAMES):
+            given["do_sample"] = True
+        config.update(**given, max_new_tokens=self.decoding.max_new_tokens, max_length=None)
+        if not config.do_sample:
+            config.update(**dict.fromkeys(SAMPLING_NAMES))
+        if config.eos_token_id is None:
+            config.eos_token_id = self._teacher.tokenizer.eos_token_id
+        if config.pad_token_id is None:
+            config.pad_token_id = self._teacher.tokenizer.pad_token_id
+        return config
+
+
+def _rebuild(cls: type[TransformersGenerator], model: str, decoding: str) -> TransformersGenerator:
+    return cls._from_configs(ModelConfig.from_json(model), DecodingConfig.from_json(decoding))
+
+
+def _as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())

@@ -1,0 +1,127 @@
+"""What people see of a run: a bar in rows with tokens per second, and a summary at the end."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import datasets
+from datasets.utils import tqdm
+
+from hf_rare.parsing import STATUSES
+from hf_rare.results import Result
+
+
+class RowProgress:
+    """A progress bar in rows, with prompt and generated tokens per second and the time that is left.
+
+    It obeys `datasets.disable_progress_bars()`.
+
+    Args:
+        total (`int`): rows of the batch.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._bar = tqdm(total=total, desc="Distilling", unit="row", dynamic_ncols=True, leave=False)
+        self._start = time.perf_counter()
+        self._prompt_tokens = 0
+        self._live_tokens = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def add_tokens(self, generated: int) -> None:
+        """Count tokens as they are generated."""
+        self._live_tokens += generated
+        self._show_rates()
+
+    def finish_rows(self, rows: int, prompt_tokens: int = 0) -> None:
+        """Count rows that are done, and the tokens of their prompts."""
+        self._prompt_tokens += prompt_tokens
+        self._bar.update(rows)
+        self._show_rates()
+
+    def _show_rates(self) -> None:
+        seconds = max(time.perf_counter() - self._start, 1e-6)
+        self._bar.set_postfix_str(
+            f"{self._prompt_tokens / seconds:.0f} prompt + {self._live_tokens / seconds:.0f} generated tokens/s",
+            refresh=False,
+        )
+        self._bar.update(0)  # redraws at most every `mininterval`
+
+
+@dataclass
+class Summary:
+    """Counts over the rows of a run.
+
+    Args:
+        statuses (`Counter[str]`): traces by status.
+        prompt_tokens (`int`): tokens of all prompts, each row's counted once.
+        completion_tokens (`int`): tokens generated.
+        seconds (`float`): wall time.
+    """
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of_results(cls, results: Iterable[Result], seconds: float) -> Self:
+        """Count the results of a batch that took `seconds`."""
+        summary = cls(seconds=seconds)
+        for result in results:
+            summary.statuses.update(sample.status for sample in result.samples)
+            summary.prompt_tokens += result.prompt_tokens
+            summary.completion_tokens += sum(sample.completion_tokens for sample in result.samples)
+        return summary
+
+    @classmethod
+    def of_dataset(
+        cls, dataset: Iterable[dict[str, Any]], output_column: str = "reasoning", seconds: float = 0.0
+    ) -> Self:
+        """Count the rows of a distilled dataset.
+
+        Args:
+            dataset (`Dataset`): a dataset with the columns of the row contract.
+            output_column (`str`, *optional*, defaults to `"reasoning"`): prefix of these columns.
+            seconds (`float`, *optional*, defaults to 0.0): how long the run took, where that is known.
+        """
+        summary = cls(seconds=seconds)
+        names = [f"{output_column}_{end}" for end in ("status", "prompt_tokens", "completion_tokens")]
+        if isinstance(dataset, datasets.Dataset):
+            dataset = dataset.select_columns(names).with_format(None)
+        for row in dataset:
+            status, prompt_tokens, completion_tokens = (row[name] for name in names)
+            statuses, tokens = (
+                ([status], [completion_tokens]) if isinstance(status, str) else (status, completion_tokens)
+            )
+            summary.statuses.update(statuses)
+            summary.prompt_tokens += prompt_tokens
+            summary.completion_tokens += sum(tokens)
+        return summary
+
+    def __add__(self, other: "Summary") -> "Summary":
+        return Summary(
+            self.statuses + other.statuses,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.seconds + other.seconds,
+        )
+
+    def __str__(self) -> str:
+        total = self.statuses.total()
+        counts = ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES if self.statuses[status])
+        text = f"{total} {'trace' if total == 1 else 'traces'}: {counts or 'none'}"
+        text += f"; {self.prompt_tokens} prompt tokens, {self.completion_tokens} generated"
+        if self.seconds:
+            rate = self.completion_tokens / self.seconds
+            text += f"; {self.seconds:.1f} s, {rate:.1f} generated tokens/s"
+        return text
