@@ -5,7 +5,6 @@ import dataclasses
 import json
 import logging
 import sys
-import time
 import types
 import typing
 from collections.abc import Sequence
@@ -180,7 +179,9 @@ def _run_demo(arguments: argparse.Namespace) -> None:
         path = demo.find_demo_model()
         model = {"model_id": str(path.parent), "gguf_file": path.name, "dtype": "float32"}
         print(f"Loading {path.stem} (about half a minute) ...")
-    distiller = hf_rare.ReasonDistiller.from_pretrained(**model, max_new_tokens=arguments.max_new_tokens)
+    distiller = hf_rare.ReasonDistiller.from_pretrained(
+        **model, max_new_tokens=arguments.max_new_tokens, generation_kwargs={"repetition_penalty": 1.1}
+    )
     distilled = _distill(distiller, dataset, batch_size=1000)
     for row in distilled.select(range(min(3, len(distilled)))):
         print(f"\n[{row['id']}, {row['field']}] {row['question']}\n{'-' * 80}\n{row['reasoning']}")
@@ -195,8 +196,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 def _distill(distiller: "hf_rare.ReasonDistiller", dataset: Any, batch_size: int) -> Any:
     from hf_rare.progress import Summary
 
-    start = time.perf_counter()
     distilled = distiller.apply(dataset, batch_size=batch_size)
-    if distiller.config.columns == "full":
-        print(Summary.of_dataset(distilled, distiller.config.output_column, time.perf_counter() - start))
+    if distiller.config.columns == "full":  # from the columns: rows may come from the cache of `datasets`
+        print(Summary.of_dataset(distilled, distiller.config.output_column, distiller.summary.seconds))
     return distilled

@@ -7,7 +7,6 @@ The way of one row: `batches` reads it out of the batch, `assembly` makes a prom
 import dataclasses
 import json
 import logging
-import time
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -115,7 +114,6 @@ class ReasonDistiller:
             BatchTypeError: This is one row, or not a batch at all.
             ColumnError: An input column is missing, or an output column exists already.
         """
-        start = time.perf_counter()
         rows = read_columns(batch, self._input_columns())
         self._check_outputs(column_names(batch))
         prepared = prepare_rows(rows, self.config, self.generator)
@@ -127,7 +125,7 @@ class ReasonDistiller:
             read_result(row, written, self.config, require_answer)
             for row, written in zip(prepared, completions, strict=True)
         ]
-        self.summary += Summary.of_results(results, time.perf_counter() - start)
+        self.summary += Summary.of_results(results)
         logger.info("Distilled %d rows; so far %s", len(results), self.summary)
         repeat = self.config.num_samples if self.config.expand else 1
         return add_columns(batch, to_columns(results, self.config), output_features(self.config), repeat)
@@ -201,14 +199,16 @@ class ReasonDistiller:
                 jobs += [(i, sample) for sample in samples]
                 prompts += [ready.encoded for _ in samples]
                 seeds += [derive_seed(digest, "sample", sample) for sample in samples]
+        if jobs:
+            self.generator.load()  # before the clock starts
         with RowProgress(len(prepared)) as progress:
             progress.finish_rows(len(prepared) - len(jobs) // len(samples))
             for written in self.generator.generate(prompts, seeds, progress.add_tokens) if jobs else ():
                 for job, completion in written:
                     i, sample = jobs[job]
                     completions[i][sample] = completion
-                    if len(completions[i]) == len(samples):
-                        progress.finish_rows(1, completion.prompt_tokens)
+                    progress.finish_rows(int(len(completions[i]) == len(samples)))
+            self.summary.seconds += progress.seconds
         return [[by_sample[sample] for sample in sorted(by_sample)] for by_sample in completions]
 
 

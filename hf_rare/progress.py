@@ -21,13 +21,16 @@ class RowProgress:
 
     Args:
         total (`int`): rows of the batch.
+
+    Attributes:
+        seconds (`float`): time since the start.
     """
 
     def __init__(self, total: int) -> None:
-        self._bar = tqdm(total=total, desc="Distilling", unit="row", dynamic_ncols=True, leave=False)
+        self._bar = tqdm(total=total, desc="Distilling", unit="row", dynamic_ncols=True, leave=False, mininterval=0.5)
         self._start = time.perf_counter()
         self._prompt_tokens = 0
-        self._live_tokens = 0
+        self._generated_tokens = 0
 
     def __enter__(self) -> Self:
         return self
@@ -37,24 +40,22 @@ class RowProgress:
     ) -> None:
         self._bar.close()
 
-    def add_tokens(self, generated: int) -> None:
-        """Count tokens as they are generated."""
-        self._live_tokens += generated
-        self._show_rates()
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return time.perf_counter() - self._start
 
-    def finish_rows(self, rows: int, prompt_tokens: int = 0) -> None:
-        """Count rows that are done, and the tokens of their prompts."""
+    def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
+        """Count tokens as they are read and generated."""
         self._prompt_tokens += prompt_tokens
-        self._bar.update(rows)
-        self._show_rates()
+        self._generated_tokens += generated_tokens
+        self.finish_rows(0)
 
-    def _show_rates(self) -> None:
-        seconds = max(time.perf_counter() - self._start, 1e-6)
-        self._bar.set_postfix_str(
-            f"{self._prompt_tokens / seconds:.0f} prompt + {self._live_tokens / seconds:.0f} generated tokens/s",
-            refresh=False,
-        )
-        self._bar.update(0)  # redraws at most every `mininterval`
+    def finish_rows(self, rows: int) -> None:
+        """Count rows that are done."""
+        rates = [tokens / max(self.seconds, 1e-6) for tokens in (self._prompt_tokens, self._generated_tokens)]
+        self._bar.set_postfix_str("{:.0f} prompt + {:.0f} generated tokens/s".format(*rates), refresh=False)
+        self._bar.update(rows)  # redraws at most every `mininterval`
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Summary:
         statuses (`Counter[str]`): traces by status.
         prompt_tokens (`int`): tokens of all prompts, each row's counted once.
         completion_tokens (`int`): tokens generated.
-        seconds (`float`): wall time.
+        seconds (`float`): time spent generating, without loading.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
@@ -74,9 +75,9 @@ class Summary:
     seconds: float = 0.0
 
     @classmethod
-    def of_results(cls, results: Iterable[Result], seconds: float) -> Self:
-        """Count the results of a batch that took `seconds`."""
-        summary = cls(seconds=seconds)
+    def of_results(cls, results: Iterable[Result]) -> Self:
+        """Count the results of a batch."""
+        summary = cls()
         for result in results:
             summary.statuses.update(sample.status for sample in result.samples)
             summary.prompt_tokens += result.prompt_tokens

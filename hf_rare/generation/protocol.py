@@ -60,19 +60,22 @@ class Generator(Protocol):
     def shorten(self, text: str, max_tokens: int) -> str:
         """Cut a text after its first `max_tokens` tokens. Called only where `max_prompt_tokens` is known."""
 
+    def load(self) -> None:
+        """Load now what `generate` would load on its first call; later calls do nothing."""
+
     def generate(
         self,
         prompts: Sequence[EncodedPrompt],
         seeds: Sequence[int],
-        on_tokens: Callable[[int], None] | None = None,
+        on_tokens: Callable[[int, int], None] | None = None,
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Write a completion for each prompt.
 
         Args:
             prompts (`Sequence[EncodedPrompt]`): the prompts.
             seeds (`Sequence[int]`): for each prompt the seed of its draw, from 0 to 2**63 - 1.
-            on_tokens (`Callable[[int], None]`, *optional*): called now and then with the number of tokens generated
-                since the last call.
+            on_tokens (`Callable[[int, int], None]`, *optional*): called now and then with the number of prompt tokens
+                read and of tokens generated since the last call.
 
         Yields:
             `list[tuple[int, Completion]]`: the completions that have become ready together, each with the index of its

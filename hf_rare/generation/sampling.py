@@ -74,18 +74,21 @@ def sample_per_row(
 
 
 class TokenCounter(StoppingCriteria):
-    """Never stops anything: tells how many tokens each step has generated.
+    """Never stops anything: tells how many tokens each step has read and generated.
 
     Args:
+        prompt_tokens (`int`): tokens of all prompts of the batch, told with the first step.
         pad_token_id (`int`): the token that rows get once they have finished.
-        on_tokens (`Callable[[int], None]`): called at each step with the number of rows that are still going.
+        on_tokens (`Callable[[int, int], None]`): called at each step with prompt tokens and generated tokens.
     """
 
-    def __init__(self, pad_token_id: int, on_tokens: Callable[[int], None]) -> None:
+    def __init__(self, prompt_tokens: int, pad_token_id: int, on_tokens: Callable[[int, int], None]) -> None:
+        self._prompt_tokens = prompt_tokens
         self._pad_token_id = pad_token_id
         self._on_tokens = on_tokens
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
         """Count the rows whose last token is not padding, and stop none of them."""
-        self._on_tokens(int((input_ids[:, -1] != self._pad_token_id).sum()))
+        self._on_tokens(self._prompt_tokens, int((input_ids[:, -1] != self._pad_token_id).sum()))
+        self._prompt_tokens = 0
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)

@@ -132,11 +132,15 @@ class TransformersGenerator:
         """Cut a text after its first `max_tokens` tokens."""
         return self._encoder.shorten(text, max_tokens)
 
+    def load(self) -> None:
+        """Load the model into the memory of this process, if it is not there yet."""
+        self._teacher.model  # noqa: B018
+
     def generate(
         self,
         prompts: Sequence[EncodedPrompt],
         seeds: Sequence[int],
-        on_tokens: Callable[[int], None] | None = None,
+        on_tokens: Callable[[int, int], None] | None = None,
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Write a completion for each prompt; see [`Generator`](hf_rare.generation.protocol.Generator).
 
@@ -150,7 +154,7 @@ class TransformersGenerator:
             yield list(zip(rows, completions, strict=True))
 
     def _generate_batch(
-        self, token_ids: list[list[int]], seeds: list[int], on_tokens: Callable[[int], None] | None
+        self, token_ids: list[list[int]], seeds: list[int], on_tokens: Callable[[int, int], None] | None
     ) -> list[Completion]:
         from transformers import StoppingCriteriaList
 
@@ -162,7 +166,9 @@ class TransformersGenerator:
         if config.do_sample:
             kwargs |= {"custom_generate": sample_per_row, "seeds": seeds}
         if on_tokens is not None:
-            kwargs["stopping_criteria"] = StoppingCriteriaList([TokenCounter(config.pad_token_id, on_tokens)])
+            kwargs["stopping_criteria"] = StoppingCriteriaList(
+                [TokenCounter(sum(map(len, token_ids)), config.pad_token_id, on_tokens)]
+            )
         output = model.generate(**inputs, generation_config=config, **kwargs)
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [self._read_completion(ids, len(prompt)) for ids, prompt in zip(written, token_ids, strict=True)]
