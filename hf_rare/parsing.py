@@ -41,8 +41,8 @@ def parse_completion(
     """Split a completion into reasoning and answer.
 
     The thought is the reasoning, and what follows it the answer; with answer tags in what follows, the answer is what
-    they enclose. Without a thought, or with an empty one, the reasoning is the visible text, up to the answer tags if
-    there are any. A closing tag alone ends a thought that began with the completion.
+    they enclose. Without a thought, or with an empty one, the reasoning is the visible text around the answer tags,
+    if there are any. A closing tag alone ends a thought that began with the completion.
 
     Args:
         completion (`str`):
@@ -64,9 +64,9 @@ def parse_completion(
     """
     thought, visible, is_closed = _split_thought(completion, thought_tags, thought_is_open)
     if thought and is_closed:
-        before_answer, answer, has_answer_tags = _split_answer(visible, answer_tags)
+        around_answer, answer, has_answer_tags = _split_answer(visible, answer_tags)
         reasoning = thought
-        answer = answer if has_answer_tags else before_answer
+        answer = answer if has_answer_tags else around_answer
     else:
         reasoning, answer, _ = _split_answer(thought or visible, answer_tags)
     if is_cut:
@@ -100,8 +100,9 @@ def _split_at_close(text: str, closing: str, before: str) -> tuple[str, str, boo
 
 
 def _split_answer(text: str, tags: tuple[str, str]) -> tuple[str, str, bool]:
-    """Give what stands before the last answer, the answer, and whether there are tags; without tags all is before."""
-    before, has_opening, after = text.rpartition(tags[0])
+    """Give what stands around the last answer, the answer, and whether there are tags at all."""
+    before, has_opening, rest = text.rpartition(tags[0])
     if not has_opening:
         return text.strip(), "", False
-    return before.strip(), after.partition(tags[1])[0].strip(), True
+    answer, _, after = rest.partition(tags[1])
+    return "\n\n".join(filter(None, (before.strip(), after.strip()))), answer.strip(), True

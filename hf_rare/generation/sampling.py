@@ -56,13 +56,11 @@ def sample_per_row(
     stopping_criteria: "StoppingCriteriaList",
     generation_config: "GenerationConfig",
     seeds: Sequence[int],
-    tokenizer: Any = None,
     **model_kwargs: Any,
 ) -> Any:
     """Decode as transformers does, with [`RowSampler`] behind all other logits processors.
 
-    Made to be passed as `model.generate(custom_generate=sample_per_row, seeds=..., tokenizer=...)`; `tokenizer` is
-    named here because `generate` keeps only what the signature names, and stop strings need it.
+    Made to be passed as `model.generate(custom_generate=sample_per_row, seeds=...)`.
     """
     return model._sample(
         input_ids,

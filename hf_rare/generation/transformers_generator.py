@@ -156,20 +156,19 @@ class TransformersGenerator:
     def _generate_batch(
         self, token_ids: list[list[int]], seeds: list[int], on_tokens: Callable[[int, int], None] | None
     ) -> list[Completion]:
-        from transformers import StoppingCriteriaList
+        from transformers import StoppingCriteriaList, StopStringCriteria
 
         from hf_rare.generation.sampling import TokenCounter, sample_per_row
 
         model, tokenizer, config = self._teacher.model, self._teacher.tokenizer, self._generation_config
         inputs = tokenizer.pad({"input_ids": token_ids}, return_tensors="pt").to(model.device)
-        kwargs: dict[str, Any] = {"tokenizer": tokenizer} if config.stop_strings else {}
-        if config.do_sample:
-            kwargs |= {"custom_generate": sample_per_row, "seeds": seeds}
+        criteria = StoppingCriteriaList()
+        if stop_strings := self._stop_strings:
+            criteria.append(StopStringCriteria(tokenizer, stop_strings))
         if on_tokens is not None:
-            kwargs["stopping_criteria"] = StoppingCriteriaList(
-                [TokenCounter(sum(map(len, token_ids)), config.pad_token_id, on_tokens)]
-            )
-        output = model.generate(**inputs, generation_config=config, **kwargs)
+            criteria.append(TokenCounter(sum(map(len, token_ids)), config.pad_token_id, on_tokens))
+        kwargs = {"custom_generate": sample_per_row, "seeds": seeds} if config.do_sample else {}
+        output = model.generate(**inputs, generation_config=config, stopping_criteria=criteria, **kwargs)
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [self._read_completion(ids, len(prompt)) for ids, prompt in zip(written, token_ids, strict=True)]
 
@@ -183,7 +182,7 @@ class TransformersGenerator:
         # other special tokens stay visible: some models write their thought tags as such
         hidden = {config.pad_token_id, tokenizer.bos_token_id}
         text = str(tokenizer.decode([token for token in ids[:length] if token not in hidden]))
-        has_stop_string = any(stop in text for stop in _as_list(config.stop_strings))
+        has_stop_string = any(stop in text for stop in self._stop_strings)
         is_cut = not has_end and not has_stop_string and length >= self.decoding.max_new_tokens
         completion_tokens = length + (has_end and not has_stop_string)
         return Completion(text, "length" if is_cut else "stop", prompt_tokens, completion_tokens)
@@ -191,6 +190,12 @@ class TransformersGenerator:
     @cached_property
     def _encoder(self) -> PromptEncoder:
         return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs)
+
+    @cached_property
+    def _stop_strings(self) -> list[str]:
+        """Kept out of the generation config: `generate` drops the tokenizer they need when it is given a sampler."""
+        stop_strings = self.decoding.generation_kwargs.get("stop_strings") or []
+        return [stop_strings] if isinstance(stop_strings, str) else list(stop_strings)
 
     @cached_property
     def _generation_config(self) -> "GenerationConfig":
@@ -201,6 +206,7 @@ class TransformersGenerator:
             given = {**given, "do_sample": False, "temperature": None}
         elif "do_sample" not in given and any(name in given for name in SAMPLING_NAMES):
             given["do_sample"] = True
+        given.pop("stop_strings", None)
         config.update(**given, max_new_tokens=self.decoding.max_new_tokens, max_length=None)
         if not config.do_sample:
             config.update(**dict.fromkeys(SAMPLING_NAMES))
@@ -213,7 +219,3 @@ class TransformersGenerator:
 
 def _rebuild(cls: type[TransformersGenerator], model: str, decoding: str) -> TransformersGenerator:
     return cls._from_configs(ModelConfig.from_json(model), DecodingConfig.from_json(decoding))
-
-
-def _as_list(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value or ())

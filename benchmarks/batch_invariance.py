@@ -1,0 +1,69 @@
+"""Does a row's text depend on its batch? 48 real rows, greedy and sampled, in several batch sizes and orders.
+
+    python benchmarks/batch_invariance.py --model MODEL [--rows 48] [--max-new-tokens 64]
+
+MODEL in float32. Every run is compared, row by row, with the run at batch size 1. A comparison of texts says something
+only when they differ between rows, so distinct texts are counted too.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import datasets
+
+from benchmarks.machine import write_result
+from hf_rare import ReasonDistiller
+
+sys.path.append(str(Path(__file__).parent.parent / "examples"))
+from distill_postgres_docs import load_rows
+
+SAMPLING = {"greedy": {}, "sampled": {"temperature": 0.95, "top_p": 0.7, "top_k": 50}}  # RARE, section 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--rows", type=int, default=48)
+    parser.add_argument("--max-new-tokens", type=int, default=64)
+    arguments = parser.parse_args()
+    datasets.disable_progress_bars()
+    ds = load_rows().select(range(arguments.rows))
+    backwards = ds.select(range(len(ds) - 1, -1, -1))
+    result = {"rows": len(ds), "max_new_tokens": arguments.max_new_tokens, "dtype": "float32"}
+    for name, generation_kwargs in SAMPLING.items():
+        distill_fn = ReasonDistiller.from_pretrained(
+            arguments.model,
+            dtype="float32",
+            max_new_tokens=arguments.max_new_tokens,
+            generation_kwargs=generation_kwargs,
+            seed=1,
+        )
+        distill_fn.generator.load()
+        texts, seconds = {}, {}
+        for run, rows, batch_size in (
+            ("batch size 48", ds, 48),
+            ("batch size 48, reversed", backwards, 48),
+            ("batch size 7", ds, 7),
+            ("batch size 1", ds, 1),
+        ):
+            start = time.perf_counter()
+            distilled = rows.map(distill_fn, batched=True, batch_size=batch_size, keep_in_memory=True)
+            seconds[run] = round(time.perf_counter() - start, 1)
+            texts[run] = dict(zip(distilled["id"], distilled["reasoning"], strict=True))
+            print(name, run, seconds[run], flush=True)
+        reference = texts["batch size 1"]
+        result[name] = {
+            "generation_kwargs": generation_kwargs,
+            "distinct texts": len(set(reference.values())),
+            "rows that differ from batch size 1": {
+                run: sum(reference[row] != text for row, text in run_texts.items()) for run, run_texts in texts.items()
+            },
+            "seconds": seconds,
+        }
+    write_result("batch_invariance", result)
+
+
+if __name__ == "__main__":
+    main()

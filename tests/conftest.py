@@ -1,0 +1,90 @@
+"""Fixtures: an isolated cache, a tiny random teacher for almost everything, and the real SmolLM2 for a few tests."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_HOME = tempfile.mkdtemp(prefix="hf-rare-tests-")
+os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "120"}
+
+import pytest  # noqa: E402
+from datasets import Dataset  # noqa: E402
+
+from hf_rare import ReasonDistiller  # noqa: E402
+from hf_rare.demo import find_demo_model, load_demo_dataset  # noqa: E402
+from tests.tiny import THINKING_CHAT_TEMPLATE, save_tiny_model  # noqa: E402
+
+REPOSITORY = Path(__file__).parent.parent
+CACHE = Path(os.environ.get("HF_RARE_TEST_CACHE", REPOSITORY / ".cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _remove_home():
+    yield
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> str:
+    """Folder of a tiny random teacher."""
+    return str(save_tiny_model(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(scope="session")
+def tiny_thinking(tmp_path_factory) -> str:
+    """Folder of a tiny teacher whose chat template pre-fills `<think>`."""
+    return str(save_tiny_model(tmp_path_factory.mktemp("tiny-thinking"), THINKING_CHAT_TEMPLATE))
+
+
+@pytest.fixture(scope="session")
+def tiny_plain(tmp_path_factory) -> str:
+    """Folder of a tiny teacher without a chat template."""
+    return str(save_tiny_model(tmp_path_factory.mktemp("tiny-plain"), None))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> str:
+    """Folder of SmolLM2-135M-Instruct, converted once from the GGUF file and kept in a cache folder."""
+    folder = CACHE / "SmolLM2-135M-Instruct"
+    if not (folder / "model.safetensors").exists():
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        gguf = find_demo_model()
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
+        model.hf_quantizer, model.is_quantized = None, False  # it is dequantised: `save_pretrained` asks for this
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+        model.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def rows() -> Dataset:
+    """Six short rows with two hard negatives each."""
+    return Dataset.from_list(
+        [
+            {
+                "id": f"row-{i}",
+                "question": f"What follows from rule {i}?",
+                "scenario": f"A clerk applies rule {i} to a case of {i + 2} parts.",
+                "text": f"Rule {i} says that every part is counted once. " * (i % 3 + 1),
+                "hard_negatives": [f"Rule {i + 10} is about something else.", "No part is counted on Sundays."],
+                "answer": "gold",
+            }
+            for i in range(6)
+        ]
+    )
+
+
+@pytest.fixture
+def demo_rows() -> Dataset:
+    """The rows that ship with the library."""
+    return load_demo_dataset()
+
+
+@pytest.fixture
+def distill_fn(tiny) -> ReasonDistiller:
+    """A distiller with the tiny teacher, 12 new tokens."""
+    return ReasonDistiller.from_pretrained(tiny, max_new_tokens=12)

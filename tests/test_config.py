@@ -1,0 +1,110 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BitsAndBytesConfig
+
+from hf_rare.config import DecodingConfig, DistillConfig, ModelConfig, split_settings
+from hf_rare.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_samples": 0},
+        {"num_samples": True},
+        {"num_samples": 1.5},
+        {"seed": "0"},
+        {"columns": "some"},
+        {"text_column": ""},
+        {"question_column": None},
+        {"template": ""},
+        {"thought_tags": ("<think>",)},
+        {"thought_tags": "<think>"},
+        {"answer_tags": ("", "</answer>")},
+        {"template_columns": "options"},
+        {"system_prompt": ""},
+        {"expand": 1},
+        {"require_answer": "yes"},
+    ],
+)
+def test_wrong_distill_setting_is_refused_by_name(settings):
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        DistillConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_new_tokens": 0},
+        {"max_batch_tokens": 0},
+        {"context_length": 100, "max_new_tokens": 100},
+        {"generation_kwargs": ["temperature"]},
+        {"generation_kwargs": {"stop_strings": object()}},
+        {"generation_kwargs": {"do_sample": True, "num_beams": 2}},
+    ],
+)
+def test_wrong_decoding_setting_is_refused(settings):
+    with pytest.raises(ConfigError):
+        DecodingConfig(**settings)
+
+
+def test_unknown_generation_kwarg_is_refused_with_the_nearest_name():
+    with pytest.raises(ConfigError, match="Did you mean 'temperature'"):
+        DecodingConfig(generation_kwargs={"temprature": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("max_new_tokens", "of its own"),
+        ("max_length", "max_new_tokens"),
+        ("min_length", "min_new_tokens"),
+        ("num_return_sequences", "num_samples"),
+        ("seed", "every row"),
+        ("max_time", "speed"),
+    ],
+)
+def test_generation_kwargs_that_would_break_a_promise_are_refused_with_a_way_out(name, hint):
+    with pytest.raises(ConfigError, match=hint):
+        DecodingConfig(generation_kwargs={name: 1})
+
+
+def test_wrong_model_settings_are_refused():
+    with pytest.raises(ConfigError, match="dtype"):
+        ModelConfig(model_id="m", dtype="float8")
+    with pytest.raises(ConfigError, match="quant_method"):
+        ModelConfig(model_id="m", quantization_config={"bits": 4})
+
+
+def test_objects_become_json():
+    config = ModelConfig(
+        model_id=Path("folder"),
+        dtype=torch.bfloat16,
+        quantization_config=BitsAndBytesConfig(load_in_8bit=True),
+    )
+    assert config.model_id == "folder"
+    assert config.dtype == "bfloat16"
+    assert config.quantization_config["quant_method"] == "bitsandbytes"
+    assert ModelConfig.from_json(config.to_json()) == config
+
+
+def test_json_is_the_same_for_equal_settings_and_comes_back():
+    config = DistillConfig(thought_tags=["[", "]"], seed=3)
+    assert config.to_json() == DistillConfig(seed=3, thought_tags=("[", "]")).to_json()
+    assert DistillConfig.from_json(config.to_json()) == config
+    assert list(json.loads(config.to_json())) == sorted(config.names())
+
+
+def test_settings_go_to_the_config_that_has_them():
+    distill, model = split_settings({"seed": 1, "dtype": "float32"}, DistillConfig, ModelConfig)
+    assert distill == {"seed": 1}
+    assert model == {"dtype": "float32"}
+    with pytest.raises(ConfigError, match="Did you mean 'revision'"):
+        split_settings({"revison": "main"}, DistillConfig, ModelConfig)
+
+
+def test_no_name_belongs_to_two_configs():
+    names = [*DistillConfig.names(), *ModelConfig.names(), *DecodingConfig.names()]
+    assert len(names) == len(set(names))
