@@ -5,7 +5,6 @@ python examples/distill_postgres_docs.py --write-rows rows.jsonl   # the joined 
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from datasets import Dataset
@@ -17,8 +16,8 @@ DATA = Path(__file__).parent.parent / "tests" / "data"
 
 def load_rows(num_negatives: int = 2) -> Dataset:
     """Join each question with the text of its document, and take the other chunks of the same page as negatives."""
-    docs = [json.loads(line) for line in (DATA / "pg_docs.jsonl").open(encoding="utf-8")]
-    questions = [json.loads(line) for line in (DATA / "pg_questions.jsonl").open(encoding="utf-8")]
+    docs = Dataset.from_json(str(DATA / "pg_docs.jsonl")).to_list()
+    questions = Dataset.from_json(str(DATA / "pg_questions.jsonl")).to_list()
     by_id = {doc["id"]: doc for doc in docs}
     for question in questions:
         positive = by_id[question["doc_id"]]

@@ -85,7 +85,6 @@ class Teacher:
     @cached_property
     def model(self) -> "PreTrainedModel":
         """The model in evaluation mode, on the device that accelerate gives this process or spread by `device_map`."""
-        _keep_forked_workers_from_hanging()
         from accelerate import Accelerator
         from transformers import AutoModelForCausalLM
 
@@ -195,8 +194,11 @@ def _digest(model: Any, tokenizer: Any) -> str:
     return f"memory-{hasher.hexdigest()[:40]}"
 
 
-def _keep_forked_workers_from_hanging() -> None:
-    """Use one thread in a worker of `map(num_proc=...)`: OpenMP hangs in a fork of a process that has used it."""
+def keep_forked_workers_from_hanging() -> None:
+    """Use one thread in a worker of `map(num_proc=...)`: OpenMP hangs in a fork of a process that has used it.
+
+    To be called in the worker before any operation of torch.
+    """
     if multiprocess.parent_process() is not None:
         import torch
 

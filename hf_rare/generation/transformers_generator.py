@@ -10,7 +10,7 @@ from hf_rare.config import DecodingConfig, ModelConfig, split_settings
 from hf_rare.errors import ConfigError
 from hf_rare.generation.batching import pack_batches
 from hf_rare.generation.encoding import PromptEncoder
-from hf_rare.generation.loading import get_teacher, wrap_loaded
+from hf_rare.generation.loading import get_teacher, keep_forked_workers_from_hanging, wrap_loaded
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages
 from hf_rare.generation.revisions import resolve_revision
 
@@ -134,6 +134,7 @@ class TransformersGenerator:
 
     def load(self) -> None:
         """Load the model into the memory of this process, if it is not there yet."""
+        keep_forked_workers_from_hanging()
         self._teacher.model  # noqa: B018
 
     def generate(
@@ -147,6 +148,7 @@ class TransformersGenerator:
         Prompts are sorted by length and packed into micro-batches of `max_batch_tokens`; a prompt's text does not
         depend on which others are in its micro-batch, up to what `hf_rare.generation.sampling` says of floating point.
         """
+        self.load()
         lengths = [len(prompt.token_ids) for prompt in prompts]
         for rows in pack_batches(lengths, self.decoding.max_new_tokens, self.decoding.max_batch_tokens):
             token_ids = [prompts[row].token_ids for row in rows]
