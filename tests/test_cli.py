@@ -1,0 +1,186 @@
+"""The command line, as a process and as a function."""
+
+import json
+import subprocess
+import sys
+
+import datasets
+import pytest
+from datasets import Dataset, DatasetDict
+
+from hf_rare import ReasonDistiller
+from hf_rare.cli import CONFIGS, build_parser, main, read_settings
+from hf_rare.errors import ConfigError
+
+
+def run(*arguments) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def parse(*arguments) -> dict:
+    return read_settings(build_parser().parse_args(["distill", "in.jsonl", "--output", "out", *arguments]))
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv", ".parquet", ""])
+def test_every_kind_of_input(rows, tiny, tmp_path, ending, distill_fn):
+    path = tmp_path / f"rows{ending}"
+    writers = {".csv": rows.to_csv, ".parquet": rows.to_parquet, "": rows.save_to_disk}
+    writers.get(ending, rows.to_json)(path)
+    output = tmp_path / "out.parquet"
+    assert run("distill", path, "--model", tiny, "--output", output, "--max-new-tokens", 12) == 0
+    distilled = Dataset.from_parquet(str(output))
+    if ending == ".csv":  # a list does not survive in CSV, and the rows say so
+        assert set(distilled["reasoning_status"]) == {"invalid_input"}
+    else:
+        assert distilled["reasoning"][:] == rows.map(distill_fn, batched=True)["reasoning"][:]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet", ""])
+def test_every_kind_of_output_and_no_overwriting(rows, tiny, tmp_path, ending, capsys):
+    rows.to_json(tmp_path / "rows.jsonl")
+    output = tmp_path / "new folder" / f"out{ending}"
+    arguments = ("distill", tmp_path / "rows.jsonl", "--model", tiny, "--output", output, "--max-new-tokens", 4)
+    assert run(*arguments) == 0
+    assert "6 traces: " in capsys.readouterr().out
+    reader = {".jsonl": Dataset.from_json, ".parquet": Dataset.from_parquet, "": Dataset.load_from_disk}[ending]
+    first = reader(str(output))
+    assert first.column_names[: len(rows.column_names)] == rows.column_names
+    assert run(*arguments) == 1
+    assert "exists already. Pass --overwrite" in capsys.readouterr().err
+    assert run(*arguments, "--overwrite", "--seed", 1) == 0
+    second = reader(str(output), keep_in_memory=True)
+    assert second["reasoning_document_order"][:] != first["reasoning_document_order"][:]
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+
+
+def test_a_split_of_a_saved_dataset_dict(rows, tiny, tmp_path):
+    DatasetDict({"train": rows, "test": rows.select(range(2))}).save_to_disk(tmp_path / "saved")
+    output = tmp_path / "out.jsonl"
+    arguments = ("distill", tmp_path / "saved", "--model", tiny, "--output", output, "--max-new-tokens", 4)
+    assert run(*arguments, "--split", "test") == 0
+    assert len(output.read_text().splitlines()) == 2
+    assert run(*arguments, "--split", "nothing", "--overwrite") == 1
+
+
+def test_settings_from_a_file_and_flags_that_win(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text(
+        "model: me/teacher\nmax_new_tokens: 100\nseed: 3\nthought_tags: ['[T]', '[/T]']\n"
+        "generation_kwargs:\n  temperature: 0.6\nexpand: true\n"
+    )
+    settings = parse("--config", str(path), "--seed", "4", "--no-expand")
+    assert settings == {
+        "model_id": "me/teacher",
+        "max_new_tokens": 100,
+        "seed": 4,
+        "thought_tags": ["[T]", "[/T]"],
+        "generation_kwargs": {"temperature": 0.6},
+        "expand": False,
+    }
+
+
+def test_flags_of_every_type():
+    settings = parse(
+        *("--model", "m", "--generation-kwargs", '{"top_p": 0.7}', "--device-map", "auto", "--thought-tags", "<t>"),
+        *("</t>", "--trust-remote-code", "--template", "plain", "--num-samples", "2", "--context-length", "4096"),
+    )
+    assert settings == {
+        "model_id": "m",
+        "generation_kwargs": {"top_p": 0.7},
+        "device_map": "auto",
+        "thought_tags": ["<t>", "</t>"],
+        "trust_remote_code": True,
+        "template": "plain",
+        "num_samples": 2,
+        "context_length": 4096,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("max_tokens: 3", "Did you mean 'max_new_tokens'"),
+        ("just text", "holds no settings"),
+        ("a: [", "cannot be read"),
+        ("seed: 1", "No model is given"),
+    ],
+)
+def test_a_wrong_file_is_explained(tmp_path, text, reason):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=reason):
+        parse("--config", str(path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("nothing.jsonl",), "'nothing.jsonl' is no input"),
+        (("no/such-dataset",), "'no/such-dataset' cannot be read"),
+        (("{folder}/rows.txt",), "is no input"),
+        (("{folder}/broken.jsonl",), "cannot be read"),
+        (("{folder}/rows.jsonl", "--question-column", "q"), "no column 'q'"),
+        (("{folder}/rows.jsonl", "--template", "nothing"), "neither a built-in template"),
+        (("{folder}/rows.jsonl", "--max-new-tokens", "0"), "max_new_tokens=0"),
+        (("{folder}/rows.jsonl", "--revision", "dev", "--model", "no/such-model"), "no/such-model"),
+        (("{folder}/rows.jsonl", "--output", "{folder}/out.xml"), "unknown ending"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_exit_code_one(rows, tiny, tmp_path, capsys, arguments, reason):
+    rows.to_json(tmp_path / "rows.jsonl")
+    (tmp_path / "rows.txt").write_text("text")
+    (tmp_path / "broken.jsonl").write_text('{"question": ')
+    first, *rest = (argument.replace("{folder}", str(tmp_path)) for argument in arguments)
+    assert run("distill", first, "--output", tmp_path / "out.parquet", "--model", tiny, *rest) == 1
+    error = capsys.readouterr().err
+    assert "hf-rare: " in error
+    assert reason in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_help_explains_every_setting(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["distill", "--help"])
+    text = capsys.readouterr().out
+    for config in CONFIGS:
+        for name in config.names():
+            assert f"--{name.replace('_', '-')}" in text
+    assert "examples:" in text
+    assert "Most tokens of a completion" in text
+
+
+def test_the_command_is_installed():
+    done = subprocess.run([sys.executable, "-m", "hf_rare", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == __import__("hf_rare").__version__
+
+
+def test_the_demo_with_a_given_model(tiny, tmp_path, capsys):
+    folder = tmp_path / "demo"
+    assert run("demo", "--model", tiny, "--rows", 4, "--max-new-tokens", 4, "--output", folder) == 0
+    out = capsys.readouterr().out
+    assert "4 traces: " in out
+    assert "[demo-01, medicine]" in out
+    assert f"The 4 rows are in {folder / 'train.parquet'}, their card is in {folder / 'README.md'}" in out
+    distilled = datasets.load_dataset(str(folder), split="train")
+    expected = ReasonDistiller.from_pretrained(tiny, max_new_tokens=4).features()
+    assert set(expected) <= set(distilled.column_names)
+    assert "# hf_rare demo" in (folder / "README.md").read_text()
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hf_rare.cli._run_demo", interrupted)
+    assert run("demo") == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_json_flags_say_what_is_wrong(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse("--generation-kwargs", '{"top_p": }')
+    assert "not JSON" in capsys.readouterr().err
+    assert (
+        json.loads('{"a": 1}') == parse("--model", "m", "--chat-template-kwargs", '{"a": 1}')["chat_template_kwargs"]
+    )
