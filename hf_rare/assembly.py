@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hf_rare.budget import shorten_documents
+from hf_rare.budget import MIN_DOCUMENT_TOKENS, shorten_documents
 from hf_rare.config import DistillConfig
 from hf_rare.errors import TemplateError
 from hf_rare.generation.protocol import EncodedPrompt, Generator
@@ -65,7 +65,10 @@ def prepare_rows(batch: Iterable[Mapping[str, Any]], config: DistillConfig, gene
         if prompt.error:
             row.reject("failed", prompt.error)
         elif limit is not None and len(prompt.token_ids) > limit:
-            _fit(row, config, generator, limit)
+            try:
+                _fit(row, config, generator, limit)
+            except TemplateError as err:  # a template may fail on a shorter text alone
+                row.reject("failed", str(err))
     return prepared
 
 
@@ -87,15 +90,17 @@ def _fit(prepared: PreparedRow, config: DistillConfig, generator: Generator, lim
         return
     documents, full_length = prepared.row.documents, len(prepared.encoded.token_ids)
     lengths = generator.count_tokens(documents)
-    excess = full_length - limit
+    shortest = [min(length, MIN_DOCUMENT_TOKENS) for length in lengths]
+    kept, excess = lengths, full_length - limit
     for _ in range(FIT_ATTEMPTS):
-        kept = shorten_documents(lengths, excess)
-        if kept is None:
+        if kept == shortest:
             break
+        # a template may use a document twice: then `excess` overstates what must go, and the shortest is tried at last
+        kept = shorten_documents(lengths, excess) or shortest
         cut = [i for i in range(len(lengths)) if kept[i] < lengths[i]]
         prompt = build_prompt(prepared.row, config, {i: generator.shorten(documents[i], kept[i]) for i in cut})
         (encoded,) = generator.encode([prompt.messages])
-        if len(encoded.token_ids) <= limit:
+        if not encoded.error and len(encoded.token_ids) <= limit:
             prepared.prompt, prepared.encoded = prompt, encoded
             return
         excess += len(encoded.token_ids) - limit

@@ -83,7 +83,7 @@ def add_columns(batch: Any, columns: Mapping[str, list[Any]], features: datasets
         old = {name: _repeat(batch[name], repeat) for name in batch} if repeat > 1 else {}
         return old | {name: _keep_type(values, features[name]) for name, values in columns.items()}
     if _is_pandas(batch):
-        frame = batch.loc[batch.index.repeat(repeat)].reset_index(drop=True)
+        frame = batch.iloc[np.repeat(np.arange(len(batch)), repeat)].reset_index(drop=True)
         return frame.assign(**{name: _keep_type(values, features[name]) for name, values in columns.items()})
     types = features.arrow_schema
     table = pa.table({name: pa.array(values, types.field(name).type) for name, values in columns.items()})

@@ -88,7 +88,8 @@ def _settings(recipe: ReasonDistiller) -> list[tuple[str, Any]]:
 
 
 def _statistics(dataset: datasets.Dataset, output: str) -> list[tuple[str, str]]:
-    if f"{output}_status" not in dataset.column_names:
+    needed = {f"{output}_{end}" for end in ("status", "prompt_tokens", "completion_tokens")}
+    if not needed <= set(dataset.column_names):
         return []
     summary = Summary.of_dataset(dataset, output)
     statuses = [(f"traces `{status}`", str(count)) for status, count in summary.statuses.most_common()]

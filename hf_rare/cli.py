@@ -74,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     distill.add_argument("--overwrite", action="store_true", help="replace an existing output")
     distill.add_argument("--name", help="config of a dataset on the Hub")
     distill.add_argument("--split", default="train", help="split of a dataset on the Hub (default: train)")
-    distill.add_argument("--batch-size", type=int, help="rows handed over at a time (default: 1000)")
+    distill.add_argument("--batch-size", type=_positive_int, metavar="N", help="rows at a time (default: 1000)")
     distill.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
     for config, title in zip(CONFIGS, GROUPS, strict=True):
         _add_settings(distill.add_argument_group(title), config)
@@ -91,8 +91,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="where the rows and their card go (default: hf-rare-demo)",
     )
     demo.add_argument("--model", metavar="MODEL_ID", help="another model than SmolLM2-135M-Instruct")
-    demo.add_argument("--max-new-tokens", type=int, default=256, metavar="N", help="tokens per trace (default: 256)")
-    demo.add_argument("--rows", type=int, metavar="N", help="only the first N of the 14 rows")
+    demo.add_argument(
+        "--max-new-tokens", type=_positive_int, default=256, metavar="N", help="per trace (default: 256)"
+    )
+    demo.add_argument("--rows", type=_positive_int, metavar="N", help="only the first N of the 14 rows")
     demo.set_defaults(run=_run_demo)
     return parser
 
@@ -123,6 +125,13 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
     return {"type": int, "metavar": "N"} if int in members else {"metavar": "TEXT"}
 
 
+def _positive_int(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, received {text}")
+    return number
+
+
 def _parse_json(text: str) -> Any:
     """Read a dict or list of JSON; anything else is a text, for settings that take either."""
     if not text.lstrip().startswith(("{", "[")):
@@ -139,7 +148,7 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: The file cannot be read, holds no settings, or names an unknown one.
     """
-    known = [name for config in CONFIGS for name in config.names()]
+    known = ["batch_size", *(name for config in CONFIGS for name in config.names())]
     settings: dict[str, Any] = {}
     if arguments.config is not None:
         try:
@@ -150,7 +159,7 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ConfigError(f"--config {arguments.config} holds no settings: expected lines like `seed: 1`.")
         settings = {("model_id" if name == "model" else str(name)): value for name, value in loaded.items()}
         reject_unknown_names(settings, known, f"--config {arguments.config}")
-    settings |= {name: value for name, value in vars(arguments).items() if name in known}
+    settings |= {name: value for name, value in vars(arguments).items() if name in known and value is not None}
     if "model_id" not in settings:
         raise ConfigError("No model is given. Pass --model, the name of a model on the Hub or a local folder.")
     return settings
@@ -158,12 +167,15 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _run_distill(arguments: argparse.Namespace) -> None:
     settings = read_settings(arguments)
+    batch_size = settings.pop("batch_size", 1000)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size!r} cannot be right: expected a number of at least 1.")
     from hf_rare import files
 
     files.check_output(arguments.output, arguments.overwrite)
     dataset = files.load_input(arguments.input, arguments.name, arguments.split)
     distiller = hf_rare.ReasonDistiller.from_pretrained(**settings)
-    distilled = _distill(distiller, dataset, arguments.batch_size or 1000)
+    distilled = _distill(distiller, dataset, batch_size)
     files.save_output(distilled, arguments.output)
     print(f"{len(distilled)} rows are in {arguments.output}")
 

@@ -7,7 +7,8 @@ builds its flags and its help from them.
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -32,7 +33,54 @@ REFUSED_GENERATION_KWARGS = {
     "output_logits": "only the text of a completion is kept",
     "output_scores": "only the text of a completion is kept",
     "seed": "pass seed=... to the distiller: every row gets a seed of its own from it",
+    **dict.fromkeys(
+        (
+            "assistant_early_exit",
+            "constraints",
+            "dola_layers",
+            "force_words_ids",
+            "is_assistant",
+            "num_beam_groups",
+            "penalty_alpha",
+            "token_healing",
+            "transformers_version",
+        ),
+        "it does nothing here, or needs code that transformers fetches from the Hub",
+    ),
 }
+
+GENERATION_RANGES: dict[str, tuple[type, float, float]] = {
+    "temperature": (float, 0, math.inf),
+    "top_p": (float, 0, 1),
+    "top_k": (int, 0, math.inf),
+    "min_p": (float, 0, 1),
+    "top_h": (float, 0, 1),
+    "typical_p": (float, 0, 1),
+    "epsilon_cutoff": (float, 0, 1),
+    "eta_cutoff": (float, 0, 1),
+    "repetition_penalty": (float, 0, math.inf),
+    "no_repeat_ngram_size": (int, 0, math.inf),
+    "min_new_tokens": (int, 0, math.inf),
+    "num_beams": (int, 1, math.inf),
+}
+"""Type and limits of the numbers in `generation_kwargs`."""
+
+NEVER_ZERO = ("top_p", "top_h", "typical_p", "repetition_penalty")
+
+REFUSED_CHAT_TEMPLATE_KWARGS = (
+    "add_generation_prompt",
+    "continue_final_message",
+    "conversation",
+    "max_length",
+    "padding",
+    "return_assistant_tokens_mask",
+    "return_dict",
+    "return_tensors",
+    "sanitize_control_tokens",
+    "tokenize",
+    "tokenizer_kwargs",
+    "truncation",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +142,8 @@ class DistillConfig(Config):
             completion tokens) hold lists of this length; see `expand`.
         expand (`bool`, *optional*, defaults to `False`):
             One row per sample instead of lists: every row is repeated `num_samples` times, with plain columns and the
-            number of the sample, from 0, in `reasoning_sample`. Input columns are repeated too.
+            number of the sample, from 0, in `reasoning_sample`. Input columns are repeated too, so that no id is lost:
+            `map(remove_columns=...)` cannot drop them; `distill_fn.apply(ds, remove_columns=...)` can.
         seed (`int`, *optional*, defaults to 0):
             Seed of the document order and of sampling, together with the content of each row.
     """
@@ -119,23 +168,23 @@ class DistillConfig(Config):
     def __post_init__(self) -> None:
         for name in self.names():
             if name.endswith("_column"):
-                _check(self, name, str, lambda value: value != "", "a column name")
-        _check(self, "columns", str, lambda value: value in ("full", "minimal"), "'full' or 'minimal'")
-        _check(self, "template", (str, Path), lambda value: str(value) != "", "a name, a path or Jinja source")
+                _check(self, name, str, "a column name", lambda value: value != "")
+        _check(self, "columns", str, "'full' or 'minimal'", lambda value: value in ("full", "minimal"))
+        _check(self, "template", (str, Path), "a name, a path or Jinja source", lambda value: str(value) != "")
         object.__setattr__(self, "template", str(self.template))
         for name in ("template_columns", "thought_tags", "answer_tags"):
             value = getattr(self, name)
             if isinstance(value, str) or not isinstance(value, Iterable):
                 raise ConfigError(f"{name}={value!r} is not a list of strings.")
             object.__setattr__(self, name, tuple(value))
-            _check(self, name, tuple, lambda value: all(isinstance(v, str) and v for v in value), "a list of strings")
+            _check(self, name, tuple, "a list of strings", lambda value: all(isinstance(v, str) and v for v in value))
         for name in ("thought_tags", "answer_tags"):
-            _check(self, name, tuple, lambda value: len(value) == 2, "a pair: the opening and the closing tag")
-        _check(self, "system_prompt", (str, type(None)), lambda value: value != "", "a text, or None for none")
-        _check(self, "require_answer", (bool, type(None)), lambda value: True, "True, False or None")
-        _check(self, "num_samples", int, lambda value: value >= 1, "a number of at least 1")
-        _check(self, "expand", bool, lambda value: True, "True or False")
-        _check(self, "seed", int, lambda value: True, "a whole number")
+            _check(self, name, tuple, "a pair: the opening and the closing tag", lambda value: len(value) == 2)
+        _check(self, "system_prompt", (str, type(None)), "a text, or None for none", lambda value: value != "")
+        _check(self, "require_answer", (bool, type(None)), "True, False or None")
+        _check(self, "num_samples", int, "a number of at least 1", lambda value: value >= 1)
+        _check(self, "expand", bool, "True or False")
+        _check(self, "seed", int, "a whole number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,22 +233,16 @@ class ModelConfig(Config):
         quantization: Any = self.quantization_config
         if hasattr(quantization, "to_dict"):
             object.__setattr__(self, "quantization_config", quantization.to_dict())
-        _check(self, "model_id", str, lambda value: value != "", "the name of a model or a folder")
-        _check(
-            self,
-            "dtype",
-            str,
-            lambda value: value in ("auto", "float32", "bfloat16", "float16", "float64"),
-            "'auto', 'float32', 'bfloat16' or 'float16'",
-        )
-        _check(
-            self,
-            "quantization_config",
-            (dict, type(None)),
-            lambda value: value is None or "quant_method" in value,
-            "a quantisation config of transformers, or a dict with its 'quant_method'",
-        )
-        _check(self, "trust_remote_code", bool, lambda value: True, "True or False")
+        for name in ("revision", "gguf_file", "attn_implementation", "adapter", "adapter_revision"):
+            _check(self, name, (str, type(None)), "a text, or None for none")
+        _check(self, "device_map", (str, dict, type(None)), "a text, a dict, or None for none")
+        _check(self, "model_id", str, "the name of a model or a folder", lambda value: value != "")
+        dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
+        _check(self, "dtype", str, f"one of {', '.join(dtypes)}", lambda value: value in dtypes)
+        if self.quantization_config is not None:
+            expected = "a quantisation config of transformers, or a dict with its 'quant_method'"
+            _check(self, "quantization_config", dict, expected, lambda value: "quant_method" in value)
+        _check(self, "trust_remote_code", bool, "True or False")
         _check_json(self)
 
 
@@ -236,14 +279,12 @@ class DecodingConfig(Config):
                 raise ConfigError(f"{name}={value!r} is not a dict of names and values.")
             object.__setattr__(self, name, dict(value or {}))
         for name in ("max_new_tokens", "max_batch_tokens"):
-            _check(self, name, int, lambda value: value >= 1, "a number of at least 1")
-        _check(
-            self,
-            "context_length",
-            (int, type(None)),
-            lambda value: value is None or value > self.max_new_tokens,
-            f"more than max_new_tokens={self.max_new_tokens}",
-        )
+            _check(self, name, int, "a number of at least 1", lambda value: value >= 1)
+        if self.context_length is not None:
+            expected = f"more than max_new_tokens={self.max_new_tokens}"
+            _check(self, "context_length", int, expected, lambda value: value > self.max_new_tokens)
+        if refused := [name for name in self.chat_template_kwargs if name in REFUSED_CHAT_TEMPLATE_KWARGS]:
+            raise ConfigError(f"chat_template_kwargs has {refused[0]!r}, which is set by the library. Leave it out.")
         self._check_generation_kwargs()
         _check_json(self)
 
@@ -253,15 +294,26 @@ class DecodingConfig(Config):
         from transformers import GenerationConfig  # a second to import, so only when there is something to check
 
         known = [name for name in GenerationConfig().to_dict() if not name.startswith("_")]
-        for name in self.generation_kwargs:
+        for name, value in self.generation_kwargs.items():
             if name in REFUSED_GENERATION_KWARGS:
                 raise ConfigError(f"generation_kwargs has {name!r}: {REFUSED_GENERATION_KWARGS[name]}.")
-        reject_unknown_names(self.generation_kwargs, known, "generation_kwargs")
+            reject_unknown_names([name], known, "generation_kwargs")
+            if name in GENERATION_RANGES and value is not None:
+                self.generation_kwargs[name] = _check_number(name, value)
+        stop_strings = self.generation_kwargs.get("stop_strings") or []
+        if not isinstance(stop_strings, str | list) or not all(
+            isinstance(stop, str) and stop for stop in stop_strings
+        ):
+            raise ConfigError(f"generation_kwargs has stop_strings={stop_strings!r}: expected texts.")
         if self.generation_kwargs.get("do_sample") and self.generation_kwargs.get("num_beams", 1) > 1:
             raise ConfigError(
-                "generation_kwargs has do_sample with num_beams > 1: such a draw depends on the batch. "
-                "Leave one of them out."
+                "generation_kwargs has do_sample with num_beams > 1: a draw among beams would depend on "
+                "the batch. Leave one of them out."
             )
+        try:
+            GenerationConfig(**self.generation_kwargs).validate()
+        except (TypeError, ValueError) as err:
+            raise ConfigError(f"generation_kwargs={self.generation_kwargs!r} cannot be right: {err}") from err
 
 
 def split_settings(settings: Mapping[str, Any], *configs: type[Config]) -> list[dict[str, Any]]:
@@ -292,11 +344,24 @@ def reject_unknown_names(given: Iterable[str], known: list[str], what: str) -> N
             raise ConfigError(f"{name!r} is not known in {what}. {hint}")
 
 
-def _check(config: Config, name: str, types: Any, is_right: Any, expected: str) -> None:
+def _check(
+    config: Config, name: str, types: Any, expected: str, is_right: Callable[[Any], bool] = lambda value: True
+) -> None:
     value = getattr(config, name)
-    is_bool_for_int = isinstance(value, bool) and types is int
+    is_bool_for_int = isinstance(value, bool) and types in (int, (int, type(None)))
     if not isinstance(value, types) or is_bool_for_int or not is_right(value):
         raise ConfigError(f"{name}={value!r} cannot be right: expected {expected}.")
+
+
+def _check_number(name: str, value: Any) -> int | float:
+    """Check a number of `generation_kwargs`, and give a whole one as float where transformers insists on it."""
+    kind, low, high = GENERATION_RANGES[name]
+    is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high or value == math.inf or (value == 0 and name in NEVER_ZERO):
+        limits = f"{'above' if name in NEVER_ZERO else 'from'} {low:g}" + (f" to {high:g}" if high < math.inf else "")
+        number = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"generation_kwargs has {name}={value!r}: expected {number} {limits}.")
+    return kind(value)  # type: ignore[no-any-return]
 
 
 def _check_json(config: Config) -> None:

@@ -146,7 +146,9 @@ class ReasonDistiller:
         self._check_outputs(list(features or ()))
         return datasets.Features({**(features or {}), **output_features(self.config)})
 
-    def apply(self, dataset: Any, *, batch_size: int = 1000, **map_kwargs: Any) -> Any:
+    def apply(
+        self, dataset: Any, *, batch_size: int = 1000, remove_columns: Sequence[str] | str = (), **map_kwargs: Any
+    ) -> Any:
         """Distil a whole dataset: `map` with the column types said up front, so that empty datasets get them too.
 
         Args:
@@ -154,6 +156,8 @@ class ReasonDistiller:
                 The dataset.
             batch_size (`int`, *optional*, defaults to 1000):
                 Rows handed over at a time. Bounds neither memory nor micro-batches, which `max_batch_tokens` does.
+            remove_columns (`str` or `list[str]`, *optional*):
+                Columns to drop: also those of an earlier run that would stand in the way, and with `expand` too.
             **map_kwargs:
                 Passed to `map`, for example `num_proc`.
 
@@ -163,16 +167,23 @@ class ReasonDistiller:
         Raises:
             ColumnError: An input column is missing, or an output column exists already.
         """
-        map_kwargs |= {"batched": True, "batch_size": batch_size}
+        map_kwargs |= {"batch_size": batch_size}
         if isinstance(dataset, dict):
-            return type(dataset)({name: self.apply(split, **map_kwargs) for name, split in dataset.items()})
+            kwargs = {"remove_columns": remove_columns, **map_kwargs}
+            return type(dataset)({name: self.apply(split, **kwargs) for name, split in dataset.items()})
+        to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
+        inputs = self._input_columns()
+        dataset = dataset.remove_columns([name for name in to_remove if name not in inputs])
         if dataset.features is None:  # an IterableDataset may not know its columns
-            return dataset.map(self, **map_kwargs)
-        features = self.features(dataset.features)
-        read_columns({name: [] for name in dataset.features}, self._input_columns())
-        if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
-            return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
-        return dataset.map(self, features=features, **map_kwargs)
+            distilled = dataset.map(self, batched=True, **map_kwargs)
+        else:
+            features = self.features(dataset.features)
+            read_columns({name: [] for name in dataset.features}, inputs)
+            if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
+                distilled = datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+            else:
+                distilled = dataset.map(self, batched=True, **{"features": features, **map_kwargs})
+        return distilled.remove_columns([name for name in to_remove if name in inputs])
 
     def _input_columns(self) -> list[str]:
         config, used = self.config, self._template.placeholders

@@ -7,7 +7,7 @@ HfRareError
 ├── BatchTypeError (TypeError)           not a batch of rows
 ├── ModelLoadError (OSError)             a model, tokenizer or revision that cannot be found or loaded
 ├── MissingPackageError (ImportError)    an optional package that this feature needs
-├── InputFileError (OSError)             an input of the command line that cannot be read
+├── DatasetFileError (OSError)           an input or output of the command line that cannot be read or written
 └── OutputExistsError (FileExistsError)  an output of the command line that would be overwritten
 
 Each also inherits the builtin that fits, so that `except ValueError` goes on working. A bad row is never an exception:
@@ -43,8 +43,8 @@ class MissingPackageError(HfRareError, ImportError):
     """An optional package is needed and not installed."""
 
 
-class InputFileError(HfRareError, OSError):
-    """An input given on the command line cannot be read."""
+class DatasetFileError(HfRareError, OSError):
+    """An input or output given on the command line cannot be read or written."""
 
 
 class OutputExistsError(HfRareError, FileExistsError):

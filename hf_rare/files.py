@@ -1,14 +1,16 @@
 """Datasets from and to files, for the command line: by the ending of the path."""
 
-import contextlib
+import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 
-from hf_rare.errors import InputFileError, OutputExistsError
+from hf_rare.errors import DatasetFileError, OutputExistsError
 
 READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
@@ -16,6 +18,8 @@ WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
     ".jsonl": lambda dataset, path: dataset.to_json(path, force_ascii=False),
     "": lambda dataset, path: dataset.save_to_disk(path),
 }
+SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
+INPUT_KINDS = "a .json, .jsonl, .csv or .parquet file, a folder from `save_to_disk`, or a dataset on the Hub"
 
 
 def load_input(name: str, config_name: str | None = None, split: str = "train") -> datasets.Dataset:
@@ -23,44 +27,56 @@ def load_input(name: str, config_name: str | None = None, split: str = "train") 
 
     Args:
         name (`str`):
-            A .json, .jsonl, .csv or .parquet file, a folder from `save_to_disk`, or a name on the Hub.
+            A .json, .jsonl, .csv or .parquet file, a folder from `save_to_disk`, or a name on the Hub. A cell of a CSV
+            file holds a list as JSON.
         config_name (`str`, *optional*):
             Config of a dataset on the Hub.
         split (`str`, *optional*, defaults to `"train"`):
             Split of a dataset on the Hub, or of a saved `DatasetDict`.
 
     Raises:
-        InputFileError: It is none of these, or cannot be read.
+        DatasetFileError: It is none of these, or cannot be read.
     """
     path = Path(name)
+    reader = READERS.get(path.suffix.lower())
     try:
-        if path.is_file() and path.suffix in READERS:
-            return datasets.load_dataset(READERS[path.suffix], data_files=str(path), split="train")
+        if path.is_file() and reader:
+            dataset = datasets.load_dataset(reader, data_files=str(path), split="train")
+            return _read_json_lists(dataset) if reader == "csv" else dataset
         if path.is_dir():
             saved = datasets.load_from_disk(str(path))
             return saved[split] if isinstance(saved, datasets.DatasetDict) else saved
-        if not path.suffix and not path.exists():
+        if not path.exists() and not reader and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
             return datasets.load_dataset(name, config_name, split=split)
-    except (OSError, ValueError, KeyError, TypeError, ConnectionError, datasets.exceptions.DatasetsError) as err:
-        raise InputFileError(f"{name!r} cannot be read: {type(err).__name__}: {err}") from err
-    raise InputFileError(
-        f"{name!r} is no input. Expected a .json, .jsonl, .csv or .parquet file, a folder from `save_to_disk`, or a "
-        "dataset on the Hub."
-    )
+    except StopIteration as err:
+        raise DatasetFileError(f"{name!r} holds no rows.") from err
+    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as err:
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {err}") from err
+    raise DatasetFileError(f"{name!r} is no input. Expected {INPUT_KINDS}.")
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Find out before a run whether its output can be written.
+    """Find out before a run whether its output can be written, and make the folder it goes into.
 
     Raises:
-        OutputExistsError: It exists and `overwrite` is false.
-        InputFileError: Its ending is unknown.
+        OutputExistsError: It exists and `overwrite` is false, or it is something that no overwriting should destroy.
+        DatasetFileError: Its ending is unknown, or its folder cannot be made.
     """
     if path.suffix not in WRITERS:
-        raise InputFileError(f"{path} has an unknown ending. Expected .parquet, .jsonl, or none for a saved dataset.")
+        raise DatasetFileError(f"{path} has an unknown ending. Expected .parquet, .jsonl, or none for a folder.")
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists already. Pass --overwrite to replace it, or another --output.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    is_saved_dataset = any((path / name).exists() for name in SAVED_DATASET_FILES)
+    if path.is_dir() and any(path.iterdir()) and (path.suffix or not is_saved_dataset):
+        raise OutputExistsError(f"{path} is a folder with other things in it. Pass another --output.")
+    if path.is_file() and not path.suffix:
+        raise OutputExistsError(f"{path} is a file, and a saved dataset would be a folder. Pass another --output.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent):
+            pass
+    except OSError as err:
+        raise DatasetFileError(f"{path.parent} cannot be written to: {err}. Pass another --output.") from err
 
 
 def save_output(dataset: datasets.Dataset, path: Path) -> None:
@@ -68,7 +84,24 @@ def save_output(dataset: datasets.Dataset, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         temporary = Path(folder) / path.name
         WRITERS[path.suffix](dataset, temporary)
-        if temporary.is_dir() and path.exists():
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
         temporary.replace(path)
+
+
+def _read_json_lists(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Turn each column in which every text is a JSON list into lists."""
+    for name in dataset.column_names:
+        texts = dataset[name][:]
+        lists = [_parse_list(text) for text in texts]
+        if any(lists) and all(values is not None for values, text in zip(lists, texts, strict=True) if text):
+            dataset = dataset.remove_columns(name).add_column(name, lists)
+    return dataset
+
+
+def _parse_list(text: Any) -> list[Any] | None:
+    try:
+        values = json.loads(text)
+    except (TypeError, ValueError):
+        return None
+    return values if isinstance(values, list) else None

@@ -39,11 +39,6 @@ class Prompt:
     document_order: list[int]
     documents_truncated: int = 0
 
-    @property
-    def positive_position(self) -> int:
-        """Place of the positive among the documents, from 1."""
-        return self.document_order.index(0) + 1
-
 
 class PromptTemplate:
     """A compiled prompt template.
@@ -105,7 +100,7 @@ class PromptTemplate:
         }
         try:
             return self._template.render(values).strip()
-        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as err:
+        except Exception as err:  # a template can raise anything that its filters and tests raise
             raise TemplateError(
                 f"The template cannot be filled in: {err}. Documents have 'number' and 'text', options have 'letter' "
                 "and 'text', tags are pairs, everything else is a text."
@@ -123,12 +118,15 @@ def read_template_source(template: str) -> str:
     if "{{" in template or "{%" in template:
         return template
     try:
-        return Path(template).read_text(encoding="utf-8")
+        source = Path(template).read_text(encoding="utf-8")
     except (OSError, ValueError) as err:
         raise TemplateError(
             f"template={template!r} is neither a built-in template ({', '.join(BUILTIN_TEMPLATES)}), nor Jinja "
             f"source, nor a file that can be read ({err})."
         ) from err
+    if "{{" not in source and "{%" not in source:
+        raise TemplateError(f"The template file {template!r} has no placeholder, such as {{{{ question }}}}.")
+    return source
 
 
 @lru_cache(maxsize=16)

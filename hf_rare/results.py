@@ -89,7 +89,7 @@ def read_result(
         parsed = parse_completion(
             completion.text,
             is_cut=completion.finish_reason == "length",
-            thought_is_open=is_thought_open(prepared.encoded.text, config.thought_tags),
+            thought_is_open=is_thought_open(prepared.encoded.opening, config.thought_tags),
             thought_tags=config.thought_tags,
             answer_tags=config.answer_tags,
             require_answer=require_answer,

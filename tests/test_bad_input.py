@@ -142,8 +142,27 @@ def test_a_first_batch_of_bad_rows_does_not_spoil_the_column_types(distill_fn):
         assert [len(order) for order in distilled["reasoning_document_order"]] == [0, 0, 3, 3]
 
 
-def test_a_batch_of_bad_rows_loads_no_model(tiny):
-    distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=9)
-    distill_fn.generator.unload()
-    distill(distill_fn, [{**GOOD, "text": ""}])
-    assert not distill_fn.generator.is_loaded
+def test_a_batch_of_bad_rows_loads_no_model(tiny, tiny_plain):
+    for teacher in (tiny, tiny_plain):
+        distill_fn = ReasonDistiller.from_pretrained(teacher, max_new_tokens=9)
+        distill_fn.generator.unload()
+        (row,) = distill(distill_fn, [{**GOOD, "text": ""}])
+        assert row["reasoning_status"] == "invalid_input"
+        assert not distill_fn.generator.is_loaded
+
+
+def test_documents_that_a_template_uses_twice_are_cut_as_far_as_it_takes(tiny):
+    template = "{% for d in documents %}{{ d.text }} {{ d.text }}{% endfor %}{{ question }}"
+    distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=8, context_length=700, template=template)
+    (row,) = distill(distill_fn, [{**GOOD, "text": "word " * 900, "hard_negatives": ["other " * 900] * 2}])
+    assert row["reasoning_status"] in ("ok", "truncated", "unparsed")
+    assert row["reasoning_documents_truncated"] == 3
+
+
+def test_a_template_that_fails_on_a_shorter_document_fails_that_row(tiny):
+    fails_between = "{% set n = documents[0].text|length %}{{ 1 // (n > 4000 or n < 50)|int }}"
+    template = fails_between + "{{ question }}{{ documents[0].text }}"
+    distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=8, context_length=700, template=template)
+    (row,) = distill(distill_fn, [{**GOOD, "text": "word " * 900, "hard_negatives": []}])
+    assert row["reasoning_status"] == "failed"
+    assert "cannot be filled in" in row["reasoning_error"]

@@ -50,6 +50,13 @@ def test_new_columns_come_back_in_the_same_container(kind, repeat):
         assert [int(row["n"]) for row in read_columns(result, ["n"])] == [n for n in (1, 2, 3) for _ in range(repeat)]
 
 
+def test_a_frame_with_an_index_of_its_own_is_repeated_by_place():
+    frame = pd.DataFrame({"n": [1, 2]}, index=[5, 5])
+    result = add_columns(frame, {"s": list("abcd")}, FEATURES, 2)
+    assert result["n"].tolist() == [1, 1, 2, 2]
+    assert result["s"].tolist() == list("abcd")
+
+
 def test_lists_that_are_all_empty_keep_their_type():
     lists = add_columns(PLAIN, {"l": [[], [], []]}, FEATURES)["l"]
     assert [values.dtype for values in lists] == [np.int64] * 3

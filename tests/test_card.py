@@ -38,6 +38,12 @@ def test_what_is_unknown_is_said_and_not_guessed(rows):
     assert "6 rows." in card
 
 
+def test_a_card_of_columns_that_are_gone(rows, distill_fn):
+    card = build_card(distill_fn.apply(rows).remove_columns("reasoning_prompt_tokens"), distill_fn)
+    assert "6 rows." in card
+    assert "prompt tokens" not in card
+
+
 def test_a_template_cannot_break_the_card(rows, tiny):
     template = "```` </details> {{ question }} | x\n{% for d in documents %}{{ d.text }}{% endfor %}"
     distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=4, template=template, system_prompt="a | b\n<b>")

@@ -43,6 +43,22 @@ def test_wrong_distill_setting_is_refused_by_name(settings):
         {"generation_kwargs": ["temperature"]},
         {"generation_kwargs": {"stop_strings": object()}},
         {"generation_kwargs": {"do_sample": True, "num_beams": 2}},
+        {"generation_kwargs": {"temperature": -1}},
+        {"generation_kwargs": {"temperature": "0.7"}},
+        {"generation_kwargs": {"temperature": float("nan")}},
+        {"generation_kwargs": {"temperature": float("inf")}},
+        {"generation_kwargs": {"temperature": True}},
+        {"generation_kwargs": {"top_p": 0}},
+        {"generation_kwargs": {"top_p": 1.5}},
+        {"generation_kwargs": {"top_k": -1}},
+        {"generation_kwargs": {"top_k": 1.5}},
+        {"generation_kwargs": {"repetition_penalty": 0}},
+        {"generation_kwargs": {"num_beams": 0}},
+        {"generation_kwargs": {"stop_strings": 5}},
+        {"generation_kwargs": {"stop_strings": [""]}},
+        {"generation_kwargs": {"cache_implementation": "nothing"}},
+        {"chat_template_kwargs": {"tokenize": True}},
+        {"chat_template_kwargs": {"add_generation_prompt": False}},
     ],
 )
 def test_wrong_decoding_setting_is_refused(settings):
@@ -69,6 +85,19 @@ def test_unknown_generation_kwarg_is_refused_with_the_nearest_name():
 def test_generation_kwargs_that_would_break_a_promise_are_refused_with_a_way_out(name, hint):
     with pytest.raises(ConfigError, match=hint):
         DecodingConfig(generation_kwargs={name: 1})
+
+
+def test_whole_numbers_are_taken_where_transformers_wants_floats():
+    kwargs = DecodingConfig(
+        generation_kwargs={"temperature": 2, "repetition_penalty": 1, "top_k": 5}
+    ).generation_kwargs
+    assert [type(value) for value in kwargs.values()] == [float, float, int]
+
+
+@pytest.mark.parametrize("name", ["revision", "gguf_file", "device_map", "attn_implementation", "adapter"])
+def test_model_settings_of_the_wrong_type_are_refused(name):
+    with pytest.raises(ConfigError, match=f"{name}=3"):
+        ModelConfig(model_id="m", **{name: 3})
 
 
 def test_wrong_model_settings_are_refused():

@@ -242,6 +242,20 @@ def test_apply_gives_an_empty_dataset_its_columns(rows, distill_fn):
         distill_fn.apply(rows.select([]).remove_columns("question"))
 
 
+@pytest.mark.parametrize("expand", [False, True])
+def test_apply_removes_columns_and_keeps_the_rest(rows, tiny, expand):
+    distill_fn = ReasonDistiller.from_pretrained(
+        tiny, max_new_tokens=4, num_samples=2, expand=expand, generation_kwargs={"temperature": 1.0}
+    )
+    for dataset in (rows, rows.select([]), rows.to_iterable_dataset(), DatasetDict({"train": rows})):
+        distilled = distill_fn.apply(dataset, remove_columns=["answer", "text"])
+        distilled = distilled["train"] if isinstance(distilled, dict) else distilled
+        assert set(distilled.features) == {*distill_fn.features(), "id", "question", "scenario", "hard_negatives"}
+        assert [row["id"] for row in distilled] == [row["id"] for row in distilled if row["id"]]
+    again = distill_fn.apply(distill_fn.apply(rows), remove_columns=list(distill_fn.features()))
+    assert again.features == distill_fn.features(rows.features)
+
+
 def test_features_for_map(rows, distill_fn):
     features = distill_fn.features(rows.features)
     assert rows.map(distill_fn, batched=True, features=features).features == features

@@ -4,13 +4,14 @@ import copy
 import json
 import logging
 import pickle
+import shutil
 from collections import Counter
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from hf_rare import TransformersGenerator
@@ -91,6 +92,32 @@ def test_control_tokens_in_the_text_are_plain_text(chat_template, control):
     special = set(tokenizer.all_special_ids)
     assert [i for i in marked.token_ids if i in special] == [i for i in clean.token_ids if i in special]
     assert text in tokenizer.decode(marked.token_ids)
+
+
+@pytest.mark.parametrize("chat_template", [CHAT_TEMPLATE, None])
+def test_thought_tags_in_the_text_are_plain_text_where_the_template_does_not_write_them(chat_template):
+    tokenizer = make_tokenizer(chat_template)
+    text = "they write </think> and <think>"
+    (prompt,) = PromptEncoder(tokenizer, {}).encode([[{"role": "user", "content": text}]])
+    assert not set(tokenizer.convert_tokens_to_ids(["<think>", "</think>"])) & set(prompt.token_ids)
+    assert text in tokenizer.decode(prompt.token_ids)
+    assert "<think>" not in prompt.opening
+
+
+def test_nothing_to_encode():
+    for chat_template in (CHAT_TEMPLATE, None):
+        assert PromptEncoder(make_tokenizer(chat_template), {}).encode([]) == []
+
+
+def test_a_plain_prompt_begins_as_the_tokenizer_begins_a_text():
+    tokenizer = make_tokenizer(None)
+    tokenizer.bos_token = "<|endoftext|>"
+    (without,) = PromptEncoder(tokenizer, {}).encode(QUESTIONS[:1])
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    (with_bos,) = PromptEncoder(tokenizer, {}).encode(QUESTIONS[:1])
+    assert with_bos.token_ids == tokenizer("What?\n\n")["input_ids"] == [0, *without.token_ids]
 
 
 def test_thought_tags_in_the_text_are_plain_text_where_the_template_writes_them(tiny_thinking):
@@ -272,8 +299,6 @@ def test_sampling_settings_turn_sampling_on_and_temperature_zero_turns_it_off(ti
 
 
 def test_the_models_own_generation_config_counts_until_it_is_overruled(tiny, tmp_path):
-    import shutil
-
     shutil.copytree(tiny, tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "generation_config.json").read_text())
     config |= {"do_sample": True, "temperature": 2.0, "top_k": 0}
@@ -285,6 +310,50 @@ def test_the_models_own_generation_config_counts_until_it_is_overruled(tiny, tmp
     plain = complete(TransformersGenerator.from_pretrained(tiny, max_new_tokens=16))
     assert complete(own, seeds=[1] * 3) != complete(own, seeds=[2] * 3)
     assert complete(greedy) == plain
+
+
+@pytest.mark.parametrize(
+    ("own", "given"),
+    [
+        ({"do_sample": True, "temperature": 0.6}, {"num_beams": 2}),
+        ({"num_beams": 2}, {"temperature": 1.0}),
+        ({"num_beams": 2, "do_sample": True}, {}),
+        ({"num_return_sequences": 2, "do_sample": True}, {}),
+        ({"return_dict_in_generate": True, "output_scores": True}, {}),
+        ({"max_length": 20, "min_length": 5}, {}),
+        ({"max_time": 1e-9}, {}),
+        ({"stop_strings": ["zz"]}, {}),
+        ({"stop_strings": ["zz"]}, {"temperature": 1.0}),
+    ],
+)
+def test_whatever_a_model_says_of_generation_one_completion_comes_for_each_prompt(tiny, tmp_path, own, given):
+    shutil.copytree(tiny, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    generator = TransformersGenerator.from_pretrained(str(tmp_path), max_new_tokens=16, generation_kwargs=given)
+    completions = complete(generator)
+    assert len(completions) == len(QUESTIONS)
+    assert max(completion.completion_tokens for completion in completions) == 16
+    generator.unload()
+
+
+def test_a_model_stop_string_stops(tiny, tmp_path, generator):
+    stop = complete(generator)[0].text[2:4]
+    shutil.copytree(tiny, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"stop_strings": [stop]}))
+    for kwargs in ({}, {"temperature": 1.0, "top_k": 1}):
+        stopping = TransformersGenerator.from_pretrained(str(tmp_path), max_new_tokens=16, generation_kwargs=kwargs)
+        assert complete(stopping)[0].finish_reason == "stop"
+        assert stop in complete(stopping)[0].text
+
+
+def test_padding_that_the_model_itself_writes_counts_as_text_that_was_cut(tiny):
+    generator = TransformersGenerator.from_pretrained(
+        tiny, max_new_tokens=5, generation_kwargs={"sequence_bias": [[[0], 100.0]]}
+    )
+    for completion in complete(generator):
+        assert (completion.finish_reason, completion.completion_tokens) == ("length", 5)
 
 
 def test_a_stop_string_ends_a_row_and_only_that_row(tiny, generator):
@@ -351,12 +420,55 @@ def test_loaded_objects_with_other_weights_are_another_generator():
     assert first["revision"] != second["revision"]
 
 
+def test_a_small_change_of_loaded_objects_is_seen_and_generators_do_not_share_them():
+    tokenizer = make_tokenizer()
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, 0)
+    first = TransformersGenerator(model, tokenizer, max_new_tokens=4)
+    other_tokenizer = make_tokenizer()
+    other_tokenizer.model_max_length = 100
+    second = TransformersGenerator(model, other_tokenizer, max_new_tokens=4)
+    assert (first.max_prompt_tokens, second.max_prompt_tokens) == (2044, 96)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[7, 7] += 0.5
+    third = TransformersGenerator(model, tokenizer, max_new_tokens=4)
+    assert len({generator.identity()["revision"] for generator in (first, second, third)}) == 3
+
+
+def test_a_model_in_training_mode_is_run_without_dropout_and_put_back():
+    tokenizer = make_tokenizer()
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, 0, attention_dropout=0.5)
+    expected = complete(TransformersGenerator(model, tokenizer, max_new_tokens=8))
+    model.train()
+    generator = TransformersGenerator(model, tokenizer, max_new_tokens=8)
+    assert complete(generator) == complete(generator) == expected
+    assert model.training
+
+
+def test_a_wrapped_model_is_freed_with_its_generator():
+    import gc
+    import weakref
+
+    tokenizer = make_tokenizer()
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, 0)
+    generator, alive = TransformersGenerator(model, tokenizer, max_new_tokens=8), weakref.ref(model)
+    complete(generator)
+    del generator, model
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_quantisation_method_that_does_not_exist_is_refused(tiny):
+    generator = TransformersGenerator.from_pretrained(tiny, quantization_config={"quant_method": "nothing"})
+    with pytest.raises(ConfigError, match="Unknown quantization type"):
+        generator.load()
+
+
 def test_a_loaded_model_cannot_be_rebuilt_where_it_is_not():
     from hf_rare.generation.transformers_generator import _rebuild
 
     config = ModelConfig(model_id="gone", revision="memory-123")
     stranger = _rebuild(TransformersGenerator, config.to_json(), "{}")
-    with pytest.raises(ModelLoadError, match="loaded by hand in another process"):
+    with pytest.raises(ModelLoadError, match="loaded by hand and is not in this process"):
         stranger.encode(QUESTIONS)
 
 

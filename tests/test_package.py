@@ -18,7 +18,7 @@ LAYERS = [
     ["prompts", "parsing", "budget"],
     ["generation.protocol"],
     ["generation.batching", "generation.sampling", "generation.revisions", "generation.encoding"],
-    ["generation.loading"],
+    ["generation.loading", "generation.decoding"],
     ["generation.transformers_generator"],
     ["assembly", "batches"],
     ["results"],

@@ -31,6 +31,10 @@ def parse(completion: str, **settings) -> tuple[str, str, str]:
         ("<think>\n\n</think>\n\nsteps <answer>B</answer>", ("steps", "B", "ok")),
         ("<think>a <answer>A</answer>? no</think><answer>B</answer>", ("a <answer>A</answer>? no", "B", "ok")),
         ("<think>a b", ("a b", "", "unparsed")),
+        ("I write <think> never. So B.", ("I write <think> never. So B.", "", "unparsed")),
+        ("steps <answer>B</answer> (between <answer> tags)", ("steps\n\n(between <answer> tags)", "B", "ok")),
+        ("<think>a</think>x <think>b</think>y", ("a\n\nb", "x y", "ok")),
+        ("<think>a <answer>B</answer></think>", ("a", "B", "ok")),
         ("<think>a b <answer>C</answer>", ("a b", "C", "unparsed")),
         ("", ("", "", "empty")),
         (" \n", ("", "", "empty")),
@@ -50,7 +54,7 @@ def test_completions(completion, expected):
         ("<think>a b</think>c", ("a b", "c", "ok")),
         ("</think>steps", ("steps", "", "ok")),
         ("a b", ("a b", "", "unparsed")),
-        ("", ("", "", "unparsed")),
+        ("", ("", "", "empty")),
     ],
 )
 def test_completions_after_a_template_that_opened_the_thought(completion, expected):

@@ -26,7 +26,6 @@ def test_builtin_templates_number_every_document_in_the_shuffled_order(template)
         assert f"[{number}] {ROW.documents[document]}" in text
     assert ROW.question in text
     assert (ROW.scenario in text) == (template != "plain")
-    assert prompt.positive_position == prompt.document_order.index(0) + 1
 
 
 def test_rare_asks_for_the_four_things():
@@ -63,6 +62,13 @@ def test_own_template_from_source_and_from_a_file(tmp_path):
     assert content(row, template=str(path), **settings) == "q|1=t;extra"
 
 
+def test_a_template_file_without_placeholders_is_refused(tmp_path):
+    path = tmp_path / "empty.jinja"
+    path.write_text("Answer the question.")
+    with pytest.raises(TemplateError, match="has no placeholder"):
+        get_template(DistillConfig(template=path))
+
+
 def test_an_unknown_placeholder_is_named_with_what_exists():
     with pytest.raises(TemplateError, match=r"uses 'querry'; available are 'question', 'scenario', 'documents'"):
         get_template(DistillConfig(template="{{ querry }} {{ question }}"))
@@ -79,6 +85,8 @@ def test_an_unknown_placeholder_is_named_with_what_exists():
         ("{{ question / 2 }}", "cannot be filled in"),
         ("{% include 'x' %}", "cannot be filled in"),
         ("no-such-template", "rare, rare-qa, plain"),
+        ("{{ documents | xmlattr }}", "cannot be filled in"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "cannot be filled in"),
     ],
 )
 def test_templates_that_cannot_be_used_are_refused_at_once(template, reason):

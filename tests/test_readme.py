@@ -84,4 +84,4 @@ def test_the_example_is_a_row_of_the_demo():
     prompt = build_prompt(read_row(row, DistillConfig()), DistillConfig())
     assert f"question: {row['question']}" in example
     assert f"reasoning_document_order: {prompt.document_order}" in example
-    assert f"reasoning_positive_position: {prompt.positive_position}" in example
+    assert f"reasoning_positive_position: {prompt.document_order.index(0) + 1}" in example

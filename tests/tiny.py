@@ -43,10 +43,10 @@ def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedToken
     return tokenizer
 
 
-def make_model(vocab_size: int, eos_token_id: int, pad_token_id: int, max_position_embeddings: int = 2048):
+def make_model(vocab_size: int, eos_token_id: int, pad_token_id: int, max_position_embeddings: int = 2048, **config):
     """Make a random Llama of two layers."""
     torch.manual_seed(0)
-    config = LlamaConfig(
+    llama_config = LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=32,
         intermediate_size=64,
@@ -58,8 +58,9 @@ def make_model(vocab_size: int, eos_token_id: int, pad_token_id: int, max_positi
         eos_token_id=eos_token_id,
         bos_token_id=None,
         pad_token_id=pad_token_id,
+        **config,
     )
-    return LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM(llama_config).eval()
 
 
 def save_tiny_model(folder: Path, chat_template: str | None = CHAT_TEMPLATE, **model_kwargs) -> Path:

@@ -1,5 +1,6 @@
 """From messages to tokens: chat templates, control tokens in the text of rows, and the length of texts in tokens."""
 
+import copy
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+MARKER = "hf-rare-text"
+"""A text that no chat template writes."""
+
+PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n\n{% endfor %}"
+"""For models without a chat template: the texts alone, a blank line between them."""
+
+
 class PromptEncoder:
     """Renders conversations with the model's chat template and tokenises them.
 
@@ -25,8 +33,8 @@ class PromptEncoder:
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
-            The model's tokenizer. Without a chat template the prompt is the plain text of the messages, and one
-            warning is logged.
+            The model's tokenizer, which is copied. Without a chat template the prompt is the plain text of the
+            messages, and one warning is logged.
         chat_template_kwargs (`Mapping[str, Any]`):
             Passed to `apply_chat_template`.
 
@@ -35,14 +43,19 @@ class PromptEncoder:
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", chat_template_kwargs: Mapping[str, Any]) -> None:
-        self._tokenizer = tokenizer
+        self._tokenizer = copy.deepcopy(tokenizer)
         self._chat_template_kwargs = dict(chat_template_kwargs)
-        added_tokens = sorted(filter(str.strip, tokenizer.get_added_vocab()), key=len, reverse=True)
-        self._control_token = re.compile("|".join(map(re.escape, added_tokens)) or "(?!)")
-        self._has_chat_template = bool(tokenizer.chat_template or "chat_template" in self._chat_template_kwargs)
-        if not self._has_chat_template:
+        if not tokenizer.chat_template and "chat_template" not in chat_template_kwargs:
             logger.warning("The tokenizer has no chat template: prompts are plain text.")
-        self._has_system_role = self._has_chat_template and self._try_system_role()
+            has_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+            self._tokenizer.chat_template = ("{{ bos_token }}" if has_bos else "") + PLAIN_TEMPLATE
+        added = [token for token in tokenizer.get_added_vocab() if token.strip()]
+        # tags like <think> are control tokens too where they are not special and the template does not write them
+        tags = [token for token in added if re.fullmatch(r"<.+>|\[.+\]", token)]
+        self._tokenizer.chat_control_tokens = [*(tokenizer.chat_control_tokens or ()), *tags]
+        self._control_token = re.compile("|".join(map(re.escape, added)) or "(?!)")
+        self._has_system_role = self._try_system_role()
+        self._opening = self._render([{"role": "user", "content": MARKER}]).rpartition(MARKER)[2]
 
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         """Turn conversations into prompts.
@@ -54,13 +67,12 @@ class PromptEncoder:
             `list[EncodedPrompt]`: a prompt for each; one that cannot be encoded carries the reason in `error`.
         """
         texts = [self._render(messages) for messages in conversations]
-        if not self._has_chat_template:
-            encoded = self._tokenizer(texts, split_special_tokens=True, return_attention_mask=False)["input_ids"]
-            return [EncodedPrompt(*prompt) for prompt in zip(conversations, texts, encoded, strict=True)]
         plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
         token_ids = dict(zip(plain, self._tokenize([texts[i] for i in plain]), strict=True))
         return [
-            EncodedPrompt(messages, text, token_ids[i]) if i in token_ids else self._encode_sanitized(messages, text)
+            EncodedPrompt(messages, text, token_ids[i], self._opening)
+            if i in token_ids
+            else self._encode_sanitized(messages, text)
             for i, (messages, text) in enumerate(zip(conversations, texts, strict=True))
         ]
 
@@ -79,18 +91,15 @@ class PromptEncoder:
         return text[: offsets[max_tokens - 1][1]] if 0 < max_tokens < len(offsets) else text
 
     def _render(self, messages: Messages) -> str:
-        if not self._has_chat_template:
-            return "".join(f"{message['content']}\n\n" for message in messages)
         return str(self._apply_chat_template(messages, tokenize=False))
 
     def _encode_sanitized(self, messages: Messages, text: str) -> EncodedPrompt:
         try:
             ids = self._apply_chat_template(messages, tokenize=True, return_dict=False, sanitize_control_tokens=True)
         except ValueError as err:
-            return EncodedPrompt(
-                messages, text, [], error=f"a control token in the text cannot be made harmless: {err}"
-            )
-        return EncodedPrompt(messages, text, list(ids))
+            error = f"a control token in the text cannot be made harmless: {err}"
+            return EncodedPrompt(messages, text, [], error=error)
+        return EncodedPrompt(messages, text, list(ids), self._opening)
 
     def _apply_chat_template(self, messages: Messages, **kwargs: Any) -> Any:
         if messages[0]["role"] == "system" and not self._has_system_role:

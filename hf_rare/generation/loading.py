@@ -6,13 +6,14 @@ Nothing here knows of prompts or sampling.
 """
 
 import copy
-import hashlib
 import json
 import logging
+import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import multiprocess
+import xxhash
 
 from hf_rare.config import ModelConfig
 from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
@@ -24,20 +25,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TEACHERS: dict[str, "Teacher"] = {}
+_WRAPPED: "weakref.WeakValueDictionary[str, Teacher]" = weakref.WeakValueDictionary()
 
 
 def get_teacher(config: ModelConfig) -> "Teacher":
     """Give the teacher of these settings: the one this process has, or a new one that has loaded nothing yet."""
-    return _TEACHERS.setdefault(config.to_json(), Teacher(config))
+    key = config.to_json()
+    return _WRAPPED.get(key) or _TEACHERS.setdefault(key, Teacher(config))
 
 
 def wrap_loaded(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "Teacher":
-    """Make a teacher of objects that are loaded already. They stay as they are; the tokenizer is copied."""
+    """Make a teacher of objects that are loaded already. They stay as they are; the tokenizer is copied.
+
+    A fork of this process finds it by its settings as long as someone here holds it.
+    """
     config = ModelConfig(
         model_id=model.config.name_or_path or type(model).__name__, revision=_digest(model, tokenizer)
     )
-    teacher = get_teacher(config)
-    teacher.adopt(model, tokenizer)
+    teacher = Teacher(config)
+    teacher.__dict__ |= {"model": model, "model_config": model.config}
+    teacher.__dict__["tokenizer"] = _pad_left(copy.deepcopy(tokenizer))
+    _WRAPPED[config.to_json()] = teacher
     return teacher
 
 
@@ -57,11 +65,9 @@ class Teacher:
         """Whether the weights are in memory."""
         return "model" in self.__dict__
 
-    def adopt(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-        """Take loaded objects instead of loading; the tokenizer is copied before its padding side is set."""
-        self.__dict__["model"] = model
-        self.__dict__["model_config"] = model.config
-        self.__dict__["tokenizer"] = _pad_left(copy.deepcopy(tokenizer))
+    def load(self) -> None:
+        """Load the model now, if it is not in memory yet."""
+        _ = self.model
 
     def unload(self) -> None:
         """Free the model, the tokenizer and the config of this process. The next use loads them again."""
@@ -96,9 +102,7 @@ class Teacher:
         if not self.config.gguf_file:
             kwargs["use_safetensors"] = True
         if self.config.quantization_config:
-            from transformers.quantizers import AutoQuantizationConfig
-
-            kwargs["quantization_config"] = AutoQuantizationConfig.from_dict(dict(self.config.quantization_config))
+            kwargs["quantization_config"] = _make_quantization_config(self.config.quantization_config)
         model = self._load(AutoModelForCausalLM, **kwargs)
         if self.config.adapter:
             self._load_adapter(model)
@@ -126,14 +130,14 @@ class Teacher:
 
     def identity(self) -> dict[str, Any]:
         """Give what stands for the weights, as JSON values and without a local path."""
-        name = self.config.model_id
         settings = {
-            "model_id": name.rstrip("/").rsplit("/", 1)[-1] if is_local(name) else name,
+            "model_id": _name_without_path(self.config.model_id),
             "revision": self.config.revision,
             "dtype": self.dtype,
             "gguf_file": self.config.gguf_file,
             "attn_implementation": self.config.attn_implementation,
             "quantization_config": self.config.quantization_config,
+            "adapter": _name_without_path(self.config.adapter) if self.config.adapter else None,
             "adapter_revision": self.config.adapter_revision,
         }
         return {name: value for name, value in settings.items() if value is not None}
@@ -141,8 +145,8 @@ class Teacher:
     def _load(self, auto_class: Any, **kwargs: Any) -> Any:
         if self.config.revision and self.config.revision.startswith("memory-"):
             raise ModelLoadError(
-                "This generator wraps a model that was loaded by hand in another process, which a new process cannot "
-                "load. Use `from_pretrained(model_id)`, or start workers by fork."
+                "This generator wraps a model that was loaded by hand and is not in this process (any more). Use "
+                "`from_pretrained(model_id)`, or start workers by fork."
             )
         local = is_local(self.config.model_id)
         try:
@@ -182,16 +186,33 @@ def _pad_left(tokenizer: Any) -> Any:
 
 
 def _digest(model: Any, tokenizer: Any) -> str:
-    """Digest config, tokenizer and up to 64 values of every weight: a model trained further gets another digest."""
-    hasher = hashlib.sha256(model.config.to_json_string().encode())
+    """Digest config, tokenizer and every weight. It takes about a second for 8 GB."""
+    import torch
+
+    hasher = xxhash.xxh3_128(model.config.to_json_string().encode())
     hasher.update(json.dumps(model.generation_config.to_dict(), sort_keys=True, default=str).encode())
-    hasher.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
-    hasher.update(str(tokenizer.chat_template).encode())
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    hasher.update((backend.to_str() if backend else json.dumps(sorted(tokenizer.get_vocab().items()))).encode())
+    settings = (tokenizer.chat_template, tokenizer.model_max_length, sorted(tokenizer.special_tokens_map.items()))
+    hasher.update(json.dumps(settings, default=str).encode())
     for name, weight in model.state_dict().items():
-        values = weight.detach().flatten()
-        sample = values[:: max(1, len(values) // 64)][:64].double().cpu().numpy()
-        hasher.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode() + sample.tobytes())
-    return f"memory-{hasher.hexdigest()[:40]}"
+        hasher.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        if weight.device.type != "meta":  # weights that are offloaded count with their shape only
+            hasher.update(weight.detach().contiguous().flatten().view(torch.uint8).cpu().numpy())
+    return f"memory-{hasher.hexdigest()}"
+
+
+def _make_quantization_config(settings: dict[str, Any]) -> Any:
+    from transformers.quantizers import AutoQuantizationConfig
+
+    try:
+        return AutoQuantizationConfig.from_dict(dict(settings))
+    except (TypeError, ValueError) as err:
+        raise ConfigError(f"quantization_config={settings!r} cannot be right: {err}") from err
+
+
+def _name_without_path(name: str) -> str:
+    return name.rstrip("/").rsplit("/", 1)[-1] if is_local(name) else name
 
 
 def keep_forked_workers_from_hanging() -> None:

@@ -15,12 +15,14 @@ class EncodedPrompt:
         messages (`list[dict[str, str]]`): the conversation.
         text (`str`): the prompt as text, with the model's control tokens.
         token_ids (`list[int]`): its tokens; empty where a server does the tokenising.
+        opening (`str`): what the chat template wrote behind the last message, such as a `<think>` that it pre-fills.
         error (`str`): why it could not be encoded; empty when it could.
     """
 
     messages: Messages
     text: str
     token_ids: list[int]
+    opening: str = ""
     error: str = ""
 
 

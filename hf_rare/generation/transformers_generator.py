@@ -1,6 +1,6 @@
 """The generator that runs a local transformers model under accelerate."""
 
-import copy
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hf_rare.config import DecodingConfig, ModelConfig, split_settings
 from hf_rare.errors import ConfigError
 from hf_rare.generation.batching import pack_batches
+from hf_rare.generation.decoding import as_list, build_generation_config, end_token_ids
 from hf_rare.generation.encoding import PromptEncoder
 from hf_rare.generation.loading import get_teacher, keep_forked_workers_from_hanging, wrap_loaded
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages
@@ -16,8 +17,6 @@ from hf_rare.generation.revisions import resolve_revision
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-SAMPLING_NAMES = ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 
 class TransformersGenerator:
@@ -45,8 +44,9 @@ class TransformersGenerator:
 
     def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", **settings: Any) -> None:
         (decoding,) = split_settings(settings, DecodingConfig)
-        self._teacher = wrap_loaded(model, tokenizer)
         self.decoding = DecodingConfig(**decoding)
+        self._stop_strings: list[str] = []
+        self._teacher = wrap_loaded(model, tokenizer)
 
     @classmethod
     def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
@@ -80,8 +80,9 @@ class TransformersGenerator:
     @classmethod
     def _from_configs(cls, model: ModelConfig, decoding: DecodingConfig) -> Self:
         generator = cls.__new__(cls)
-        generator._teacher = get_teacher(model)
         generator.decoding = decoding
+        generator._stop_strings = []
+        generator._teacher = get_teacher(model)
         return generator
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -117,7 +118,8 @@ class TransformersGenerator:
 
     def unload(self) -> None:
         """Free the model's memory in this process. The next use loads it again, unless it was loaded by hand."""
-        self.__dict__.pop("_encoder", None)
+        for name in ("_encoder", "_generation_config"):
+            self.__dict__.pop(name, None)
         self._teacher.unload()
 
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
@@ -135,7 +137,7 @@ class TransformersGenerator:
     def load(self) -> None:
         """Load the model into the memory of this process, if it is not there yet."""
         keep_forked_workers_from_hanging()
-        self._teacher.model  # noqa: B018
+        self._teacher.load()
 
     def generate(
         self,
@@ -165,58 +167,60 @@ class TransformersGenerator:
         model, tokenizer, config = self._teacher.model, self._teacher.tokenizer, self._generation_config
         inputs = tokenizer.pad({"input_ids": token_ids}, return_tensors="pt").to(model.device)
         criteria = StoppingCriteriaList()
-        if stop_strings := self._stop_strings:
-            criteria.append(StopStringCriteria(tokenizer, stop_strings))
+        if self._stop_strings:
+            criteria.append(StopStringCriteria(tokenizer, self._stop_strings))
         if on_tokens is not None:
             criteria.append(TokenCounter(sum(map(len, token_ids)), config.pad_token_id, on_tokens))
-        kwargs = {"custom_generate": sample_per_row, "seeds": seeds} if config.do_sample else {}
-        output = model.generate(**inputs, generation_config=config, stopping_criteria=criteria, **kwargs)
+        sampling = {"custom_generate": sample_per_row, "seeds": seeds} if config.do_sample else {}
+        with _set_up(model, config):
+            output = model.generate(**inputs, stopping_criteria=criteria, **sampling)
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [self._read_completion(ids, len(prompt)) for ids, prompt in zip(written, token_ids, strict=True)]
 
     def _read_completion(self, ids: list[int], prompt_tokens: int) -> Completion:
-        config, tokenizer = self._generation_config, self._teacher.tokenizer
-        end_ids = {config.eos_token_id} if isinstance(config.eos_token_id, int) else set(config.eos_token_id or ())
+        config = self._generation_config
+        end_ids = end_token_ids(config)
         length = next((i for i, token in enumerate(ids) if token in end_ids), len(ids))
-        has_end = length < len(ids)
-        while length and ids[length - 1] == config.pad_token_id:  # what a stop string leaves behind
-            length -= 1
-        # other special tokens stay visible: some models write their thought tags as such
-        hidden = {config.pad_token_id, tokenizer.bos_token_id}
-        text = str(tokenizer.decode([token for token in ids[:length] if token not in hidden]))
-        has_stop_string = any(stop in text for stop in self._stop_strings)
-        is_cut = not has_end and not has_stop_string and length >= self.decoding.max_new_tokens
-        completion_tokens = length + (has_end and not has_stop_string)
-        return Completion(text, "length" if is_cut else "stop", prompt_tokens, completion_tokens)
+        has_end, text = length < len(ids), self._decode(ids[:length])
+        if any(stop in text for stop in self._stop_strings):  # padding follows, which may be an end token
+            while ids[length - 1] == config.pad_token_id:
+                length -= 1
+            return Completion(self._decode(ids[:length]), "stop", prompt_tokens, length)
+        is_cut = not has_end and length >= self.decoding.max_new_tokens
+        return Completion(text, "length" if is_cut else "stop", prompt_tokens, length + has_end)
+
+    def _decode(self, ids: list[int]) -> str:
+        # special tokens but these stay visible: some models write their thought tags as such
+        tokenizer = self._teacher.tokenizer
+        hidden = {self._generation_config.pad_token_id, tokenizer.bos_token_id}
+        return str(tokenizer.decode([token for token in ids if token not in hidden]))
 
     @cached_property
     def _encoder(self) -> PromptEncoder:
         return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs)
 
     @cached_property
-    def _stop_strings(self) -> list[str]:
-        """Kept out of the generation config: `generate` drops the tokenizer they need when it is given a sampler."""
-        stop_strings = self.decoding.generation_kwargs.get("stop_strings") or []
-        return [stop_strings] if isinstance(stop_strings, str) else list(stop_strings)
-
-    @cached_property
     def _generation_config(self) -> "GenerationConfig":
-        """The model's own generation config under the settings of the caller."""
-        config = copy.deepcopy(self._teacher.model.generation_config)
-        given = dict(self.decoding.generation_kwargs)
-        if given.get("temperature") == 0:
-            given = {**given, "do_sample": False, "temperature": None}
-        elif "do_sample" not in given and any(name in given for name in SAMPLING_NAMES):
-            given["do_sample"] = True
-        given.pop("stop_strings", None)
-        config.update(**given, max_new_tokens=self.decoding.max_new_tokens, max_length=None)
-        if not config.do_sample:
-            config.update(**dict.fromkeys(SAMPLING_NAMES))
-        if config.eos_token_id is None:
-            config.eos_token_id = self._teacher.tokenizer.eos_token_id
-        if config.pad_token_id is None:
-            config.pad_token_id = self._teacher.tokenizer.pad_token_id
+        tokenizer = self._teacher.tokenizer
+        config = build_generation_config(
+            self._teacher.model.generation_config, self.decoding, tokenizer.eos_token_id, tokenizer.pad_token_id
+        )
+        # `generate` drops the tokenizer that they need when it is given a sampler: they become a stopping criterion
+        self._stop_strings, config.stop_strings = as_list(config.stop_strings), None
         return config
+
+
+@contextlib.contextmanager
+def _set_up(model: "PreTrainedModel", config: "GenerationConfig") -> Iterator[None]:
+    """Put a generation config in the place of the model's own, which would fill its gaps, and switch dropout off."""
+    before, was_training = model.generation_config, model.training
+    model.generation_config = config
+    model.eval()
+    try:
+        yield
+    finally:
+        model.generation_config = before
+        model.train(was_training)
 
 
 def _rebuild(cls: type[TransformersGenerator], model: str, decoding: str) -> TransformersGenerator:

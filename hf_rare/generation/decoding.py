@@ -1,0 +1,65 @@
+"""The generation config of a run: the model's own, under the settings of the caller."""
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from hf_rare.config import DecodingConfig
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
+
+SAMPLING_NAMES = ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+
+
+def build_generation_config(
+    base: "GenerationConfig", decoding: DecodingConfig, eos_token_id: int | None, pad_token_id: int | None
+) -> "GenerationConfig":
+    """Merge the model's own generation config and the caller's settings.
+
+    Args:
+        base ([`~transformers.GenerationConfig`]):
+            The model's own. It stays as it is.
+        decoding ([`DecodingConfig`]):
+            The caller's settings; they win.
+        eos_token_id (`int`, *optional*):
+            The tokenizer's end token, for models that name none.
+        pad_token_id (`int`, *optional*):
+            The tokenizer's padding, for models that name none.
+
+    Returns:
+        [`~transformers.GenerationConfig`]: a new one. Sampling is on where the caller or else the model says so; a
+        sampling setting of the caller turns it on, `temperature=0` and beam search turn it off.
+    """
+    config = copy.deepcopy(base)
+    given = dict(decoding.generation_kwargs)
+    if given.get("temperature") == 0 or given.get("num_beams", 1) > 1:
+        given["do_sample"] = False
+    elif any(given.get(name) is not None for name in SAMPLING_NAMES):
+        given.setdefault("do_sample", True)
+    config.update(**given)
+    if config.do_sample:
+        config.num_beams = 1  # a draw among beams would depend on the batch
+    else:
+        config.update(**dict.fromkeys(SAMPLING_NAMES))
+    config.update(max_new_tokens=decoding.max_new_tokens, max_length=None, max_time=None, min_length=None)
+    config.update(num_return_sequences=1, return_dict_in_generate=False, **dict.fromkeys(_OUTPUTS, False))
+    if config.eos_token_id is None:
+        config.eos_token_id = eos_token_id
+    if config.pad_token_id is None:
+        config.pad_token_id = pad_token_id
+    return config
+
+
+_OUTPUTS: tuple[str, ...] = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
+
+
+def end_token_ids(config: "GenerationConfig") -> set[int]:
+    """Give the tokens that end a completion."""
+    return set(as_list(config.eos_token_id))
+
+
+def as_list(value: Any) -> list[Any]:
+    """Give a setting that is one value, a list of values, or None, as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
