@@ -15,8 +15,9 @@ import docstring_parser
 import yaml
 
 import hf_rare
-from hf_rare.config import Config, DecodingConfig, DistillConfig, ModelConfig, reject_unknown_names
+from hf_rare.config import Config, DecodingConfig, DistillConfig, ModelConfig
 from hf_rare.errors import ConfigError, HfRareError
+from hf_rare.passed_through import reject_unknown_names
 
 CONFIGS: tuple[type[Config], ...] = (DistillConfig, ModelConfig, DecodingConfig)
 GROUPS = ("columns, prompt and samples", "model", "generation")
@@ -107,7 +108,10 @@ def _add_settings(group: Any, config: type[Config]) -> None:
         names = [f"--{setting.name.replace('_', '-')}"]
         if setting.name == "model_id":
             names.insert(0, "--model")
-        text = " ".join(docs[setting.name].replace("`", "").split()).replace("%", "%%")
+        text = " ".join(docs[setting.name].replace("`", "").split())
+        if isinstance(setting.default, str | int) and setting.default is not False:
+            text += f" (default: {setting.default})"
+        text = text.replace("%", "%%")
         group.add_argument(
             *names, dest=setting.name, default=argparse.SUPPRESS, help=text, **_flag_kwargs(kinds[setting.name])
         )

@@ -13,6 +13,7 @@ from tests.conftest import REPOSITORY
 
 LAYERS = [
     ["errors"],
+    ["passed_through"],
     ["config"],
     ["rows"],
     ["prompts", "parsing", "budget"],
