@@ -7,6 +7,8 @@ HfRareError
 ├── BatchTypeError (TypeError)           not a batch of rows
 ├── ModelLoadError (OSError)             a model, tokenizer or revision that cannot be found or loaded
 ├── MissingPackageError (ImportError)    an optional package that this feature needs
+├── JournalError (OSError)               the journal cannot be opened, read or written
+├── BudgetReachedError (RuntimeError)    a limit on rows, tokens or hours ends the run
 ├── DatasetFileError (OSError)           an input or output of the command line that cannot be read or written
 └── OutputExistsError (FileExistsError)  an output of the command line that would be overwritten
 
@@ -41,6 +43,14 @@ class ModelLoadError(HfRareError, OSError):
 
 class MissingPackageError(HfRareError, ImportError):
     """An optional package is needed and not installed."""
+
+
+class JournalError(HfRareError, OSError):
+    """The journal cannot be opened, read or written."""
+
+
+class BudgetReachedError(HfRareError, RuntimeError):
+    """A limit on rows, tokens or hours ends the run; what was generated is in the journal."""
 
 
 class DatasetFileError(HfRareError, OSError):

@@ -15,7 +15,7 @@ LAYERS = [
     ["errors"],
     ["passed_through"],
     ["config"],
-    ["rows"],
+    ["rows", "journal"],
     ["prompts", "parsing", "budget"],
     ["generation.protocol"],
     ["generation.batching", "generation.sampling", "generation.revisions", "generation.encoding"],
@@ -54,7 +54,7 @@ def test_every_error_is_ours_and_a_builtin():
     for name, error in vars(errors).items():
         if isinstance(error, type) and error is not errors.HfRareError:
             assert issubclass(error, errors.HfRareError), name
-            assert issubclass(error, (ValueError, TypeError, OSError, ImportError)), name
+            assert issubclass(error, (ValueError, TypeError, OSError, ImportError, RuntimeError)), name
 
 
 def _imports(path) -> set[str]:

@@ -1,0 +1,234 @@
+"""The journal: an append-only record of what was generated, so that a crash costs no more than what was in flight.
+
+A journal is a folder of JSONL files. Each process writes one file of its own, made anew, with one `write` for all that
+has become ready together; it reads the files of all processes, also while they write. A line is a key, a checksum and
+a value; a line that a crash has torn, or that a disk has spoilt, is skipped and so generated again. Keys and values
+are the caller's: nothing here knows what they mean.
+"""
+
+import json
+import logging
+import os
+import secrets
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hf_rare.errors import JournalError
+
+logger = logging.getLogger(__name__)
+
+Value = dict[str, Any]
+
+KEY_BYTES = 16
+CHUNK_BYTES = 16 << 20
+_START, _MIDDLE, _BEFORE_VALUE = b'{"key":"', b'","crc32":"', b'","value":'
+_KEY = slice(len(_START), len(_START) + 2 * KEY_BYTES)
+_CRC = slice(_KEY.stop + len(_MIDDLE), _KEY.stop + len(_MIDDLE) + 8)
+_VALUE_OFFSET = _CRC.stop + len(_BEFORE_VALUE)
+_FILE_SHIFT = 48  # a place in the journal is a file number and an offset of up to 256 TB in one integer
+_OFFSET_MASK = (1 << _FILE_SHIFT) - 1
+
+
+@dataclass
+class _File:
+    """A file of the journal and how far it has been read."""
+
+    path: Path
+    read: int = 0
+
+
+class Journal:
+    """A folder of journal files, opened for reading at once and for writing with the first entry.
+
+    Only places are kept in memory, about 200 bytes an entry; values are read from disk when they are asked for.
+
+    Args:
+        folder (`Path`):
+            The folder; made when it does not exist.
+        header (`Mapping[str, Any]`):
+            What the entries have in common, as JSON values: the first line of the file that is written.
+
+    Raises:
+        JournalError: The folder cannot be made or read.
+    """
+
+    def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._header = dict(header)
+        self._files: list[_File] = []
+        self._numbers: dict[str, int] = {}
+        self._places: dict[bytes, int] = {}
+        self._own: int | None = None
+        self._descriptor: int | None = None
+        self._pid = os.getpid()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.refresh()
+        except OSError as err:
+            raise JournalError(f"The journal {folder} cannot be opened: {err}. {_WAY_OUT}") from err
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, key: str) -> bool:
+        return bytes.fromhex(key) in self._places
+
+    def refresh(self) -> None:
+        """Read on in the files of other processes, to the last line that is complete."""
+        for path in sorted(self.folder.glob("*.jsonl")):
+            number = self._numbers.setdefault(path.name, len(self._files))
+            if number == len(self._files):
+                self._files.append(_File(path))
+            if number != self._own:
+                self._read_on(number)
+
+    def open(self) -> None:
+        """Make the file of this process, so that a folder that cannot be written to is found out now.
+
+        Raises:
+            JournalError: The file cannot be made.
+        """
+        if self._descriptor is not None and self._pid == os.getpid():
+            return
+        name = f"{time.time_ns():019d}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        path = self.folder / name
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        except OSError as err:
+            raise JournalError(f"The journal {path} cannot be made: {err}. {_WAY_OUT}") from err
+        self._pid = os.getpid()
+        self._own = self._numbers[name] = len(self._files)
+        self._files.append(_File(path))
+        self._write(json.dumps({"journal": 1, "created": time.time(), **self._header}).encode() + b"\n")
+
+    def append(self, entries: Iterable[tuple[str, Value]]) -> None:
+        """Write entries with one `write`; they are safe once this returns.
+
+        Args:
+            entries (`Iterable[tuple[str, dict]]`):
+                Key (32 hexadecimal digits) and value of each. A later entry of a key stands in for an earlier one.
+
+        Raises:
+            JournalError: They cannot be written. What was written before stays readable.
+        """
+        self.open()
+        lines, keys = [], []
+        for key, value in entries:
+            data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+            line = b"".join((_START, key.encode(), _MIDDLE, b"%08x" % zlib.crc32(data), _BEFORE_VALUE, data, b"}\n"))
+            lines.append(line)
+            keys.append(bytes.fromhex(key))
+        offset = self._write(b"".join(lines))
+        for key_bytes, line in zip(keys, lines, strict=True):
+            self._places[key_bytes] = (self._own or 0) << _FILE_SHIFT | offset
+            offset += len(line)
+
+    def read(self, keys: Iterable[str]) -> dict[str, Value]:
+        """Read the values of keys.
+
+        Args:
+            keys (`Iterable[str]`): the keys.
+
+        Returns:
+            `dict[str, dict]`: the value of each key that the journal has, whole and unspoilt.
+        """
+        known = {key: self._places[bytes.fromhex(key)] for key in keys if key in self}
+        found: dict[str, Value] = {}
+        for key, line in self._read_lines(known):
+            value = _parse(line)
+            if value is None or line[_KEY] != key.encode():
+                self._report(self._files[known[key] >> _FILE_SHIFT].path, known[key] & _OFFSET_MASK)
+                del self._places[bytes.fromhex(key)]
+            else:
+                found[key] = value
+        return found
+
+    def close(self) -> None:
+        """Close the file of this process. The next entry makes a new one."""
+        if self._descriptor is not None and self._pid == os.getpid():
+            os.close(self._descriptor)
+        self._descriptor = None
+
+    def _write(self, data: bytes) -> int:
+        """Write to the end of the own file and give the offset it was written at."""
+        if self._descriptor is None or self._own is None:
+            raise RuntimeError("the journal is not open for writing")
+        file = self._files[self._own]
+        offset, view = file.read, memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as err:
+            self.close()  # the torn line stays the last of its file
+            raise JournalError(f"The journal {file.path} cannot be written: {err}. {_WAY_OUT}") from err
+        file.read += len(data)
+        return offset
+
+    def _read_on(self, number: int) -> None:
+        file = self._files[number]
+        for offset, line in iterate_lines(file.path, file.read):
+            file.read = offset + len(line)
+            if line[: _KEY.start] == _START and line[_KEY.stop : _CRC.start] == _MIDDLE and line.endswith(b"}\n"):
+                try:
+                    self._places[bytes.fromhex(line[_KEY].decode())] = number << _FILE_SHIFT | offset
+                    continue
+                except ValueError:
+                    pass
+            if not line.startswith(b'{"journal":'):
+                self._report(file.path, offset)
+
+    def _read_lines(self, places: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
+        """Read the lines at places, file by file and in the order in which they stand there."""
+        by_file: dict[int, list[tuple[int, str]]] = {}
+        for key, place in places.items():
+            by_file.setdefault(place >> _FILE_SHIFT, []).append((place & _OFFSET_MASK, key))
+        for number, lines in by_file.items():
+            path = self._files[number].path
+            try:
+                with path.open("rb") as file:
+                    for offset, key in sorted(lines):
+                        file.seek(offset)
+                        yield key, file.readline()
+            except OSError as err:
+                raise JournalError(f"The journal {path} cannot be read: {err}. {_WAY_OUT}") from err
+
+    def _report(self, path: Path, offset: int) -> None:
+        logger.warning("%s: the line at byte %d is spoilt and is generated again.", path, offset)
+
+
+_WAY_OUT = "Make room or pass another journal_dir=..., or journal_dir=None to go without a journal."
+
+
+def iterate_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Iterate over the complete lines of a journal file; what a crash has torn off at its end is left out.
+
+    Args:
+        path (`Path`): the file.
+        start (`int`, *optional*, defaults to 0): offset of the first line, in bytes.
+
+    Yields:
+        `tuple[int, bytes]`: the offset of a line, and the line with its newline.
+    """
+    with path.open("rb", buffering=CHUNK_BYTES) as file:
+        file.seek(start)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield start, line
+            start += len(line)
+
+
+def _parse(line: bytes) -> Value | None:
+    """Give the value of a line, or `None` when it is not what was written."""
+    data = line[_VALUE_OFFSET:-2]
+    if b"%08x" % zlib.crc32(data) != line[_CRC]:
+        return None
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
