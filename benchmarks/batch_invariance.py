@@ -39,6 +39,7 @@ def main() -> None:
             max_new_tokens=arguments.max_new_tokens,
             generation_kwargs=generation_kwargs,
             seed=1,
+            journal_dir=None,
         )
         distill_fn.generator.load()
         texts, seconds = {}, {}

@@ -14,8 +14,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 import hf_rare
 from hf_rare.config import GENERATION_REVISION
 from hf_rare.distill import ReasonDistiller
-from hf_rare.progress import Summary
 from hf_rare.prompts import read_template_source
+from hf_rare.summary import Summary
 
 SIZE_CATEGORIES = (
     (1_000, "n<1K"),

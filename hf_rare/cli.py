@@ -15,12 +15,12 @@ import docstring_parser
 import yaml
 
 import hf_rare
-from hf_rare.config import Config, DecodingConfig, DistillConfig, ModelConfig
+from hf_rare.config import Config, DecodingConfig, DistillConfig, ModelConfig, RunConfig
 from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.passed_through import reject_unknown_names
 
-CONFIGS: tuple[type[Config], ...] = (DistillConfig, ModelConfig, DecodingConfig)
-GROUPS = ("columns, prompt and samples", "model", "generation")
+CONFIGS: tuple[type[Config], ...] = (DistillConfig, ModelConfig, DecodingConfig, RunConfig)
+GROUPS = ("columns, prompt and samples", "model", "generation", "journal, failures and limits")
 
 DISTILL_HELP = """Let a teacher model reason over the documents of each row, and write the dataset with its traces.
 
@@ -210,7 +210,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
 
 
 def _distill(distiller: "hf_rare.ReasonDistiller", dataset: Any, batch_size: int) -> Any:
-    from hf_rare.progress import Summary
+    from hf_rare.summary import Summary
 
     distilled = distiller.apply(dataset, batch_size=batch_size)
     if distiller.config.columns == "full":  # from the columns: rows may come from the cache of `datasets`

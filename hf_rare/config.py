@@ -223,6 +223,56 @@ class DecodingConfig(Config):
         _check_json(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Config):
+    """How a run goes on: its journal, what becomes of failures, and its limits. None of it changes a completion.
+
+    Args:
+        journal_dir (`str` or `Path`, *optional*, defaults to `"auto"`):
+            Folder of the journal, in which every completion is safe as soon as it is written, and which a later run
+            reads first. `"auto"` is the folder that the environment variable `HF_RARE_JOURNAL` names, or one in the
+            Hugging Face cache; `None` is no journal.
+        retry_failed (`bool`, *optional*, defaults to `False`):
+            Whether rows that failed in an earlier run are tried again.
+        max_attempts (`int`, *optional*, defaults to 3):
+            How often a row is tried in all, with `retry_failed`.
+        on_error (`"status"` or `"raise"`, *optional*, defaults to `"status"`):
+            Whether a row that fails gets the status `failed`, or ends the run with an exception.
+        max_rows (`int`, *optional*):
+            Most completions to generate in this process; then the run ends with `BudgetReachedError`.
+        max_tokens (`int`, *optional*):
+            Most tokens to generate in this process, give or take a micro-batch. The length of one completion is
+            limited by `max_new_tokens`.
+        max_hours (`float`, *optional*):
+            Most hours to run, give or take a micro-batch.
+        stall_timeout (`float`, *optional*, defaults to 600):
+            Seconds without a token after which the rows being written are logged as a warning; `None` for never.
+    """
+
+    journal_dir: str | None = "auto"
+    retry_failed: bool = False
+    max_attempts: int = 3
+    on_error: Literal["status", "raise"] = "status"
+    max_rows: int | None = None
+    max_tokens: int | None = None
+    max_hours: float | None = None
+    stall_timeout: float | None = 600.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.journal_dir, Path):
+            object.__setattr__(self, "journal_dir", str(self.journal_dir))
+        _check(self, "journal_dir", (str, type(None)), "a folder, 'auto', or None for no journal", lambda v: v != "")
+        _check(self, "retry_failed", bool, "True or False")
+        _check(self, "max_attempts", int, "a number of at least 1", lambda value: value >= 1)
+        _check(self, "on_error", str, "'status' or 'raise'", lambda value: value in ("status", "raise"))
+        for name in ("max_rows", "max_tokens"):
+            if getattr(self, name) is not None:
+                _check(self, name, int, "a number of at least 1, or None for no limit", lambda value: value >= 1)
+        for name in ("max_hours", "stall_timeout"):
+            if getattr(self, name) is not None:
+                _check(self, name, (int, float), "a number above 0, or None", lambda value: value > 0)
+
+
 def split_settings(settings: Mapping[str, Any], *configs: type[Config]) -> list[dict[str, Any]]:
     """Hand each setting to the config that has a setting of that name.
 

@@ -5,8 +5,10 @@ The way of one row: `batches` reads it out of the batch, `assembly` makes a prom
 """
 
 import dataclasses
+import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -14,14 +16,15 @@ import datasets
 
 from hf_rare.assembly import PreparedRow, prepare_rows
 from hf_rare.batches import add_columns, column_names, read_columns
-from hf_rare.config import GENERATION_REVISION, DecodingConfig, DistillConfig, ModelConfig, split_settings
+from hf_rare.completing import Completer
+from hf_rare.config import GENERATION_REVISION, DecodingConfig, DistillConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ColumnError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.generation.transformers_generator import TransformersGenerator
-from hf_rare.progress import RowProgress, Summary
 from hf_rare.prompts import BUILTIN_TEMPLATES, get_template, read_template_source
 from hf_rare.results import output_features, read_result, to_columns
 from hf_rare.rows import derive_seed
+from hf_rare.summary import Summary
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +55,8 @@ class ReasonDistiller:
         generator ([`Generator`](hf_rare.generation.protocol.Generator)):
             What writes: a [`TransformersGenerator`], or anything of the same shape.
         **settings:
-            The settings of [`DistillConfig`](hf_rare.config.DistillConfig): columns, template, tags, samples, seed.
+            The settings of [`DistillConfig`](hf_rare.config.DistillConfig) (columns, template, tags, samples,
+            seed) and [`RunConfig`](hf_rare.config.RunConfig) (journal, failures, limits).
 
     Raises:
         ConfigError: A setting is unknown or cannot be right.
@@ -64,14 +68,20 @@ class ReasonDistiller:
     """
 
     def __init__(self, generator: Generator, **settings: Any) -> None:
-        (own,) = split_settings(settings, DistillConfig)
+        own, run = split_settings(settings, DistillConfig, RunConfig)
         self.generator = generator
+        self.run = RunConfig(**run)
+        self.completer = Completer(generator, self.run)
         config = DistillConfig(**own)
         if config.template not in BUILTIN_TEMPLATES:  # keep the text, not the path of a file that may change
             config = dataclasses.replace(config, template=read_template_source(str(config.template)))
         self.config = config
         self.summary = Summary()
         self._template = get_template(config)  # a wrong template is found out now
+        if self.run != RunConfig():
+            os.environ[run_variable(config, generator)] = self.run.to_json()
+        else:
+            os.environ.pop(run_variable(config, generator), None)
 
     @classmethod
     def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
@@ -82,7 +92,8 @@ class ReasonDistiller:
                 Name of the teacher on the Hub, or a local folder.
             **settings:
                 The settings of [`DistillConfig`](hf_rare.config.DistillConfig),
-                [`ModelConfig`](hf_rare.config.ModelConfig) and [`DecodingConfig`](hf_rare.config.DecodingConfig).
+                [`RunConfig`](hf_rare.config.RunConfig), [`ModelConfig`](hf_rare.config.ModelConfig) and
+                [`DecodingConfig`](hf_rare.config.DecodingConfig).
 
         Returns:
             [`ReasonDistiller`]: the distiller.
@@ -91,8 +102,8 @@ class ReasonDistiller:
             ConfigError: A setting is unknown or cannot be right.
             ModelLoadError: The model or revision does not exist, or cannot be found out about.
         """
-        own, loading, decoding = split_settings(settings, DistillConfig, ModelConfig, DecodingConfig)
-        return cls(TransformersGenerator.from_pretrained(model_id, **loading, **decoding), **own)
+        own, run, loading, decoding = split_settings(settings, DistillConfig, RunConfig, ModelConfig, DecodingConfig)
+        return cls(TransformersGenerator.from_pretrained(model_id, **loading, **decoding), **own, **run)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), GENERATION_REVISION, self.config.to_json(), self.generator)
@@ -117,7 +128,7 @@ class ReasonDistiller:
         rows = read_columns(batch, self._input_columns())
         self._check_outputs(column_names(batch))
         prepared = prepare_rows(rows, self.config, self.generator)
-        completions = self._generate(prepared)
+        completions = self._complete(prepared)
         require_answer = self.config.require_answer
         if require_answer is None:
             require_answer = self.config.template == "rare-qa"
@@ -126,6 +137,7 @@ class ReasonDistiller:
             for row, written in zip(prepared, completions, strict=True)
         ]
         self.summary += Summary.of_results(results)
+        self.summary.seconds = self.completer.seconds
         logger.info("Distilled %d rows; so far %s", len(results), self.summary)
         repeat = self.config.num_samples if self.config.expand else 1
         return add_columns(batch, to_columns(results, self.config), output_features(self.config), repeat)
@@ -199,29 +211,31 @@ class ReasonDistiller:
                 f"(`ds.remove_columns({taken!r})`), or pass another output_column=..."
             )
 
-    def _generate(self, prepared: Sequence[PreparedRow]) -> list[list[Completion]]:
-        """Write `num_samples` completions for each row that can be generated, and none for the others."""
+    def _complete(self, prepared: Sequence[PreparedRow]) -> list[list[Completion]]:
+        """Get `num_samples` completions for each row that can be generated, and none for the others."""
         samples = range(self.config.num_samples)
-        completions: list[dict[int, Completion]] = [{} for _ in prepared]
-        jobs, prompts, seeds = [], [], []
+        rows, prompts, seeds = [], [], []
         for i, ready in enumerate(prepared):
             if ready.status == "ok" and ready.row is not None and ready.encoded is not None:
                 digest = ready.row.digest(self.config.seed)
-                jobs += [(i, sample) for sample in samples]
+                rows += [i for _ in samples]
                 prompts += [ready.encoded for _ in samples]
                 seeds += [derive_seed(digest, "sample", sample) for sample in samples]
-        if jobs:
-            self.generator.load()  # before the clock starts
-        with RowProgress(len(prepared)) as progress:
-            progress.finish_rows(len(prepared) - len(jobs) // len(samples))
-            for written in self.generator.generate(prompts, seeds, progress.add_tokens) if jobs else ():
-                for job, completion in written:
-                    i, sample = jobs[job]
-                    completions[i][sample] = completion
-                    progress.finish_rows(int(len(completions[i]) == len(samples)))
-            self.summary.seconds += progress.seconds
-        return [[by_sample[sample] for sample in sorted(by_sample)] for by_sample in completions]
+        completions: list[list[Completion]] = [[] for _ in prepared]
+        for row, completion in zip(rows, self.completer.complete(prompts, seeds, rows), strict=True):
+            completions[row].append(completion)
+        return completions
+
+
+def run_variable(config: DistillConfig, generator: Generator) -> str:
+    """Name the environment variable that takes the run settings of a distiller to worker processes.
+
+    They must reach workers and must not be pickled, since what is pickled is the fingerprint of `Dataset.map`.
+    """
+    settings = repr((config.to_json(), generator.__reduce_ex__(2)[1]))
+    return f"HF_RARE_RUN_{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest().upper()}"
 
 
 def _rebuild(cls: type[ReasonDistiller], revision: int, config: str, generator: Generator) -> ReasonDistiller:
-    return cls(generator, **json.loads(config))
+    run = json.loads(os.environ.get(run_variable(DistillConfig.from_json(config), generator), "{}"))
+    return cls(generator, **json.loads(config), **run)

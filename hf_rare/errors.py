@@ -8,6 +8,7 @@ HfRareError
 ├── ModelLoadError (OSError)             a model, tokenizer or revision that cannot be found or loaded
 ├── MissingPackageError (ImportError)    an optional package that this feature needs
 ├── JournalError (OSError)               the journal cannot be opened, read or written
+├── GenerationError (RuntimeError)       a row failed and `on_error="raise"`
 ├── BudgetReachedError (RuntimeError)    a limit on rows, tokens or hours ends the run
 ├── DatasetFileError (OSError)           an input or output of the command line that cannot be read or written
 └── OutputExistsError (FileExistsError)  an output of the command line that would be overwritten
@@ -47,6 +48,10 @@ class MissingPackageError(HfRareError, ImportError):
 
 class JournalError(HfRareError, OSError):
     """The journal cannot be opened, read or written."""
+
+
+class GenerationError(HfRareError, RuntimeError):
+    """A row failed, and failures are to be raised."""
 
 
 class BudgetReachedError(HfRareError, RuntimeError):

@@ -86,6 +86,9 @@ def read_result(
         return result
     for completion in completions:
         result.prompt_tokens = completion.prompt_tokens
+        if completion.finish_reason == "error":
+            result.samples.append(Sample("", "", "failed", completion.error))
+            continue
         parsed = parse_completion(
             completion.text,
             is_cut=completion.finish_reason == "length",

@@ -98,7 +98,7 @@ def test_flags_of_every_type():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("max_tokens: 3", "Did you mean 'max_new_tokens'"),
+        ("max_newtokens: 3", "Did you mean 'max_new_tokens'"),
         ("just text", "holds no settings"),
         ("a: [", "cannot be read"),
         ("seed: 1", "No model is given"),

@@ -39,10 +39,12 @@ class EchoGenerator:
     def encode(self, conversations):
         return [EncodedPrompt(messages, messages[-1]["content"], []) for messages in conversations]
 
+    is_sampling = True
+
     def load(self):
         pass
 
-    def generate(self, prompts, seeds, on_tokens=None):
+    def generate(self, prompts, seeds, observer=None):
         for i in reversed(range(len(prompts))):
             yield [(i, Completion(f"<think>{prompts[i].text[-12:]}</think>{seeds[i]}", "stop", 7, 3))]
 
@@ -158,7 +160,7 @@ def test_without_batched_and_with_input_columns_the_error_says_what_to_do(rows, 
 
 def test_unknown_settings_are_refused(tiny):
     with pytest.raises(ConfigError, match="Did you mean 'max_new_tokens'"):
-        ReasonDistiller.from_pretrained(tiny, max_tokens=4)
+        ReasonDistiller.from_pretrained(tiny, max_newtokens=4)
     with pytest.raises(ConfigError, match="Did you mean 'text_column'"):
         ReasonDistiller(EchoGenerator(), text_colum="t")
     with pytest.raises(TemplateError, match="'nothing'"):

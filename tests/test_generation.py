@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from hf_rare import TransformersGenerator
 from hf_rare.config import ModelConfig
 from hf_rare.errors import ConfigError, ModelLoadError
-from hf_rare.generation.batching import pack_batches
+from hf_rare.generation.batching import BatchPacker, sort_longest_first
 from hf_rare.generation.encoding import PromptEncoder
 from hf_rare.generation.loading import get_teacher
 from hf_rare.generation.revisions import digest_folder, resolve_revision
@@ -29,11 +29,21 @@ QUESTIONS = [
 ]
 
 
-def complete(generator, conversations=QUESTIONS, seeds=None, on_tokens=None):
+class TokenList(list):
+    """An observer that keeps what it is told."""
+
+    def begin(self, prompts):
+        self.batches = [*getattr(self, "batches", []), list(prompts)]
+
+    def add_tokens(self, prompt_tokens, generated_tokens):
+        self.append((prompt_tokens, generated_tokens))
+
+
+def complete(generator, conversations=QUESTIONS, seeds=None, observer=None):
     prompts = generator.encode(conversations)
     seeds = seeds if seeds is not None else range(len(prompts))
     completions = {}
-    for written in generator.generate(prompts, list(seeds), on_tokens):
+    for written in generator.generate(prompts, list(seeds), observer):
         completions.update(written)
     return [completions[i] for i in range(len(prompts))]
 
@@ -43,13 +53,30 @@ def complete(generator, conversations=QUESTIONS, seeds=None, on_tokens=None):
 
 @given(st.lists(st.integers(1, 300), max_size=40), st.integers(1, 100), st.integers(1, 2000))
 def test_every_prompt_is_in_one_micro_batch_that_keeps_to_its_budget(lengths, max_new_tokens, max_batch_tokens):
-    batches = list(pack_batches(lengths, max_new_tokens, max_batch_tokens))
+    packer, pending, batches = BatchPacker(max_new_tokens, max_batch_tokens), sort_longest_first(lengths), []
+    while pending:
+        batches.append(packer.take(pending, lengths))
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
-        padded = max(lengths[i] for i in batch) + max_new_tokens
-        assert len(batch) == 1 or len(batch) * padded <= max_batch_tokens
+        assert len(batch) == 1 or packer.size([lengths[i] for i in batch]) <= max_batch_tokens
     ordered = [lengths[i] for batch in batches for i in batch]
     assert ordered == sorted(lengths, reverse=True)
+
+
+def test_the_packer_halves_when_memory_runs_out_and_grows_again_with_care():
+    packer = BatchPacker(10, 1000)
+    packer.shrink(900)
+    assert packer.max_tokens == 450
+    sizes = []
+    for _ in range(200):
+        packer.grow()
+        sizes.append(packer.max_tokens)
+    assert sizes[:7] == [450] * 7
+    assert sizes[7] == 506
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 899  # below what did not fit, for good
+    packer.shrink(899)
+    assert packer.max_tokens == 449
 
 
 # encoding
@@ -386,8 +413,9 @@ def test_each_row_ends_at_its_own_end_token(tiny):
 
 
 def test_generated_and_prompt_tokens_are_told_as_they_come(generator):
-    told = []
-    completions = complete(generator, on_tokens=lambda *tokens: told.append(tokens))
+    told = TokenList()
+    completions = complete(generator, observer=told)
+    assert sorted(i for batch in told.batches for i in batch) == [0, 1, 2]
     assert len(told) > 2
     assert sum(prompt for prompt, _ in told) == sum(completion.prompt_tokens for completion in completions)
     generated = sum(completion.completion_tokens for completion in completions)
@@ -500,8 +528,8 @@ def test_identity_has_what_changes_the_text_and_no_path(tiny):
     identity = TransformersGenerator.from_pretrained(tiny, max_new_tokens=5, max_batch_tokens=7).identity()
     assert identity["dtype"] == "float32"
     assert identity["revision"].startswith("local-")
-    assert identity["max_new_tokens"] == 5
-    assert "max_batch_tokens" not in identity
+    assert identity["generation_config"]["max_new_tokens"] == 5
+    assert "max_batch_tokens" not in json.dumps(identity)
     assert "/" not in json.dumps(identity)
 
 

@@ -1,29 +1,64 @@
-"""Which rows are generated together: sorted by length, packed to a number of tokens."""
+"""Which rows are generated together: the longest first, packed to a number of tokens that memory allows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+
+GROW_AFTER = 8
+"""Micro-batches that must have fitted before a larger one is tried after memory ran out."""
 
 
-def pack_batches(prompt_lengths: Sequence[int], max_new_tokens: int, max_batch_tokens: int) -> Iterator[list[int]]:
-    """Pack prompts into micro-batches, the longest first, so that what fits shows at the start.
+class BatchPacker:
+    """Packs prompts into micro-batches, the longest first, so that what does not fit shows at the start.
 
     A micro-batch of `b` prompts, padded to the longest of `l` tokens, takes `b * (l + max_new_tokens)` tokens of
-    cache.
+    cache. When memory runs out the limit becomes half of what did not fit; after 8 micro-batches that fitted it grows
+    by an eighth at a time, and stays below the size that did not fit.
 
     Args:
-        prompt_lengths (`Sequence[int]`):
-            Tokens of each prompt.
         max_new_tokens (`int`):
             Most tokens of a completion.
         max_batch_tokens (`int`):
             Most tokens of a micro-batch. A prompt that is over it alone still gets a micro-batch of its own.
-
-    Yields:
-        `list[int]`: the indices of the prompts in a micro-batch.
     """
-    order = sorted(range(len(prompt_lengths)), key=lambda i: (-prompt_lengths[i], i))
-    start = 0
-    while start < len(order):
-        padded_length = prompt_lengths[order[start]] + max_new_tokens
-        size = max(1, max_batch_tokens // padded_length)
-        yield order[start : start + size]
-        start += size
+
+    def __init__(self, max_new_tokens: int, max_batch_tokens: int) -> None:
+        self.max_tokens = max_batch_tokens
+        self._max_new_tokens = max_new_tokens
+        self._ceiling = max_batch_tokens
+        self._fitted = 0
+
+    def size(self, lengths: Sequence[int]) -> int:
+        """Give the tokens that a micro-batch of prompts of these lengths takes."""
+        return len(lengths) * (max(lengths) + self._max_new_tokens)
+
+    def take(self, pending: list[int], lengths: Sequence[int]) -> list[int]:
+        """Take the next micro-batch from `pending`, which is sorted by [`sort_longest_first`].
+
+        Args:
+            pending (`list[int]`): indices of prompts; those that are taken are removed.
+            lengths (`Sequence[int]`): tokens of each prompt.
+
+        Returns:
+            `list[int]`: the indices taken, at least one.
+        """
+        count = max(1, self.max_tokens // (lengths[pending[0]] + self._max_new_tokens))
+        taken = pending[:count]
+        del pending[:count]
+        return taken
+
+    def shrink(self, size: int) -> None:
+        """Take note that a micro-batch of `size` tokens did not fit."""
+        self._ceiling = min(self._ceiling, size)
+        self.max_tokens = max(1, min(self.max_tokens, size // 2))
+        self._fitted = 0
+
+    def grow(self) -> None:
+        """Take note that a micro-batch fitted."""
+        self._fitted += 1
+        if self._fitted >= GROW_AFTER and self.max_tokens < self._ceiling:
+            self.max_tokens = min(self.max_tokens + max(1, self.max_tokens // 8), self._ceiling - 1)
+            self._fitted = 0
+
+
+def sort_longest_first(lengths: Sequence[int]) -> list[int]:
+    """Give the indices of `lengths` from the longest to the shortest."""
+    return sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))

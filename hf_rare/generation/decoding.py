@@ -37,6 +37,7 @@ def build_generation_config(
     elif any(given.get(name) is not None for name in SAMPLING_NAMES):
         given.setdefault("do_sample", True)
     config.update(**given)
+    config.do_sample = bool(config.do_sample)
     if config.do_sample:
         config.num_beams = 1  # a draw among beams would depend on the batch
     else:

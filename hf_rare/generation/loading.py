@@ -20,7 +20,7 @@ from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
 from hf_rare.generation.revisions import is_local
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def wrap_loaded(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") 
         model_id=model.config.name_or_path or type(model).__name__, revision=_digest(model, tokenizer)
     )
     teacher = Teacher(config)
-    teacher.__dict__ |= {"model": model, "model_config": model.config}
+    teacher.__dict__ |= {"model": model, "model_config": model.config, "generation_config": model.generation_config}
     teacher.__dict__["tokenizer"] = _pad_left(copy.deepcopy(tokenizer))
     _WRAPPED[config.to_json()] = teacher
     return teacher
@@ -71,7 +71,7 @@ class Teacher:
 
     def unload(self) -> None:
         """Free the model, the tokenizer and the config of this process. The next use loads them again."""
-        for name in ("model", "model_config", "tokenizer"):
+        for name in ("model", "model_config", "generation_config", "tokenizer"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -87,6 +87,18 @@ class Teacher:
         from transformers import AutoConfig
 
         return self._load(AutoConfig)
+
+    @cached_property
+    def generation_config(self) -> "GenerationConfig":
+        """The model's own generation config, known before the weights are loaded."""
+        if self.is_loaded:
+            return self.model.generation_config
+        from transformers import GenerationConfig
+
+        try:
+            return self._load(GenerationConfig)
+        except ModelLoadError:  # most often there is no such file: transformers does the same when it loads the model
+            return GenerationConfig.from_model_config(self.model_config)
 
     @cached_property
     def model(self) -> "PreTrainedModel":
@@ -153,8 +165,7 @@ class Teacher:
             return auto_class.from_pretrained(
                 self.config.model_id,
                 revision=None if local else self.config.revision,
-                trust_remote_code=self.config.trust_remote_code,
-                **({"gguf_file": self.config.gguf_file} if self.config.gguf_file else {}),
+                **({} if auto_class.__name__ == "GenerationConfig" else self._load_kwargs()),
                 **kwargs,
             )
         except ImportError as err:
@@ -164,6 +175,10 @@ class Teacher:
                 f"{self.config.model_id!r} at revision {self.config.revision!r} cannot be loaded with "
                 f"{auto_class.__name__}: {err}"
             ) from err
+
+    def _load_kwargs(self) -> dict[str, Any]:
+        gguf = {"gguf_file": self.config.gguf_file} if self.config.gguf_file else {}
+        return {"trust_remote_code": self.config.trust_remote_code, **gguf}
 
     def _load_adapter(self, model: Any) -> None:
         adapter = str(self.config.adapter)

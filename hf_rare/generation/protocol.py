@@ -1,6 +1,6 @@
 """What a generator is: it turns conversations into prompts of tokens, and prompts into completions."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -32,15 +32,27 @@ class Completion:
 
     Args:
         text (`str`): the text, without the prompt and the end-of-turn token.
-        finish_reason (`"stop"` or `"length"`): whether the model ended it or the token limit did.
+        finish_reason (`"stop"`, `"length"` or `"error"`): whether the model ended it, the limit did, or it failed.
         prompt_tokens (`int`): tokens of the prompt.
         completion_tokens (`int`): tokens generated, the end-of-turn token included.
+        error (`str`): why it failed; empty when it did not.
     """
 
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "error"]
     prompt_tokens: int
     completion_tokens: int
+    error: str = ""
+
+
+class Observer(Protocol):
+    """Who wants to know how a run goes on."""
+
+    def begin(self, prompts: Sequence[int]) -> None:
+        """Take note of the prompts, by index, whose completions are being written now."""
+
+    def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
+        """Take note of prompt tokens read and tokens generated since the last call."""
 
 
 class Generator(Protocol):
@@ -50,8 +62,15 @@ class Generator(Protocol):
     def max_prompt_tokens(self) -> int | None:
         """Most tokens of a prompt that leave room for the completion; `None` where this is not known."""
 
+    @property
+    def is_sampling(self) -> bool:
+        """Whether a completion depends on its seed. Known without loading the model."""
+
     def identity(self) -> dict[str, Any]:
-        """Give everything that changes what this generator writes, as JSON values: model and sha, dtype, sampling."""
+        """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
+
+        Known without loading the model.
+        """
 
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         """Turn conversations into prompts, in order."""
@@ -69,17 +88,16 @@ class Generator(Protocol):
         self,
         prompts: Sequence[EncodedPrompt],
         seeds: Sequence[int],
-        on_tokens: Callable[[int, int], None] | None = None,
+        observer: Observer | None = None,
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Write a completion for each prompt.
 
         Args:
             prompts (`Sequence[EncodedPrompt]`): the prompts.
             seeds (`Sequence[int]`): for each prompt the seed of its draw, from 0 to 2**63 - 1.
-            on_tokens (`Callable[[int, int], None]`, *optional*): called now and then with the number of prompt tokens
-                read and of tokens generated since the last call.
+            observer ([`Observer`], *optional*): told how the run goes on.
 
         Yields:
             `list[tuple[int, Completion]]`: the completions that have become ready together, each with the index of its
-            prompt, in any order.
+            prompt, in any order. A prompt that fails gives a completion with the `finish_reason` `"error"`.
         """

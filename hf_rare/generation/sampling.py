@@ -90,3 +90,27 @@ class TokenCounter(StoppingCriteria):
         self._on_tokens(self._prompt_tokens, int((input_ids[:, -1] != self._pad_token_id).sum()))
         self._prompt_tokens = 0
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+class LogitsGuard(LogitsProcessor):
+    """The first logits processor: ends the rows whose logits are not finite, and leaves the others alone.
+
+    Args:
+        end_token_id (`int`): the token that such a row is given.
+
+    Attributes:
+        bad_rows (`set[int]`): the rows of the batch that were ended.
+    """
+
+    def __init__(self, end_token_id: int) -> None:
+        self.bad_rows: set[int] = set()
+        self._end_token_id = end_token_id
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Look at the highest logit of each row, which is NaN where any is."""
+        is_bad = ~scores.amax(dim=-1).isfinite()
+        if is_bad.any():
+            self.bad_rows |= set(is_bad.nonzero().flatten().tolist())
+            scores[is_bad] = -torch.inf
+            scores[is_bad, self._end_token_id] = 0
+        return scores

@@ -2,21 +2,25 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import json
+import logging
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from hf_rare.config import DecodingConfig, ModelConfig, split_settings
-from hf_rare.errors import ConfigError
-from hf_rare.generation.batching import pack_batches
+from hf_rare.errors import ConfigError, HfRareError
+from hf_rare.generation.batching import BatchPacker, sort_longest_first
 from hf_rare.generation.decoding import as_list, build_generation_config, end_token_ids
 from hf_rare.generation.encoding import PromptEncoder
 from hf_rare.generation.loading import get_teacher, keep_forked_workers_from_hanging, wrap_loaded
-from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages
+from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages, Observer
 from hf_rare.generation.revisions import resolve_revision
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 
 class TransformersGenerator:
@@ -110,15 +114,26 @@ class TransformersGenerator:
             )
         return context_length - self.decoding.max_new_tokens
 
+    @property
+    def is_sampling(self) -> bool:
+        """Whether a completion depends on its seed. Known without loading the model."""
+        return bool(self._generation_config.do_sample)
+
     def identity(self) -> dict[str, Any]:
-        """Give everything that changes what is written, as JSON values: model and sha, dtype, sampling."""
-        decoding = dataclasses.asdict(self.decoding)
-        del decoding["max_batch_tokens"]  # changes no text
-        return {**self._teacher.identity(), **decoding}
+        """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
+
+        That is what stands for the weights, and the generation config as it results from the model's own and the
+        settings. Settings that change the prompt only, like the chat template's, are not in it: the prompt shows them.
+        """
+        generation = self._generation_config.to_diff_dict()
+        generation.pop("transformers_version", None)
+        if self._stop_strings:
+            generation["stop_strings"] = self._stop_strings
+        return {**self._teacher.identity(), "generation_config": json.loads(json.dumps(generation, default=str))}
 
     def unload(self) -> None:
         """Free the model's memory in this process. The next use loads it again, unless it was loaded by hand."""
-        for name in ("_encoder", "_generation_config"):
+        for name in ("_encoder", "_generation_config", "_packer"):
             self.__dict__.pop(name, None)
         self._teacher.unload()
 
@@ -140,42 +155,79 @@ class TransformersGenerator:
         self._teacher.load()
 
     def generate(
-        self,
-        prompts: Sequence[EncodedPrompt],
-        seeds: Sequence[int],
-        on_tokens: Callable[[int, int], None] | None = None,
+        self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int], observer: Observer | None = None
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Write a completion for each prompt; see [`Generator`](hf_rare.generation.protocol.Generator).
 
         Prompts are sorted by length and packed into micro-batches of `max_batch_tokens`; a prompt's text does not
         depend on which others are in its micro-batch, up to what `hf_rare.generation.sampling` says of floating point.
+        A micro-batch that fails is halved until the prompt that fails is alone; when memory ran out, the next ones are
+        smaller too.
         """
         self.load()
         lengths = [len(prompt.token_ids) for prompt in prompts]
-        for rows in pack_batches(lengths, self.decoding.max_new_tokens, self.decoding.max_batch_tokens):
-            token_ids = [prompts[row].token_ids for row in rows]
-            completions = self._generate_batch(token_ids, [seeds[row] for row in rows], on_tokens)
-            yield list(zip(rows, completions, strict=True))
+        pending, halves = sort_longest_first(lengths), list[list[int]]()
+        while pending or halves:
+            batch = halves.pop() if halves else self._packer.take(pending, lengths)
+            if observer is not None:
+                observer.begin(batch)
+            size = self._packer.size([lengths[i] for i in batch])
+            written = self._try_batch([prompts[i].token_ids for i in batch], [seeds[i] for i in batch], observer)
+            if not isinstance(written, BaseException):
+                self._packer.grow()
+                yield list(zip(batch, written, strict=True))
+                continue
+            is_out_of_memory = _is_out_of_memory(written)
+            if is_out_of_memory:
+                self._packer.shrink(size)
+                _free_memory()
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                halves += [batch[middle:], batch[:middle]]
+                continue
+            reason = (
+                "out of memory with this prompt alone" if is_out_of_memory else f"{type(written).__name__}: {written}"
+            )
+            yield [(batch[0], Completion("", "error", lengths[batch[0]], 0, reason))]
+
+    def _try_batch(
+        self, token_ids: list[list[int]], seeds: list[int], observer: Observer | None
+    ) -> list[Completion] | Exception:
+        try:
+            return self._generate_batch(token_ids, seeds, observer)
+        except HfRareError:
+            raise
+        except Exception as err:
+            logger.warning("A micro-batch of %d failed: %s: %s", len(token_ids), type(err).__name__, err)
+            err.__traceback__ = None  # its frames hold the tensors
+            return err
 
     def _generate_batch(
-        self, token_ids: list[list[int]], seeds: list[int], on_tokens: Callable[[int, int], None] | None
+        self, token_ids: list[list[int]], seeds: list[int], observer: Observer | None
     ) -> list[Completion]:
-        from transformers import StoppingCriteriaList, StopStringCriteria
+        from transformers import LogitsProcessorList, StoppingCriteriaList, StopStringCriteria
 
-        from hf_rare.generation.sampling import TokenCounter, sample_per_row
+        from hf_rare.generation.sampling import LogitsGuard, TokenCounter, sample_per_row
 
         model, tokenizer, config = self._teacher.model, self._teacher.tokenizer, self._generation_config
         inputs = tokenizer.pad({"input_ids": token_ids}, return_tensors="pt").to(model.device)
         criteria = StoppingCriteriaList()
         if self._stop_strings:
             criteria.append(StopStringCriteria(tokenizer, self._stop_strings))
-        if on_tokens is not None:
-            criteria.append(TokenCounter(sum(map(len, token_ids)), config.pad_token_id, on_tokens))
+        if observer is not None:
+            criteria.append(TokenCounter(sum(map(len, token_ids)), config.pad_token_id, observer.add_tokens))
+        guard = LogitsGuard(next(iter(end_token_ids(config)), 0))
         sampling = {"custom_generate": sample_per_row, "seeds": seeds} if config.do_sample else {}
         with _set_up(model, config):
-            output = model.generate(**inputs, stopping_criteria=criteria, **sampling)
+            output = model.generate(
+                **inputs, logits_processor=LogitsProcessorList([guard]), stopping_criteria=criteria, **sampling
+            )
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._read_completion(ids, len(prompt)) for ids, prompt in zip(written, token_ids, strict=True)]
+        completions = [self._read_completion(ids, len(prompt)) for ids, prompt in zip(written, token_ids, strict=True)]
+        for row in guard.bad_rows:
+            error = "the model's logits are not finite (NaN or infinite)"
+            completions[row] = Completion("", "error", len(token_ids[row]), 0, error)
+        return completions
 
     def _read_completion(self, ids: list[int], prompt_tokens: int) -> Completion:
         config = self._generation_config
@@ -196,6 +248,10 @@ class TransformersGenerator:
         return str(tokenizer.decode([token for token in ids if token not in hidden]))
 
     @cached_property
+    def _packer(self) -> BatchPacker:
+        return BatchPacker(self.decoding.max_new_tokens, self.decoding.max_batch_tokens)
+
+    @cached_property
     def _encoder(self) -> PromptEncoder:
         return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs)
 
@@ -203,7 +259,7 @@ class TransformersGenerator:
     def _generation_config(self) -> "GenerationConfig":
         tokenizer = self._teacher.tokenizer
         config = build_generation_config(
-            self._teacher.model.generation_config, self.decoding, tokenizer.eos_token_id, tokenizer.pad_token_id
+            self._teacher.generation_config, self.decoding, tokenizer.eos_token_id, tokenizer.pad_token_id
         )
         # `generate` drops the tokenizer that they need when it is given a sampler: they become a stopping criterion
         self._stop_strings, config.stop_strings = as_list(config.stop_strings), None
@@ -225,3 +281,15 @@ def _set_up(model: "PreTrainedModel", config: "GenerationConfig") -> Iterator[No
 
 def _rebuild(cls: type[TransformersGenerator], model: str, decoding: str) -> TransformersGenerator:
     return cls._from_configs(ModelConfig.from_json(model), DecodingConfig.from_json(decoding))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, MemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error))
+
+
+def _free_memory() -> None:
+    from accelerate.utils.memory import clear_device_cache
+
+    clear_device_cache(garbage_collection=True)

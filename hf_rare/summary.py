@@ -1,0 +1,77 @@
+"""Counts over the rows of a run: what people want to know at its end."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+import datasets
+
+from hf_rare.parsing import STATUSES
+from hf_rare.results import Result
+
+
+@dataclass
+class Summary:
+    """Counts over the rows of a run.
+
+    Args:
+        statuses (`Counter[str]`): traces by status.
+        prompt_tokens (`int`): tokens of all prompts, each row's counted once.
+        completion_tokens (`int`): tokens generated.
+        seconds (`float`): time spent generating, without loading.
+    """
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of_results(cls, results: Iterable[Result]) -> Self:
+        """Count the results of a batch."""
+        summary = cls()
+        for result in results:
+            summary.statuses.update(sample.status for sample in result.samples)
+            summary.prompt_tokens += result.prompt_tokens
+            summary.completion_tokens += sum(sample.completion_tokens for sample in result.samples)
+        return summary
+
+    @classmethod
+    def of_dataset(cls, dataset: datasets.Dataset, output_column: str = "reasoning", seconds: float = 0.0) -> Self:
+        """Count the rows of a distilled dataset.
+
+        Args:
+            dataset ([`~datasets.Dataset`]): a dataset with the columns of the row contract.
+            output_column (`str`, *optional*, defaults to `"reasoning"`): prefix of these columns.
+            seconds (`float`, *optional*, defaults to 0.0): how long the run took, where that is known.
+        """
+        summary = cls(seconds=seconds)
+        number = f"{output_column}_sample"
+        names = [f"{output_column}_{end}" for end in ("status", "prompt_tokens", "completion_tokens")]
+        is_expanded = number in dataset.column_names
+        for row in dataset.select_columns([*names, number] if is_expanded else names).with_format(None):
+            status, prompt_tokens, completion_tokens = (row[name] for name in names)
+            is_one = isinstance(status, str)
+            summary.statuses.update([status] if is_one else status)
+            summary.completion_tokens += completion_tokens if is_one else sum(completion_tokens)
+            summary.prompt_tokens += 0 if is_expanded and row[number] else prompt_tokens
+        return summary
+
+    def __add__(self, other: "Summary") -> "Summary":
+        return Summary(
+            self.statuses + other.statuses,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.seconds + other.seconds,
+        )
+
+    def __str__(self) -> str:
+        total = self.statuses.total()
+        counts = ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES if self.statuses[status])
+        text = f"{total} {'trace' if total == 1 else 'traces'}: {counts or 'none'}"
+        text += f"; {self.prompt_tokens} prompt tokens, {self.completion_tokens} generated"
+        if self.seconds:
+            rate = self.completion_tokens / self.seconds
+            text += f"; {self.seconds:.1f} s, {rate:.1f} generated tokens/s"
+        return text

@@ -1,0 +1,429 @@
+"""Nothing generated is lost: runs that end early go on where they were, and rows that fail are data."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from datasets.fingerprint import Hasher
+
+from hf_rare import ReasonDistiller
+from hf_rare.completing import journal_folder
+from hf_rare.config import RunConfig
+from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
+from hf_rare.generation.protocol import Completion
+from hf_rare.generation.transformers_generator import TransformersGenerator
+
+SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 1200}
+
+
+@pytest.fixture
+def journal_dir(tmp_path) -> Path:
+    return tmp_path / "journal"
+
+
+def make(tiny, journal_dir, **settings) -> ReasonDistiller:
+    return ReasonDistiller.from_pretrained(tiny, journal_dir=journal_dir, **{**SETTINGS, **settings})
+
+
+def distill(distill_fn, rows, **kwargs) -> list[dict]:
+    return rows.map(distill_fn, batched=True, keep_in_memory=True, load_from_cache_file=False, **kwargs).to_list()
+
+
+def entries(journal_dir) -> list[dict]:
+    lines = [line for path in sorted(journal_dir.rglob("*.jsonl")) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in lines if line.startswith('{"key"')]
+
+
+# resume
+
+
+def test_a_second_run_reads_the_journal_and_loads_no_model(rows, tiny, journal_dir):
+    first = make(tiny, journal_dir)
+    expected = distill(first, rows)
+    assert first.completer.generated == len(rows)
+    second = make(tiny, journal_dir)
+    second.generator.unload()
+    assert distill(second, rows) == expected
+    assert second.completer.generated == 0
+    assert not second.generator.is_loaded
+    assert len(entries(journal_dir)) == len(rows)
+
+
+@pytest.mark.parametrize("generation_kwargs", [{}, {"temperature": 1.2}])
+def test_a_run_goes_on_with_another_batch_size_order_and_more_rows(rows, tiny, journal_dir, generation_kwargs):
+    settings = {"generation_kwargs": generation_kwargs}
+    expected = distill(make(tiny, None, **settings), rows)
+    distill(make(tiny, journal_dir, **settings), rows.select([1, 3]))
+    later = make(tiny, journal_dir, **settings)
+    assert distill(later, rows.select(range(5, -1, -1)), batch_size=2)[::-1] == expected
+    assert later.completer.generated == 4
+
+
+def test_two_processes_share_a_journal(rows, tiny, journal_dir):
+    expected = distill(make(tiny, None), rows)
+    distill_fn = make(tiny, journal_dir)
+    assert distill(distill_fn, rows, num_proc=2) == expected
+    assert len(entries(journal_dir)) == len(rows)
+    again = make(tiny, journal_dir)
+    assert distill(again, rows) == expected
+    assert again.completer.generated == 0
+
+
+def test_an_exception_in_the_middle_costs_nothing_that_was_written(rows, tiny, journal_dir, monkeypatch):
+    expected = distill(make(tiny, None), rows)
+    real = TransformersGenerator._generate_batch
+    calls = []
+
+    def interrupted(self, token_ids, *arguments):
+        calls.append(len(token_ids))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, token_ids, *arguments)
+
+    monkeypatch.setattr(TransformersGenerator, "_generate_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        distill(make(tiny, journal_dir), rows)
+    monkeypatch.undo()
+    safe = sum(calls[:2])
+    assert len(entries(journal_dir)) == safe
+    again = make(tiny, journal_dir)
+    assert distill(again, rows) == expected
+    assert again.completer.generated == len(rows) - safe
+
+
+def test_an_interruption_says_what_is_safe(rows, tiny, journal_dir, monkeypatch, caplog):
+    distill(make(tiny, journal_dir), rows.select([0]))
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TransformersGenerator, "_generate_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        distill(make(tiny, journal_dir), rows)
+    assert f"Stopped. 1 completions are safe in {journal_dir}" in caplog.text
+    assert "run the same script again to go on" in caplog.text
+
+
+def test_equal_rows_are_written_once_and_samples_are_not_equal(rows, tiny, journal_dir):
+    twice = Dataset.from_list([rows[0], rows[1], rows[0]])
+    distill_fn = make(tiny, journal_dir)
+    distilled = distill(distill_fn, twice)
+    assert distilled[0] == distilled[2]
+    assert distill_fn.completer.generated == 2
+    sampler = make(tiny, journal_dir, num_samples=2, generation_kwargs={"temperature": 1.5})
+    assert len(set(distill(sampler, rows.select([0]))[0]["reasoning"])) == 2
+
+
+# keys: all that changes a completion, and nothing else
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"output_column": "trace"},
+        {"max_batch_tokens": 5000},
+        {"thought_tags": ("[T]", "[/T]")},
+        {"require_answer": True},
+        {"columns": "minimal"},
+        {"context_length": 2000},
+        {"dtype": "float32"},
+        {"generation_kwargs": {"do_sample": False}},
+        {"generation_kwargs": {"temperature": 0}},
+        {"chat_template_kwargs": {"unused": 1}},
+        {"on_error": "raise"},
+        {"max_rows": 100},
+        {"stall_timeout": None},
+        {"num_samples": 2},  # greedy samples are equal
+    ],
+)
+def test_settings_that_do_not_change_a_completion_find_it_in_the_journal(rows, tiny, journal_dir, settings):
+    distill(make(tiny, journal_dir), rows)
+    other = make(tiny, journal_dir, **settings)
+    distill(other, rows)
+    assert other.completer.generated == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_new_tokens": 13},
+        {"template": "plain"},
+        {"system_prompt": "Be brief."},
+        {"seed": 1},  # another order of the documents
+        {"dtype": "float64"},
+        {"attn_implementation": "eager"},
+        {"generation_kwargs": {"temperature": 1.0}},
+        {"generation_kwargs": {"repetition_penalty": 1.1}},
+        {"generation_kwargs": {"stop_strings": ["a"]}},
+        {"generation_kwargs": {"eos_token_id": [2, 5]}},
+        {"context_length": 440},  # documents are cut
+    ],
+)
+def test_settings_that_change_a_completion_do_not(rows, tiny, journal_dir, settings):
+    distill(make(tiny, journal_dir), rows)
+    other = make(tiny, journal_dir, **settings)
+    distill(other, rows)
+    assert other.completer.generated > 0
+
+
+def test_the_seed_counts_only_where_it_changes_something(rows, tiny, journal_dir):
+    alone = rows.map(lambda row: {"hard_negatives": []}, features=rows.features)  # nothing to shuffle
+    distill(make(tiny, journal_dir), alone)
+    greedy = make(tiny, journal_dir, seed=1)
+    distill(greedy, alone)
+    assert greedy.completer.generated == 0
+    kwargs = {"generation_kwargs": {"temperature": 1.0}}
+    distill(make(tiny, journal_dir, **kwargs), alone)
+    sampled = make(tiny, journal_dir, seed=1, **kwargs)
+    distill(sampled, alone)
+    assert sampled.completer.generated == len(alone)
+
+
+def test_another_model_and_another_revision_of_the_prompts_do_not_share(
+    rows, tiny, tiny_thinking, journal_dir, monkeypatch
+):
+    distill(make(tiny, journal_dir), rows)
+    other = make(tiny_thinking, journal_dir, chat_template_kwargs={"enable_thinking": False})
+    distill(other, rows)
+    assert other.completer.generated == len(rows)
+    monkeypatch.setattr("hf_rare.completing.GENERATION_REVISION", -1)
+    revised = make(tiny, journal_dir)
+    distill(revised, rows)
+    assert revised.completer.generated == len(rows)
+
+
+# where it lies
+
+
+def test_where_the_journal_lies(monkeypatch, tmp_path):
+    assert journal_folder(RunConfig(journal_dir=tmp_path)) == tmp_path
+    assert journal_folder(RunConfig(journal_dir=None)) is None
+    monkeypatch.setenv("HF_RARE_JOURNAL", str(tmp_path / "moved"))
+    assert journal_folder(RunConfig()) == tmp_path / "moved"
+    monkeypatch.setenv("HF_RARE_JOURNAL", "off")
+    assert journal_folder(RunConfig()) is None
+    monkeypatch.delenv("HF_RARE_JOURNAL")
+    folder = journal_folder(RunConfig())
+    assert folder.parts[-2:] == ("hf_rare", "journal")
+    assert str(folder).startswith(os.environ["HF_HOME"])
+
+
+def test_run_settings_do_not_change_the_hash_of_the_callable(tiny, journal_dir):
+    plain = Hasher.hash(ReasonDistiller.from_pretrained(tiny, **SETTINGS))
+    assert Hasher.hash(make(tiny, journal_dir, max_rows=3, on_error="raise")) == plain
+
+
+def test_no_path_is_in_the_journal(rows, tiny, journal_dir):
+    distill(make(tiny, journal_dir), rows.select([0]))
+    (path,) = journal_dir.rglob("*.jsonl")
+    assert str(Path(tiny).parent) not in path.read_text()
+    header = json.loads(path.read_text().splitlines()[0])
+    assert header["revision"].startswith("local-")
+    assert header["generation_revision"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self").is_dir(), reason="needs a folder no one can write to")
+def test_a_journal_that_cannot_be_written_stops_the_run_before_the_model_is_loaded(rows, tiny):
+    distill_fn = make(tiny, "/proc/self/journal")
+    distill_fn.generator.unload()
+    with pytest.raises(JournalError, match=r"cannot be opened.*journal_dir"):
+        distill(distill_fn, rows)
+    assert not distill_fn.generator.is_loaded
+
+
+# rows that fail
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Make every micro-batch with a prompt about rule 3 raise."""
+    real = TransformersGenerator._generate_batch
+
+    def generate(self, token_ids, *arguments):
+        texts = [self._teacher.tokenizer.decode(ids) for ids in token_ids]
+        if any("follows from rule 3" in text for text in texts):
+            raise ValueError("poison")
+        return real(self, token_ids, *arguments)
+
+    monkeypatch.setattr(TransformersGenerator, "_generate_batch", generate)
+    return monkeypatch
+
+
+def test_a_row_that_fails_gets_its_reason_and_the_rest_goes_on(rows, tiny, poisoned):
+    distilled = distill(make(tiny, None, max_batch_tokens=100_000), rows)
+    poisoned.undo()
+    expected = distill(make(tiny, None), rows)
+    assert distilled[3]["reasoning_status"] == "failed"
+    assert distilled[3]["reasoning_error"] == "ValueError: poison"
+    assert distilled[3]["reasoning"] == ""
+    assert [row for i, row in enumerate(distilled) if i != 3] == [row for i, row in enumerate(expected) if i != 3]
+
+
+def test_failures_are_kept_and_tried_again_when_asked(rows, tiny, journal_dir, poisoned):
+    distill(make(tiny, journal_dir), rows)
+    again = make(tiny, journal_dir)
+    assert distill(again, rows)[3]["reasoning_status"] == "failed"
+    assert again.completer.generated == 0
+    for _ in range(3):  # the second and the third attempt; then no more
+        retrying = make(tiny, journal_dir, retry_failed=True)
+        assert distill(retrying, rows)[3]["reasoning_status"] == "failed"
+    assert [entry["value"]["attempts"] for entry in entries(journal_dir) if entry["value"]["completion"]["error"]] == [
+        1,
+        2,
+        3,
+    ]
+    poisoned.undo()
+    patient = make(tiny, journal_dir, retry_failed=True, max_attempts=4)
+    assert distill(patient, rows)[3]["reasoning_status"] != "failed"
+    assert patient.completer.generated == 1
+    assert distill(make(tiny, journal_dir), rows)[3]["reasoning_status"] != "failed"
+
+
+def test_failures_can_be_raised(rows, tiny, journal_dir, poisoned):
+    with pytest.raises(GenerationError, match="ValueError: poison"):
+        distill(make(tiny, journal_dir, on_error="raise"), rows)
+
+
+def test_logits_that_are_not_finite_fail_their_row_alone(rows, tiny):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny), AutoTokenizer.from_pretrained(tiny)
+    embedding = model.get_input_embeddings().weight
+    (bad,) = tokenizer("4", add_special_tokens=False)["input_ids"]  # in the prompts of the rows 2 and 4
+    before = embedding[bad].detach().clone()
+    for kwargs in ({}, {"temperature": 1.0}):
+        with torch.no_grad():
+            embedding[bad] = float("nan")
+        generator = TransformersGenerator(model, tokenizer, max_new_tokens=12, generation_kwargs=kwargs)
+        spoilt = distill(ReasonDistiller(generator), rows)
+        with torch.no_grad():
+            embedding[bad] = before
+        generator = TransformersGenerator(model, tokenizer, max_new_tokens=12, generation_kwargs=kwargs)
+        whole = distill(ReasonDistiller(generator), rows)
+        assert [i for i, row in enumerate(spoilt) if row["reasoning_status"] == "failed"] == [2, 4]
+        assert "not finite" in spoilt[4]["reasoning_error"]
+        assert [spoilt[i] for i in (0, 1, 3, 5)] == [whole[i] for i in (0, 1, 3, 5)]
+
+
+def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatch):
+    real = TransformersGenerator._generate_batch
+    sizes = []
+
+    def generate(self, token_ids, *arguments):
+        sizes.append(len(token_ids))
+        if len(token_ids) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(self, token_ids, *arguments)
+
+    expected = distill(make(tiny, None), rows)
+    monkeypatch.setattr(TransformersGenerator, "_generate_batch", generate)
+    distill_fn = make(tiny, None, max_batch_tokens=100_000)
+    assert distill(distill_fn, rows) == expected
+    assert sizes[:2] == [6, 3]
+    assert max(sizes[2:]) <= 3
+    later = len(sizes)
+    distill(distill_fn, rows)
+    assert max(sizes[later:]) <= 3  # the size that did not fit is remembered
+
+
+def test_a_single_row_that_does_not_fit_fails(rows, tiny, monkeypatch):
+    def generate(self, token_ids, *arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(TransformersGenerator, "_generate_batch", generate)
+    distilled = distill(make(tiny, None), rows.select(range(2)))
+    assert [row["reasoning_status"] for row in distilled] == ["failed"] * 2
+    assert "out of memory with this prompt alone" in distilled[0]["reasoning_error"]
+
+
+# limits
+
+
+@pytest.mark.parametrize("limit", [{"max_rows": 3}, {"max_tokens": 20}, {"max_hours": 1e-9}])
+def test_a_limit_ends_the_run_and_the_next_one_goes_on(rows, tiny, journal_dir, limit):
+    expected = distill(make(tiny, None), rows)
+    runs = 0
+    while True:
+        distill_fn = make(tiny, journal_dir, **limit)
+        runs += 1
+        try:
+            distilled = distill(distill_fn, rows)
+            break
+        except BudgetReachedError as err:
+            assert next(iter(limit)) in str(err)
+            assert "run the same script again to go on" in str(err)
+            assert 0 < distill_fn.completer.generated < len(rows) or "max_hours" in limit
+        assert runs < 8
+    assert distilled == expected
+    assert runs > 1
+
+
+def test_a_stalled_run_names_the_row(tiny, rows, caplog):
+    class Stalling(TransformersGenerator):
+        def _generate_batch(self, token_ids, seeds, observer):
+            time.sleep(0.6)
+            return [Completion("text", "stop", 1, 1) for _ in token_ids]
+
+    generator = Stalling.from_pretrained(tiny, **SETTINGS)
+    with caplog.at_level(logging.WARNING, logger="hf_rare"):
+        distill(ReasonDistiller(generator, stall_timeout=0.2, journal_dir=None), rows.select([4]))
+    assert "No token for 0 seconds" in caplog.text
+    assert "What follows from rule 4?" in caplog.text
+
+
+# real processes
+
+
+SCRIPT = """
+import sys, json
+import datasets
+from hf_rare import ReasonDistiller
+
+datasets.disable_progress_bars()
+rows, teacher, journal, output = sys.argv[1:5]
+ds = datasets.load_dataset("json", data_files=rows, split="train")
+distill_fn = ReasonDistiller.from_pretrained(teacher, max_new_tokens=48, max_batch_tokens=2000, journal_dir=journal)
+print("start", flush=True)
+ds = ds.map(distill_fn, batched=True, batch_size=50, load_from_cache_file=False)
+ds.to_json(output)
+print("generated", distill_fn.completer.generated)
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_is_ended_goes_on_where_it_was(tiny, tmp_path, ending):
+    many = [
+        {"question": f"What of {i}?", "scenario": "", "text": f"Rule {i} counts. " * 8, "hard_negatives": [f"No {i}."]}
+        for i in range(120)
+    ]
+    Dataset.from_list(many).to_json(tmp_path / "rows.jsonl")
+    journal = tmp_path / "journal"
+    command = [sys.executable, "-c", SCRIPT, tmp_path / "rows.jsonl", tiny, journal]
+
+    process = subprocess.Popen([*command, tmp_path / "out.jsonl"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(entries(journal)) < 20 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(ending)
+    _, errors = process.communicate(timeout=30)
+    safe = len(entries(journal))
+    assert 20 <= safe < 120
+    assert process.returncode != 0
+    if ending != signal.SIGKILL:
+        assert f"Stopped. {safe} completions are safe in" in errors
+    if ending == signal.SIGTERM:
+        assert process.returncode == 143
+    done = subprocess.run([*command, tmp_path / "out.jsonl"], capture_output=True, text=True, timeout=60, check=True)
+    assert f"generated {120 - safe}\n" in done.stdout
+    subprocess.run(
+        [*command[:-1], tmp_path / "other", tmp_path / "whole.jsonl"], timeout=60, check=True, capture_output=True
+    )
+    assert (tmp_path / "out.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
