@@ -77,6 +77,10 @@ class Journal:
     def __contains__(self, key: str) -> bool:
         return bytes.fromhex(key) in self._places
 
+    def keys(self) -> list[str]:
+        """List the keys, in the order in which their latest entries were written to each file."""
+        return [key.hex() for key, _ in sorted(self._places.items(), key=lambda item: item[1])]
+
     def refresh(self) -> None:
         """Read on in the files of other processes, to the last line that is complete."""
         for path in sorted(self.folder.glob("*.jsonl")):

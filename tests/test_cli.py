@@ -195,3 +195,44 @@ def test_json_flags_say_what_is_wrong(capsys):
     assert (
         json.loads('{"a": 1}') == parse("--model", "m", "--chat-template-kwargs", '{"a": 1}')["chat_template_kwargs"]
     )
+
+
+def test_journals_can_be_listed_shown_exported_and_pruned(rows, tiny, tmp_path, capsys):
+    folder = tmp_path / "journals"
+    for seed in (0, 1):
+        distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=12, seed=seed, journal_dir=folder)
+        distilled = rows.map(distill_fn, batched=True)
+    ReasonDistiller.from_pretrained(tiny, max_new_tokens=3, journal_dir=folder).apply(rows.select([0]))
+    capsys.readouterr()
+
+    assert run("journal", "ls", "--journal-dir", folder) == 0
+    *journals, last = capsys.readouterr().out.splitlines()
+    assert last == f"2 journals in {folder}"
+    assert [line.split()[1] for line in journals] == ["12", "1"]
+    name = journals[0].split()[0]
+
+    assert run("journal", "show", name[:6], "--entries", 2, "--journal-dir", folder) == 0
+    shown = capsys.readouterr().out
+    assert "max_new_tokens: 12" in shown
+    assert shown.count("[assistant]") == 2
+
+    assert run("journal", "export", name, "--output", tmp_path / "out.parquet", "--journal-dir", folder) == 0
+    exported = Dataset.from_parquet(str(tmp_path / "out.parquet"))
+    assert len(exported) == 12
+    by_prompt = {row["prompt"][0]["content"]: row for row in exported}
+    assert len(by_prompt) == 12
+    question = distilled[2]["question"]
+    assert distilled[2]["reasoning"] in {
+        row["completion"].strip() for text, row in by_prompt.items() if question in text
+    }
+    assert set(exported["finish_reason"]) <= {"stop", "length"}
+
+    assert run("journal", "export", "no", "--output", tmp_path / "no.parquet", "--journal-dir", folder) == 1
+    assert "expected one of" in capsys.readouterr().err
+    assert run("journal", "prune", "--older-than", 1, "--yes", "--journal-dir", folder) == 0
+    assert "0 deleted" in capsys.readouterr().out
+    assert run("journal", "prune", "--older-than", 0, "--journal-dir", folder) == 0
+    assert "2 would be deleted" in capsys.readouterr().out
+    assert len(list(folder.iterdir())) == 2
+    assert run("journal", "prune", "--older-than", 0, "--yes", "--journal-dir", folder) == 0
+    assert list(folder.iterdir()) == []

@@ -25,7 +25,7 @@ LAYERS = [
     ["results", "completing"],
     ["summary"],
     ["distill"],
-    ["card", "demo", "files"],
+    ["card", "demo", "files", "journals"],
     ["cli"],
     ["__main__"],
 ]
