@@ -37,7 +37,7 @@ def distil_with_little_disk(*arguments: str) -> None:
 
 
 def distil_with_little_memory(teacher: str, output: str) -> None:
-    """Distil 48 rows at once with 300 MB of memory beyond what the loaded model has."""
+    """Distil 24 rows at once with 200 MB of memory beyond what the loaded model has."""
     import json
 
     from hf_rare import ReasonDistiller
@@ -45,12 +45,12 @@ def distil_with_little_memory(teacher: str, output: str) -> None:
     distill_fn = ReasonDistiller.from_pretrained(
         teacher, max_new_tokens=4, max_batch_tokens=10**6, attn_implementation="eager", journal_dir=None
     )
-    rows = [(f"What of {i}?", "", f"Rule {i} says that it is so. " * 40, [f"Not {i}. " * 60]) for i in range(48)]
+    rows = [(f"What of {i}?", "", f"Rule {i} says that it is so. " * 40, [f"Not {i}. " * 60]) for i in range(24)]
     names = ("question", "scenario", "text", "hard_negatives")
     batch = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     distill_fn({name: values[:2] for name, values in batch.items()})
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 300_000_000, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, resource.RLIM_INFINITY))
     limited = distill_fn(batch)
     smaller = distill_fn.generator._packer.max_tokens
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
