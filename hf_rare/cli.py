@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hf-rare: {err}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("hf-rare: stopped; nothing was written.", file=sys.stderr)
+        print("hf-rare: stopped before the output was written.", file=sys.stderr)
         return 130
     return 0
 

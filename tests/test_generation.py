@@ -167,6 +167,16 @@ def test_a_system_prompt_joins_the_question_where_the_template_has_no_system_rol
         assert "Be brief.\n\nWhat?" in prompt.text
 
 
+def test_a_conversation_that_cannot_be_encoded_says_why_and_leaves_the_others_alone():
+    picky = "{% for m in messages %}{% if 'bad' in m['content'] %}{{ raise_exception('no') }}{% endif %}{% endfor %}"
+    conversations = [[{"role": "user", "content": text}] for text in ("one", "bad", "two <|im_end|>")]
+    prompts = PromptEncoder(make_tokenizer(picky + CHAT_TEMPLATE), {}).encode(conversations)
+    assert [prompt.error for prompt in prompts] == ["", "TemplateError: no", ""]
+    assert prompts[1].token_ids == []
+    expected = PromptEncoder(make_tokenizer(), {}).encode(conversations)
+    assert [prompts[i].token_ids for i in (0, 2)] == [expected[i].token_ids for i in (0, 2)]
+
+
 def test_a_chat_template_that_fails_is_an_error_at_once():
     with pytest.raises(ConfigError, match="fails on a plain question: no"):
         PromptEncoder(make_tokenizer("{{ raise_exception('no') }}"), {})

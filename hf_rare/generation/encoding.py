@@ -66,15 +66,12 @@ class PromptEncoder:
         Returns:
             `list[EncodedPrompt]`: a prompt for each; one that cannot be encoded carries the reason in `error`.
         """
-        texts = [self._render(messages) for messages in conversations]
-        plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
-        token_ids = dict(zip(plain, self._tokenize([texts[i] for i in plain]), strict=True))
-        return [
-            EncodedPrompt(messages, text, token_ids[i], self._opening)
-            if i in token_ids
-            else self._encode_sanitized(messages, text)
-            for i, (messages, text) in enumerate(zip(conversations, texts, strict=True))
-        ]
+        try:
+            return self._encode_all(conversations)
+        except Exception as err:  # a chat template or a tokenizer can raise anything; find out on which of them
+            if len(conversations) == 1:
+                return [EncodedPrompt(conversations[0], "", [], error=f"{type(err).__name__}: {err}")]
+            return [prompt for messages in conversations for prompt in self.encode([messages])]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, control tokens taken as plain text."""
@@ -93,13 +90,18 @@ class PromptEncoder:
     def _render(self, messages: Messages) -> str:
         return str(self._apply_chat_template(messages, tokenize=False))
 
-    def _encode_sanitized(self, messages: Messages, text: str) -> EncodedPrompt:
-        try:
-            ids = self._apply_chat_template(messages, tokenize=True, return_dict=False, sanitize_control_tokens=True)
-        except ValueError as err:
-            error = f"a control token in the text cannot be made harmless: {err}"
-            return EncodedPrompt(messages, text, [], error=error)
-        return EncodedPrompt(messages, text, list(ids), self._opening)
+    def _encode_all(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
+        texts = [self._render(messages) for messages in conversations]
+        plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
+        token_ids = dict(zip(plain, self._tokenize([texts[i] for i in plain]), strict=True))
+        return [
+            EncodedPrompt(messages, text, token_ids.get(i) or self._tokenize_sanitized(messages), self._opening)
+            for i, (messages, text) in enumerate(zip(conversations, texts, strict=True))
+        ]
+
+    def _tokenize_sanitized(self, messages: Messages) -> list[int]:
+        kwargs = {"tokenize": True, "return_dict": False, "sanitize_control_tokens": True}
+        return list(self._apply_chat_template(messages, **kwargs))
 
     def _apply_chat_template(self, messages: Messages, **kwargs: Any) -> Any:
         if messages[0]["role"] == "system" and not self._has_system_role:
