@@ -1,6 +1,6 @@
 """Does a row's text depend on its batch? 48 real rows, greedy and sampled, in several batch sizes and orders.
 
-    python benchmarks/batch_invariance.py --model MODEL [--rows 48] [--max-new-tokens 64]
+    python -m benchmarks.batch_invariance --model MODEL [--rows 48] [--max-new-tokens 64]
 
 MODEL in float32. Every run is compared, row by row, with the run at batch size 1. A comparison of texts says something
 only when they differ between rows, so distinct texts are counted too.

@@ -100,7 +100,10 @@ def _fit(prepared: PreparedRow, config: DistillConfig, generator: Generator, lim
         cut = [i for i in range(len(lengths)) if kept[i] < lengths[i]]
         prompt = build_prompt(prepared.row, config, {i: generator.shorten(documents[i], kept[i]) for i in cut})
         (encoded,) = generator.encode([prompt.messages])
-        if not encoded.error and len(encoded.token_ids) <= limit:
+        if encoded.error:
+            prepared.reject("failed", encoded.error)
+            return
+        if len(encoded.token_ids) <= limit:
             prepared.prompt, prepared.encoded = prompt, encoded
             return
         excess += len(encoded.token_ids) - limit

@@ -54,7 +54,7 @@ def read_columns(batch: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     if missing:
         raise ColumnError(
             f"The batch has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, existing))}. "
-            "Rename it, or say which column to read, for example question_column='...'."
+            "Rename it, or say which to read: text_column, question_column, scenario_column, hard_negatives_column."
         )
     columns = {name: _to_list(batch[name], name) for name in names}
     if len({len(column) for column in columns.values()}) > 1:

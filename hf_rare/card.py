@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 import hf_rare
 from hf_rare.config import GENERATION_REVISION
 from hf_rare.distill import ReasonDistiller
-from hf_rare.prompts import read_template_source
+from hf_rare.prompts import BUILTIN_TEMPLATES, read_template_source
 from hf_rare.summary import Summary
 
 SIZE_CATEGORIES = (
@@ -79,11 +79,12 @@ def build_card(
 
 def _settings(recipe: ReasonDistiller) -> list[tuple[str, Any]]:
     own = {"template": recipe.config.template, "seed": recipe.config.seed, "num_samples": recipe.config.num_samples}
-    if "\n" in str(own["template"]) or "{" in str(own["template"]):
+    if own["template"] not in BUILTIN_TEMPLATES:
         own["template"] = "custom, see below"
     if recipe.config.system_prompt:
         own["system_prompt"] = recipe.config.system_prompt
-    generator = {name: value for name, value in recipe.generator.identity().items() if value not in (None, {})}
+    generator = recipe.generator.identity()
+    generator |= generator.pop("generation_config", {})
     return list({**generator, **own, "generation_revision": GENERATION_REVISION}.items())
 
 

@@ -8,7 +8,8 @@ import sys
 import time
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hf-rare: {err}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("hf-rare: stopped before the output was written.", file=sys.stderr)
+        print("hf-rare: stopped before the output was written; run the same command again to go on.", file=sys.stderr)
         return 130
     return 0
 
@@ -76,7 +77,13 @@ def build_parser() -> argparse.ArgumentParser:
     distill.add_argument("--overwrite", action="store_true", help="replace an existing output")
     distill.add_argument("--name", help="config of a dataset on the Hub")
     distill.add_argument("--split", default="train", help="split of a dataset on the Hub (default: train)")
-    distill.add_argument("--batch-size", type=_positive_int, metavar="N", help="rows at a time (default: 1000)")
+    distill.add_argument(
+        "--batch-size",
+        type=_positive_int,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="rows at a time (default: 1000)",
+    )
     distill.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
     for config, title in zip(CONFIGS, GROUPS, strict=True):
         _add_settings(distill.add_argument_group(title), config)
@@ -203,7 +210,7 @@ def _add_settings(group: Any, config: type[Config]) -> None:
         if setting.name == "model_id":
             names.insert(0, "--model")
         text = " ".join(docs[setting.name].replace("`", "").split())
-        if isinstance(setting.default, str | int) and setting.default is not False:
+        if isinstance(setting.default, str | int | float) and setting.default is not False:
             text += f" (default: {setting.default})"
         text = text.replace("%", "%%")
         group.add_argument(
@@ -213,21 +220,34 @@ def _add_settings(group: Any, config: type[Config]) -> None:
 
 def _flag_kwargs(kind: Any) -> dict[str, Any]:
     members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    members = tuple(typing.get_origin(member) or member for member in members)
+    if typing.get_origin(kind) is typing.Literal:
+        return {"choices": typing.get_args(kind)}
     if bool in members:
         return {"action": argparse.BooleanOptionalAction}
-    if dict in members:
-        return {"type": _parse_json, "metavar": "JSON"}
-    if tuple in members:
-        return {"nargs": "+", "metavar": "TEXT"}
-    return {"type": int, "metavar": "N"} if int in members else {"metavar": "TEXT"}
+    if kind == tuple[str, str]:
+        return {"nargs": 2, "metavar": ("OPENING", "CLOSING")}
+    origins = [typing.get_origin(member) or member for member in members]
+    if tuple in origins:
+        return {"nargs": "+", "metavar": "NAME"}
+    parsers: dict[type, tuple[str, Callable[[str], Any]]] = {
+        dict: ("JSON", _parse_json),
+        float: ("X", float),
+        int: ("N", int),
+        str: ("TEXT", str),
+    }
+    metavar, parse = next(parsers[member] for member in parsers if member in origins)
+    return {"metavar": metavar, "type": partial(_or_none, parse) if type(None) in members else parse}
 
 
 def _positive_int(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, received {text}")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, received {text!r}")
+    return int(text)
+
+
+def _or_none(parse: Callable[[str], Any], text: str) -> Any:
+    """Read a setting that may be None, which is written `none`."""
+    return None if text.lower() == "none" else parse(text)
 
 
 def _parse_json(text: str) -> Any:
@@ -257,7 +277,7 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ConfigError(f"--config {arguments.config} holds no settings: expected lines like `seed: 1`.")
         settings = {("model_id" if name == "model" else str(name)): value for name, value in loaded.items()}
         reject_unknown_names(settings, known, f"--config {arguments.config}")
-    settings |= {name: value for name, value in vars(arguments).items() if name in known and value is not None}
+    settings |= {name: value for name, value in vars(arguments).items() if name in known}
     if "model_id" not in settings:
         raise ConfigError("No model is given. Pass --model, the name of a model on the Hub or a local folder.")
     return settings
@@ -288,19 +308,26 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
         path = demo.find_demo_model()
         model = {"model_id": str(path.parent), "gguf_file": path.name, "dtype": "float32"}
-        print(f"Loading {path.stem} (about half a minute) ...")
+        print(f"Loading {path.stem}; then it writes {len(dataset)} traces on the CPU, in about two minutes ...")
     distiller = hf_rare.ReasonDistiller.from_pretrained(
         **model, max_new_tokens=arguments.max_new_tokens, generation_kwargs={"repetition_penalty": 1.1}
     )
     distilled = _distill(distiller, dataset, batch_size=1000)
-    for row in distilled.select(range(min(3, len(distilled)))):
-        print(f"\n[{row['id']}, {row['field']}] {row['question']}\n{'-' * 80}\n{row['reasoning']}")
-        print(f"({row['reasoning_status']}, positive at [{row['reasoning_positive_position']}])")
+    shown = sorted(distilled, key=lambda row: row["reasoning_status"] != "ok")[:3]
+    for row in shown:
+        print(f"\n{row['id']}, {row['field']}: {row['question']}")
+        place = row["reasoning_positive_position"]
+        print(
+            f"status: {row['reasoning_status']}; the document that helps was [{place}]\n{'-' * 80}\n{row['reasoning']}"
+        )
+    if arguments.model is None:
+        print("\n(A model of 135 million parameters writes fluent nonsense: this shows the machinery, not a teacher.)")
     rows, card = arguments.output / "train.parquet", arguments.output / "README.md"
     files.check_output(rows, overwrite=True)
     files.save_output(distilled, rows)
     card.write_text(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), encoding="utf-8")
     print(f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}")
+    print(f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")')
 
 
 def _distill(distiller: "hf_rare.ReasonDistiller", dataset: Any, batch_size: int) -> Any:
@@ -308,5 +335,11 @@ def _distill(distiller: "hf_rare.ReasonDistiller", dataset: Any, batch_size: int
 
     distilled = distiller.apply(dataset, batch_size=batch_size)
     if distiller.config.columns == "full":  # from the columns: rows may come from the cache of `datasets`
-        print(Summary.of_dataset(distilled, distiller.config.output_column, distiller.summary.seconds))
+        summary = Summary.of_dataset(distilled, distiller.config.output_column)
+        now = distiller.summary
+        print(
+            dataclasses.replace(
+                summary, generated=now.generated, generated_tokens=now.generated_tokens, seconds=now.seconds
+            )
+        )
     return distilled

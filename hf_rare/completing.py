@@ -52,6 +52,7 @@ class Completer:
 
     Attributes:
         generated (`int`): completions that were generated and not read from the journal.
+        tokens (`int`): tokens that were generated.
         seconds (`float`): time spent generating, without loading.
     """
 
@@ -66,7 +67,7 @@ class Completer:
         self._identity = b""
 
     def complete(
-        self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int], rows: Sequence[int]
+        self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int], row_numbers: Sequence[int]
     ) -> list[Completion]:
         """Complete prompts.
 
@@ -75,8 +76,8 @@ class Completer:
                 The prompts.
             seeds (`Sequence[int]`):
                 For each prompt the seed of its draw.
-            rows (`Sequence[int]`):
-                For each prompt the row of the batch that it belongs to, for the progress bar.
+            row_numbers (`Sequence[int]`):
+                For each prompt the number of the row of the batch that it belongs to, for the progress bar.
 
         Returns:
             `list[Completion]`: one for each prompt, in order. One that failed says why in `error`.
@@ -93,14 +94,14 @@ class Completer:
         done, attempts = self._look_up(keys)
         first_places = {key: i for i, key in reversed(list(enumerate(keys)))}  # equal prompts are written once
         missing = sorted(i for key, i in first_places.items() if key not in done)
-        with RowProgress(rows, self.run.stall_timeout) as progress:
+        with RowProgress(row_numbers, self.run.stall_timeout) as progress:
             progress.finish([i for i, key in enumerate(keys) if key in done])
             if missing:
                 if self._journal is not None:
                     self._journal.open()  # a folder that cannot be written to is found out before tokens are spent
                 self.generator.load()
                 progress.start([prompts[i].messages[-1]["content"] for i in missing])
-                with self._say_what_is_safe():
+                with self._say_what_is_safe(progress):
                     self._generate(missing, keys, prompts, seeds, done, attempts, progress)
                 self.seconds += progress.seconds
         return [done[key] for key in keys]
@@ -117,7 +118,7 @@ class Completer:
     ) -> None:
         allowed = missing if self.run.max_rows is None else missing[: max(0, self.run.max_rows - self.generated)]
         if not allowed:
-            self._check_budget(rows_are_used_up=True)
+            raise self._budget_reached("max_rows")
         written = self.generator.generate([prompts[i] for i in allowed], [seeds[i] for i in allowed], progress)
         for completions in written:
             entries = []
@@ -131,25 +132,34 @@ class Completer:
             self.tokens += sum(completion.completion_tokens for _, completion in completions)
             finished = {keys[allowed[job]] for job, _ in completions}
             progress.finish([i for i, key in enumerate(keys) if key in finished])
-            failed = [completion.error for _, completion in completions if completion.finish_reason == "error"]
-            if failed and self.run.on_error == "raise":
-                raise GenerationError(f"A row failed: {failed[0]}. Pass on_error='status' to go on without it.")
-            self._check_budget(rows_are_used_up=False)
-        self._check_budget(rows_are_used_up=len(allowed) < len(missing))
+            if self.run.on_error == "raise":
+                self._raise_failures([(prompts[allowed[job]], completion) for job, completion in completions])
+            if any(keys[i] not in done for i in missing):
+                self._check_budget()
+        if len(allowed) < len(missing):
+            raise self._budget_reached("max_rows")
 
-    def _check_budget(self, rows_are_used_up: bool) -> None:
-        hours = (time.monotonic() - self._start) / 3600
-        limits = {
-            "max_rows": rows_are_used_up,
-            "max_tokens": self.run.max_tokens is not None and self.tokens >= self.run.max_tokens,
-            "max_hours": self.run.max_hours is not None and hours >= self.run.max_hours,
-        }
-        for name, is_reached in limits.items():
-            if is_reached:
-                raise BudgetReachedError(
-                    f"{name}={getattr(self.run, name)} is reached: {self.generated} completions of {self.tokens} "
-                    f"tokens were generated in {hours:.2f} hours. {self._how_to_go_on()}"
+    def _raise_failures(self, completions: list[tuple[EncodedPrompt, Completion]]) -> None:
+        for prompt, completion in completions:
+            if completion.finish_reason == "error":
+                end = prompt.messages[-1]["content"][-200:]
+                raise GenerationError(
+                    f"A row failed: {completion.error}. Its prompt ends with {end!r}. Pass on_error='status' to go on "
+                    "without it."
                 )
+
+    def _check_budget(self) -> None:
+        if self.run.max_tokens is not None and self.tokens >= self.run.max_tokens:
+            raise self._budget_reached("max_tokens")
+        if self.run.max_hours is not None and time.monotonic() - self._start >= 3600 * self.run.max_hours:
+            raise self._budget_reached("max_hours")
+
+    def _budget_reached(self, name: str) -> BudgetReachedError:
+        hours = (time.monotonic() - self._start) / 3600
+        return BudgetReachedError(
+            f"{name}={getattr(self.run, name)} is reached: {self.generated} completions of {self.tokens} tokens in "
+            f"all were generated in {hours:.2f} hours. {self._how_to_go_on()}"
+        )
 
     def _how_to_go_on(self) -> str:
         if self._journal is None:
@@ -159,7 +169,7 @@ class Completer:
         )
 
     @contextlib.contextmanager
-    def _say_what_is_safe(self) -> Iterator[None]:
+    def _say_what_is_safe(self, progress: RowProgress) -> Iterator[None]:
         """Turn SIGTERM into an orderly end while the model writes, and say how to go on after it or Ctrl-C."""
 
         def terminate(number: int, frame: object) -> None:
@@ -173,6 +183,7 @@ class Completer:
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
+            progress.close()
             logger.warning("Stopped. %s", self._how_to_go_on())
             raise
         finally:

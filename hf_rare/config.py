@@ -193,7 +193,7 @@ class DecodingConfig(Config):
             `min_p`, `repetition_penalty`, `stop_strings`, ... The model's own generation config gives the rest. Where
             `do_sample` is not given, a sampling setting turns it on, and `temperature=0` turns it off.
         chat_template_kwargs (`dict`, *optional*):
-            Passed to `apply_chat_template`, for example `{"enable_thinking": False}`.
+            Passed to `apply_chat_template`, for example `enable_thinking`.
         context_length (`int`, *optional*):
             Most tokens of prompt and completion together. By default what model and tokenizer say.
         max_batch_tokens (`int`, *optional*, defaults to 32768):
@@ -296,8 +296,8 @@ def _check(
     config: Config, name: str, types: Any, expected: str, is_right: Callable[[Any], bool] = lambda value: True
 ) -> None:
     value = getattr(config, name)
-    is_bool_for_int = isinstance(value, bool) and types in (int, (int, type(None)))
-    if not isinstance(value, types) or is_bool_for_int or not is_right(value):
+    is_bool_for_number = isinstance(value, bool) and bool not in (types if isinstance(types, tuple) else (types,))
+    if not isinstance(value, types) or is_bool_for_number or not is_right(value):
         raise ConfigError(f"{name}={value!r} cannot be right: expected {expected}.")
 
 

@@ -1,4 +1,4 @@
-"""The demo: a small dataset that ships with the library, and the small model that its development extra installs."""
+"""The demo: a small dataset that ships with the library, and the small model that `make demo` installs."""
 
 import importlib.util
 import json

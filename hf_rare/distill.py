@@ -1,7 +1,8 @@
 """The reasoning distiller: the callable for `Dataset.map`.
 
-The way of one row: `batches` reads it out of the batch, `assembly` makes a prompt of it, the generator writes,
-`parsing` reads the completion, `results` lays out the new columns, and `batches` puts them into the batch.
+The way of one row: `batches` reads it out of the batch, `assembly` makes a prompt of it, `completing` gets the
+completion from the journal or the generator, `parsing` reads it, `results` lays out the new columns, and `batches`
+puts them into the batch.
 """
 
 import dataclasses
@@ -78,10 +79,6 @@ class ReasonDistiller:
         self.config = config
         self.summary = Summary()
         self._template = get_template(config)  # a wrong template is found out now
-        if self.run != RunConfig():
-            os.environ[run_variable(config, generator)] = self.run.to_json()
-        else:
-            os.environ.pop(run_variable(config, generator), None)
 
     @classmethod
     def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
@@ -103,10 +100,21 @@ class ReasonDistiller:
             ModelLoadError: The model or revision does not exist, or cannot be found out about.
         """
         own, run, loading, decoding = split_settings(settings, DistillConfig, RunConfig, ModelConfig, DecodingConfig)
+        DistillConfig(**own), RunConfig(**run)  # what is wrong with them is found out before the Hub is asked
         return cls(TransformersGenerator.from_pretrained(model_id, **loading, **decoding), **own, **run)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), GENERATION_REVISION, self.config.to_json(), self.generator)
+        self._publish_run()
+        # a retry must not be answered from the cache of `datasets`; all other run settings stay out of the fingerprint
+        retry = self.run.max_attempts if self.run.retry_failed else 0
+        return _rebuild, (type(self), GENERATION_REVISION, self.config.to_json(), self.generator, retry)
+
+    def _publish_run(self) -> None:
+        """Leave the run settings in the environment, where the copies in worker processes find them."""
+        if self.run != RunConfig():
+            os.environ[run_variable(self.config, self.generator)] = self.run.to_json()
+        else:
+            os.environ.pop(run_variable(self.config, self.generator), None)
 
     def __call__(self, batch: Any, *context: Any) -> Any:
         """Distil a batch.
@@ -137,6 +145,8 @@ class ReasonDistiller:
             for row, written in zip(prepared, completions, strict=True)
         ]
         self.summary += Summary.of_results(results)
+        self.summary.generated = self.completer.generated
+        self.summary.generated_tokens = self.completer.tokens
         self.summary.seconds = self.completer.seconds
         logger.info("Distilled %d rows; so far %s", len(results), self.summary)
         repeat = self.config.num_samples if self.config.expand else 1
@@ -214,28 +224,38 @@ class ReasonDistiller:
     def _complete(self, prepared: Sequence[PreparedRow]) -> list[list[Completion]]:
         """Get `num_samples` completions for each row that can be generated, and none for the others."""
         samples = range(self.config.num_samples)
-        rows, prompts, seeds = [], [], []
+        row_numbers, prompts, seeds = [], [], []
         for i, ready in enumerate(prepared):
             if ready.status == "ok" and ready.row is not None and ready.encoded is not None:
                 digest = ready.row.digest(self.config.seed)
-                rows += [i for _ in samples]
+                row_numbers += [i for _ in samples]
                 prompts += [ready.encoded for _ in samples]
                 seeds += [derive_seed(digest, "sample", sample) for sample in samples]
         completions: list[list[Completion]] = [[] for _ in prepared]
-        for row, completion in zip(rows, self.completer.complete(prompts, seeds, rows), strict=True):
-            completions[row].append(completion)
+        if prompts and len(samples) > 1 and not self.generator.is_sampling:
+            logger.warning(
+                "num_samples=%d, but the model does not sample, so that all samples of a row are equal. Pass "
+                "generation_kwargs={'temperature': ...}.",
+                len(samples),
+            )
+        for i, completion in zip(row_numbers, self.completer.complete(prompts, seeds, row_numbers), strict=True):
+            completions[i].append(completion)
         return completions
 
 
 def run_variable(config: DistillConfig, generator: Generator) -> str:
     """Name the environment variable that takes the run settings of a distiller to worker processes.
 
-    They must reach workers and must not be pickled, since what is pickled is the fingerprint of `Dataset.map`.
+    They must reach workers and must not be pickled, since what is pickled is the fingerprint of `Dataset.map`. They
+    are put there when the distiller is pickled, which `map` does for the fingerprint before it starts workers.
     """
     settings = repr((config.to_json(), generator.__reduce_ex__(2)[1]))
     return f"HF_RARE_RUN_{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest().upper()}"
 
 
-def _rebuild(cls: type[ReasonDistiller], revision: int, config: str, generator: Generator) -> ReasonDistiller:
+def _rebuild(
+    cls: type[ReasonDistiller], revision: int, config: str, generator: Generator, retry: int
+) -> ReasonDistiller:
+    """Make a distiller again from its pickle; `revision` and `retry` are there for the fingerprint alone."""
     run = json.loads(os.environ.get(run_variable(DistillConfig.from_json(config), generator), "{}"))
     return cls(generator, **json.loads(config), **run)

@@ -1,6 +1,7 @@
 """Datasets from and to files, for the command line: by the ending of the path."""
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -56,11 +57,11 @@ def load_input(name: str, config_name: str | None = None, split: str = "train") 
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Find out before a run whether its output can be written, and make the folder it goes into.
+    """Find out before a run whether its output can be written.
 
     Raises:
         OutputExistsError: It exists and `overwrite` is false, or it is something that no overwriting should destroy.
-        DatasetFileError: Its ending is unknown, or its folder cannot be made.
+        DatasetFileError: Its ending is unknown, or its folder cannot be written to.
     """
     if path.suffix not in WRITERS:
         raise DatasetFileError(f"{path} has an unknown ending. Expected .parquet, .jsonl, or none for a folder.")
@@ -71,16 +72,14 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise OutputExistsError(f"{path} is a folder with other things in it. Pass another --output.")
     if path.is_file() and not path.suffix:
         raise OutputExistsError(f"{path} is a file, and a saved dataset would be a folder. Pass another --output.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent):
-            pass
-    except OSError as err:
-        raise DatasetFileError(f"{path.parent} cannot be written to: {err}. Pass another --output.") from err
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise DatasetFileError(f"{folder} cannot be written to. Pass another --output.")
 
 
 def save_output(dataset: datasets.Dataset, path: Path) -> None:
     """Write a dataset beside its place and then move it there, so that no half-written output is ever seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         temporary = Path(folder) / path.name
         WRITERS[path.suffix](dataset, temporary)

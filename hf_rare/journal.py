@@ -44,7 +44,7 @@ class _File:
 class Journal:
     """A folder of journal files, opened for reading at once and for writing with the first entry.
 
-    Only places are kept in memory, about 200 bytes an entry; values are read from disk when they are asked for.
+    Only places are kept in memory, about 150 bytes an entry; values are read from disk when they are asked for.
 
     Args:
         folder (`Path`):

@@ -54,6 +54,8 @@ GENERATION_RANGES: dict[str, tuple[type, float, float]] = {
 }
 """Type and limits of the numbers in `generation_kwargs`."""
 
+SAMPLING_NAMES = ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+
 NEVER_ZERO = ("top_p", "top_h", "typical_p", "repetition_penalty")
 
 REFUSED_CHAT_TEMPLATE_KWARGS = (
@@ -105,7 +107,8 @@ def check_generation_kwargs(generation_kwargs: Mapping[str, Any]) -> dict[str, A
             "one of them out."
         )
     try:
-        GenerationConfig(**checked).validate()
+        is_sampling = any(checked.get(name) for name in SAMPLING_NAMES)
+        GenerationConfig(**{"do_sample": is_sampling, **checked}).validate()
     except (TypeError, ValueError) as err:
         raise ConfigError(f"generation_kwargs={checked!r} cannot be right: {err}") from err
     return checked
@@ -121,6 +124,8 @@ def reject_unknown_names(given: Iterable[str], known: list[str], what: str) -> N
     """Raise [`ConfigError`] for the first name in `given` that is not in `known`, with the nearest that is."""
     for name in given:
         if name not in known:
+            if what == "settings" and name in (*GENERATION_RANGES, "do_sample", "stop_strings"):
+                raise ConfigError(f"{name!r} goes into generation_kwargs={{{name!r}: ...}}.")
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(sorted(known))}."
             raise ConfigError(f"{name!r} is not known in {what}. {hint}")

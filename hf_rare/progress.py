@@ -41,6 +41,10 @@ class RowProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the watch and take the bar away."""
         self._is_over.set()
         self._bar.close()
 

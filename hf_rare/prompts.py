@@ -22,8 +22,6 @@ from hf_rare.rows import Row, derive_seed
 BUILTIN_TEMPLATES = ("rare", "rare-qa", "plain")
 PLACEHOLDERS = ("question", "scenario", "documents", "options", "thought_tags", "answer_tags")
 
-Messages = list[dict[str, str]]
-
 
 @dataclass(frozen=True)
 class Prompt:
@@ -35,7 +33,7 @@ class Prompt:
         documents_truncated (`int`): how many documents were shortened.
     """
 
-    messages: Messages
+    messages: list[dict[str, str]]
     document_order: list[int]
     documents_truncated: int = 0
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Self
 
 import datasets
@@ -18,13 +18,17 @@ class Summary:
     Args:
         statuses (`Counter[str]`): traces by status.
         prompt_tokens (`int`): tokens of all prompts, each row's counted once.
-        completion_tokens (`int`): tokens generated.
+        completion_tokens (`int`): tokens of all traces.
+        generated (`int`): completions that this process has generated, and not read from the journal.
+        generated_tokens (`int`): their tokens.
         seconds (`float`): time spent generating, without loading.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    generated: int = 0
+    generated_tokens: int = 0
     seconds: float = 0.0
 
     @classmethod
@@ -38,15 +42,14 @@ class Summary:
         return summary
 
     @classmethod
-    def of_dataset(cls, dataset: datasets.Dataset, output_column: str = "reasoning", seconds: float = 0.0) -> Self:
+    def of_dataset(cls, dataset: datasets.Dataset, output_column: str = "reasoning") -> Self:
         """Count the rows of a distilled dataset.
 
         Args:
             dataset ([`~datasets.Dataset`]): a dataset with the columns of the row contract.
             output_column (`str`, *optional*, defaults to `"reasoning"`): prefix of these columns.
-            seconds (`float`, *optional*, defaults to 0.0): how long the run took, where that is known.
         """
-        summary = cls(seconds=seconds)
+        summary = cls()
         number = f"{output_column}_sample"
         names = [f"{output_column}_{end}" for end in ("status", "prompt_tokens", "completion_tokens")]
         is_expanded = number in dataset.column_names
@@ -59,19 +62,15 @@ class Summary:
         return summary
 
     def __add__(self, other: "Summary") -> "Summary":
-        return Summary(
-            self.statuses + other.statuses,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.seconds + other.seconds,
-        )
+        values = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
+        return Summary(**values)
 
     def __str__(self) -> str:
         total = self.statuses.total()
         counts = ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES if self.statuses[status])
         text = f"{total} {'trace' if total == 1 else 'traces'}: {counts or 'none'}"
-        text += f"; {self.prompt_tokens} prompt tokens, {self.completion_tokens} generated"
+        text += f"; {self.prompt_tokens} prompt tokens, {self.completion_tokens} tokens of traces"
         if self.seconds:
-            rate = self.completion_tokens / self.seconds
-            text += f"; {self.seconds:.1f} s, {rate:.1f} generated tokens/s"
+            rate = self.generated_tokens / self.seconds
+            text += f"; {self.generated} generated now in {self.seconds:.1f} s, {rate:.1f} tokens/s"
         return text

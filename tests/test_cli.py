@@ -1,5 +1,6 @@
 """The command line, as a process and as a function."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from datasets import Dataset, DatasetDict
 
 from hf_rare import ReasonDistiller
 from hf_rare.cli import CONFIGS, build_parser, main, read_settings
+from hf_rare.config import DecodingConfig, DistillConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ConfigError
 
 
@@ -76,6 +78,32 @@ def test_settings_from_a_file_and_flags_that_win(tmp_path):
         "generation_kwargs": {"temperature": 0.6},
         "expand": False,
     }
+
+
+def test_every_flag_is_read_into_a_setting_that_is_right():
+    texts = {"dtype": "float32", "template": "plain", "quantization_config": '{"quant_method": "bitsandbytes"}'}
+    defaults = {**DistillConfig().__dict__, **DecodingConfig().__dict__, **RunConfig().__dict__, "model_id": "m"}
+    arguments = []
+    for config in CONFIGS:
+        for setting in dataclasses.fields(config):
+            value = texts.get(setting.name, defaults.get(setting.name))
+            flag = f"--{setting.name.replace('_', '-')}"
+            if isinstance(value, bool) or setting.name in ("require_answer", "trust_remote_code"):
+                arguments += [flag]
+            elif isinstance(value, dict):
+                arguments += [flag, "{}"]
+            elif isinstance(value, tuple):
+                arguments += [flag, *(value or ["name"])]
+            else:
+                arguments += [flag, "none" if value is None else str(value)]
+    settings = parse(*arguments)
+    assert set(settings) == {name for config in CONFIGS for name in config.names()}
+    distill, model, decoding, run_settings = split_settings(settings, *CONFIGS)
+    assert RunConfig(**run_settings) == RunConfig(retry_failed=True)
+    assert DecodingConfig(**decoding) == DecodingConfig()
+    assert DistillConfig(**distill).seed == 0
+    assert ModelConfig(**model).dtype == "float32"
+    assert parse("--model", "m", "--max-hours", "0.5", "--journal-dir", "None")["journal_dir"] is None
 
 
 def test_flags_of_every_type():
@@ -171,7 +199,7 @@ def test_the_demo_with_a_given_model(tiny, tmp_path, capsys):
     assert run("demo", "--model", tiny, "--rows", 4, "--max-new-tokens", 4, "--output", folder) == 0
     out = capsys.readouterr().out
     assert "4 traces: " in out
-    assert "[demo-01, medicine]" in out
+    assert "demo-01, medicine: " in out
     assert f"The 4 rows are in {folder / 'train.parquet'}, their card is in {folder / 'README.md'}" in out
     distilled = datasets.load_dataset(str(folder), split="train")
     expected = ReasonDistiller.from_pretrained(tiny, max_new_tokens=4).features()

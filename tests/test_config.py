@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import BitsAndBytesConfig
 
-from hf_rare.config import DecodingConfig, DistillConfig, ModelConfig, split_settings
+from hf_rare.config import DecodingConfig, DistillConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ConfigError
 
 
@@ -124,6 +124,32 @@ def test_json_is_the_same_for_equal_settings_and_comes_back():
     assert config.to_json() == DistillConfig(seed=3, thought_tags=("[", "]")).to_json()
     assert DistillConfig.from_json(config.to_json()) == config
     assert list(json.loads(config.to_json())) == sorted(config.names())
+
+
+def test_a_sampling_setting_in_the_wrong_place_is_told_where_it_goes():
+    with pytest.raises(ConfigError, match=r"'temperature' goes into generation_kwargs="):
+        split_settings({"temperature": 0.7}, DistillConfig, ModelConfig)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_hours": True},
+        {"max_hours": 0},
+        {"max_rows": 0},
+        {"on_error": "ignore"},
+        {"journal_dir": ""},
+        {"max_attempts": 0},
+    ],
+)
+def test_wrong_run_settings_are_refused(settings):
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        RunConfig(**settings)
+
+
+def test_sampling_settings_pass_without_a_warning(caplog):
+    DecodingConfig(generation_kwargs={"temperature": 0.9, "top_p": 0.5})
+    assert caplog.records == []
 
 
 def test_settings_go_to_the_config_that_has_them():

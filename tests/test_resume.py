@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -287,8 +288,47 @@ def test_failures_are_kept_and_tried_again_when_asked(rows, tiny, journal_dir, p
     assert distill(make(tiny, journal_dir), rows)[3]["reasoning_status"] != "failed"
 
 
+def test_a_retry_is_not_answered_from_the_cache_of_datasets(rows, tiny, journal_dir, poisoned, tmp_path):
+    rows.to_json(tmp_path / "rows.jsonl")
+    from_file = Dataset.from_json(str(tmp_path / "rows.jsonl"))
+    failed = from_file.map(make(tiny, journal_dir), batched=True)
+    assert failed["reasoning_status"][3] == "failed"
+    poisoned.undo()
+    assert from_file.map(make(tiny, journal_dir), batched=True)["reasoning_status"][3] == "failed"
+    retried = from_file.map(make(tiny, journal_dir, retry_failed=True), batched=True)
+    assert retried["reasoning_status"][3] != "failed"
+
+
+def test_distillers_that_differ_in_run_settings_alone_keep_their_own_in_workers(rows, tiny, tmp_path):
+    first, second = (make(tiny, tmp_path / name) for name in ("first", "second"))
+    make(tiny, "auto")
+    distill(first, rows, num_proc=2)
+    assert len(entries(tmp_path / "first")) == len(rows)
+    assert entries(tmp_path / "second") == []
+    assert pickle.loads(pickle.dumps(second)).run == second.run
+
+
+def test_a_limit_that_is_reached_with_the_last_row_ends_nothing(rows, tiny, journal_dir):
+    assert distill(make(tiny, journal_dir, max_tokens=1, max_rows=1), rows.select([0]))
+
+
+def test_equal_samples_are_pointed_out(rows, tiny, caplog):
+    distill(make(tiny, None, num_samples=2), rows.select([0]))
+    assert "all samples of a row are equal" in caplog.text
+
+
+def test_the_summary_tells_what_was_generated_now(rows, tiny, journal_dir):
+    distill(make(tiny, journal_dir), rows.select(range(4)))
+    later = make(tiny, journal_dir)
+    distill(later, rows)
+    assert later.summary.statuses.total() == 6
+    assert later.summary.generated == 2
+    assert "2 generated now in" in str(later.summary)
+    assert later.summary.generated_tokens < later.summary.completion_tokens
+
+
 def test_failures_can_be_raised(rows, tiny, journal_dir, poisoned):
-    with pytest.raises(GenerationError, match="ValueError: poison"):
+    with pytest.raises(GenerationError, match=r"ValueError: poison.*rule 3"):
         distill(make(tiny, journal_dir, on_error="raise"), rows)
 
 

@@ -4,11 +4,12 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from hf_rare.config import DecodingConfig
+from hf_rare.passed_through import SAMPLING_NAMES
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
 
-SAMPLING_NAMES = ("temperature", "top_p", "top_k", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+OUTPUTS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
 
 
 def build_generation_config(
@@ -43,15 +44,12 @@ def build_generation_config(
     else:
         config.update(**dict.fromkeys(SAMPLING_NAMES))
     config.update(max_new_tokens=decoding.max_new_tokens, max_length=None, max_time=None, min_length=None)
-    config.update(num_return_sequences=1, return_dict_in_generate=False, **dict.fromkeys(_OUTPUTS, False))
+    config.update(num_return_sequences=1, return_dict_in_generate=False, **dict.fromkeys(OUTPUTS, False))
     if config.eos_token_id is None:
         config.eos_token_id = eos_token_id
     if config.pad_token_id is None:
         config.pad_token_id = pad_token_id
     return config
-
-
-_OUTPUTS: tuple[str, ...] = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
 
 
 def end_token_ids(config: "GenerationConfig") -> set[int]:

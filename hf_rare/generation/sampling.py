@@ -6,8 +6,8 @@ probability exceeds it (inverse transform sampling). The warpers of transformers
 before, as always.
 
 What floating point still allows to differ: the probabilities themselves. Padding and batch shape change the order of
-sums in matrix products, by about 1e-6 in fp32 and 1e-2 in bf16, and where a uniform number falls that close to the
-border between two tokens, the other token is drawn. Greedy decoding has the same limit at near ties.
+sums in matrix products and so their last digits, and where a uniform number falls that close to the border between two
+tokens, the other token is drawn. Greedy decoding has the same limit at near ties.
 """
 
 from collections.abc import Callable, Sequence

@@ -49,7 +49,6 @@ class TransformersGenerator:
     def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", **settings: Any) -> None:
         (decoding,) = split_settings(settings, DecodingConfig)
         self.decoding = DecodingConfig(**decoding)
-        self._stop_strings: list[str] = []
         self._teacher = wrap_loaded(model, tokenizer)
 
     @classmethod
@@ -85,7 +84,6 @@ class TransformersGenerator:
     def _from_configs(cls, model: ModelConfig, decoding: DecodingConfig) -> Self:
         generator = cls.__new__(cls)
         generator.decoding = decoding
-        generator._stop_strings = []
         generator._teacher = get_teacher(model)
         return generator
 
@@ -125,7 +123,8 @@ class TransformersGenerator:
         That is what stands for the weights, and the generation config as it results from the model's own and the
         settings. Settings that change the prompt only, like the chat template's, are not in it: the prompt shows them.
         """
-        generation = self._generation_config.to_diff_dict()
+        settings = self._generation_config.to_diff_dict()
+        generation = {name: value for name, value in settings.items() if name[0] != "_" and value is not None}
         generation.pop("transformers_version", None)
         if self._stop_strings:
             generation["stop_strings"] = self._stop_strings
@@ -133,7 +132,7 @@ class TransformersGenerator:
 
     def unload(self) -> None:
         """Free the model's memory in this process. The next use loads it again, unless it was loaded by hand."""
-        for name in ("_encoder", "_generation_config", "_packer"):
+        for name in ("_encoder", "_generation", "_packer"):
             self.__dict__.pop(name, None)
         self._teacher.unload()
 
@@ -255,15 +254,24 @@ class TransformersGenerator:
     def _encoder(self) -> PromptEncoder:
         return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs)
 
-    @cached_property
+    @property
     def _generation_config(self) -> "GenerationConfig":
+        return self._generation[0]
+
+    @property
+    def _stop_strings(self) -> list[str]:
+        return self._generation[1]
+
+    @cached_property
+    def _generation(self) -> tuple["GenerationConfig", list[str]]:
+        """The generation config, and the stop strings, which are kept out of it."""
         tokenizer = self._teacher.tokenizer
         config = build_generation_config(
             self._teacher.generation_config, self.decoding, tokenizer.eos_token_id, tokenizer.pad_token_id
         )
         # `generate` drops the tokenizer that they need when it is given a sampler: they become a stopping criterion
-        self._stop_strings, config.stop_strings = as_list(config.stop_strings), None
-        return config
+        stop_strings, config.stop_strings = as_list(config.stop_strings), None
+        return config, stop_strings
 
 
 @contextlib.contextmanager
