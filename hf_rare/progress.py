@@ -31,7 +31,9 @@ class RowProgress:
         )
         self._start = self._last_token = time.perf_counter()
         self._prompt_tokens = 0
+        self._prompt_seconds = 0.0
         self._generated_tokens = 0
+        self._steps = 0
         self._labels: Sequence[str] = ()
         self._writing: Sequence[int] = ()
         self._stall_timeout = stall_timeout
@@ -67,13 +69,18 @@ class RowProgress:
     def begin(self, prompts: Sequence[int]) -> None:
         """Take note of the prompts that are being written now."""
         self._writing = prompts
+        self._steps = 0
         self._last_token = time.perf_counter()
 
     def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
         """Count tokens as they are read and generated."""
-        self._last_token = time.perf_counter()
-        self._prompt_tokens += prompt_tokens
+        now = time.perf_counter()
+        if prompt_tokens:  # with the first token of a micro-batch: the time since its beginning went into its prompts
+            self._prompt_tokens += prompt_tokens
+            self._prompt_seconds += now - self._last_token
+        self._last_token = now
         self._generated_tokens += generated_tokens
+        self._steps += 1
         self._update(0)
 
     def finish(self, prompts: Sequence[int]) -> None:
@@ -82,8 +89,10 @@ class RowProgress:
         self._update(sum(self._open[row] == 0 for row in {self._rows[prompt] for prompt in prompts}))
 
     def _update(self, rows: int) -> None:
-        rates = [tokens / max(self.seconds, 1e-6) for tokens in (self._prompt_tokens, self._generated_tokens)]
-        self._bar.set_postfix_str("{:.0f} prompt + {:.0f} generated tokens/s".format(*rates), refresh=False)
+        prompt_rate = self._prompt_tokens / max(self._prompt_seconds, 1e-6)
+        rate = self._generated_tokens / max(self.seconds - self._prompt_seconds, 1e-6)
+        rates = f"{prompt_rate:.0f} prompt + {rate:.0f} generated tokens/s"
+        self._bar.set_postfix_str(f"token {self._steps} of {len(self._writing)} traces, {rates}", refresh=False)
         self._bar.update(rows)  # redraws at most every `mininterval`
 
     def _watch(self) -> None:
