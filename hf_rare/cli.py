@@ -70,24 +70,17 @@ def build_parser() -> argparse.ArgumentParser:
         description=DISTILL_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    distill.add_argument(
-        "input", metavar="INPUT", help=".json, .jsonl, .csv or .parquet file, saved dataset, Hub name"
-    )
+    _add_input_and_settings(distill)
     distill.add_argument("--output", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl, or a folder")
     distill.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    distill.add_argument("--name", help="config of a dataset on the Hub")
-    distill.add_argument("--split", default="train", help="split of a dataset on the Hub (default: train)")
-    distill.add_argument(
-        "--batch-size",
-        type=_positive_int,
-        default=argparse.SUPPRESS,
-        metavar="N",
-        help="rows at a time (default: 1000)",
-    )
-    distill.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
-    for config, title in zip(CONFIGS, GROUPS, strict=True):
-        _add_settings(distill.add_argument_group(title), config)
     distill.set_defaults(run=_run_distill)
+
+    estimate = commands.add_parser(
+        "estimate", help="say what a run will take", description="Generate a few rows and say what all would take."
+    )
+    _add_input_and_settings(estimate)
+    estimate.add_argument("--sample", type=_positive_int, default=8, metavar="N", help="rows to generate (default: 8)")
+    estimate.set_defaults(run=_run_estimate)
 
     demo = commands.add_parser(
         "demo", help="distil the rows that ship with the library, with a small model on the CPU"
@@ -107,6 +100,20 @@ def build_parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_run_demo)
     _add_journal_commands(commands)
     return parser
+
+
+def _add_input_and_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "input", metavar="INPUT", help="a .json, .jsonl, .csv or .parquet file, saved dataset, Hub name"
+    )
+    parser.add_argument("--name", help="config of a dataset on the Hub")
+    parser.add_argument("--split", default="train", help="split of a dataset on the Hub (default: train)")
+    parser.add_argument(
+        "--batch-size", type=_positive_int, default=argparse.SUPPRESS, metavar="N", help="default: 1000"
+    )
+    parser.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
+    for config, title in zip(CONFIGS, GROUPS, strict=True):
+        _add_settings(parser.add_argument_group(title), config)
 
 
 def _add_journal_commands(commands: Any) -> None:
@@ -296,6 +303,15 @@ def _run_distill(arguments: argparse.Namespace) -> None:
     distilled = _distill(distiller, dataset, batch_size)
     files.save_output(distilled, arguments.output)
     print(f"{len(distilled)} rows are in {arguments.output}")
+
+
+def _run_estimate(arguments: argparse.Namespace) -> None:
+    settings = read_settings(arguments)
+    settings.pop("batch_size", None)
+    from hf_rare import files
+
+    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
+    print(hf_rare.ReasonDistiller.from_pretrained(**settings).estimate(dataset, arguments.sample))
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ from hf_rare.batches import add_columns, column_names, read_columns
 from hf_rare.completing import Completer
 from hf_rare.config import GENERATION_REVISION, DecodingConfig, DistillConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ColumnError
+from hf_rare.estimate import Estimate, estimate_run
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.generation.transformers_generator import TransformersGenerator
 from hf_rare.prompts import BUILTIN_TEMPLATES, get_template, read_template_source
@@ -206,6 +207,26 @@ class ReasonDistiller:
             else:
                 distilled = dataset.map(self, batched=True, **{"features": features, **map_kwargs})
         return distilled.remove_columns([name for name in to_remove if name in inputs])
+
+    def estimate(self, dataset: datasets.Dataset, rows: int = 8) -> Estimate:
+        """Estimate tokens and hours of a run from a few of its rows, spread over the lengths of their prompts.
+
+        Loads the model and generates; nothing goes into the journal.
+
+        Args:
+            dataset ([`~datasets.Dataset`]):
+                The dataset.
+            rows (`int`, *optional*, defaults to 8):
+                Rows to generate, at least 2. More rows make a better estimate of how long completions are.
+
+        Returns:
+            [`Estimate`](hf_rare.estimate.Estimate): tokens, hours with their error, rows of the largest micro-batch.
+
+        Raises:
+            ColumnError: An input column is missing.
+            ConfigError: There are fewer than 2 rows that can be generated.
+        """
+        return estimate_run(dataset, self._input_columns(), self.config, self.generator, rows)
 
     def _input_columns(self) -> list[str]:
         config, used = self.config, self._template.placeholders

@@ -22,7 +22,7 @@ LAYERS = [
     ["generation.loading", "generation.decoding"],
     ["generation.transformers_generator"],
     ["assembly", "batches", "progress"],
-    ["results", "completing"],
+    ["results", "completing", "estimate"],
     ["summary"],
     ["distill"],
     ["card", "demo", "files", "journals"],

@@ -75,6 +75,9 @@ class Generator(Protocol):
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         """Turn conversations into prompts, in order."""
 
+    def pack(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Tell which prompts of these lengths, by index, would be written together."""
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text. Called only where `max_prompt_tokens` is known."""
 

@@ -140,6 +140,13 @@ class TransformersGenerator:
         """Turn conversations into prompts: the model's chat template and its tokens. Loads the tokenizer only."""
         return self._encoder.encode(conversations)
 
+    def pack(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Tell which prompts of these lengths, by index, would be written together."""
+        pending, batches = sort_longest_first(lengths), []
+        while pending:
+            batches.append(self._packer.take(pending, lengths))
+        return batches
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text."""
         return self._encoder.count_tokens(texts)

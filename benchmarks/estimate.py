@@ -1,0 +1,55 @@
+"""How near is an estimate? Eight real rows are tried, then the others are distilled and timed.
+
+python -m benchmarks.estimate --model MODEL [--rows 48] [--max-new-tokens 64]
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import datasets
+
+from benchmarks.machine import write_result
+from hf_rare import ReasonDistiller
+
+sys.path.append(str(Path(__file__).parent.parent / "examples"))
+from distill_postgres_docs import load_rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--rows", type=int, default=48)
+    parser.add_argument("--max-new-tokens", type=int, default=64)
+    arguments = parser.parse_args()
+    datasets.disable_progress_bars()
+    rows = load_rows().select(range(arguments.rows))
+    tried, held_back = rows.select(range(0, len(rows), 6)), rows.select([i for i in range(len(rows)) if i % 6])
+    distill_fn = ReasonDistiller.from_pretrained(
+        arguments.model, dtype="float32", max_new_tokens=arguments.max_new_tokens, journal_dir=None
+    )
+    # the tried rows stand for the held-back ones: as many rows of their lengths are packed
+    copies = datasets.concatenate_datasets([tried] * round(len(held_back) / len(tried)))
+    predicted = distill_fn.estimate(copies, rows=len(tried))
+    start = time.perf_counter()
+    distilled = held_back.map(distill_fn, batched=True, keep_in_memory=True, load_from_cache_file=False)
+    seconds = time.perf_counter() - start
+    completion_tokens = sum(distilled["reasoning_completion_tokens"])
+    write_result(
+        "estimate",
+        {
+            "rows tried": len(tried),
+            "rows held back": len(held_back),
+            "max_new_tokens": arguments.max_new_tokens,
+            "estimate": str(predicted),
+            "estimated seconds": round(3600 * predicted.hours, 1),
+            "measured seconds": round(seconds, 1),
+            "estimated / measured seconds": round(3600 * predicted.hours / seconds, 3),
+            "estimated / measured generated tokens": round(predicted.completion_tokens / completion_tokens, 3),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

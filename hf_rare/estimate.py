@@ -1,0 +1,181 @@
+"""What a run will take, from a few rows: tokens, hours, and how many rows go together.
+
+A micro-batch of `b` prompts padded to `l` tokens takes `b * l` times the seconds of a prompt token, and the seconds of
+a step for each step until its longest completion ends. Both grow with `b`, in a line. They are measured on a few rows,
+one of them alone and the others together; then all micro-batches of the run are added up.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hf_rare.assembly import PreparedRow, prepare_rows
+from hf_rare.batches import read_columns
+from hf_rare.config import DistillConfig
+from hf_rare.errors import ConfigError
+from hf_rare.generation.protocol import Generator
+from hf_rare.rows import derive_seed
+
+MEASURED_PROMPTS = 1000
+"""The prompts of at most this many rows, spread evenly over the dataset, are measured; they stand for the others."""
+
+SPEED_ERROR = 0.4
+"""Share by which the speed of large micro-batches may be off, since it is read off small ones and machines drift. On
+40 rows held back, the hours were a quarter too low (`benchmarks/results/estimate.json`)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Args:
+        rows (`int`): rows of the dataset.
+        invalid_rows (`int`): rows that cannot be generated.
+        prompt_tokens (`int`): tokens of all prompts.
+        completion_tokens (`int`): tokens that will be generated.
+        hours (`float`): time to generate them, without loading the model.
+        error (`float`): share by which the hours may be off: two standard errors of the length of a completion, and
+            `SPEED_ERROR`.
+        rows_together (`int`): rows of the largest micro-batch.
+        sample (`int`): rows that were generated to find out.
+    """
+
+    rows: int
+    invalid_rows: int
+    prompt_tokens: int
+    completion_tokens: int
+    hours: float
+    error: float
+    rows_together: int
+    sample: int
+
+    def __str__(self) -> str:
+        low, high = self.hours * (1 - self.error), self.hours * (1 + self.error)
+        return (
+            f"{self.rows} rows ({self.invalid_rows} invalid): {self.prompt_tokens} prompt tokens, about "
+            f"{self.completion_tokens} generated, in {_duration(self.hours)} ({_duration(low)} to {_duration(high)}); "
+            f"up to {self.rows_together} rows together. Estimated from {self.sample} rows."
+        )
+
+
+@dataclass
+class _Clock:
+    """An observer that measures what prompts and steps take."""
+
+    lengths: Sequence[int]
+    prompts: dict[int, float] = field(default_factory=dict)
+    steps: dict[int, list[float]] = field(default_factory=dict)
+
+    def begin(self, prompts: Sequence[int]) -> None:
+        self._count, self._last = len(prompts), time.perf_counter()
+        self._padded = len(prompts) * max(self.lengths[prompt] for prompt in prompts)
+
+    def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
+        now = time.perf_counter()
+        if prompt_tokens:
+            self.prompts[self._count] = (now - self._last) / self._padded
+        else:
+            self.steps.setdefault(self._count, []).append(now - self._last)
+        self._last = now
+
+
+def estimate_run(
+    dataset: Any, columns: Sequence[str], config: DistillConfig, generator: Generator, rows: int
+) -> Estimate:
+    """Estimate what a run will take.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            The dataset.
+        columns (`Sequence[str]`):
+            Its input columns.
+        config ([`DistillConfig`]):
+            The settings.
+        generator ([`Generator`]):
+            What will write.
+        rows (`int`):
+            Rows to generate, at least 2.
+
+    Returns:
+        [`Estimate`]: the estimate.
+
+    Raises:
+        ConfigError: There are fewer than 2 rows to try.
+    """
+    places = _spread(range(len(dataset)), min(len(dataset), MEASURED_PROMPTS))
+    prepared = prepare_rows(read_columns(dataset.select(places).with_format(None)[:], columns), config, generator)
+    ready = sorted((row for row in prepared if row.status == "ok"), key=_length)
+    sample = _spread(ready, min(rows, len(ready)))
+    if len(sample) < 2:
+        raise ConfigError(f"An estimate needs 2 rows that can be generated; there are {len(sample)}.")
+    scale = len(dataset) / len(prepared) * config.num_samples
+    generator.load()
+    completions, clock = _try(sample, config, generator)
+    lengths = [_length(row) for row in prepared if row.status == "ok"]
+    batches = [[lengths[i] for i in batch] for batch in generator.pack(lengths)]
+    seconds = sum(_seconds(batch, completions, clock) for batch in batches)
+    mean = statistics.mean(completions)
+    error = 2 * statistics.stdev(completions) / math.sqrt(len(completions)) / mean
+    return Estimate(
+        rows=len(dataset),
+        invalid_rows=round((len(prepared) - len(ready)) * len(dataset) / len(prepared)),
+        prompt_tokens=round(sum(lengths) * len(dataset) / len(prepared)),
+        completion_tokens=round(mean * len(lengths) * scale),
+        hours=seconds * scale / 3600,
+        error=min(1.0, math.hypot(error, SPEED_ERROR)),
+        rows_together=max(map(len, batches)),
+        sample=len(sample),
+    )
+
+
+def _try(sample: list[PreparedRow], config: DistillConfig, generator: Generator) -> tuple[list[int], _Clock]:
+    """Generate the middle row alone and the others together; give the lengths of the completions, and what it took."""
+    middle = sample.pop(len(sample) // 2)
+    completions: list[int] = []
+    clock = _Clock([])
+    for group in ([middle], sample):
+        prompts = [row.encoded for row in group if row.encoded is not None]
+        seeds = [derive_seed(row.row.digest(config.seed), "sample", 0) for row in group if row.row is not None]
+        clock.lengths = [len(prompt.token_ids) for prompt in prompts]
+        for written in generator.generate(prompts, seeds, clock):
+            completions += [completion.completion_tokens for _, completion in written]
+    sample.append(middle)
+    return completions, clock
+
+
+def _seconds(batch: list[int], completions: Sequence[int], clock: _Clock) -> float:
+    """Give the time that a micro-batch takes, from the lengths of its prompts."""
+    steps = {count: statistics.median(times) for count, times in clock.steps.items()}
+    prompts = len(batch) * max(batch) * _extend(clock.prompts, len(batch))
+    return prompts + _extend(steps, len(batch)) * (_expected_longest(completions, len(batch)) - 1)
+
+
+def _extend(measured: dict[int, float], count: int) -> float:
+    """Lay a line through what was measured at the smallest and the largest number of rows, and read it at `count`."""
+    small, large = min(measured, default=1), max(measured, default=1)
+    slope = (measured[large] - measured[small]) / (large - small) if large > small else 0.0
+    return measured.get(small, 0.0) + max(0.0, slope) * (count - small)
+
+
+def _expected_longest(lengths: Sequence[int], draws: int) -> float:
+    """Give the expected maximum of `draws` values drawn from `lengths` with replacement."""
+    ordered, count = sorted(lengths), len(lengths)
+    return sum(length * (((i + 1) / count) ** draws - (i / count) ** draws) for i, length in enumerate(ordered))
+
+
+def _spread(items: Sequence[Any], count: int) -> list[Any]:
+    """Pick `count` items evenly, the first and the last among them."""
+    if count < 2:
+        return list(items[:count])
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def _length(row: PreparedRow) -> int:
+    return len(row.encoded.token_ids) if row.encoded is not None else 0
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
