@@ -117,7 +117,7 @@ def estimate_run(
     lengths = [_length(row) for row in prepared if row.status == "ok"]
     batches = [[lengths[i] for i in batch] for batch in generator.pack(lengths)]
     seconds = sum(_seconds(batch, completions, clock) for batch in batches)
-    mean = statistics.mean(completions)
+    mean = statistics.mean(completions) or 1.0  # 0 when every row of the sample failed
     error = 2 * statistics.stdev(completions) / math.sqrt(len(completions)) / mean
     return Estimate(
         rows=len(dataset),

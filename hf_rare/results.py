@@ -130,8 +130,8 @@ def to_columns(results: Sequence[Result], config: DistillConfig) -> dict[str, li
     repeat = config.num_samples if config.expand else 1
     as_lists = config.num_samples > 1 and not config.expand
     columns: dict[str, list[object]] = {}
-    names = ("reasoning", "answer", "status", "error", "completion_tokens")
-    for ending, name in zip(SAMPLE_COLUMNS, names, strict=True):
+    for ending in SAMPLE_COLUMNS:
+        name = ending[1:] or "reasoning"
         values = [[getattr(sample, name) for sample in result.samples] for result in results]
         columns[output + ending] = list(values) if as_lists else [value for row in values for value in row]
     for ending in ROW_COLUMNS:
