@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
 import sys
 import time
 import types
@@ -18,11 +19,11 @@ import yaml
 
 import hf_rare
 from hf_rare.config import Config, DecodingConfig, DistillConfig, ModelConfig, RunConfig
-from hf_rare.errors import ConfigError, HfRareError
+from hf_rare.errors import BudgetReachedError, ConfigError, HfRareError
 from hf_rare.passed_through import reject_unknown_names
 
 CONFIGS: tuple[type[Config], ...] = (DistillConfig, ModelConfig, DecodingConfig, RunConfig)
-GROUPS = ("columns, prompt and samples", "model", "generation", "journal, failures and limits")
+GROUPS = ("columns, prompt and samples", "model", "generation", "journal, failures, limits and processes")
 
 DISTILL_HELP = """Let a teacher model reason over the documents of each row, and write the dataset with its traces.
 
@@ -73,6 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_input_and_settings(distill)
     distill.add_argument("--output", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl, or a folder")
     distill.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    distill.add_argument(
+        "--num-proc", type=_positive_int, metavar="N", help="worker processes, each with a model of its own"
+    )
     distill.set_defaults(run=_run_distill)
 
     estimate = commands.add_parser(
@@ -300,9 +304,16 @@ def _run_distill(arguments: argparse.Namespace) -> None:
     files.check_output(arguments.output, arguments.overwrite)
     dataset = files.load_input(arguments.input, arguments.name, arguments.split)
     distiller = hf_rare.ReasonDistiller.from_pretrained(**settings)
-    distilled = _distill(distiller, dataset, batch_size)
-    files.save_output(distilled, arguments.output)
-    print(f"{len(distilled)} rows are in {arguments.output}")
+    try:
+        distilled, note = _distill(distiller, dataset, batch_size, arguments.num_proc), ""
+    except BudgetReachedError as err:
+        finished = distiller.select_finished(dataset)
+        if len(finished) == 0:
+            raise
+        distilled, note = _distill(distiller, finished, batch_size), f", of {len(dataset)}: {err}"
+    if _is_first_process():
+        files.save_output(distilled, arguments.output)
+        print(f"{len(distilled)} rows are in {arguments.output}{note}")
 
 
 def _run_estimate(arguments: argparse.Namespace) -> None:
@@ -346,11 +357,18 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     print(f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")')
 
 
-def _distill(distiller: "hf_rare.ReasonDistiller", dataset: Any, batch_size: int) -> Any:
+def _is_first_process() -> bool:
+    """Tell whether this process writes and prints: under a launcher one of them does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _distill(distiller: "hf_rare.ReasonDistiller", dataset: Any, batch_size: int, num_proc: int | None = None) -> Any:
     from hf_rare.summary import Summary
 
-    distilled = distiller.apply(dataset, batch_size=batch_size)
-    if distiller.config.columns == "full":  # from the columns: rows may come from the cache of `datasets`
+    distilled = distiller.apply(dataset, batch_size=batch_size, num_proc=num_proc)
+    if (
+        distiller.config.columns == "full" and _is_first_process()
+    ):  # from the columns: rows may come from the cache of `datasets`
         summary = Summary.of_dataset(distilled, distiller.config.output_column)
         now = distiller.summary
         print(

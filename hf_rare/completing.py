@@ -13,17 +13,21 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import multiprocess
 from huggingface_hub import constants
 
 from hf_rare.config import GENERATION_REVISION, RunConfig
-from hf_rare.errors import BudgetReachedError, GenerationError
+from hf_rare.errors import BudgetReachedError, ConfigError, GenerationError
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
 from hf_rare.journal import Journal
 from hf_rare.progress import RowProgress
+from hf_rare.sharing import MicroBatches, Share, TeamShare
+from hf_rare.team import Team, get_team
 
 logger = logging.getLogger(__name__)
 
@@ -41,22 +45,73 @@ def journal_folder(run: RunConfig) -> Path | None:
     return Path(constants.HF_HOME) / "hf_rare" / "journal"
 
 
+def hash_job(identity: bytes, prompt: EncodedPrompt, seed: int | None) -> str:
+    """Hash all that a completion depends on: the generator, the prompt, and the seed where it samples.
+
+    Args:
+        identity (`bytes`): what stands for the generator, of 16 bytes.
+        prompt ([`EncodedPrompt`]): the prompt.
+        seed (`int`, *optional*): the seed of the draw; `None` where nothing is drawn.
+
+    Returns:
+        `str`: 32 hexadecimal digits.
+    """
+    texts = [prompt.text, *(text for message in prompt.messages for text in message.values())]
+    hasher = hashlib.blake2b(identity, digest_size=16)
+    for text in [*texts, str(seed) if seed is not None else ""]:
+        data = text.encode()
+        hasher.update(len(data).to_bytes(8, "little") + data)
+    return hasher.hexdigest()
+
+
+@dataclasses.dataclass
+class _Call:
+    """The prompts of one call, and what is known of them.
+
+    Args:
+        prompts (`Sequence[EncodedPrompt]`): the prompts.
+        seeds (`Sequence[int]`): for each prompt the seed of its draw.
+        keys (`list[str]`): for each prompt what its completion depends on, hashed.
+        done (`dict[str, Completion]`): completions by key.
+        attempts (`dict[str, int]`): how often those that failed were tried, by key.
+    """
+
+    prompts: Sequence[EncodedPrompt]
+    seeds: Sequence[int]
+    keys: list[str]
+    done: dict[str, Completion]
+    attempts: dict[str, int]
+
+    @property
+    def missing(self) -> list[int]:
+        """Prompts without a completion, by index; of equal ones the first."""
+        first_places = {key: i for i, key in reversed(list(enumerate(self.keys)))}
+        return sorted(i for key, i in first_places.items() if key not in self.done)
+
+    def places(self, keys: Iterable[str]) -> list[int]:
+        """Give the indices of all prompts with these keys."""
+        wanted = set(keys)
+        return [i for i, key in enumerate(self.keys) if key in wanted]
+
+
 class Completer:
-    """Lets a generator complete prompts, with a journal.
+    """Lets a generator complete prompts, with a journal, and together with the other processes of the job.
 
     Args:
         generator ([`Generator`]):
             What writes.
         run ([`RunConfig`]):
-            Journal, failures, and limits.
+            Journal, failures, limits, and whether rows are shared out.
 
     Attributes:
-        generated (`int`): completions that were generated and not read from the journal.
-        tokens (`int`): tokens that were generated.
+        generated (`int`): completions that were generated and not read from the journal, by all processes of the job.
+        tokens (`int`): tokens of these.
         seconds (`float`): time spent generating, without loading.
     """
 
     def __init__(self, generator: Generator, run: RunConfig) -> None:
+        if run.max_hours is not None and generator.spans_processes:
+            raise ConfigError("max_hours does not go with tp_plan: processes would stop at different micro-batches.")
         self.generator = generator
         self.run = run
         self.generated = 0
@@ -65,6 +120,25 @@ class Completer:
         self._start = time.monotonic()
         self._journal: Journal | None = None
         self._identity = b""
+
+    @property
+    def _team(self) -> Team | None:
+        return get_team() if self.run.share_rows else None
+
+    def note_map(self) -> None:
+        """Tell the other processes of the job that this one has met a `map` call."""
+        if multiprocess.parent_process() is None and self._team is not None:
+            self._team.note_map()
+
+    def call(self) -> contextlib.AbstractContextManager[None]:
+        """Open what handles one batch: within it `complete` is called once.
+
+        In a job of several processes all come to the batch together, and what fails in one ends it in all.
+
+        Raises:
+            RankError: Another process failed, died, ended, or did not come.
+        """
+        return self._team.call(self.run.rank_timeout) if self._team is not None else contextlib.nullcontext()
 
     def complete(
         self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int], row_numbers: Sequence[int]
@@ -86,73 +160,102 @@ class Completer:
             JournalError: The journal cannot be read or written.
             GenerationError: A prompt failed and `on_error="raise"`.
             BudgetReachedError: `max_rows`, `max_tokens` or `max_hours` ended the run.
+            RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
-        if not prompts:
-            return []
-        self._open_journal()
-        keys = [self._key(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        done, attempts = self._look_up(keys)
-        first_places = {key: i for i, key in reversed(list(enumerate(keys)))}  # equal prompts are written once
-        missing = sorted(i for key, i in first_places.items() if key not in done)
-        with RowProgress(row_numbers, self.run.stall_timeout) as progress:
-            progress.finish([i for i, key in enumerate(keys) if key in done])
-            if missing:
+        call = self._look_up(prompts, seeds)
+        share = TeamShare(self._team, self.generator.spans_processes) if self._team is not None else Share()
+        check = self._team.check if self._team is not None else None
+        with RowProgress(row_numbers, self.run.stall_timeout, check) as progress:
+            call.done |= share.agree(call.keys, call.done)
+            progress.finish(call.places(call.done))
+            if call.missing:
                 if self._journal is not None:
                     self._journal.open()  # a folder that cannot be written to is found out before tokens are spent
                 self.generator.load()
-                progress.start([prompts[i].messages[-1]["content"] for i in missing])
+                progress.start([prompt.messages[-1]["content"] for prompt in prompts])
                 with self._say_what_is_safe(progress):
-                    self._generate(missing, keys, prompts, seeds, done, attempts, progress)
+                    self._generate(call, share, progress)
                 self.seconds += progress.seconds
-        return [done[key] for key in keys]
+            self._take_over(call, share.finish(), progress)
+        self._keep_on_this_machine(call)
+        if call.missing:
+            raise self._budget_reached(share.stopped or "max_rows")
+        return [call.done[key] for key in call.keys]
 
-    def _generate(
-        self,
-        missing: list[int],
-        keys: list[str],
-        prompts: Sequence[EncodedPrompt],
-        seeds: Sequence[int],
-        done: dict[str, Completion],
-        attempts: dict[str, int],
-        progress: RowProgress,
-    ) -> None:
+    def are_done(self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int]) -> list[bool]:
+        """Tell which prompts have a completion in the journal."""
+        call = self._look_up(prompts, seeds)
+        return [key in call.done for key in call.keys]
+
+    def _generate(self, call: _Call, share: Share, progress: RowProgress) -> None:
+        missing = call.missing
         allowed = missing if self.run.max_rows is None else missing[: max(0, self.run.max_rows - self.generated)]
-        if not allowed:
-            raise self._budget_reached("max_rows")
-        written = self.generator.generate([prompts[i] for i in allowed], [seeds[i] for i in allowed], progress)
-        for completions in written:
-            entries = []
-            for job, completion in completions:
-                key = keys[allowed[job]]
-                done[key] = completion
-                entries.append((key, self._entry(prompts[allowed[job]], completion, attempts.get(key, 0) + 1)))
-            if self._journal is not None:
-                self._journal.append(entries)
-            self.generated += len(completions)
-            self.tokens += sum(completion.completion_tokens for _, completion in completions)
-            finished = {keys[allowed[job]] for job, _ in completions}
-            progress.finish([i for i, key in enumerate(keys) if key in finished])
-            if self.run.on_error == "raise":
-                self._raise_failures([(prompts[allowed[job]], completion) for job, completion in completions])
-            if any(keys[i] not in done for i in missing):
-                self._check_budget()
-        if len(allowed) < len(missing):
-            raise self._budget_reached("max_rows")
+        for claimed in share.claim(allowed, partial(self._pack, call)):
+            written: dict[int, Completion] = {}
+            prompts, seeds = [call.prompts[i] for i in claimed], [call.seeds[i] for i in claimed]
+            progress.claim(claimed)
+            for completions in self.generator.generate(prompts, seeds, progress):
+                done = {claimed[job]: completion for job, completion in completions}
+                self._keep(call, done)
+                self._count(call, done, progress)
+                written |= done
+                if self.run.on_error == "raise":
+                    self._raise_failures(call, done)
+                if (limit := self._limit_reached()) and call.missing:
+                    share.stop(limit)
+                    break
+            share.hand_in(written)
+            self._take_over(call, share.receive(), progress)
 
-    def _raise_failures(self, completions: list[tuple[EncodedPrompt, Completion]]) -> None:
-        for prompt, completion in completions:
+    def _pack(self, call: _Call, places: list[int]) -> MicroBatches:
+        processes = self._team.world_size if self._team is not None else 1
+        lengths = [len(call.prompts[i].token_ids) for i in places]
+        return [[places[i] for i in batch] for batch in self.generator.pack(lengths, processes)]
+
+    def _keep(self, call: _Call, completions: Mapping[int, Completion]) -> None:
+        """Write completions into the journal; where all processes write the same, the first one does."""
+        is_written_elsewhere = self.generator.spans_processes and self._team is not None and self._team.rank > 0
+        if self._journal is not None and not is_written_elsewhere:
+            self._journal.append(
+                (call.keys[i], self._entry(call.prompts[i], completion, call.attempts.get(call.keys[i], 0) + 1))
+                for i, completion in completions.items()
+            )
+
+    def _count(self, call: _Call, completions: Mapping[int, Completion], progress: RowProgress) -> None:
+        call.done |= {call.keys[i]: completion for i, completion in completions.items()}
+        self.generated += len(completions)
+        self.tokens += sum(completion.completion_tokens for completion in completions.values())
+        progress.finish(call.places(call.keys[i] for i in completions))
+
+    def _take_over(self, call: _Call, received: Iterable[Mapping[int, Completion]], progress: RowProgress) -> None:
+        """Take note of what other processes have generated."""
+        for completions in received:
+            self._count(call, completions, progress)
+
+    def _keep_on_this_machine(self, call: _Call) -> None:
+        """Write what came from other machines into the journal, where they have one of their own."""
+        if self._journal is None or self._team is None or not self._team.is_first_of_machine:
+            return
+        self._journal.refresh()
+        places = [call.keys.index(key) for key in call.done if key not in self._journal]
+        if places:
+            self._keep(call, {i: call.done[call.keys[i]] for i in places})
+
+    def _raise_failures(self, call: _Call, completions: Mapping[int, Completion]) -> None:
+        for i, completion in completions.items():
             if completion.finish_reason == "error":
-                end = prompt.messages[-1]["content"][-200:]
+                end = call.prompts[i].messages[-1]["content"][-200:]
                 raise GenerationError(
                     f"A row failed: {completion.error}. Its prompt ends with {end!r}. Pass on_error='status' to go on "
                     "without it."
                 )
 
-    def _check_budget(self) -> None:
+    def _limit_reached(self) -> str:
+        """Name the limit on tokens or hours that is reached."""
         if self.run.max_tokens is not None and self.tokens >= self.run.max_tokens:
-            raise self._budget_reached("max_tokens")
-        if self.run.max_hours is not None and time.monotonic() - self._start >= 3600 * self.run.max_hours:
-            raise self._budget_reached("max_hours")
+            return "max_tokens"
+        hours = (time.monotonic() - self._start) / 3600
+        return "max_hours" if self.run.max_hours is not None and hours >= self.run.max_hours else ""
 
     def _budget_reached(self, name: str) -> BudgetReachedError:
         hours = (time.monotonic() - self._start) / 3600
@@ -201,27 +304,22 @@ class Completer:
         if folder is not None:
             self._journal = Journal(folder / self._identity.hex()[:16], identity)
 
-    def _key(self, prompt: EncodedPrompt, seed: int) -> str:
-        """Hash all that a completion depends on: the generator, the prompt, and the seed where it samples."""
-        content = [prompt.text, *(text for message in prompt.messages for text in message.values())]
-        content.append(str(seed) if self.generator.is_sampling else "")
-        hasher = hashlib.blake2b(self._identity, digest_size=16)
-        for text in content:
-            data = text.encode()
-            hasher.update(len(data).to_bytes(8, "little") + data)
-        return hasher.hexdigest()
-
-    def _look_up(self, keys: list[str]) -> tuple[dict[str, Completion], dict[str, int]]:
-        """Give the completions that the journal has, and how often each of those that failed was tried."""
-        done: dict[str, Completion] = {}
-        attempts: dict[str, int] = {}
-        for key, value in (self._journal.read(set(keys)) if self._journal is not None else {}).items():
-            attempts[key] = value["attempts"]
+    def _look_up(self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int]) -> _Call:
+        """Find out what the journal knows: completions, and how often each of those that failed was tried."""
+        self._open_journal()
+        is_sampling = self.generator.is_sampling
+        keys = [
+            hash_job(self._identity, prompt, seed if is_sampling else None)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        call = _Call(prompts, seeds, keys, {}, {})
+        for key, value in (self._journal.read(set(call.keys)) if self._journal is not None else {}).items():
+            call.attempts[key] = value["attempts"]
             completion = Completion(**value["completion"])
-            is_tried_again = self.run.retry_failed and attempts[key] < self.run.max_attempts
+            is_tried_again = self.run.retry_failed and call.attempts[key] < self.run.max_attempts
             if completion.finish_reason != "error" or not is_tried_again:
-                done[key] = completion
-        return done, attempts
+                call.done[key] = completion
+        return call
 
     @staticmethod
     def _entry(prompt: EncodedPrompt, completion: Completion, attempts: int) -> dict[str, Any]:

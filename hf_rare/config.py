@@ -136,7 +136,14 @@ class ModelConfig(Config):
         dtype (`str`, *optional*, defaults to `"auto"`):
             Type of the weights: `"auto"` (as the checkpoint says), `"float32"`, `"bfloat16"`, `"float16"`.
         device_map (`str` or `dict`, *optional*):
-            Passed through, for models larger than one device (`"auto"`). Without it, accelerate picks the device.
+            Passed through, for models larger than one device (`"auto"`). Without it, each process has the whole model
+            on the device that accelerate gives it.
+        max_memory (`dict`, *optional*):
+            Passed through: most memory to use of each device, with `device_map`.
+        offload_folder (`str`, *optional*):
+            Passed through: where layers lie that `device_map` puts on the disk.
+        tp_plan (`str`, *optional*):
+            Passed through: `"auto"` spreads every layer over all processes of the job (tensor parallel).
         attn_implementation (`str`, *optional*):
             Passed through: `"sdpa"`, `"eager"`, `"flash_attention_2"`, ...
         quantization_config (`dict` or a quantisation config of transformers, *optional*):
@@ -154,6 +161,9 @@ class ModelConfig(Config):
     gguf_file: str | None = None
     dtype: str = "auto"
     device_map: str | dict[str, Any] | None = None
+    max_memory: dict[str, Any] | None = None
+    offload_folder: str | None = None
+    tp_plan: str | None = None
     attn_implementation: str | None = None
     quantization_config: dict[str, Any] | None = None
     adapter: str | None = None
@@ -161,15 +171,29 @@ class ModelConfig(Config):
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("model_id", "adapter"):
+        for name in ("model_id", "adapter", "offload_folder"):
             if isinstance(getattr(self, name), Path):
                 object.__setattr__(self, name, str(getattr(self, name)))
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
         quantization: Any = self.quantization_config
         if hasattr(quantization, "to_dict"):
             object.__setattr__(self, "quantization_config", quantization.to_dict())
-        for name in ("revision", "gguf_file", "attn_implementation", "adapter", "adapter_revision"):
+        texts = (
+            "revision",
+            "gguf_file",
+            "attn_implementation",
+            "adapter",
+            "adapter_revision",
+            "offload_folder",
+            "tp_plan",
+        )
+        for name in texts:
             _check(self, name, (str, type(None)), "a text, or None for none")
+        if self.max_memory is not None:
+            _check(self, "max_memory", dict, "a dict of devices and sizes, or None")
+            object.__setattr__(self, "max_memory", {str(device): size for device, size in self.max_memory.items()})
+        if self.tp_plan is not None and self.device_map is not None:
+            raise ConfigError("device_map and tp_plan cannot both say where the model lies. Pass one of them.")
         _check(self, "device_map", (str, dict, type(None)), "a text, a dict, or None for none")
         _check(self, "model_id", str, "the name of a model or a folder", lambda value: value != "")
         dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
@@ -247,6 +271,12 @@ class RunConfig(Config):
             Most hours to run, give or take a micro-batch.
         stall_timeout (`float`, *optional*, defaults to 600):
             Seconds without a token after which the rows being written are logged as a warning; `None` for never.
+        share_rows (`bool`, *optional*, defaults to `True`):
+            Whether the processes that a launcher has started share the rows of every batch. `False` where each has
+            rows of its own, as after `split_dataset_by_node`.
+        rank_timeout (`float`, *optional*, defaults to 300):
+            Seconds to wait for processes of the job that have not been heard of at all. Once they have been, nothing
+            but their death ends the wait.
     """
 
     journal_dir: str | None = "auto"
@@ -257,6 +287,8 @@ class RunConfig(Config):
     max_tokens: int | None = None
     max_hours: float | None = None
     stall_timeout: float | None = 600.0
+    share_rows: bool = True
+    rank_timeout: float = 300.0
 
     def __post_init__(self) -> None:
         if isinstance(self.journal_dir, Path):
@@ -264,6 +296,8 @@ class RunConfig(Config):
         _check(self, "journal_dir", (str, type(None)), "a folder, 'auto', or None for no journal", lambda v: v != "")
         _check(self, "retry_failed", bool, "True or False")
         _check(self, "max_attempts", int, "a number of at least 1", lambda value: value >= 1)
+        _check(self, "share_rows", bool, "True or False")
+        _check(self, "rank_timeout", (int, float), "a number above 0", lambda value: value > 0)
         _check(self, "on_error", str, "'status' or 'raise'", lambda value: value in ("status", "raise"))
         for name in ("max_rows", "max_tokens"):
             if getattr(self, name) is not None:

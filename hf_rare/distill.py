@@ -21,7 +21,7 @@ from hf_rare.completing import Completer
 from hf_rare.config import GENERATION_REVISION, DecodingConfig, DistillConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ColumnError
 from hf_rare.estimate import Estimate, estimate_run
-from hf_rare.generation.protocol import Completion, Generator
+from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
 from hf_rare.generation.transformers_generator import TransformersGenerator
 from hf_rare.prompts import BUILTIN_TEMPLATES, get_template, read_template_source
 from hf_rare.results import output_features, read_result, to_columns
@@ -106,6 +106,7 @@ class ReasonDistiller:
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._publish_run()
+        self.completer.note_map()
         # a retry must not be answered from the cache of `datasets`; all other run settings stay out of the fingerprint
         retry = self.run.max_attempts if self.run.retry_failed else 0
         return _rebuild, (type(self), GENERATION_REVISION, self.config.to_json(), self.generator, retry)
@@ -133,11 +134,16 @@ class ReasonDistiller:
         Raises:
             BatchTypeError: This is one row, or not a batch at all.
             ColumnError: An input column is missing, or an output column exists already.
+            JournalError: The journal cannot be read or written.
+            GenerationError: A row failed and `on_error="raise"`.
+            BudgetReachedError: `max_rows`, `max_tokens` or `max_hours` ended the run.
+            RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
-        rows = read_columns(batch, self._input_columns())
-        self._check_outputs(column_names(batch))
-        prepared = prepare_rows(rows, self.config, self.generator)
-        completions = self._complete(prepared)
+        with self.completer.call():
+            rows = read_columns(batch, self._input_columns())
+            self._check_outputs(column_names(batch))
+            prepared = prepare_rows(rows, self.config, self.generator)
+            completions = self._complete(prepared)
         require_answer = self.config.require_answer
         if require_answer is None:
             require_answer = self.config.template == "rare-qa"
@@ -208,6 +214,36 @@ class ReasonDistiller:
                 distilled = dataset.map(self, batched=True, **{"features": features, **map_kwargs})
         return distilled.remove_columns([name for name in to_remove if name in inputs])
 
+    def select_finished(self, dataset: datasets.Dataset) -> datasets.Dataset:
+        """Select the rows that need no generation any more: what a run has done that a limit or a crash has ended.
+
+        Reads the journal and generates nothing. `apply` then gives these rows their traces at once.
+
+        Args:
+            dataset ([`~datasets.Dataset`]):
+                The dataset of the run.
+
+        Returns:
+            [`~datasets.Dataset`]: rows of which every sample is in the journal, and rows that cannot be generated.
+
+        Raises:
+            ColumnError: An input column is missing.
+            JournalError: The journal cannot be read.
+
+        Example:
+            >>> done = distill_fn.apply(distill_fn.select_finished(ds))
+        """
+        places: list[int] = []
+        rows = dataset.with_format(None)
+        for start in range(0, len(dataset), 1000):
+            batch = rows[start : start + 1000]
+            prepared = prepare_rows(read_columns(batch, self._input_columns()), self.config, self.generator)
+            row_numbers, prompts, seeds = self._list_jobs(prepared)
+            is_done = self.completer.are_done(prompts, seeds)
+            open_rows = {i for i, done in zip(row_numbers, is_done, strict=True) if not done}
+            places += [start + i for i in range(len(prepared)) if i not in open_rows]
+        return dataset.select(places)
+
     def estimate(self, dataset: datasets.Dataset, rows: int = 8) -> Estimate:
         """Estimate tokens and hours of a run from a few of its rows, spread over the lengths of their prompts.
 
@@ -244,6 +280,20 @@ class ReasonDistiller:
 
     def _complete(self, prepared: Sequence[PreparedRow]) -> list[list[Completion]]:
         """Get `num_samples` completions for each row that can be generated, and none for the others."""
+        if self.config.num_samples > 1 and not self.generator.is_sampling:
+            logger.warning(
+                "num_samples=%d, but the model does not sample, so that all samples of a row are equal. Pass "
+                "generation_kwargs={'temperature': ...}.",
+                self.config.num_samples,
+            )
+        row_numbers, prompts, seeds = self._list_jobs(prepared)
+        completions: list[list[Completion]] = [[] for _ in prepared]
+        for i, completion in zip(row_numbers, self.completer.complete(prompts, seeds, row_numbers), strict=True):
+            completions[i].append(completion)
+        return completions
+
+    def _list_jobs(self, prepared: Sequence[PreparedRow]) -> tuple[list[int], list[EncodedPrompt], list[int]]:
+        """List what is to be generated: for each sample the number of its row, its prompt and its seed."""
         samples = range(self.config.num_samples)
         row_numbers, prompts, seeds = [], [], []
         for i, ready in enumerate(prepared):
@@ -252,16 +302,7 @@ class ReasonDistiller:
                 row_numbers += [i for _ in samples]
                 prompts += [ready.encoded for _ in samples]
                 seeds += [derive_seed(digest, "sample", sample) for sample in samples]
-        completions: list[list[Completion]] = [[] for _ in prepared]
-        if prompts and len(samples) > 1 and not self.generator.is_sampling:
-            logger.warning(
-                "num_samples=%d, but the model does not sample, so that all samples of a row are equal. Pass "
-                "generation_kwargs={'temperature': ...}.",
-                len(samples),
-            )
-        for i, completion in zip(row_numbers, self.completer.complete(prompts, seeds, row_numbers), strict=True):
-            completions[i].append(completion)
-        return completions
+        return row_numbers, prompts, seeds
 
 
 def run_variable(config: DistillConfig, generator: Generator) -> str:

@@ -10,6 +10,7 @@ HfRareError
 ├── JournalError (OSError)               the journal cannot be opened, read or written
 ├── GenerationError (RuntimeError)       a row failed and `on_error="raise"`
 ├── BudgetReachedError (RuntimeError)    a limit on rows, tokens or hours ends the run
+├── RankError (RuntimeError)             another process of the job failed, died, ended, or disagrees
 ├── DatasetFileError (OSError)           an input or output of the command line that cannot be read or written
 └── OutputExistsError (FileExistsError)  an output of the command line that would be overwritten
 
@@ -64,3 +65,7 @@ class DatasetFileError(HfRareError, OSError):
 
 class OutputExistsError(HfRareError, FileExistsError):
     """An output given on the command line exists already."""
+
+
+class RankError(HfRareError, RuntimeError):
+    """Another process of the job failed, died, ended, or has other rows or settings."""

@@ -1,10 +1,12 @@
 """What a run will take, from a few rows: tokens, hours, and how many rows go together.
 
 A micro-batch of `b` prompts padded to `l` tokens takes `b * l` times the seconds of a prompt token, and the seconds of
-a step for each step until its longest completion ends. Both grow with `b`, in a line. They are measured on a few rows,
-one of them alone and the others together; then all micro-batches of the run are added up.
+a step for each step until its longest completion ends. Both depend on `b`. They are measured on a few rows that are
+written to their ends, one alone and the others together, and on the first steps of a whole micro-batch, which also
+shows whether it fits; then all micro-batches of the run are added up.
 """
 
+import contextlib
 import math
 import statistics
 import time
@@ -12,19 +14,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from hf_rare.assembly import PreparedRow, prepare_rows
 from hf_rare.batches import read_columns
 from hf_rare.config import DistillConfig
-from hf_rare.errors import ConfigError
+from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.generation.protocol import Generator
 from hf_rare.rows import derive_seed
 
 MEASURED_PROMPTS = 1000
 """The prompts of at most this many rows, spread evenly over the dataset, are measured; they stand for the others."""
 
-SPEED_ERROR = 0.4
-"""Share by which the speed of large micro-batches may be off, since it is read off small ones and machines drift. On
-40 rows held back, the hours were a quarter too low (`benchmarks/results/estimate.json`)."""
+PROBE_STEPS = 16
+"""Steps of a whole micro-batch that are timed."""
+
+SPEED_ERROR = 0.2
+"""Share by which the speed may be off, since machines drift; `benchmarks/results/estimate.json` has an example."""
 
 
 @dataclass(frozen=True)
@@ -61,25 +67,41 @@ class Estimate:
         )
 
 
+class _EnoughError(HfRareError):
+    """Ends a micro-batch whose speed is known."""
+
+
 @dataclass
 class _Clock:
-    """An observer that measures what prompts and steps take."""
+    """An observer that measures what prompts and steps take, by the number of rows written together."""
 
-    lengths: Sequence[int]
+    lengths: Sequence[int] = ()
+    max_steps: float = math.inf
     prompts: dict[int, float] = field(default_factory=dict)
     steps: dict[int, list[float]] = field(default_factory=dict)
 
     def begin(self, prompts: Sequence[int]) -> None:
         self._count, self._last = len(prompts), time.perf_counter()
         self._padded = len(prompts) * max(self.lengths[prompt] for prompt in prompts)
+        self.steps[self._count] = []
 
     def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
         now = time.perf_counter()
         if prompt_tokens:
             self.prompts[self._count] = (now - self._last) / self._padded
         else:
-            self.steps.setdefault(self._count, []).append(now - self._last)
+            self.steps[self._count].append(now - self._last)
         self._last = now
+        if len(self.steps[self._count]) >= self.max_steps:
+            raise _EnoughError
+
+    def seconds(self, batch: Sequence[int], completions: Sequence[int]) -> float:
+        """Give the time that a micro-batch takes, from the lengths of its prompts."""
+        steps = {count: statistics.median(times[:PROBE_STEPS]) for count, times in self.steps.items() if times}
+        slower = [statistics.mean(self.steps[count]) / first for count, first in steps.items()]  # a cache that grows
+        prompts = len(batch) * max(batch) * _read_off(self.prompts, len(batch))
+        step = _read_off(steps, len(batch)) * max(slower, default=1.0)
+        return prompts + step * (_expected_longest(completions, len(batch)) - 1)
 
 
 def estimate_run(
@@ -97,7 +119,7 @@ def estimate_run(
         generator ([`Generator`]):
             What will write.
         rows (`int`):
-            Rows to generate, at least 2.
+            Rows to generate to their ends, at least 2.
 
     Returns:
         [`Estimate`]: the estimate.
@@ -113,10 +135,13 @@ def estimate_run(
         raise ConfigError(f"An estimate needs 2 rows that can be generated; there are {len(sample)}.")
     scale = len(dataset) / len(prepared) * config.num_samples
     generator.load()
-    completions, clock = _try(sample, config, generator)
-    lengths = [_length(row) for row in prepared if row.status == "ok"]
-    batches = [[lengths[i] for i in batch] for batch in generator.pack(lengths)]
-    seconds = sum(_seconds(batch, completions, clock) for batch in batches)
+    clock = _Clock()
+    completions = _try(sample, config, generator, clock)
+    lengths = [_length(row) for row in ready]
+    batches = generator.pack(lengths)
+    _probe([ready[i] for i in batches[(len(batches) - 1) // 2]], config, generator, clock)
+    batches = generator.pack(lengths)  # smaller ones where memory ran out
+    seconds = sum(clock.seconds([lengths[i] for i in batch], completions) for batch in batches)
     mean = statistics.mean(completions) or 1.0  # 0 when every row of the sample failed
     error = 2 * statistics.stdev(completions) / math.sqrt(len(completions)) / mean
     return Estimate(
@@ -131,33 +156,32 @@ def estimate_run(
     )
 
 
-def _try(sample: list[PreparedRow], config: DistillConfig, generator: Generator) -> tuple[list[int], _Clock]:
-    """Generate the middle row alone and the others together; give the lengths of the completions, and what it took."""
-    middle = sample.pop(len(sample) // 2)
-    completions: list[int] = []
-    clock = _Clock([])
-    for group in ([middle], sample):
-        prompts = [row.encoded for row in group if row.encoded is not None]
-        seeds = [derive_seed(row.row.digest(config.seed), "sample", 0) for row in group if row.row is not None]
-        clock.lengths = [len(prompt.token_ids) for prompt in prompts]
-        for written in generator.generate(prompts, seeds, clock):
-            completions += [completion.completion_tokens for _, completion in written]
-    sample.append(middle)
-    return completions, clock
+def _try(sample: list[PreparedRow], config: DistillConfig, generator: Generator, clock: _Clock) -> list[int]:
+    """Generate the middle row alone and the others together; give the lengths of the completions."""
+    middle = len(sample) // 2
+    groups = sample[middle : middle + 1], sample[:middle] + sample[middle + 1 :]
+    return [length for group in groups for length in _time(group, config, generator, clock)]
 
 
-def _seconds(batch: list[int], completions: Sequence[int], clock: _Clock) -> float:
-    """Give the time that a micro-batch takes, from the lengths of its prompts."""
-    steps = {count: statistics.median(times) for count, times in clock.steps.items()}
-    prompts = len(batch) * max(batch) * _extend(clock.prompts, len(batch))
-    return prompts + _extend(steps, len(batch)) * (_expected_longest(completions, len(batch)) - 1)
+def _probe(batch: list[PreparedRow], config: DistillConfig, generator: Generator, clock: _Clock) -> None:
+    """Generate the first tokens of a whole micro-batch."""
+    if len(batch) > max(clock.prompts, default=0):
+        clock.max_steps = PROBE_STEPS
+        with contextlib.suppress(_EnoughError):
+            _time(batch, config, generator, clock)
 
 
-def _extend(measured: dict[int, float], count: int) -> float:
-    """Lay a line through what was measured at the smallest and the largest number of rows, and read it at `count`."""
-    small, large = min(measured, default=1), max(measured, default=1)
-    slope = (measured[large] - measured[small]) / (large - small) if large > small else 0.0
-    return measured.get(small, 0.0) + max(0.0, slope) * (count - small)
+def _time(rows: list[PreparedRow], config: DistillConfig, generator: Generator, clock: _Clock) -> list[int]:
+    prompts = [row.encoded for row in rows if row.encoded is not None]
+    seeds = [derive_seed(row.row.digest(config.seed), "sample", 0) for row in rows if row.row is not None]
+    clock.lengths = [len(prompt.token_ids) for prompt in prompts]
+    written = generator.generate(prompts, seeds, clock)
+    return [completion.completion_tokens for completions in written for _, completion in completions]
+
+
+def _read_off(measured: dict[int, float], count: int) -> float:
+    """Read what was measured at other numbers of rows off at `count`, along straight lines between them."""
+    return float(np.interp(count, sorted(measured), [measured[i] for i in sorted(measured)])) if measured else 0.0
 
 
 def _expected_longest(lengths: Sequence[int], draws: int) -> float:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from datasets.utils import tqdm
@@ -21,9 +21,12 @@ class RowProgress:
     Args:
         rows (`Sequence[int]`): for each prompt the row it belongs to.
         stall_timeout (`float`, *optional*): seconds without a token after which to warn; `None` for never.
+        check (`Callable`, *optional*): called with every token; what it raises ends the generation.
     """
 
-    def __init__(self, rows: Sequence[int], stall_timeout: float | None = None) -> None:
+    def __init__(
+        self, rows: Sequence[int], stall_timeout: float | None = None, check: Callable[[], None] | None = None
+    ) -> None:
         self._rows = list(rows)
         self._open = Counter(self._rows)
         self._bar = tqdm(
@@ -34,7 +37,9 @@ class RowProgress:
         self._prompt_seconds = 0.0
         self._generated_tokens = 0
         self._steps = 0
+        self._check = check
         self._labels: Sequence[str] = ()
+        self._claimed: Sequence[int] = ()
         self._writing: Sequence[int] = ()
         self._stall_timeout = stall_timeout
         self._is_over = threading.Event()
@@ -59,21 +64,27 @@ class RowProgress:
         """Start the clock and the watch.
 
         Args:
-            labels (`Sequence[str]`): what to call each prompt that will be generated, in a warning.
+            labels (`Sequence[str]`): what to call each prompt in a warning.
         """
         self._labels = labels
         self._start = self._last_token = time.perf_counter()
         if self._stall_timeout is not None:
             threading.Thread(target=self._watch, daemon=True).start()
 
+    def claim(self, prompts: Sequence[int]) -> None:
+        """Take note of the prompts that are given to the generator next, which counts them from 0."""
+        self._claimed = prompts
+
     def begin(self, prompts: Sequence[int]) -> None:
-        """Take note of the prompts that are being written now."""
-        self._writing = prompts
+        """Take note of the prompts that are being written now, as the generator counts them."""
+        self._writing = [self._claimed[prompt] for prompt in prompts]
         self._steps = 0
         self._last_token = time.perf_counter()
 
     def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
         """Count tokens as they are read and generated."""
+        if self._check is not None:
+            self._check()
         now = time.perf_counter()
         if prompt_tokens:  # with the first token of a micro-batch: the time since its beginning went into its prompts
             self._prompt_tokens += prompt_tokens

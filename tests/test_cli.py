@@ -54,6 +54,21 @@ def test_every_kind_of_output_and_no_overwriting(rows, tiny, tmp_path, ending, c
     assert [path.name for path in output.parent.iterdir()] == [output.name]
 
 
+def test_a_limit_leaves_an_output_with_the_rows_that_are_done(rows, tiny, tmp_path, capsys):
+    rows.to_json(tmp_path / "rows.jsonl")
+    output, journal = tmp_path / "out.jsonl", tmp_path / "journal"
+    arguments = ["distill", tmp_path / "rows.jsonl", "--model", tiny, "--output", output, "--max-new-tokens", 4]
+    assert run(*arguments, "--journal-dir", journal, "--max-rows", 2) == 0
+    printed = capsys.readouterr().out
+    assert "2 rows are in" in printed
+    assert "of 6: max_rows=2 is reached" in printed
+    assert len(output.read_text().splitlines()) == 2
+    assert run(*arguments, "--journal-dir", journal, "--max-rows", 4, "--overwrite", "--num-proc", 2) == 0
+    assert len(output.read_text().splitlines()) == 6
+    assert run(*arguments, "--max-rows", 2, "--overwrite", "--seed", 7) == 1  # without a journal nothing is left of it
+    assert "max_rows=2 is reached" in capsys.readouterr().err
+
+
 def test_a_split_of_a_saved_dataset_dict(rows, tiny, tmp_path):
     DatasetDict({"train": rows, "test": rows.select(range(2))}).save_to_disk(tmp_path / "saved")
     output = tmp_path / "out.jsonl"

@@ -40,8 +40,9 @@ class EchoGenerator:
         return [EncodedPrompt(messages, messages[-1]["content"], []) for messages in conversations]
 
     is_sampling = True
+    spans_processes = False
 
-    def pack(self, lengths):
+    def pack(self, lengths, processes=1):
         return [list(range(len(lengths)))]
 
     def load(self):

@@ -14,12 +14,14 @@ import pytest
 import torch
 from datasets import Dataset
 from datasets.fingerprint import Hasher
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hf_rare import ReasonDistiller
-from hf_rare.completing import journal_folder
+from hf_rare.completing import hash_job, journal_folder
 from hf_rare.config import RunConfig
 from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
-from hf_rare.generation.protocol import Completion
+from hf_rare.generation.protocol import Completion, EncodedPrompt
 from hf_rare.generation.transformers_generator import TransformersGenerator
 
 SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 1200}
@@ -173,6 +175,20 @@ def test_settings_that_change_a_completion_do_not(rows, tiny, journal_dir, setti
     other = make(tiny, journal_dir, **settings)
     distill(other, rows)
     assert other.completer.generated > 0
+
+
+texts = st.text(alphabet="ab1", max_size=3)
+jobs = st.tuples(texts, st.lists(st.tuples(texts, texts), max_size=2), st.none() | st.integers(0, 12))
+
+
+@given(jobs, jobs)
+def test_keys_are_equal_for_equal_jobs_and_no_others(first, second):
+    def key(job):
+        text, messages, seed = job
+        messages = [{"role": role, "content": content} for role, content in messages]
+        return hash_job(bytes(16), EncodedPrompt(messages, text, []), seed)
+
+    assert (key(first) == key(second)) == (first == second)
 
 
 def test_the_seed_counts_only_where_it_changes_something(rows, tiny, journal_dir):
@@ -404,6 +420,20 @@ def test_a_limit_ends_the_run_and_the_next_one_goes_on(rows, tiny, journal_dir, 
         assert runs < 8
     assert distilled == expected
     assert runs > 1
+
+
+def test_the_rows_that_a_limited_run_has_done_can_be_had(rows, tiny, journal_dir):
+    many = rows.add_item({**rows[0], "question": ""})  # cannot be generated, and so is done
+    limited = make(tiny, journal_dir, max_rows=3)
+    assert len(limited.select_finished(many)) == 1
+    with pytest.raises(BudgetReachedError):
+        distill(limited, many)
+    finished = limited.select_finished(many)
+    assert len(finished) == 4
+    assert limited.completer.generated == 3
+    done = limited.apply(finished, keep_in_memory=True, load_from_cache_file=False)
+    whole = {row["id"] + row["question"]: row for row in distill(make(tiny, None), many)}
+    assert done.to_list() == [whole[row["id"] + row["question"]] for row in finished]
 
 
 def test_a_stalled_run_names_the_row(tiny, rows, caplog):

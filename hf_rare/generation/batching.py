@@ -30,17 +30,19 @@ class BatchPacker:
         """Give the tokens that a micro-batch of prompts of these lengths takes."""
         return len(lengths) * (max(lengths) + self._max_new_tokens)
 
-    def take(self, pending: list[int], lengths: Sequence[int]) -> list[int]:
+    def take(self, pending: list[int], lengths: Sequence[int], at_most: int | None = None) -> list[int]:
         """Take the next micro-batch from `pending`, which is sorted by [`sort_longest_first`].
 
         Args:
             pending (`list[int]`): indices of prompts; those that are taken are removed.
             lengths (`Sequence[int]`): tokens of each prompt.
+            at_most (`int`, *optional*): most prompts to take.
 
         Returns:
             `list[int]`: the indices taken, at least one.
         """
         count = max(1, self.max_tokens // (lengths[pending[0]] + self._max_new_tokens))
+        count = min(count, at_most or count)
         taken = pending[:count]
         del pending[:count]
         return taken

@@ -12,11 +12,11 @@ import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import multiprocess
 import xxhash
 
 from hf_rare.config import ModelConfig
 from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
+from hf_rare.generation.devices import pick_device
 from hf_rare.generation.revisions import is_local
 
 if TYPE_CHECKING:
@@ -103,13 +103,12 @@ class Teacher:
     @cached_property
     def model(self) -> "PreTrainedModel":
         """The model in evaluation mode, on the device that accelerate gives this process or spread by `device_map`."""
-        from accelerate import Accelerator
         from transformers import AutoModelForCausalLM
 
         kwargs: dict[str, Any] = {
             "dtype": self.config.dtype,
-            "device_map": self.config.device_map or {"": Accelerator().device},
             "attn_implementation": self.config.attn_implementation,
+            **self._placement(),
         }
         if not self.config.gguf_file:
             kwargs["use_safetensors"] = True
@@ -176,6 +175,21 @@ class Teacher:
                 f"{auto_class.__name__}: {err}"
             ) from err
 
+    def _placement(self) -> dict[str, Any]:
+        """Say where the model lies, in the words of `from_pretrained`."""
+        config = self.config
+        if config.tp_plan is not None:
+            return {"tp_plan": config.tp_plan}
+        placement: dict[str, Any] = {"device_map": config.device_map or {"": pick_device()}}
+        if config.max_memory is not None:
+            memory = {
+                int(device) if device.isdecimal() else device: size for device, size in config.max_memory.items()
+            }
+            placement["max_memory"] = memory
+        if config.offload_folder is not None:
+            placement["offload_folder"] = config.offload_folder
+        return placement
+
     def _load_kwargs(self) -> dict[str, Any]:
         gguf = {"gguf_file": self.config.gguf_file} if self.config.gguf_file else {}
         return {"trust_remote_code": self.config.trust_remote_code, **gguf}
@@ -228,14 +242,3 @@ def _make_quantization_config(settings: dict[str, Any]) -> Any:
 
 def _name_without_path(name: str) -> str:
     return name.rstrip("/").rsplit("/", 1)[-1] if is_local(name) else name
-
-
-def keep_forked_workers_from_hanging() -> None:
-    """Use one thread in a worker of `map(num_proc=...)`: OpenMP hangs in a fork of a process that has used it.
-
-    To be called in the worker before any operation of torch.
-    """
-    if multiprocess.parent_process() is not None:
-        import torch
-
-        torch.set_num_threads(1)

@@ -66,6 +66,10 @@ class Generator(Protocol):
     def is_sampling(self) -> bool:
         """Whether a completion depends on its seed. Known without loading the model."""
 
+    @property
+    def spans_processes(self) -> bool:
+        """Whether all processes of the job together are one model, so that each must generate every prompt."""
+
     def identity(self) -> dict[str, Any]:
         """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
 
@@ -75,8 +79,8 @@ class Generator(Protocol):
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         """Turn conversations into prompts, in order."""
 
-    def pack(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Tell which prompts of these lengths, by index, would be written together."""
+    def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
+        """Tell which prompts of these lengths, by index, are written together when so many processes share them."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text. Called only where `max_prompt_tokens` is known."""

@@ -12,8 +12,9 @@ from hf_rare.config import DecodingConfig, ModelConfig, split_settings
 from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.generation.batching import BatchPacker, sort_longest_first
 from hf_rare.generation.decoding import as_list, build_generation_config, end_token_ids
+from hf_rare.generation.devices import prepare_worker
 from hf_rare.generation.encoding import PromptEncoder
-from hf_rare.generation.loading import get_teacher, keep_forked_workers_from_hanging, wrap_loaded
+from hf_rare.generation.loading import get_teacher, wrap_loaded
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages, Observer
 from hf_rare.generation.revisions import resolve_revision
 
@@ -117,6 +118,11 @@ class TransformersGenerator:
         """Whether a completion depends on its seed. Known without loading the model."""
         return bool(self._generation_config.do_sample)
 
+    @property
+    def spans_processes(self) -> bool:
+        """Whether all processes of the job together are one model."""
+        return self._teacher.config.tp_plan is not None
+
     def identity(self) -> dict[str, Any]:
         """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
 
@@ -140,11 +146,16 @@ class TransformersGenerator:
         """Turn conversations into prompts: the model's chat template and its tokens. Loads the tokenizer only."""
         return self._encoder.encode(conversations)
 
-    def pack(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Tell which prompts of these lengths, by index, would be written together."""
-        pending, batches = sort_longest_first(lengths), []
+    def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
+        """Tell which prompts of these lengths, by index, are written together when so many processes share them.
+
+        As many micro-batches as there are processes hold equally many prompts, so that all end at about one time.
+        """
+        pending, batches = sort_longest_first(lengths), list[list[int]]()
         while pending:
-            batches.append(self._packer.take(pending, lengths))
+            at_most = -(-len(pending) // processes)
+            round_of_batches = range(min(processes, len(pending)))
+            batches += [self._packer.take(pending, lengths, at_most) for _ in round_of_batches if pending]
         return batches
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -157,7 +168,7 @@ class TransformersGenerator:
 
     def load(self) -> None:
         """Load the model into the memory of this process, if it is not there yet."""
-        keep_forked_workers_from_hanging()
+        prepare_worker()
         self._teacher.load()
 
     def generate(

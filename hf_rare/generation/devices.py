@@ -1,0 +1,56 @@
+"""Which device a process takes, and what workers of `map(num_proc=...)` must mind."""
+
+from typing import TYPE_CHECKING
+
+import multiprocess
+
+from hf_rare.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def pick_device() -> "torch.device":
+    """Pick the device of this process.
+
+    A worker of `map(num_proc=...)` takes the devices in turn, by its number among the workers that live: the rank that
+    `map` passes is the number of a shard, and two shards that are left over may have the same rank modulo devices. Any
+    other process takes what accelerate gives it.
+    """
+    import torch
+    from accelerate import PartialState
+
+    number = _worker_number()
+    if number is None:
+        return PartialState().device
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None:
+        return torch.device("cpu")
+    return torch.device(accelerator.type, number % torch.accelerator.device_count())
+
+
+def prepare_worker() -> None:
+    """Make a worker of `map(num_proc=...)` fit for torch. To be called before any operation of torch.
+
+    Raises:
+        ConfigError: It is a fork of a process that has used CUDA.
+    """
+    if _worker_number() is None:
+        return
+    import torch
+
+    if torch.cuda._is_in_bad_fork():
+        raise ConfigError(
+            "num_proc= with workers that are forked from a process that has used CUDA cannot work. Call "
+            '`multiprocess.set_start_method("spawn")` (of the package multiprocess) first, under `if __name__ == '
+            '"__main__":`, or leave CUDA alone before `map`.'
+        )
+    torch.set_num_threads(1)  # OpenMP hangs in a fork of a process that has used it
+
+
+def _worker_number() -> int | None:
+    """Give the number of this worker: consecutive among the workers of a pool; `None` in any other process."""
+    if multiprocess.parent_process() is None:
+        return None
+    identity = multiprocess.current_process()._identity
+    return int(identity[-1]) - 1 if identity else 0
