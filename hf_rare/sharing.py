@@ -78,7 +78,7 @@ class TeamShare(Share):
     def __init__(self, team: Team, is_lockstep: bool) -> None:
         self._team = team
         self._is_lockstep = is_lockstep
-        self._name = f"hf_rare/call/{team.calls}"
+        self._name = f"call/{team.calls}"
         self._keys: list[str] = []
         self._micro_batches: int | None = None
         self._handed_in: set[int] = set()

@@ -37,6 +37,8 @@ WARN_SECONDS = 30.0
 LINGER_SECONDS = 3.0
 PIECE_BYTES = 4 << 20  # the store takes values of up to 8 MB
 
+_PREFIX = f"hf_rare/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/"  # the store may outlive a restart
+
 _TEAMS: dict[int, "Team"] = {}
 
 
@@ -69,6 +71,7 @@ class _Peer:
         maps (`int`): `map` calls that it has met.
         calls (`int`): batches that it has come to.
         done (`int`): batches that it has ended.
+        has_failed (`bool`): whether an exception has ended a batch.
         has_left (`bool`): whether its script is over.
         passed (`float`, *optional*): since when it seems to have passed by the batch that is waited for.
     """
@@ -78,13 +81,14 @@ class _Peer:
     maps: int = 0
     calls: int = 0
     done: int = 0
+    has_failed: bool = False
     has_left: bool = False
     passed: float | None = None
 
     def hear(self, state: str) -> None:
         if state != self.state:
             self.state, self.heard = state, time.monotonic()
-            _, self.maps, self.calls, self.done, self.has_left = json.loads(state)
+            _, self.maps, self.calls, self.done, self.has_failed, self.has_left = json.loads(state)
 
 
 class Team:
@@ -100,7 +104,7 @@ class Team:
         self.world_size = world_size
         self.calls = 0
         self._done = self._maps = self._calls_before_map = 0
-        self._has_left = False
+        self._has_failed = self._has_left = False
         self._beats = itertools.count(1)
         self._peers = {number: _Peer() for number in range(world_size) if number != rank}
         self._trouble = ""
@@ -137,16 +141,12 @@ class Team:
             self._connect()
             self._beat()
             yield
-        except BaseException as err:
             self._done = self.calls
-            if self._store is not None and not isinstance(err, RankError):
+            self._beat()
+        except BaseException as err:
+            with contextlib.suppress(RankError):  # the store may be gone, with the process that held it
                 self._report("".join(traceback.format_exception(err)))
             raise
-        finally:
-            self._done = self.calls
-            if self._store is not None:
-                with contextlib.suppress(RankError):  # the store may be gone with the process that held it
-                    self._beat()
 
     def check(self) -> None:
         """Raise what has gone wrong elsewhere since the call began.
@@ -175,35 +175,36 @@ class Team:
 
     def has(self, keys: Sequence[str]) -> bool:
         """Tell whether values are in the store."""
-        return not keys or bool(self._ask("check", list(keys)))
+        return not keys or bool(self._ask("check", [_PREFIX + key for key in keys]))
 
     def put(self, key: str, value: bytes) -> None:
         """Put a value of any size into the store."""
         pieces = [value[i : i + PIECE_BYTES] for i in range(0, len(value), PIECE_BYTES)]
         for number, piece in enumerate(pieces):
-            self._ask("set", f"{key}/{number}", piece)
-        self._ask("set", key, str(len(pieces)))
+            self._ask("set", f"{_PREFIX}{key}/{number}", piece)
+        self._ask("set", _PREFIX + key, str(len(pieces)))
 
     def get(self, key: str) -> bytes:
         """Get a value that is in the store."""
-        return b"".join(self._ask("get", f"{key}/{number}") for number in range(int(self._ask("get", key))))
+        pieces = range(int(self._ask("get", _PREFIX + key)))
+        return b"".join(self._ask("get", f"{_PREFIX}{key}/{number}") for number in pieces)
 
     def remove(self, key: str) -> None:
         """Remove a value from the store, if it is there."""
         if not self.has([key]):
             return
-        for number in range(int(self._ask("get", key))):
-            self._ask("delete_key", f"{key}/{number}")
-        self._ask("delete_key", key)
+        for number in range(int(self._ask("get", _PREFIX + key))):
+            self._ask("delete_key", f"{_PREFIX}{key}/{number}")
+        self._ask("delete_key", _PREFIX + key)
 
     def add(self, key: str, amount: int) -> int:
         """Add to a number in the store, which begins at 0, and give the sum."""
-        return int(self._ask("add", key, amount))
+        return int(self._ask("add", _PREFIX + key, amount))
 
     def _ask(self, method: str, *arguments: Any) -> Any:
         try:
             return getattr(self._store, method)(*arguments)
-        except RuntimeError as err:
+        except (RuntimeError, AttributeError) as err:  # without a connection there is no store to ask
             raise RankError(
                 f"The store of the job at {_address()} is gone, and with it the process of rank 0 or the launcher on "
                 f"the first machine: {err}"
@@ -237,8 +238,8 @@ class Team:
             time.sleep(0.01)
 
     def _beat(self) -> None:
-        state = [next(self._beats), self._maps, self.calls, self._done, self._has_left]
-        self._ask("set", f"{_prefix()}/state/{self.rank}", json.dumps(state))
+        state = [next(self._beats), self._maps, self.calls, self._done, self._has_failed, self._has_left]
+        self._ask("set", f"{_PREFIX}state/{self.rank}", json.dumps(state))
 
     def _leave(self) -> None:
         self._has_left = True
@@ -247,19 +248,22 @@ class Team:
                 self._beat()
 
     def _report(self, text: str) -> None:
-        """Tell the others what went wrong here, and wait a moment until they know."""
-        with contextlib.suppress(RankError):
-            failure = json.dumps({"rank": self.rank, "traceback": text})
-            self._ask("compare_set", f"{_prefix()}/failure", "", failure)  # the first failure is the one that counts
-            self._beat()
-            deadline = time.monotonic() + LINGER_SECONDS
-            while time.monotonic() < deadline and any(peer.done < self.calls for peer in self._peers.values()):
-                time.sleep(0.05)
-                self._hear()
+        """Tell the others what went wrong here, unless it began elsewhere, and wait a moment until they know."""
+        self._has_failed = True
+        failure = json.dumps({"rank": self.rank, "traceback": text})
+        is_first = self._ask("compare_set", f"{_PREFIX}failure", "", failure) == failure.encode()
+        self._beat()
+        deadline = time.monotonic() + LINGER_SECONDS
+        while is_first and time.monotonic() < deadline and any(map(self._is_waited_for, self._peers.values())):
+            time.sleep(0.05)
+            self._hear()
+
+    def _is_waited_for(self, peer: _Peer) -> bool:
+        return peer.done < self.calls and not peer.has_failed and not peer.has_left
 
     def _hear(self) -> None:
-        keys = {number: f"{_prefix()}/state/{number}" for number in self._peers}
-        known = [number for number, key in keys.items() if self._peers[number].state or self.has([key])]
+        keys = {number: f"{_PREFIX}state/{number}" for number in self._peers}
+        known = [number for number, key in keys.items() if self._peers[number].state or self.has([f"state/{number}"])]
         for number, state in zip(
             known, self._ask("multi_get", [keys[n] for n in known]) if known else [], strict=True
         ):
@@ -273,8 +277,8 @@ class Team:
         now = time.monotonic()
         if self._launcher is not None and os.getppid() != self._launcher:
             self._trouble = "The launcher that started this process is gone."
-        elif self.has([f"{_prefix()}/failure"]):
-            failure = json.loads(self._ask("get", f"{_prefix()}/failure"))
+        elif self.has(["failure"]):
+            failure = json.loads(self._ask("get", f"{_PREFIX}failure"))
             self._trouble = f"The process of rank {failure['rank']} failed:\n{failure['traceback']}"
         waited = [(number, peer) for number, peer in self._peers.items() if peer.done < self.calls]
         for number, peer in waited:
@@ -290,6 +294,8 @@ class Team:
         if not peer.state:
             is_late = now - self._call_start > self._timeout
             return f"has not been heard of in {self._timeout:.0f} seconds. {_EVERY_PROCESS}" if is_late else ""
+        if peer.has_failed:
+            return "failed."
         if peer.has_left:
             return f"has ended its script, while this one is at batch {self.calls}. {_EVERY_PROCESS}"
         if now - peer.heard > DEAD_SECONDS:
@@ -321,10 +327,6 @@ def _open_store(rank: int) -> Any:
     store = TCPStore(host, port, is_master=is_host, timeout=wait, wait_for_workers=False, multi_tenant=True)
     store.set_timeout(timedelta(seconds=DEAD_SECONDS))
     return store
-
-
-def _prefix() -> str:
-    return f"hf_rare/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
 
 
 def _address() -> str:

@@ -32,7 +32,7 @@ LAYERS = [
     ["results", "completing", "estimate"],
     ["summary"],
     ["distill"],
-    ["card", "demo", "files", "journals"],
+    ["card", "demo", "files", "journals", "ray"],
     ["cli"],
     ["__main__"],
 ]

@@ -1,5 +1,6 @@
 """Which device a process takes, and what workers of `map(num_proc=...)` must mind."""
 
+import os
 from typing import TYPE_CHECKING
 
 import multiprocess
@@ -14,17 +15,21 @@ def pick_device() -> "torch.device":
     """Pick the device of this process.
 
     A worker of `map(num_proc=...)` takes the devices in turn, by its number among the workers that live: the rank that
-    `map` passes is the number of a shard, and two shards that are left over may have the same rank modulo devices. Any
-    other process takes what accelerate gives it.
+    `map` passes is the number of a shard, and two shards that are left over may have the same rank modulo devices. A
+    process of a launcher takes the device of its `LOCAL_RANK`, without setting up a process group, which waits for all
+    processes. Any other takes what accelerate gives it.
     """
     import torch
     from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
 
     number = _worker_number()
+    if number is None and "LOCAL_RANK" in os.environ and not torch.distributed.is_initialized():
+        number = int(os.environ["LOCAL_RANK"])
     if number is None:
         return PartialState().device
     accelerator = torch.accelerator.current_accelerator()
-    if accelerator is None:
+    if accelerator is None or parse_flag_from_env("ACCELERATE_USE_CPU"):
         return torch.device("cpu")
     return torch.device(accelerator.type, number % torch.accelerator.device_count())
 
