@@ -159,6 +159,20 @@ def stream(rank, rows, teacher, journal, output):
     Path(f"{output}-{rank}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in distilled))
 
 
+def be_one_model(rank, rows, teacher, journal, output):
+    """Spread every layer over the processes."""
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    import datasets
+
+    from hf_rare import ReasonDistiller
+
+    ds = datasets.load_dataset("json", data_files=rows, split="train")
+    distill_fn = ReasonDistiller.from_pretrained(teacher, journal_dir=journal, tp_plan="auto", **SETTINGS)
+    ds.map(distill_fn, batched=True, batch_size=40).to_json(f"{output}-{rank}.jsonl")
+    weight = distill_fn.generator._teacher.model.model.layers[0].self_attn.q_proj.weight
+    assert type(weight).__name__ == "DTensor", type(weight)
+
+
 def main() -> None:
     """Distil under a real launcher; `--die R` lets rank R die once, in the first attempt."""
     rows, teacher, journal, output, *rest = sys.argv[1:]

@@ -43,7 +43,14 @@ def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedToken
     return tokenizer
 
 
-def make_model(vocab_size: int, eos_token_id: int, pad_token_id: int, max_position_embeddings: int = 2048, **config):
+def make_model(
+    vocab_size: int,
+    eos_token_id: int,
+    pad_token_id: int,
+    max_position_embeddings: int = 2048,
+    num_key_value_heads: int = 1,
+    **config,
+):
     """Make a random Llama of two layers."""
     torch.manual_seed(0)
     llama_config = LlamaConfig(
@@ -52,7 +59,7 @@ def make_model(vocab_size: int, eos_token_id: int, pad_token_id: int, max_positi
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
-        num_key_value_heads=1,
+        num_key_value_heads=num_key_value_heads,
         max_position_embeddings=max_position_embeddings,
         initializer_range=0.4,
         eos_token_id=eos_token_id,

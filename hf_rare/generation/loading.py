@@ -125,6 +125,12 @@ class Teacher:
         return model.eval()
 
     @property
+    def input_device(self) -> Any:
+        """The device that prompts go to. Weights that lie on the disk are of no device; accelerate's hook knows it."""
+        hook = getattr(self.model, "_hf_hook", None)
+        return hook.execution_device if self.model.device.type == "meta" else self.model.device
+
+    @property
     def dtype(self) -> str:
         """Name of the weights' type, known before they are loaded."""
         if self.is_loaded:
@@ -177,9 +183,11 @@ class Teacher:
 
     def _placement(self) -> dict[str, Any]:
         """Say where the model lies, in the words of `from_pretrained`."""
+        from transformers.distributed import DistributedConfig
+
         config = self.config
         if config.tp_plan is not None:
-            return {"tp_plan": config.tp_plan}
+            return {"distributed_config": DistributedConfig(tp_plan=config.tp_plan)}
         placement: dict[str, Any] = {"device_map": config.device_map or {"": pick_device()}}
         if config.max_memory is not None:
             memory = {

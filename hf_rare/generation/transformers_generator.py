@@ -227,7 +227,7 @@ class TransformersGenerator:
         from hf_rare.generation.sampling import LogitsGuard, TokenCounter, sample_per_row
 
         model, tokenizer, config = self._teacher.model, self._teacher.tokenizer, self._generation_config
-        inputs = tokenizer.pad({"input_ids": token_ids}, return_tensors="pt").to(model.device)
+        inputs = tokenizer.pad({"input_ids": token_ids}, return_tensors="pt").to(self._teacher.input_device)
         criteria = StoppingCriteriaList()
         if self._stop_strings:
             criteria.append(StopStringCriteria(tokenizer, self._stop_strings))
