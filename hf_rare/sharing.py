@@ -153,7 +153,7 @@ class TeamShare(Share):
         """Give what others hand in, until everything is there, and end the call."""
         yield from self.receive()
         while not self._is_everything_read():
-            self._team.wait(lambda: self._is_everything_read() or self._has_result())
+            self._team.wait_briefly([f"{self._name}/result/{self._read}"])
             yield from self.receive()
         self._clear()
 
@@ -167,15 +167,17 @@ class TeamShare(Share):
 
     def _clear(self) -> None:
         """Let rank 0 empty the store when all have read what is in it; it may hold the store, and so must be last."""
-        self._team.add(f"{self._name}/finished", 1)
+        self._put(f"finished/{self._team.rank}", True)
         if self._team.rank != 0:
             return
         ranks = range(self._team.world_size)
-        self._team.wait(lambda: self._team.add(f"{self._name}/finished", 0) >= len(ranks))
-        names = [f"{kind}/{rank}" for kind in ("roll", "told") for rank in ranks]
+        self._team.wait_for([f"{self._name}/finished/{rank}" for rank in ranks])
+        names = [f"{kind}/{rank}" for kind in ("roll", "told", "finished") for rank in ranks]
         names += ["micro-batches", "stopped", *(f"result/{number}" for number in range(self._read))]
         for name in names:
             self._team.remove(f"{self._name}/{name}")
+        for name in ("claimed", "handed-in"):
+            self._team.remove_number(f"{self._name}/{name}")
 
     def _put(self, name: str, value: Any) -> None:
         self._team.put(f"{self._name}/{name}", json.dumps(value, ensure_ascii=False).encode())

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -109,7 +109,9 @@ class Team:
         self._peers = {number: _Peer() for number in range(world_size) if number != rank}
         self._trouble = ""
         self._store: Any = None
+        self._pulse_store: Any = None
         self._thread: threading.Thread | None = None
+        self._is_over = threading.Event()
         self._launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
         self._timeout = self._call_start = self._warned = 0.0
 
@@ -157,21 +159,31 @@ class Team:
         if self._trouble:
             raise RankError(self._trouble)
 
-    def wait(self, is_over: Callable[[], bool]) -> None:
-        """Wait until something is so, however long others take to bring it about.
+    def wait_for(self, keys: Sequence[str]) -> None:
+        """Wait until values are in the store, however long it takes others to put them there.
 
         Raises:
             RankError: It will not happen.
         """
-        pause = 0.001
-        while not is_over():
-            self.check()
-            time.sleep(pause)
-            pause = min(0.05, 1.5 * pause)
+        while not self.wait_briefly(keys):
+            pass
 
-    def wait_for(self, keys: Sequence[str]) -> None:
-        """Wait until values are in the store."""
-        self.wait(lambda: self.has(keys))
+    def wait_briefly(self, keys: Sequence[str]) -> bool:
+        """Wait until values are in the store, for at most half a second; tell whether they are.
+
+        Raises:
+            RankError: It will not happen.
+        """
+        from torch.distributed import DistStoreError
+
+        self.check()
+        try:
+            self._ask("wait", [_PREFIX + key for key in keys], timedelta(seconds=BEAT_SECONDS))
+        except RankError as err:
+            if isinstance(err.__cause__, DistStoreError):  # not yet
+                return False
+            raise
+        return True
 
     def has(self, keys: Sequence[str]) -> bool:
         """Tell whether values are in the store."""
@@ -179,21 +191,21 @@ class Team:
 
     def put(self, key: str, value: bytes) -> None:
         """Put a value of any size into the store."""
-        pieces = [value[i : i + PIECE_BYTES] for i in range(0, len(value), PIECE_BYTES)]
-        for number, piece in enumerate(pieces):
+        first, *others = [value[i : i + PIECE_BYTES] for i in range(0, len(value), PIECE_BYTES)] or [b""]
+        for number, piece in enumerate(others):
             self._ask("set", f"{_PREFIX}{key}/{number}", piece)
-        self._ask("set", _PREFIX + key, str(len(pieces)))
+        self._ask("set", _PREFIX + key, b"%d\n" % len(others) + first)  # last, so that who sees it finds all
 
     def get(self, key: str) -> bytes:
         """Get a value that is in the store."""
-        pieces = range(int(self._ask("get", _PREFIX + key)))
-        return b"".join(self._ask("get", f"{_PREFIX}{key}/{number}") for number in pieces)
+        others, _, first = self._ask("get", _PREFIX + key).partition(b"\n")
+        return b"".join([first, *(self._ask("get", f"{_PREFIX}{key}/{number}") for number in range(int(others)))])
 
     def remove(self, key: str) -> None:
         """Remove a value from the store, if it is there."""
         if not self.has([key]):
             return
-        for number in range(int(self._ask("get", _PREFIX + key))):
+        for number in range(int(self._ask("get", _PREFIX + key).partition(b"\n")[0])):
             self._ask("delete_key", f"{_PREFIX}{key}/{number}")
         self._ask("delete_key", _PREFIX + key)
 
@@ -201,9 +213,14 @@ class Team:
         """Add to a number in the store, which begins at 0, and give the sum."""
         return int(self._ask("add", _PREFIX + key, amount))
 
+    def remove_number(self, key: str) -> None:
+        """Remove a number from the store."""
+        self._ask("delete_key", _PREFIX + key)
+
     def _ask(self, method: str, *arguments: Any) -> Any:
+        store = self._pulse_store if threading.current_thread() is self._thread else self._store
         try:
-            return getattr(self._store, method)(*arguments)
+            return getattr(store, method)(*arguments)
         except (RuntimeError, AttributeError) as err:  # without a connection there is no store to ask
             raise RankError(
                 f"The store of the job at {_address()} is gone, and with it the process of rank 0 or the launcher on "
@@ -218,12 +235,15 @@ class Team:
 
     def _run(self) -> None:
         try:
-            self._store = _open_store(self.rank)
+            store = _open_store(self.rank)
+            self._pulse_store = store.clone()  # for this thread, since the other one may be waiting in the store
+            self._store = store
             pause = BEAT_SECONDS * max(1.0, self.world_size / 64)
             while True:
                 self._beat()
                 self._look_around()
-                time.sleep(pause)
+                if self._is_over.wait(pause):
+                    return
         except Exception as err:  # the thread ends, and whoever waits is told why
             self._trouble = self._trouble or str(err)
 
@@ -242,6 +262,9 @@ class Team:
         self._ask("set", f"{_PREFIX}state/{self.rank}", json.dumps(state))
 
     def _leave(self) -> None:
+        self._is_over.set()
+        if self._thread is not None:
+            self._thread.join(LINGER_SECONDS)  # a thread inside the store when Python ends would abort the process
         self._has_left = True
         if self._store is not None:
             with contextlib.suppress(RankError):

@@ -127,8 +127,8 @@ class Teacher:
     @property
     def input_device(self) -> Any:
         """The device that prompts go to. Weights that lie on the disk are of no device; accelerate's hook knows it."""
-        hook = getattr(self.model, "_hf_hook", None)
-        return hook.execution_device if self.model.device.type == "meta" else self.model.device
+        model: Any = self.model
+        return model._hf_hook.execution_device if model.device.type == "meta" else model.device
 
     @property
     def dtype(self) -> str:
