@@ -1,10 +1,12 @@
 """Distil 48 real questions over the PostgreSQL documentation: join them with their documents, add negatives, map.
 
 python examples/distill_postgres_docs.py --model MODEL --output traces.parquet
+torchrun --standalone --nproc_per_node 2 examples/distill_postgres_docs.py --model MODEL --output traces.parquet
 python examples/distill_postgres_docs.py --write-rows rows.jsonl   # the joined rows alone, for `hf-rare distill`
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from datasets import Dataset
@@ -42,8 +44,9 @@ def main() -> None:
         return
     distill_fn = ReasonDistiller.from_pretrained(arguments.model, max_new_tokens=arguments.max_new_tokens)
     ds = ds.map(distill_fn, batched=True, batch_size=1000)
-    ds.to_parquet(arguments.output)
-    print(distill_fn.summary)
+    if os.environ.get("RANK", "0") == "0":  # under a launcher every process has all rows: one writes them
+        ds.to_parquet(arguments.output)
+        print(distill_fn.summary)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,6 @@ class TeamShare(Share):
         self._team = team
         self._is_lockstep = is_lockstep
         self._name = f"call/{team.calls}"
-        self._keys: list[str] = []
         self._micro_batches: int | None = None
         self._handed_in: set[int] = set()
         self._read = 0

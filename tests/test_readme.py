@@ -1,11 +1,13 @@
 """What the README shows runs, and what it says of parameters and the demo's row is true."""
 
+import inspect
 import re
 import shutil
 
 import huggingface_hub
 import pytest
 
+from hf_rare import ray
 from hf_rare.cli import CONFIGS
 from hf_rare.config import DistillConfig
 from hf_rare.demo import load_demo_dataset
@@ -40,7 +42,9 @@ def test_the_python_blocks_run_one_after_another(teacher_in_cache, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     load_demo_dataset().select(range(8)).to_json("questions.jsonl")
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 5
+    with_ray = blocks.pop()  # tests/test_ray.py runs it
+    inspect.signature(ray.distill).bind("source", "distill_fn", **dict.fromkeys(re.findall(r"(\w+)=", with_ray)))
     # a random teacher writes no closing tag, so its rows are `unparsed`; the README keeps the good ones
     blocks[0] = blocks[0].replace('== "ok"', '!= "ok"')
     namespace = {}
@@ -48,7 +52,9 @@ def test_the_python_blocks_run_one_after_another(teacher_in_cache, tmp_path, mon
         exec(block, namespace)
     assert (tmp_path / "traces.parquet").exists()
     assert len(namespace["samples"]) == 4
-    assert "4 traces" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "4 traces" in output
+    assert output.count("unparsed\n") == 2
 
 
 def test_every_setting_is_in_the_table():
