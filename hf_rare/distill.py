@@ -10,7 +10,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import datasets
@@ -24,6 +25,7 @@ from hf_rare.estimate import Estimate, estimate_run
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
 from hf_rare.generation.transformers_generator import TransformersGenerator
 from hf_rare.prompts import BUILTIN_TEMPLATES, get_template, read_template_source
+from hf_rare.recipe import read_recipe, recipe_settings
 from hf_rare.results import output_features, read_result, to_columns
 from hf_rare.rows import derive_seed
 from hf_rare.summary import Summary
@@ -103,6 +105,47 @@ class ReasonDistiller:
         own, run, loading, decoding = split_settings(settings, DistillConfig, RunConfig, ModelConfig, DecodingConfig)
         DistillConfig(**own), RunConfig(**run)  # what is wrong with them is found out before the Hub is asked
         return cls(TransformersGenerator.from_pretrained(model_id, **loading, **decoding), **own, **run)
+
+    @classmethod
+    def from_recipe(
+        cls,
+        source: str | Path | Mapping[str, Any],
+        *,
+        config_name: str = "default",
+        revision: str | None = None,
+        token: str | bool | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Make the distiller that a recipe describes: equal prompts, equal journal keys, equal hash.
+
+        A recipe is not trusted: it cannot turn on remote code or name a path of this machine.
+
+        Args:
+            source (`str`, `Path` or `dict`):
+                A `recipe.json`, the name of a dataset on the Hub that was pushed with one, or the recipe itself.
+            config_name (`str`, *optional*, defaults to `"default"`):
+                Config of the dataset on the Hub.
+            revision (`str`, *optional*):
+                Revision of the dataset on the Hub.
+            token (`str` or `bool`, *optional*):
+                Token for the Hub; by default the one of `hf auth login`.
+            **settings:
+                Settings that are not the recipe's: those of [`RunConfig`](hf_rare.config.RunConfig), and whatever
+                should differ. `model_id` says where the teacher lies here, when it came from a local folder.
+
+        Returns:
+            [`ReasonDistiller`]: the distiller.
+
+        Raises:
+            RecipeError: The recipe cannot be found or read, asks for what it may not, or its teacher cannot be had.
+            ConfigError: A setting cannot be right.
+            ModelLoadError: The teacher cannot be found.
+
+        Example:
+            >>> distill_fn = ReasonDistiller.from_recipe("me/rare-medicine")
+        """
+        recipe = read_recipe(source, config_name, set(settings) - {"model_id"}, revision=revision, token=token)
+        return cls.from_pretrained(**recipe_settings(recipe, settings.pop("model_id", None)) | settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._publish_run()

@@ -2,7 +2,8 @@
 
 HfRareError
 ├── ConfigError (ValueError)             a setting that cannot be right
-│   └── TemplateError                    a prompt template that does not compile or names an unknown placeholder
+│   ├── TemplateError                    a prompt template that does not compile or names an unknown placeholder
+│   └── RecipeError                      a recipe that cannot be read, or asks for what it may not ask for
 ├── ColumnError (ValueError)             an input column that is missing, or an output column that exists already
 ├── BatchTypeError (TypeError)           not a batch of rows
 ├── ModelLoadError (OSError)             a model, tokenizer or revision that cannot be found or loaded
@@ -29,6 +30,10 @@ class ConfigError(HfRareError, ValueError):
 
 class TemplateError(ConfigError):
     """A prompt template does not compile, or names a placeholder that does not exist."""
+
+
+class RecipeError(ConfigError):
+    """A recipe cannot be found or read, or asks for what a recipe may not ask for."""
 
 
 class ColumnError(HfRareError, ValueError):

@@ -29,7 +29,7 @@ LAYERS = [
     ["generation.loading", "generation.decoding"],
     ["generation.transformers_generator"],
     ["assembly", "batches", "progress"],
-    ["results", "completing", "estimate"],
+    ["results", "completing", "estimate", "recipe"],
     ["summary"],
     ["distill"],
     ["card", "demo", "files", "journals", "ray"],

@@ -76,6 +76,9 @@ class Generator(Protocol):
         Known without loading the model.
         """
 
+    def settings(self) -> dict[str, Any]:
+        """Give the settings it was made with, as JSON values; a local model's under `model` and `decoding`."""
+
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         """Turn conversations into prompts, in order."""
 

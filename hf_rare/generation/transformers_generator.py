@@ -136,6 +136,11 @@ class TransformersGenerator:
             generation["stop_strings"] = self._stop_strings
         return {**self._teacher.identity(), "generation_config": json.loads(json.dumps(generation, default=str))}
 
+    def settings(self) -> dict[str, Any]:
+        """Give the settings it was made with: those of the model and those of decoding."""
+        configs = {"model": self._teacher.config, "decoding": self.decoding}
+        return {name: json.loads(config.to_json()) for name, config in configs.items()}
+
     def unload(self) -> None:
         """Free the model's memory in this process. The next use loads it again, unless it was loaded by hand."""
         for name in ("_encoder", "_generation", "_packer"):

@@ -1,0 +1,229 @@
+"""The recipe: everything that is needed to make a dataset again, as JSON that travels with it.
+
+A recipe that is read is a stranger's: it can turn on no remote code and name no file or folder of this machine, and
+its template runs in the sandbox that every template runs in.
+"""
+
+import json
+import logging
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+import hf_rare
+from hf_rare.config import GENERATION_REVISION, Config, DecodingConfig, DistillConfig, ModelConfig
+from hf_rare.errors import ConfigError, RecipeError
+from hf_rare.generation.revisions import is_local
+from hf_rare.passed_through import reject_unknown_names
+from hf_rare.prompts import BUILTIN_TEMPLATES
+
+logger = logging.getLogger(__name__)
+
+RECIPE_VERSION = 1
+PACKAGES = ("torch", "transformers", "accelerate", "datasets")
+SECTIONS: dict[str, type[Config]] = {"distill": DistillConfig, "model": ModelConfig, "decoding": DecodingConfig}
+OWN_BUSINESS = ("trust_remote_code", "offload_folder")
+"""Settings of a model that only the person at this machine may choose."""
+
+Recipe = dict[str, Any]
+
+
+def make_recipe(distiller: Any, command: str | None = None) -> Recipe:
+    """Write down how a distiller makes a row.
+
+    Args:
+        distiller ([`ReasonDistiller`]): the distiller.
+        command (`str`, *optional*): the command that ran it.
+
+    Returns:
+        `dict`: the recipe, of JSON values: the settings, what stands for the teacher, and the versions. Neither local
+        paths nor tokens are in it; for a teacher from a local folder the folder's name is.
+    """
+    settings = distiller.generator.settings()
+    return {
+        "recipe": RECIPE_VERSION,
+        "kind": "distill",
+        "hf_rare": hf_rare.__version__,
+        "generation_revision": GENERATION_REVISION,
+        "distill": json.loads(distiller.config.to_json()),
+        "model": _without_paths(settings["model"]) if "model" in settings else None,
+        "decoding": settings.get("decoding"),
+        "identity": distiller.generator.identity(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "command": command,
+    }
+
+
+def describe_command() -> str | None:
+    """Give the command line of this process when it is `hf-rare`, with the folders of paths left out."""
+    program, *arguments = sys.argv
+    if Path(program).name not in ("hf-rare", "__main__.py"):
+        return None
+    names = [Path(argument).name if Path(argument).exists() else argument for argument in arguments]
+    return shlex.join(["hf-rare", *names])
+
+
+def read_recipe(
+    source: str | Path | Mapping[str, Any],
+    config_name: str = "default",
+    own_settings: Collection[str] = (),
+    **hub_kwargs: Any,
+) -> Recipe:
+    """Read a recipe and check that it can do no harm.
+
+    Args:
+        source (`str`, `Path` or `dict`):
+            A recipe file, a dataset on the Hub that has one, or the recipe itself.
+        config_name (`str`, *optional*, defaults to `"default"`):
+            Config of the dataset on the Hub.
+        own_settings (`Collection[str]`, *optional*):
+            Names of settings that the caller chooses: the recipe's are left out.
+        **hub_kwargs:
+            `revision` and `token`, for a dataset on the Hub.
+
+    Returns:
+        `dict`: the recipe.
+
+    Raises:
+        RecipeError: It cannot be found or read, or asks for what a recipe may not ask for.
+    """
+    if isinstance(source, Mapping):
+        recipe = dict(source)
+    else:
+        path = Path(source) if Path(source).is_file() else _download(str(source), config_name, hub_kwargs)
+        try:
+            recipe = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as err:
+            raise RecipeError(f"The recipe {source} cannot be read: {err}") from err
+    _check_shape(recipe)
+    for section in SECTIONS:
+        if recipe.get(section) is not None:
+            recipe[section] = {name: value for name, value in recipe[section].items() if name not in own_settings}
+    _check_harm(recipe)
+    return recipe
+
+
+def recipe_path(config_name: str) -> str:
+    """Give the place of a config's recipe in its repository."""
+    return "recipe.json" if config_name == "default" else f"{config_name}/recipe.json"
+
+
+def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, Any]:
+    """Give the settings of [`ReasonDistiller.from_pretrained`] that a recipe stands for.
+
+    Args:
+        recipe (`dict`): the recipe.
+        model_id (`str`, *optional*): another place for the teacher, or another teacher.
+
+    Returns:
+        `dict[str, Any]`: the settings by name.
+
+    Raises:
+        RecipeError: The recipe does not name a teacher that can be had.
+    """
+    model = {name: value for name, value in (recipe.get("model") or {}).items() if value is not None}
+    if model_id is not None:
+        model |= {"model_id": model_id}
+        model.pop("revision", None)
+    elif not model or model["revision"].startswith(("local-", "memory-")):
+        name = model.get("model_id", "one of its own kind")
+        raise RecipeError(
+            f"The recipe's teacher {name!r} is not on the Hub: it came from a local folder or from memory. Pass "
+            "model_id=..., the folder where it lies here."
+        )
+    elif is_local(model["model_id"]):
+        raise RecipeError(
+            f"The recipe's teacher is {model['model_id']!r} on the Hub, and a folder of this name is here. Change the "
+            "working directory, or pass model_id=... to take the folder."
+        )
+    if recipe["generation_revision"] != GENERATION_REVISION:
+        logger.warning(
+            "The recipe was written by hf_rare %s, which makes other prompts than %s from the same rows.",
+            recipe.get("hf_rare"),
+            hf_rare.__version__,
+        )
+    return {**recipe["distill"], **model, **(recipe.get("decoding") or {})}
+
+
+def _without_paths(model: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in model.items() if name not in OWN_BUSINESS}
+    for name in ("model_id", "adapter"):
+        revision = kept["revision" if name == "model_id" else "adapter_revision"] or ""
+        if kept[name] and revision.startswith(("local-", "memory-")):
+            kept[name] = Path(kept[name]).name
+    return kept
+
+
+def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> Path:
+    try:
+        validate_repo_id(repo_id)
+        path = huggingface_hub.hf_hub_download(repo_id, recipe_path(config_name), repo_type="dataset", **hub_kwargs)
+    except HFValidationError as err:
+        raise RecipeError(f"{repo_id!r} is neither a recipe file nor the name of a dataset on the Hub.") from err
+    except RepositoryNotFoundError as err:
+        raise RecipeError(
+            f"There is no dataset {repo_id!r} on the Hub, or it is private: log in, or pass token=."
+        ) from err
+    except EntryNotFoundError as err:
+        raise RecipeError(
+            f"The dataset {repo_id!r} has no {recipe_path(config_name)}: it was not pushed with a recipe."
+        ) from err
+    return Path(path)
+
+
+def _check_shape(recipe: Any) -> None:
+    if not isinstance(recipe, dict) or recipe.get("kind") != "distill" or recipe.get("recipe") != RECIPE_VERSION:
+        raise RecipeError(
+            f"This is no recipe for a distiller that hf_rare {hf_rare.__version__} reads: expected a dict with "
+            f"kind='distill' and recipe={RECIPE_VERSION}."
+        )
+    for section, config in SECTIONS.items():
+        settings = recipe.get(section)
+        if settings is None and section != "distill":
+            continue
+        if not isinstance(settings, dict):
+            raise RecipeError(f"The recipe's {section!r} is no dict of settings.")
+        try:
+            reject_unknown_names(settings, config.names(), f"the recipe's {section!r}")
+        except ConfigError as err:
+            raise RecipeError(str(err)) from err
+
+
+def _check_harm(recipe: Recipe) -> None:
+    """Raise [`RecipeError`] for what a recipe may not ask for."""
+    template = recipe["distill"].get("template", "rare")
+    if template not in BUILTIN_TEMPLATES and "{{" not in str(template) and "{%" not in str(template):
+        raise RecipeError(f"The recipe's template {template!r} is neither built in nor a text with placeholders.")
+    model = recipe.get("model") or {}
+    if "/" in str(model.get("attn_implementation") or ""):
+        raise RecipeError(
+            f"The recipe asks for attn_implementation={model['attn_implementation']!r}, which is code from the Hub. "
+            "Pass it yourself where you trust it."
+        )
+    if asked := [name for name in OWN_BUSINESS if model.get(name)]:
+        raise RecipeError(
+            f"The recipe asks for {asked[0]}, which a recipe may not. Pass it yourself where you trust it."
+        )
+    for name in ("model_id", "adapter"):
+        if model.get(name) is not None and not _is_name(model[name]):
+            raise RecipeError(f"The recipe's {name}={model[name]!r} is not a name on the Hub.")
+    gguf_file = model.get("gguf_file")
+    if gguf_file is not None and not re.fullmatch(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)*", str(gguf_file)):
+        raise RecipeError(f"The recipe's gguf_file={gguf_file!r} is not the name of a file in a repository.")
+
+
+def _is_name(value: Any) -> bool:
+    try:
+        validate_repo_id(value)
+    except HFValidationError:
+        return False
+    return True
