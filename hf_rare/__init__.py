@@ -8,15 +8,19 @@ if TYPE_CHECKING:
     from hf_rare.card import build_card
     from hf_rare.distill import ReasonDistiller
     from hf_rare.generation.transformers_generator import TransformersGenerator
+    from hf_rare.hub import push_to_hub
+    from hf_rare.preview import preview
 
 __version__ = "0.1.0"
 
-__all__ = ["HfRareError", "ReasonDistiller", "TransformersGenerator", "build_card"]
+__all__ = ["HfRareError", "ReasonDistiller", "TransformersGenerator", "build_card", "preview", "push_to_hub"]
 
 _HOMES = {
     "ReasonDistiller": "hf_rare.distill",
     "TransformersGenerator": "hf_rare.generation.transformers_generator",
     "build_card": "hf_rare.card",
+    "preview": "hf_rare.preview",
+    "push_to_hub": "hf_rare.hub",
 }
 
 

@@ -1,121 +1,191 @@
 """The dataset card: what is known of a distilled dataset, in a Jinja template under `cards/`.
 
-It says what is unknown instead of guessing: licence and language appear only when they are given.
+It says what is unknown instead of guessing: licence and language appear only when they are given. What is said of one
+config stands between two comments, so that `merge_cards` can replace it and leave the rest alone.
 """
 
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 import datasets
 import jinja2
-from huggingface_hub import DatasetCardData
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-import hf_rare
-from hf_rare.config import GENERATION_REVISION
+from hf_rare import card_recipe, card_tables, markdown
+from hf_rare.card_header import describe_config, dump_header, size_category
+from hf_rare.card_merging import CLOSING_MARKER, opening_marker
+from hf_rare.config import DistillConfig
 from hf_rare.distill import ReasonDistiller
-from hf_rare.prompts import BUILTIN_TEMPLATES, read_template_source
-from hf_rare.summary import Summary
+from hf_rare.statistics import Statistics, measure, named_splits
 
-SIZE_CATEGORIES = (
-    (1_000, "n<1K"),
-    (10_000, "1K<n<10K"),
-    (100_000, "10K<n<100K"),
-    (1_000_000, "100K<n<1M"),
-    (10_000_000, "1M<n<10M"),
-)
+TAGS = ("hf_rare", "reasoning", "distillation", "retrieval-augmented-generation", "synthetic")
+TASKS = ("text-generation", "question-answering")
 
 
 def build_card(
-    dataset: datasets.Dataset,
-    recipe: ReasonDistiller | None = None,
+    dataset: datasets.Dataset | datasets.DatasetDict,
+    recipe: ReasonDistiller | Mapping[str, Any] | None = None,
     *,
     pretty_name: str = "Distilled reasoning over retrieved documents",
     license: str | None = None,
     language: str | list[str] | None = None,
+    output_column: str | None = None,
+    repo_id: str | None = None,
+    config_name: str = "default",
+    splits: Mapping[str, Any] | None = None,
+    data_files: Mapping[str, str | Sequence[str]] | None = None,
+    download_size: int | None = None,
+    source_datasets: Sequence[str] = (),
+    source_metadata: Any = None,
+    plot_path: str | None = None,
+    recipe_path: str | None = None,
+    command: str | None = None,
 ) -> str:
     """Write the card of a distilled dataset.
 
     Args:
-        dataset ([`~datasets.Dataset`]):
+        dataset ([`~datasets.Dataset`] or [`~datasets.DatasetDict`]):
             The dataset, distilled or not.
-        recipe ([`ReasonDistiller`], *optional*):
-            The distiller that made it. Without it the card says that the settings are unknown.
+        recipe ([`ReasonDistiller`] or `dict`, *optional*):
+            The distiller that made it, or its recipe. Without it the card says that the settings are unknown.
         pretty_name (`str`, *optional*):
             Title of the card.
         license (`str`, *optional*):
-            Licence of the dataset. Left out when not given.
+            Licence of the dataset. Where it is not given, that of `source_metadata`; without one, the card says so.
         language (`str` or `list[str]`, *optional*):
-            Language codes. Left out when not given.
+            Language codes. Where they are not given, those of `source_metadata`; without, left out.
+        output_column (`str`, *optional*):
+            Prefix of the columns of the row contract. By default what the recipe says, or else `"reasoning"`.
+        repo_id (`str`, *optional*):
+            Name of the dataset on the Hub, for the code that loads it.
+        config_name (`str`, *optional*, defaults to `"default"`):
+            Config that `dataset` is.
+        splits (`Mapping[str, Any]`, *optional*):
+            What is pushed: by name of the split, something with `num_rows` (or `num_examples`) and, where it is known,
+            `num_bytes`. For `dataset_info` in the header.
+        data_files (`Mapping[str, str | Sequence[str]]`, *optional*):
+            Paths or patterns of the files in the repository, by split. For `configs` in the header.
+        download_size (`int`, *optional*):
+            Bytes of these files together.
+        source_datasets (`Sequence[str]`, *optional*):
+            Names of the datasets on the Hub that the rows come from.
+        source_metadata (`dict` or [`~huggingface_hub.DatasetCardData`], *optional*):
+            Header of the card of the dataset that the rows come from.
+        plot_path (`str`, *optional*):
+            Path in the repository of the picture from `plot_statistics`. Without it the card has none.
+        recipe_path (`str`, *optional*):
+            Path in the repository of the recipe. Without it the card does not speak of one.
+        command (`str`, *optional*):
+            Command that made the rows. By default what the recipe says.
 
     Returns:
         `str`: the card as Markdown with its YAML header.
+
+    Raises:
+        ConfigError: `dataset` is no dataset whose rows are there, or `config_name` cannot be the name of a config.
     """
-    source = resources.files("hf_rare.cards").joinpath("dataset_card.md").read_text(encoding="utf-8")
-    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    output = recipe.config.output_column if recipe else "reasoning"
-    template = read_template_source(str(recipe.config.template)) if recipe else ""
-    metadata = DatasetCardData(
-        pretty_name=pretty_name,
-        license=license,
-        language=language,
-        tags=["hf_rare", "reasoning", "distillation", "retrieval-augmented-generation", "synthetic"],
-        size_categories=[_size_category(len(dataset))],
-    )
-    values = {
-        "metadata": metadata.to_yaml(),
+    known = _as_recipe(recipe)
+    columns = _column_names(known, output_column)
+    parts = named_splits(dataset)
+    counted = {name: measure(split, columns) for name, split in parts.items()}
+    over_all = sum(counted.values(), Statistics())
+    features = next((split.features for split in parts.values()), datasets.Features())
+    teacher = card_recipe.find_hub_teacher(known)
+    licence = _choose_licence_and_language(license, language, source_metadata)
+    header = {
         "pretty_name": pretty_name,
-        "summary": f"Questions with retrieved documents and a teacher's reasoning over them, made with hf_rare "
-        f"{hf_rare.__version__}.",
-        "teacher": [(name, _cell(value)) for name, value in _settings(recipe)] if recipe else [],
-        "template": template.strip(),
-        "template_fence": _fence_for(template),
-        "columns": [(_cell(name), _cell(_type_name(feature))) for name, feature in dataset.features.items()],
-        "rows": len(dataset),
-        "statistics": _statistics(dataset, output),
+        **licence,
+        "tags": list(TAGS),
+        "task_categories": list(TASKS),
+        "size_categories": [size_category(over_all.rows)],
+        "annotations_creators": ["machine-generated"],
+        "source_datasets": list(source_datasets),
+        "base_model": [teacher] if teacher else None,
     }
+    header = {name: _clean(value) for name, value in header.items() if value} | describe_config(
+        config_name, features, splits or {}, data_files, download_size
+    )
+    row = next(
+        (row for split in parts.values() if (row := card_tables.find_sample(split, columns["output_column"]))), None
+    )
+    call = _load_call(repo_id, config_name, "train" if "train" in parts else next(iter(parts), "train"))
+    command = command or (known or {}).get("command")
+    template = card_recipe.find_template(known)
+    template_name = str(card_recipe.part(known, "distill").get("template") or "")
+    values = {
+        "header": dump_header(header),
+        "pretty_name": markdown.inline(pretty_name),
+        "opening_marker": opening_marker(config_name),
+        "closing_marker": CLOSING_MARKER,
+        "config_name": markdown.code(config_name),
+        "rows": f"{over_all.rows:,} {'row' if over_all.rows == 1 else 'rows'}",
+        "splits": markdown.join(markdown.code(name) for name in counted),
+        "load": markdown.code(_load_call(repo_id, config_name)),
+        "loading": markdown.fenced(f"from datasets import load_dataset\n\nds = {call}", "python"),
+        "recipe": known,
+        "settings": markdown.table(("setting", "value"), card_recipe.describe_settings(known or {})),
+        "versions": card_recipe.describe_versions(known),
+        "command": markdown.fenced(card_recipe.without_folders(str(command)), "bash", 4000) if command else None,
+        "template_name": markdown.code(card_recipe.without_folders(template_name), 40),
+        "template": markdown.fenced(template, "jinja") if template else None,
+        "columns": card_tables.describe_columns(features, columns),
+        "counts": card_tables.describe_counts(counted),
+        "lengths": card_tables.describe_lengths(over_all),
+        "positions": card_tables.describe_positions(over_all.positive_positions),
+        "plot_path": plot_path,
+        "sample": markdown.fenced(card_tables.describe_sample(row), "text") if row else None,
+        "reproduction": card_recipe.describe_reproduction(known, recipe_path, repo_id, config_name),
+        "has": set(features),
+        "names": columns,
+        "in_lists": isinstance(features.get(columns["output_column"]), datasets.List | datasets.LargeList),
+        "licence": markdown.join(map(markdown.code, _as_list(licence.get("license")))),
+        "licence_is_of_source": license is None,
+        "sources": [markdown.code(name) for name in source_datasets],
+    }
+    source = resources.files("hf_rare.cards").joinpath("dataset_card.md").read_text(encoding="utf-8")
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters |= {"literal": markdown.literal}
     return environment.from_string(source).render(values)
 
 
-def _settings(recipe: ReasonDistiller) -> list[tuple[str, Any]]:
-    own = {"template": recipe.config.template, "seed": recipe.config.seed, "num_samples": recipe.config.num_samples}
-    if own["template"] not in BUILTIN_TEMPLATES:
-        own["template"] = "custom, see below"
-    if recipe.config.system_prompt:
-        own["system_prompt"] = recipe.config.system_prompt
-    generator = recipe.generator.identity()
-    generator |= generator.pop("generation_config", {})
-    return list({**generator, **own, "generation_revision": GENERATION_REVISION}.items())
+def _as_recipe(recipe: ReasonDistiller | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if recipe is None or isinstance(recipe, Mapping):
+        return recipe
+    from hf_rare.recipe import make_recipe
+
+    return make_recipe(recipe)
 
 
-def _statistics(dataset: datasets.Dataset, output: str) -> list[tuple[str, str]]:
-    needed = {f"{output}_{end}" for end in ("status", "prompt_tokens", "completion_tokens")}
-    if not needed <= set(dataset.column_names):
-        return []
-    summary = Summary.of_dataset(dataset, output)
-    statuses = [(f"traces `{status}`", str(count)) for status, count in summary.statuses.most_common()]
-    tokens = [("prompt tokens", str(summary.prompt_tokens)), ("generated tokens", str(summary.completion_tokens))]
-    return statuses + tokens
+def _column_names(recipe: Mapping[str, Any] | None, output_column: str | None) -> dict[str, str]:
+    """Give the names of the columns by setting: what the recipe says, or else the defaults."""
+    defaults, said = DistillConfig(), card_recipe.part(recipe, "distill")
+    names = {name: str(said.get(name) or getattr(defaults, name)) for name in card_tables.COLUMN_SETTINGS}
+    return {**names, **({"output_column": output_column} if output_column else {})}
 
 
-def _size_category(rows: int) -> str:
-    return next((name for limit, name in SIZE_CATEGORIES if rows < limit), "n>10M")
+def _choose_licence_and_language(license: str | None, language: str | list[str] | None, source: Any) -> dict[str, Any]:
+    """Take licence and language as they are given, or else as the source says."""
+    of_source = {name: source.get(name) for name in ("license", "license_name", "license_link")} if source else {}
+    chosen = {"license": license} if license else of_source
+    spoken = language or (source.get("language") if source else None)
+    return {name: value for name, value in {**chosen, "language": spoken}.items() if value}
 
 
-def _type_name(feature: Any) -> str:
-    if isinstance(feature, datasets.List):
-        return f"list of {_type_name(feature.feature)}"
-    return str(feature.dtype) if isinstance(feature, datasets.Value) else type(feature).__name__
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value] if value else []
 
 
-def _cell(value: Any) -> str:
-    """Make a value safe for one cell of a Markdown table."""
-    return " ".join(str(value).replace("|", "\\|").replace("<", "&lt;").split())
+def _clean(value: Any) -> Any:
+    return [_clean(item) for item in value] if isinstance(value, list | tuple) else markdown.clean(value)
 
 
-def _fence_for(text: str) -> str:
-    """Give a fence that the text does not contain."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return fence
+def _load_call(repo_id: str | None, config_name: str, split: str | None = None) -> str:
+    arguments = [markdown.literal(repo_id or "OWNER/NAME")]
+    if config_name != "default":
+        arguments.append(markdown.literal(config_name))
+    if split:
+        arguments.append(f"split={markdown.literal(split)}")
+    return f"load_dataset({', '.join(arguments)})"

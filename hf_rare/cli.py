@@ -19,7 +19,7 @@ import yaml
 
 import hf_rare
 from hf_rare.config import Config, DecodingConfig, DistillConfig, ModelConfig, RunConfig
-from hf_rare.errors import BudgetReachedError, ConfigError, HfRareError
+from hf_rare.errors import BudgetReachedError, ConfigError, HfRareError, OutputExistsError
 from hf_rare.passed_through import reject_unknown_names
 
 CONFIGS: tuple[type[Config], ...] = (DistillConfig, ModelConfig, DecodingConfig, RunConfig)
@@ -86,6 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
     estimate.add_argument("--sample", type=_positive_int, default=8, metavar="N", help="rows to generate (default: 8)")
     estimate.set_defaults(run=_run_estimate)
 
+    _add_hub_commands(commands)
+
     demo = commands.add_parser(
         "demo", help="distil the rows that ship with the library, with a small model on the CPU"
     )
@@ -118,6 +120,33 @@ def _add_input_and_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
     for config, title in zip(CONFIGS, GROUPS, strict=True):
         _add_settings(parser.add_argument_group(title), config)
+
+
+def _add_hub_commands(commands: Any) -> None:
+    push = commands.add_parser("push", help="push a dataset with its card and recipe to the Hub, in one commit")
+    push.add_argument("input", metavar="INPUT", help="a .json, .jsonl, .csv or .parquet file, or saved dataset")
+    push.add_argument("repo_id", metavar="REPO", help="name of the dataset on the Hub, me/name")
+    push.add_argument("--private", action=argparse.BooleanOptionalAction, help="whether a repository that is made is")
+    push.add_argument("--revision", metavar="BRANCH", help="branch to commit to (default: main)")
+    push.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
+    push.add_argument("--append", action="store_true", help="add the rows to those that are there")
+    push.add_argument("--commit-message", metavar="TEXT", help="first line of the commit")
+    push.add_argument("--max-shard-size", default="500MB", metavar="SIZE", help="of a shard's rows (default: 500MB)")
+    push.set_defaults(run=_run_push)
+    card = commands.add_parser("card", help="write the card of a dataset to look at it")
+    card.add_argument("input", metavar="INPUT", help="a .json, .jsonl, .csv or .parquet file, or saved dataset")
+    card.add_argument("--output", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
+    card.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    card.set_defaults(run=_run_card)
+    for command in (push, card):
+        command.add_argument(
+            "--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT"
+        )
+        command.add_argument("--config-name", default="default", metavar="NAME", help="config (default: default)")
+        command.add_argument("--split", default="train", metavar="NAME", help="split (default: train)")
+        command.add_argument("--pretty-name", default=argparse.SUPPRESS, metavar="TEXT", help="title of the card")
+        command.add_argument("--license", default=argparse.SUPPRESS, metavar="ID", help="licence, such as cc-by-4.0")
+        command.add_argument("--language", default=argparse.SUPPRESS, nargs="+", metavar="CODE", help="such as en")
 
 
 def _add_journal_commands(commands: Any) -> None:
@@ -300,6 +329,7 @@ def _run_distill(arguments: argparse.Namespace) -> None:
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"batch_size={batch_size!r} cannot be right: expected a number of at least 1.")
     from hf_rare import files
+    from hf_rare.recipe import describe_command, make_recipe, recipe_beside
 
     files.check_output(arguments.output, arguments.overwrite)
     dataset = files.load_input(arguments.input, arguments.name, arguments.split)
@@ -313,7 +343,48 @@ def _run_distill(arguments: argparse.Namespace) -> None:
         distilled, note = _distill(distiller, finished, batch_size), f", of {len(dataset)}: {err}"
     if _is_first_process():
         files.save_output(distilled, arguments.output)
+        recipe = make_recipe(distiller, describe_command())
+        recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
         print(f"{len(distilled)} rows are in {arguments.output}{note}")
+
+
+def _read_recipe_of(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    from hf_rare.recipe import read_recipe, recipe_beside
+
+    path = arguments.recipe or recipe_beside(Path(arguments.input))
+    return read_recipe(path) if arguments.recipe or path.exists() else None
+
+
+def _card_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("config_name", "pretty_name", "license", "language")
+    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+
+
+def _run_push(arguments: argparse.Namespace) -> None:
+    from hf_rare import files
+
+    names = ("split", "private", "revision", "create_pr", "append", "commit_message", "max_shard_size")
+    pushed = hf_rare.push_to_hub(
+        files.load_input(arguments.input, None, arguments.split),
+        arguments.repo_id,
+        recipe=_read_recipe_of(arguments),
+        **{name: getattr(arguments, name) for name in names},
+        **_card_settings(arguments),
+    )
+    if pushed is not None:
+        words = "Pushed" if pushed.has_changed else "Nothing has changed since"
+        print(f"{words}: {pushed.pr_url or pushed.commit_url}")
+
+
+def _run_card(arguments: argparse.Namespace) -> None:
+    from hf_rare import files
+
+    if arguments.output.exists() and not arguments.overwrite:
+        raise OutputExistsError(f"{arguments.output} exists already. Pass --overwrite, or another --output.")
+    dataset = files.load_input(arguments.input, None, arguments.split)
+    card = hf_rare.build_card(dataset, _read_recipe_of(arguments), **_card_settings(arguments))
+    arguments.output.write_text(card, encoding="utf-8")
+    print(f"The card is in {arguments.output}")
 
 
 def _run_estimate(arguments: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import multiprocess
 from huggingface_hub import constants
 
+from hf_rare.checkpoint import Checkpoint
 from hf_rare.config import GENERATION_REVISION, RunConfig
 from hf_rare.errors import BudgetReachedError, ConfigError, GenerationError
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
@@ -119,6 +120,7 @@ class Completer:
         self.seconds = 0.0
         self._start = time.monotonic()
         self._journal: Journal | None = None
+        self._checkpoint: Checkpoint | None = None
         self._identity = b""
 
     @property
@@ -129,6 +131,11 @@ class Completer:
         """Tell the other processes of the job that this one has met a `map` call."""
         if multiprocess.parent_process() is None and self._team is not None:
             self._team.note_map()
+
+    def join(self) -> None:
+        """Begin to tell the other processes of the job that this one is alive."""
+        if multiprocess.parent_process() is None and self._team is not None:
+            self._team.join()
 
     def call(self) -> contextlib.AbstractContextManager[None]:
         """Open what handles one batch: within it `complete` is called once.
@@ -163,6 +170,15 @@ class Completer:
             RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
         call = self._look_up(prompts, seeds)
+        try:
+            self._complete(call, row_numbers)
+        except BaseException:
+            self._save_checkpoint()  # in the last moments of this process
+            raise
+        return [call.done[key] for key in call.keys]
+
+    def _complete(self, call: _Call, row_numbers: Sequence[int]) -> None:
+        """Find a completion for every prompt of a call."""
         share = TeamShare(self._team, self.generator.spans_processes) if self._team is not None else Share()
         check = self._team.check if self._team is not None else None
         with RowProgress(row_numbers, self.run.stall_timeout, check) as progress:
@@ -172,7 +188,7 @@ class Completer:
                 if self._journal is not None:
                     self._journal.open()  # a folder that cannot be written to is found out before tokens are spent
                 self.generator.load()
-                progress.start([prompt.messages[-1]["content"] for prompt in prompts])
+                progress.start([prompt.messages[-1]["content"] for prompt in call.prompts])
                 with self._say_what_is_safe(progress):
                     self._generate(call, share, progress)
                 self.seconds += progress.seconds
@@ -180,7 +196,6 @@ class Completer:
         self._keep_on_this_machine(call)
         if call.missing:
             raise self._budget_reached(share.stopped or "max_rows")
-        return [call.done[key] for key in call.keys]
 
     def are_done(self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int]) -> list[bool]:
         """Tell which prompts have a completion in the journal."""
@@ -237,7 +252,7 @@ class Completer:
         if self._journal is None or self._team is None or not self._team.is_first_of_machine:
             return
         self._journal.refresh()
-        places = [call.keys.index(key) for key in call.done if key not in self._journal]
+        places = call.places(key for key in call.done if key not in self._journal)
         if places:
             self._keep(call, {i: call.done[call.keys[i]] for i in places})
 
@@ -293,6 +308,10 @@ class Completer:
             if is_ours:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
+    def _save_checkpoint(self) -> None:
+        if self._checkpoint is not None and self._checkpoint.flush():
+            logger.warning("All of them are in %s too.", self.run.checkpoint_repo)
+
     def _open_journal(self) -> None:
         folder = journal_folder(self.run)
         if self._identity and (folder is None or self._journal is not None):
@@ -302,7 +321,14 @@ class Completer:
         identity = {"generation_revision": GENERATION_REVISION, **self.generator.identity()}
         self._identity = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).digest()
         if folder is not None:
-            self._journal = Journal(folder / self._identity.hex()[:16], identity)
+            folder = folder / self._identity.hex()[:16]
+            if self.run.checkpoint_repo is not None:
+                self._checkpoint = Checkpoint(self.run.checkpoint_repo, self.run.checkpoint_minutes, folder)
+            self._journal = Journal(folder, identity)
+            if self._checkpoint is not None:
+                self._checkpoint.watch(self._journal)
+        elif self.run.checkpoint_repo is not None:
+            raise ConfigError(f"checkpoint_repo={self.run.checkpoint_repo!r} needs a journal, which is turned off.")
 
     def _look_up(self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int]) -> _Call:
         """Find out what the journal knows: completions, and how often each of those that failed was tried."""

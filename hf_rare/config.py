@@ -271,6 +271,11 @@ class RunConfig(Config):
             Most hours to run, give or take a micro-batch.
         stall_timeout (`float`, *optional*, defaults to 600):
             Seconds without a token after which the rows being written are logged as a warning; `None` for never.
+        checkpoint_repo (`str`, *optional*):
+            Dataset repository on the Hub, made private, to which the journal is committed while the run goes on, and
+            from which a fresh machine starts.
+        checkpoint_minutes (`float`, *optional*, defaults to 10):
+            Minutes between two of these commits.
         share_rows (`bool`, *optional*, defaults to `True`):
             Whether the processes that a launcher has started share the rows of every batch. `False` where each has
             rows of its own, as after `split_dataset_by_node`.
@@ -287,6 +292,8 @@ class RunConfig(Config):
     max_tokens: int | None = None
     max_hours: float | None = None
     stall_timeout: float | None = 600.0
+    checkpoint_repo: str | None = None
+    checkpoint_minutes: float = 10.0
     share_rows: bool = True
     rank_timeout: float = 300.0
 
@@ -297,7 +304,9 @@ class RunConfig(Config):
         _check(self, "retry_failed", bool, "True or False")
         _check(self, "max_attempts", int, "a number of at least 1", lambda value: value >= 1)
         _check(self, "share_rows", bool, "True or False")
-        _check(self, "rank_timeout", (int, float), "a number above 0", lambda value: value > 0)
+        _check(self, "checkpoint_repo", (str, type(None)), "the name of a repository, or None for none")
+        for name in ("rank_timeout", "checkpoint_minutes"):
+            _check(self, name, (int, float), "a number above 0", lambda value: value > 0)
         _check(self, "on_error", str, "'status' or 'raise'", lambda value: value in ("status", "raise"))
         for name in ("max_rows", "max_tokens"):
             if getattr(self, name) is not None:

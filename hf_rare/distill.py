@@ -276,6 +276,7 @@ class ReasonDistiller:
         Example:
             >>> done = distill_fn.apply(distill_fn.select_finished(ds))
         """
+        self.completer.join()
         places: list[int] = []
         rows = dataset.with_format(None)
         for start in range(0, len(dataset), 1000):
@@ -305,6 +306,7 @@ class ReasonDistiller:
             ColumnError: An input column is missing.
             ConfigError: There are fewer than 2 rows that can be generated.
         """
+        self.completer.join()
         return estimate_run(dataset, self._input_columns(), self.config, self.generator, rows)
 
     def _input_columns(self) -> list[str]:

@@ -12,6 +12,7 @@ HfRareError
 ├── GenerationError (RuntimeError)       a row failed and `on_error="raise"`
 ├── BudgetReachedError (RuntimeError)    a limit on rows, tokens or hours ends the run
 ├── RankError (RuntimeError)             another process of the job failed, died, ended, or disagrees
+├── HubError (RuntimeError)              the Hub refused, cannot be reached, or was faster
 ├── DatasetFileError (OSError)           an input or output of the command line that cannot be read or written
 └── OutputExistsError (FileExistsError)  an output of the command line that would be overwritten
 
@@ -62,6 +63,10 @@ class GenerationError(HfRareError, RuntimeError):
 
 class BudgetReachedError(HfRareError, RuntimeError):
     """A limit on rows, tokens or hours ends the run; what was generated is in the journal."""
+
+
+class HubError(HfRareError, RuntimeError):
+    """A push or a checkpoint failed; the message says what is on the Hub now, and what to do."""
 
 
 class DatasetFileError(HfRareError, OSError):

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -65,6 +66,8 @@ class Journal:
         self._own: int | None = None
         self._descriptor: int | None = None
         self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._written: list[Path] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.refresh()
@@ -107,6 +110,7 @@ class Journal:
         self._pid = os.getpid()
         self._own = self._numbers[name] = len(self._files)
         self._files.append(_File(path))
+        self._written.append(path)
         self._write(json.dumps({"journal": 1, "created": time.time(), **self._header}).encode() + b"\n")
 
     def append(self, entries: Iterable[tuple[str, Value]]) -> None:
@@ -119,17 +123,28 @@ class Journal:
         Raises:
             JournalError: They cannot be written. What was written before stays readable.
         """
-        self.open()
         lines, keys = [], []
         for key, value in entries:
             data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
             line = b"".join((_START, key.encode(), _MIDDLE, b"%08x" % zlib.crc32(data), _BEFORE_VALUE, data, b"}\n"))
             lines.append(line)
             keys.append(bytes.fromhex(key))
-        offset = self._write(b"".join(lines))
-        for key_bytes, line in zip(keys, lines, strict=True):
-            self._places[key_bytes] = (self._own or 0) << _FILE_SHIFT | offset
-            offset += len(line)
+        with self._lock:
+            self.open()
+            offset = self._write(b"".join(lines))
+            for key_bytes, line in zip(keys, lines, strict=True):
+                self._places[key_bytes] = (self._own or 0) << _FILE_SHIFT | offset
+                offset += len(line)
+
+    def rotate(self) -> list[Path]:
+        """Close the file of this process, and give its files that were finished since the last time.
+
+        May be called from another thread than `append`. The next entry makes a new file.
+        """
+        with self._lock:
+            self.close()
+            finished, self._written = self._written, []
+        return finished
 
     def read(self, keys: Iterable[str]) -> dict[str, Value]:
         """Read the values of keys.

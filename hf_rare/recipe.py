@@ -117,6 +117,11 @@ def recipe_path(config_name: str) -> str:
     return "recipe.json" if config_name == "default" else f"{config_name}/recipe.json"
 
 
+def recipe_beside(path: Path) -> Path:
+    """Give the place of the recipe of a dataset on the disk: beside it, under its name."""
+    return path.with_name(f"{path.stem}.recipe.json")
+
+
 def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, Any]:
     """Give the settings of [`ReasonDistiller.from_pretrained`] that a recipe stands for.
 

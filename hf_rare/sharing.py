@@ -8,6 +8,7 @@ the others, and read what the others hand in. In the end each has a completion f
 import dataclasses
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -91,7 +92,8 @@ class TeamShare(Share):
         """
         ranks = range(self._team.world_size)
         digest = hashlib.blake2b("".join(keys).encode(), digest_size=16).hexdigest()
-        self._put(f"roll/{self._team.rank}", [digest, "".join("01"[key in done] for key in keys)])
+        known = [_digest(done[key]) if key in done else "" for key in keys]
+        self._put(f"roll/{self._team.rank}", [digest, known])
         self._team.wait_for([f"{self._name}/roll/{rank}" for rank in ranks])
         rolls = [self._get(f"roll/{rank}") for rank in ranks]
         if others := [rank for rank in ranks if rolls[rank][0] != digest]:
@@ -100,15 +102,15 @@ class TeamShare(Share):
                 "they have other rows or other settings. Shuffle with a seed, and let every process read the same "
                 "data. Where each has rows of its own, as after `split_dataset_by_node`, pass share_rows=False."
             )
-        # what some know and others do not is told by the first that knows it
-        knowing = {key: [roll[1][i] == "1" for roll in rolls] for i, key in enumerate(keys)}
-        tellers = {key: who.index(True) for key, who in knowing.items() if any(who) and not all(who)}
+        # what some do not know, or know otherwise, is told by the first that knows it
+        knowing = dict(zip(keys, zip(*(roll[1] for roll in rolls), strict=True), strict=True))
+        tellers = {key: who.index(max(who)) for key, who in knowing.items() if len(set(who)) > 1}
         told = [key for key, rank in tellers.items() if rank == self._team.rank]
         self._put(f"told/{self._team.rank}", {key: dataclasses.asdict(done[key]) for key in told})
         learnt: dict[str, Completion] = {}
-        for rank in {rank for key, rank in tellers.items() if key not in done}:
+        for rank in set(tellers.values()) - {self._team.rank}:
             self._team.wait_for([f"{self._name}/told/{rank}"])
-            learnt |= {key: Completion(**value) for key, value in self._get(f"told/{rank}").items() if key not in done}
+            learnt |= {key: Completion(**value) for key, value in self._get(f"told/{rank}").items()}
         return learnt
 
     def claim(self, missing: list[int], pack: Callable[[list[int]], MicroBatches]) -> Iterator[list[int]]:
@@ -121,14 +123,14 @@ class TeamShare(Share):
         self._team.wait_for([f"{self._name}/micro-batches"])
         micro_batches = self._get("micro-batches")
         self._micro_batches = len(micro_batches)
-        while (number := self._team.add(f"{self._name}/claimed", 1) - 1) < len(micro_batches):
+        while (number := self._team.store.add(f"{self._name}/claimed", 1) - 1) < len(micro_batches):
             yield micro_batches[number]
             self._team.check()
 
     def hand_in(self, completions: Mapping[int, Completion]) -> None:
         """Give the others the completions of the micro-batch that was claimed last."""
         if not self._is_lockstep:
-            number = self._team.add(f"{self._name}/handed-in", 1) - 1
+            number = self._team.store.add(f"{self._name}/handed-in", 1) - 1
             self._handed_in.add(number)
             self._put(f"result/{number}", {i: dataclasses.asdict(done) for i, done in completions.items()})
 
@@ -136,7 +138,7 @@ class TeamShare(Share):
         """Let nobody claim any more, because a limit is reached."""
         super().stop(limit)
         if not self._is_lockstep:
-            claimed = self._team.add(f"{self._name}/claimed", _ALL) - _ALL
+            claimed = self._team.store.add(f"{self._name}/claimed", _ALL) - _ALL
             if claimed < _ALL:  # the first to stop
                 self._put("stopped", [min(claimed, self._micro_batches or 0), limit])
 
@@ -152,15 +154,15 @@ class TeamShare(Share):
         """Give what others hand in, until everything is there, and end the call."""
         yield from self.receive()
         while not self._is_everything_read():
-            self._team.wait_briefly([f"{self._name}/result/{self._read}"])
+            self._team.wait(lambda: self._has_result() or self._is_everything_read())
             yield from self.receive()
         self._clear()
 
     def _has_result(self) -> bool:
-        return self._team.has([f"{self._name}/result/{self._read}"])
+        return self._team.store.has([f"{self._name}/result/{self._read}"])
 
     def _is_everything_read(self) -> bool:
-        if self._micro_batches and self._team.has([f"{self._name}/stopped"]):
+        if self._micro_batches and self._team.store.has([f"{self._name}/stopped"]):
             self._micro_batches, self.stopped = self._get("stopped")
         return self._read >= (self._micro_batches or 0)
 
@@ -172,14 +174,16 @@ class TeamShare(Share):
         ranks = range(self._team.world_size)
         self._team.wait_for([f"{self._name}/finished/{rank}" for rank in ranks])
         names = [f"{kind}/{rank}" for kind in ("roll", "told", "finished") for rank in ranks]
-        names += ["micro-batches", "stopped", *(f"result/{number}" for number in range(self._read))]
-        for name in names:
-            self._team.remove(f"{self._name}/{name}")
-        for name in ("claimed", "handed-in"):
-            self._team.remove_number(f"{self._name}/{name}")
+        names += ["micro-batches", "stopped", "claimed", "handed-in"]
+        names += [f"result/{number}" for number in range(self._read)]
+        self._team.store.remove([f"{self._name}/{name}" for name in names])
 
     def _put(self, name: str, value: Any) -> None:
-        self._team.put(f"{self._name}/{name}", json.dumps(value, ensure_ascii=False).encode())
+        self._team.store.put(f"{self._name}/{name}", json.dumps(value, ensure_ascii=False).encode())
 
     def _get(self, name: str) -> Any:
-        return json.loads(self._team.get(f"{self._name}/{name}"))
+        return json.loads(self._team.store.get(f"{self._name}/{name}"))
+
+
+def _digest(completion: Completion) -> str:
+    return f"{zlib.crc32(json.dumps(dataclasses.astuple(completion)).encode()):08x}"

@@ -52,7 +52,7 @@ def start_rank(rank: int, world_size: int, port: int, home: str, report: str, bo
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK_JOB_LOG": f"{report}-log"}
     datasets.config.HF_DATASETS_CACHE = Path(home) / "datasets"
-    hf_rare.team.DEAD_SECONDS, hf_rare.team.PASSED_SECONDS = 4.0, 3.0
+    hf_rare.team.DEAD_SECONDS, hf_rare.team.PASSED_SECONDS, hf_rare.team.STAYED_SECONDS = 4.0, 3.0, 3.0
     start = time.monotonic()
     try:
         ending = body(rank, *args)
@@ -157,6 +157,21 @@ def stream(rank, rows, teacher, journal, output):
     distill_fn = make(teacher, journal, share_rows=False)
     distilled = list(ds.map(distill_fn, batched=True, batch_size=16))
     Path(f"{output}-{rank}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in distilled))
+
+
+def save_what_a_limit_leaves(rank, rows, teacher, journal, output):
+    """Go on after a limit with the rows that are done, one process later than the other."""
+    import datasets
+
+    from hf_rare.errors import BudgetReachedError
+
+    ds = datasets.load_dataset("json", data_files=rows, split="train")
+    distill_fn = make(teacher, journal, max_rows=30)
+    try:
+        ds.map(distill_fn, batched=True, batch_size=40)
+    except BudgetReachedError:
+        time.sleep(1.5 * rank)
+        distill_fn.apply(distill_fn.select_finished(ds)).to_json(f"{output}-{rank}.jsonl")
 
 
 def be_one_model(rank, rows, teacher, journal, output):

@@ -13,6 +13,7 @@ from hf_rare import ReasonDistiller
 from hf_rare.cli import CONFIGS, build_parser, main, read_settings
 from hf_rare.config import DecodingConfig, DistillConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ConfigError
+from tests.loopback_hub import hub_fixture  # noqa: F401
 
 
 def run(*arguments) -> int:
@@ -51,7 +52,7 @@ def test_every_kind_of_output_and_no_overwriting(rows, tiny, tmp_path, ending, c
     assert run(*arguments, "--overwrite", "--seed", 1) == 0
     second = reader(str(output), keep_in_memory=True)
     assert second["reasoning_document_order"][:] != first["reasoning_document_order"][:]
-    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    assert sorted(path.name for path in output.parent.iterdir()) == sorted([output.name, "out.recipe.json"])
 
 
 def test_a_limit_leaves_an_output_with_the_rows_that_are_done(rows, tiny, tmp_path, capsys):
@@ -279,3 +280,22 @@ def test_journals_can_be_listed_shown_exported_and_pruned(rows, tiny, tmp_path, 
     assert len(list(folder.iterdir())) == 2
     assert run("journal", "prune", "--older-than", 0, "--yes", "--journal-dir", folder) == 0
     assert list(folder.iterdir()) == []
+
+
+def test_a_card_to_look_at_and_a_push(rows, tiny, tmp_path, capsys, hub):
+    rows.to_json(tmp_path / "rows.jsonl")
+    output, card = tmp_path / "out.parquet", tmp_path / "README.md"
+    assert run("distill", tmp_path / "rows.jsonl", "--model", tiny, "--output", output, "--max-new-tokens", 4) == 0
+    assert run("card", output, "--output", card, "--license", "mit", "--language", "en", "de") == 0
+    assert "max_new_tokens" in card.read_text()
+    assert run("card", output, "--output", card) == 1
+    assert "exists already" in capsys.readouterr().err
+    arguments = ["push", output, "me/rare", "--license", "mit", "--private", "--split", "test"]
+    assert run(*arguments) == 0
+    assert "Pushed: http" in capsys.readouterr().out
+    assert run(*arguments) == 0
+    assert "Nothing has changed since: http" in capsys.readouterr().out
+    assert json.loads(hub.read("me/rare", "recipe.json"))["decoding"]["max_new_tokens"] == 4
+    assert len(datasets.load_dataset("me/rare", split="test")) == 6
+    assert run("push", output, "other/rare") == 1
+    assert "may not write there" in capsys.readouterr().err

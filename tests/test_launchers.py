@@ -92,6 +92,7 @@ def test_the_command_line_under_accelerate_launch_writes_one_output(launch, whol
     )
     _, errors = process.communicate(timeout=90)
     assert process.returncode == 0, errors
+    assert "waitForInput" not in errors
     Dataset.from_parquet(str(output)).to_json(tmp_path / "out.jsonl")
     assert (tmp_path / "out.jsonl").read_text() == whole
     writers = [path for path in (tmp_path / "journal").rglob("*.jsonl") if path.read_text().count('{"key"')]

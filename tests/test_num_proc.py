@@ -107,9 +107,18 @@ def test_workers_take_the_devices_in_turn(monkeypatch):
     monkeypatch.setattr(multiprocess, "parent_process", lambda: object())
     monkeypatch.setattr(multiprocess, "current_process", lambda: SimpleNamespace(_identity=(6,)))
     assert devices.pick_device() == torch.device("cpu")
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 4)
+    current = []
+    monkeypatch.setattr(torch.accelerator, "set_device_index", current.append)
     assert devices.pick_device() == torch.device("cuda", 1)
+    assert current == [1]
+
+
+def test_a_build_for_cuda_on_a_machine_without_it_takes_the_cpu(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert torch.accelerator.device_count() == 0
+    assert devices.pick_device() == torch.device("cpu")
 
 
 def _number_after_a_while(_):

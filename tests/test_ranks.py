@@ -2,7 +2,10 @@
 
 import json
 import multiprocessing
+import os
+import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -61,6 +64,10 @@ class Job:
 
     def run(self, body, *more, ranks=2, seconds=60) -> list:
         """Run `body` in every process; give how each ended (`None` is well, a text is an exception)."""
+        self.begin(body, *more, ranks=ranks)
+        return self.end(seconds)
+
+    def begin(self, body, *more, ranks=2) -> None:
         self.processes = []
         port = free_port()
         for rank in range(ranks):
@@ -68,6 +75,8 @@ class Job:
             process = self.context.Process(target=rank_job.start_rank, args=(*arguments, [*self.arguments, *more]))
             process.start()
             self.processes.append(process)
+
+    def end(self, seconds=60) -> list:
         deadline = time.monotonic() + seconds
         for process in self.processes:
             process.join(max(0, deadline - time.monotonic()))
@@ -75,7 +84,7 @@ class Job:
         for process in hanging:
             process.kill()
         assert not hanging, "a process waits for ever"
-        return [self._ending(rank) for rank in range(ranks)]
+        return [self._ending(rank) for rank in range(len(self.processes))]
 
     def _ending(self, rank):
         path = self.folder / f"report-{rank}"
@@ -177,6 +186,34 @@ def test_a_limit_counts_for_the_whole_job_and_ends_all_in_good_order(job, whole,
     assert sum(job.generated().values()) == job.journalled() == ROWS
 
 
+def test_the_rows_that_a_limited_job_has_done_can_be_had(job, whole):
+    assert job.run(rank_job.save_what_a_limit_leaves) == [None, None]
+    first, second = job.outputs()
+    assert first == second
+    assert len(first.splitlines()) == 30
+    assert set(first.splitlines()) < set(whole.splitlines())
+
+
+def test_a_job_that_is_suspended_goes_on(job, whole):
+    def suspend():
+        while not (job.folder / "report-log").exists():
+            time.sleep(0.05)
+        for _ in range(2):  # longer than a process may be silent
+            for process in job.processes:
+                os.kill(process.pid, signal.SIGSTOP)
+            time.sleep(5)
+            for process in job.processes:
+                os.kill(process.pid, signal.SIGCONT)
+                time.sleep(0.7)
+
+    thread = threading.Thread(target=suspend)
+    job.begin(rank_job.share)
+    thread.start()
+    assert job.end() == [None, None]
+    thread.join()
+    assert job.outputs() == [whole, whole]
+
+
 def test_streams_that_are_split_by_process_are_not_shared(job, whole):
     assert job.run(rank_job.stream) == [None, None]
     parts = [json.loads(line) for text in job.outputs() for line in text.splitlines()]
@@ -210,7 +247,8 @@ def test_ranks_with_other_rows_get_an_error(job):
 
 def test_a_rank_with_a_cached_result_is_not_waited_for(job):
     ending, other = job.run(rank_job.have_it_cached_in_rank_1)
-    assert "The process of rank 1 does not come to this `map`: it seems to have the result in its cache" in ending
+    assert "The process of rank 1 has met this `map` and not come to its first batch" in ending
+    assert "it seems to have the result in its cache" in ending
     assert other is None
     assert job.journalled() == 0
 

@@ -28,10 +28,12 @@ def pick_device() -> "torch.device":
         number = int(os.environ["LOCAL_RANK"])
     if number is None:
         return PartialState().device
-    accelerator = torch.accelerator.current_accelerator()
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None or parse_flag_from_env("ACCELERATE_USE_CPU"):
         return torch.device("cpu")
-    return torch.device(accelerator.type, number % torch.accelerator.device_count())
+    index = number % torch.accelerator.device_count()
+    torch.accelerator.set_device_index(index)  # kernels that ask for the current device must find this one
+    return torch.device(accelerator.type, index)
 
 
 def prepare_worker() -> None:

@@ -220,6 +220,8 @@ class TransformersGenerator:
         except HfRareError:
             raise
         except Exception as err:
+            if self.spans_processes:  # the others would go on with this micro-batch, and this process with another
+                raise
             logger.warning("A micro-batch of %d failed: %s: %s", len(token_ids), type(err).__name__, err)
             err.__traceback__ = None  # its frames hold the tensors
             return err

@@ -1,0 +1,227 @@
+"""The YAML header of a dataset card: made for one config, and merged into the header of a card that is there already.
+
+A person's words win: only what describes the data of the config is replaced, and lines of keys that do not change stay
+as they were written.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import yaml
+
+from hf_rare.errors import ConfigError
+
+HEADER = re.compile(r"\A\ufeff?\s*---(\r\n|\r|\n)(?:(.*?)(?:\r\n|\r|\n))??---[ \t]*(?:\r\n|\n|\Z)", re.DOTALL)
+UNITED = ("tags", "base_model", "source_datasets")
+"""Keys whose values are lists to which both cards add."""
+GENERATED = ("configs", "dataset_info", "size_categories")
+"""Keys that say what the data is, in which what is new wins."""
+SIZE_CATEGORIES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+)
+
+Header = dict[str, Any]
+
+
+def size_category(rows: int) -> str:
+    """Give the Hub's name for a number of rows."""
+    return next((name for limit, name in SIZE_CATEGORIES if rows < limit), "n>1B")
+
+
+def describe_config(
+    config_name: str,
+    features: datasets.Features,
+    splits: Mapping[str, Any],
+    data_files: Mapping[str, str | Sequence[str]] | None = None,
+    download_size: int | None = None,
+) -> Header:
+    """Give the keys `configs` (where files are known) and `dataset_info` for one config.
+
+    Args:
+        config_name (`str`): the config.
+        features ([`~datasets.Features`]): its columns.
+        splits (`Mapping[str, Any]`): by name of the split, something with `num_rows` (or `num_examples`) and, where it
+            is known, `num_bytes`.
+        data_files (`Mapping[str, str | Sequence[str]]`, *optional*): paths or patterns in the repository, by split.
+        download_size (`int`, *optional*): bytes of the files.
+    """
+    sizes = []
+    for name, split in splits.items():
+        rows = split.num_examples if hasattr(split, "num_examples") else split.num_rows
+        size = getattr(split, "num_bytes", None) or 0
+        sizes.append({"name": str(name), "num_bytes": size, "num_examples": rows})
+    info = datasets.DatasetInfo(
+        features=features,
+        splits=datasets.SplitDict.from_split_dict(sizes) if sizes else None,
+        download_size=download_size,
+        dataset_size=sum(split["num_bytes"] for split in sizes) or None,
+    )
+    # through YAML and back: plain values, none shared between two places
+    described = yaml.safe_load(yaml.safe_dump(info._to_yaml_dict(), sort_keys=False))
+    described = {name: value for name, value in described.items() if value is not None}
+    header: Header = {"dataset_info": {"config_name": config_name, **described}}
+    if data_files:
+        files = [{"split": name, "path": _plain_path(path)} for name, path in data_files.items()]
+        header = {"configs": [{"config_name": config_name, "data_files": files}], **header}
+    return header
+
+
+def dump_header(header: Header) -> str:
+    """Give a header as YAML, with a line feed at its end."""
+    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=10_000) if header else ""
+
+
+def line_end_of(text: str) -> str:
+    """Give what ends most lines of a text."""
+    return "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
+
+
+def split_header(card: str) -> tuple[str, str]:
+    """Split a card into the text of its YAML header and all that follows it.
+
+    Raises:
+        ConfigError: A header begins and does not end.
+    """
+    match = HEADER.match(card)
+    if match:
+        return match[2] or "", card[match.end() :]
+    if re.match(r"\A\ufeff?\s*---[ \t]*(\r|\n|\Z)", card):
+        raise ConfigError("The card begins with '---' and its YAML header never ends. Close it with a line '---'.")
+    return "", card
+
+
+def read_header(text: str) -> Header:
+    """Read the YAML header of a card.
+
+    Raises:
+        ConfigError: It is not YAML, or not names with values.
+    """
+    try:
+        header = yaml.safe_load(text)
+        root = yaml.compose(text) if isinstance(header, dict) else None
+    except (yaml.YAMLError, ValueError, TypeError) as err:
+        raise ConfigError(f"The YAML header of the card cannot be read. Mend it, then try again. {err}") from err
+    if header is not None and not isinstance(header, dict):
+        raise ConfigError(f"The YAML header of the card is a {type(header).__name__}; expected lines `name: value`.")
+    names = [key.value for key, _ in root.value] if root is not None else []
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"The YAML header of the card has {twice[0]!r} twice. Keep one of them.")
+    return header or {}
+
+
+def merge_headers(existing: str, new: str, keep_splits: bool = True) -> str:
+    """Merge the header of a card into the one that is there already.
+
+    Args:
+        existing (`str`): YAML of the card that is there.
+        new (`str`): YAML of the new card.
+        keep_splits (`bool`, *optional*, defaults to `True`): whether splits of the same config that the new card does
+            not have are kept.
+
+    Returns:
+        `str`: the YAML of both; lines of keys that do not change are as in `existing`.
+
+    Raises:
+        ConfigError: One of them cannot be read.
+    """
+    old, added = read_header(existing), read_header(new)
+    merged = old | {name: value for name, value in added.items() if old.get(name) is None}
+    for name in UNITED:
+        if old.get(name) and added.get(name):
+            merged[name] = _unite(old[name], added[name])
+    merged |= _merge_data(old, added, keep_splits)
+    changed = {name: value for name, value in merged.items() if name not in old or old[name] != value}
+    text = _replace_keys(existing, changed)
+    try:
+        is_right = (yaml.safe_load(text) or {}) == merged
+    except yaml.YAMLError:  # keys that share a line, or an anchor that is gone
+        is_right = False
+    return text if is_right else dump_header(merged)
+
+
+def _merge_data(old: Header, new: Header, keep_splits: bool) -> Header:
+    """Merge what describes the data, config by config."""
+    configs = _by_name(old.get("configs"), "configs")
+    for name, config in _by_name(new.get("configs"), "configs").items():
+        before = configs.get(name, {})
+        files = _merge_named(before.get("data_files"), config.get("data_files"), "split", keep_splits)
+        configs[name] = {**before, **config, **({"data_files": files} if files else {})}
+    infos = _by_name(old.get("dataset_info"), "dataset_info")
+    for name, info in _by_name(new.get("dataset_info"), "dataset_info").items():
+        before = infos.get(name, {})
+        splits = _merge_named(before.get("splits"), info.get("splits"), "name", keep_splits)
+        infos[name] = {**info, **({"splits": splits} if splits else {})}
+        if splits != info.get("splits"):  # files of other splits count too, and how large they are is not known here
+            infos[name].pop("download_size", None)
+            infos[name]["dataset_size"] = sum(split.get("num_bytes") or 0 for split in splits)
+    if len(infos) > 1:  # a dict alone need not say that it is the default one
+        infos = {name: {"config_name": name, **info} for name, info in infos.items()}
+    merged: Header = {}
+    if configs:
+        merged["configs"] = list(configs.values())
+    if infos:
+        merged["dataset_info"] = list(infos.values()) if len(infos) > 1 else next(iter(infos.values()))
+    rows = [split.get("num_examples") for info in infos.values() for split in info.get("splits") or []]
+    if rows and None not in rows and set(configs) <= set(infos):
+        merged["size_categories"] = [size_category(sum(rows))]
+        if old.get("size_categories") in merged["size_categories"]:  # one word means the same as a list of one
+            merged["size_categories"] = old["size_categories"]
+    elif "size_categories" in old:
+        merged["size_categories"] = old["size_categories"]
+    return merged
+
+
+def _by_name(entries: Any, key: str) -> dict[str, Header]:
+    """Give entries of configs by name, from a list or, where there is one alone, from a dict."""
+    if entries is None:
+        return {}
+    listed = [entries] if isinstance(entries, dict) else entries
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise ConfigError(f"{key!r} in the YAML header of the card is neither a dict nor a list of dicts. Mend it.")
+    return {str(entry.get("config_name", "default")): dict(entry) for entry in listed}
+
+
+def _merge_named(old: Any, new: Any, key: str, keep: bool) -> Any:
+    """Merge two lists of dicts by the value of `key`: the new ones win, in the place of the old ones."""
+    if not new:
+        return old
+    is_mergeable = keep and isinstance(old, list) and all(isinstance(entry, dict) and key in entry for entry in old)
+    entries = {entry[key]: entry for entry in (old if is_mergeable else [])}
+    return list((entries | {entry[key]: entry for entry in new}).values())
+
+
+def _unite(old: Any, new: Any) -> Any:
+    first, second = ([value] if isinstance(value, str) else list(value or []) for value in (old, new))
+    more = [value for value in second if value not in first]
+    return [*first, *more] if more else old
+
+
+def _plain_path(path: str | Sequence[str]) -> str | list[str]:
+    return path if isinstance(path, str) else list(path)
+
+
+def _replace_keys(text: str, changed: Header) -> str:
+    """Write changed keys in the place of the old ones, or at the end; all other lines stay as they are."""
+    root = yaml.compose(text)
+    line_end = line_end_of(text)
+    lines = text.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(("\r", "\n")):
+        lines[-1] += line_end
+    dumped = {name: dump_header({name: value}).replace("\n", line_end) for name, value in changed.items()}
+    if root is not None and root.value:
+        starts = [key.start_mark.line for key, _ in root.value]
+        ends = [*starts[1:], len(lines)]
+        for (key, _), start, end in reversed(list(zip(root.value, starts, ends, strict=True))):
+            while end > start + 1 and re.match(r"\s*(#.*)?$", lines[end - 1]):
+                end -= 1  # comments and empty lines in front of the next key
+            if key.value in dumped:
+                lines[start:end] = [dumped.pop(key.value)]
+    return "".join([*lines, *dumped.values()])

@@ -1,0 +1,81 @@
+"""What goes wrong with the Hub, in words that a person can act on, and without tokens."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import httpx2
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from hf_rare.errors import HubError
+
+NETWORK_ERRORS = (httpx2.HTTPError, OSError)
+"""What huggingface_hub raises without a connection; its own errors of the server's answers are others."""
+
+
+@contextlib.contextmanager
+def explain(repo_id: str, state: str) -> Iterator[None]:
+    """Turn what goes wrong with the Hub into a [`HubError`] that says what failed, what is there now, and what to do.
+
+    Args:
+        repo_id (`str`): the repository.
+        state (`str`): what is on the Hub when it goes wrong.
+    """
+    try:
+        yield
+    except HubError:
+        raise
+    except (HFValidationError, LocalTokenNotFoundError, HfHubHTTPError, RuntimeError, *NETWORK_ERRORS) as err:
+        cause = err.__cause__ if isinstance(err, RuntimeError) and isinstance(err.__cause__, HfHubHTTPError) else err
+        raise HubError(f"{repo_id}: {_describe(cause)} {state}") from _without_token(err)
+
+
+def _describe(err: BaseException) -> str:
+    """Say what went wrong and what to do."""
+    status, server = status_of(err), _TOKEN.sub("hf_...", str(getattr(err, "server_message", None) or err))
+    if isinstance(err, HFValidationError):
+        return f"this cannot be the name of a repository ({server}). Names look like me/my-dataset."
+    if isinstance(err, LocalTokenNotFoundError) or status == 401:
+        return "the Hub asks for a token. Run `hf auth login`, or pass token=..., with a token that may write."
+    if "quota" in server.lower() or "storage" in server.lower():
+        return f"the Hub has no room for it ({server}). Free or buy storage, or push to another account."
+    if status == 403:
+        return (
+            f"the token may not write there ({server}). Use a token with write access, and a name under your own "
+            "account or an organisation you belong to."
+        )
+    if isinstance(err, RepositoryNotFoundError | RevisionNotFoundError) or status == 404:
+        return f"there is no such repository or revision, or the token may not see it ({server})."
+    if status == 429:
+        return "the Hub receives too many requests from this account. Wait some minutes and push again."
+    if status is not None and status >= 500:
+        return (
+            f"the Hub is in trouble (status {status}). Push again later; shards that arrived are not uploaded twice."
+        )
+    if status is None:
+        return (
+            f"the Hub cannot be reached ({type(err).__name__}: {server}). Check the connection and push again; shards "
+            "that arrived are not uploaded twice."
+        )
+    return f"the Hub refused ({server})."
+
+
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
+
+
+def _without_token(err: BaseException) -> BaseException:
+    """Take tokens out of an exception's text."""
+    err.args = tuple(_TOKEN.sub("hf_...", arg) if isinstance(arg, str) else arg for arg in err.args)
+    return err
+
+
+def status_of(err: BaseException) -> int | None:
+    """Give the status of the Hub's answer, where there was one."""
+    response = getattr(err, "response", None)
+    return int(response.status_code) if response is not None else None

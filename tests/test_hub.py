@@ -1,0 +1,322 @@
+"""Pushes with the real clients to a Hub on this machine: one commit, nothing lost, nothing twice."""
+
+import json
+import re
+import threading
+
+import pytest
+import yaml
+from datasets import Dataset, DatasetDict, load_dataset
+from huggingface_hub import DatasetCard, HfApi
+
+import hf_rare.hub
+from hf_rare import ReasonDistiller
+from hf_rare.errors import ConfigError, HubError
+from hf_rare.hub import push_to_hub
+from hf_rare.recipe import make_recipe
+from tests.loopback_hub import hub_fixture, quick_retries_fixture, xet_fixture  # noqa: F401
+
+REPO = "me/rare"
+TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(hf_rare.hub, "RETRY_SECONDS", 0.01)
+
+
+@pytest.fixture
+def table() -> Dataset:
+    return Dataset.from_dict(
+        {
+            "question": [f"What is {i}?" for i in range(50)],
+            "reasoning": [f"It is {i}. [1]" for i in range(50)],
+            "reasoning_status": ["ok"] * 50,
+        }
+    )
+
+
+def load(split="train", name=None, **kwargs):
+    return load_dataset(REPO, name, split=split, **kwargs)
+
+
+def rows_of(dataset) -> list[dict]:
+    return list(dataset)
+
+
+def header(hub, revision="main") -> dict:
+    return yaml.safe_load(hub.read(REPO, "README.md", revision).decode().split("---\n")[1])
+
+
+# what is there afterwards
+
+
+@pytest.mark.parametrize("way", ["lfs", "xet"])
+def test_one_commit_brings_data_card_recipe_and_plot(hub, request, rows, tiny, way):
+    if way == "xet":
+        request.getfixturevalue("xet")
+    distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=4)
+    distilled = distill_fn.apply(rows)
+    before = len(hub.commits(REPO)) if REPO in hub.repo_ids() else 1
+    result = push_to_hub(distilled, REPO, recipe=distill_fn, license="mit", language="en", private=True)
+    commits = hub.commits(REPO)
+    assert len(commits) == before + 1
+    assert result.oid == commits[0].oid
+    assert result.commit_url == f"{hub.url}/datasets/{REPO}/commit/{result.oid}"
+    assert (result.pr_url, result.has_changed) == (None, True)
+    files = set(commits[0].files)
+    assert {"README.md", "recipe.json", "assets/default.png"} < files
+    assert len([path for path in files if path.startswith("data/train-00000-")]) == 1
+    assert rows_of(load()) == rows_of(distilled)
+    assert rows_of(load(streaming=True)) == rows_of(distilled)
+    assert load().features == distilled.features
+    recipe = json.loads(hub.read(REPO, "recipe.json"))
+    assert recipe == make_recipe(distill_fn)
+    again = ReasonDistiller.from_recipe(REPO, model_id=tiny)
+    assert again.config == distill_fn.config
+    assert header(hub)["license"] == "mit"
+    assert header(hub)["dataset_info"]["splits"][0]["num_examples"] == 6
+    DatasetCard(hub.read(REPO, "README.md").decode()).validate()
+
+
+def test_an_identical_push_makes_no_commit_and_uploads_nothing(hub, table):
+    first = push_to_hub(table, REPO)
+    puts = sum(map(len, hub.puts.values()))
+    again = push_to_hub(table, REPO)
+    assert (again.oid, again.has_changed) == (first.oid, False)
+    assert len(hub.received("POST .*/commit/")) == 1
+    assert sum(map(len, hub.puts.values())) == puts
+
+
+def test_configs_splits_and_what_people_wrote_stay(hub, table):
+    push_to_hub(table, REPO, license="mit")
+    text = hub.read(REPO, "README.md").decode()
+    mine = text.replace("\n# ", "\n# Mine: ", 1) + "\nA word of my own.\n"
+    hub.commit(REPO, {"README.md": mine.encode(), "notes.txt": b"mine"})
+    push_to_hub(table.select(range(7)), REPO, split="test")
+    push_to_hub(DatasetDict(train=table.select(range(3)), test=table.select(range(2))), REPO, config_name="small")
+    push_to_hub(table.select(range(40)), REPO)
+    counts = {("default", "train"): 40, ("default", "test"): 7, ("small", "train"): 3, ("small", "test"): 2}
+    for (name, split), count in counts.items():
+        assert rows_of(load(split, name)) == rows_of(table.select(range(count)))
+    text = hub.read(REPO, "README.md").decode()
+    assert "A word of my own." in text
+    assert "# Mine: " in text
+    assert hub.read(REPO, "notes.txt") == b"mine"
+    assert header(hub)["license"] == "mit"
+    assert len(hub.commits(REPO)) == 6
+
+
+def test_rows_are_appended_without_uploading_old_ones(hub, table):
+    settings = {"max_shard_size": 1}
+    old, new = table.select(range(30)), table.select(range(30, 50))
+    push_to_hub(old, REPO, recipe={**make_recipe_without_model()}, **settings)
+    before = dict(hub.commits(REPO)[0].files)
+    puts = set(hub.puts)
+    push_to_hub(new, REPO, recipe={**make_recipe_without_model()}, append=True, **settings)
+    after = hub.commits(REPO)[0].files
+    assert {path: after[path].oid for path in before if path.startswith("data/")} == {
+        path: file.oid for path, file in before.items() if path.startswith("data/")
+    }
+    assert len(set(hub.puts) - puts) == 2  # one shard, one plot
+    assert rows_of(load()) == rows_of(table)
+    assert header(hub)["dataset_info"]["splits"][0]["num_examples"] == 50
+    assert "50 rows" in hub.read(REPO, "README.md").decode()
+    with pytest.raises(ConfigError, match="other columns"):
+        push_to_hub(new.remove_columns("question"), REPO, append=True)
+
+
+def make_recipe_without_model() -> dict:
+    return {
+        "recipe": 1,
+        "kind": "distill",
+        "hf_rare": "0.1.0",
+        "generation_revision": 1,
+        "distill": {"output_column": "reasoning"},
+        "model": None,
+        "decoding": None,
+        "identity": {},
+        "versions": {},
+        "command": None,
+    }
+
+
+def test_a_grown_dataset_uploads_its_last_shard_only(hub):
+    texts = [f"{i} " + "x" * 100 for i in range(5000)]
+    push_to_hub(Dataset.from_dict({"text": texts[:3500]}), REPO, max_shard_size=100_000)
+    puts = set(hub.puts)
+    push_to_hub(Dataset.from_dict({"text": texts}), REPO, max_shard_size=100_000)
+    shards = sorted(path for path in hub.commits(REPO)[0].files if path.endswith(".parquet"))
+    assert len(shards) == 5
+    assert len(set(hub.puts) - puts) == 2
+    assert load()["text"][:] == texts
+
+
+def test_a_pull_request(hub, table):
+    push_to_hub(table, REPO)
+    result = push_to_hub(table.select(range(5)), REPO, create_pr=True, commit_message="Fewer rows")
+    assert result.pr_url == f"{hub.url}/datasets/{REPO}/discussions/1"
+    assert len(load()) == 50
+    assert len(load(revision="refs/pr/1")) == 5
+    assert hub.commits(REPO, "refs/pr/1")[0].summary == "Fewer rows"
+
+
+def test_a_branch_is_made(hub, table):
+    push_to_hub(table, REPO, revision="next")
+    assert len(load(revision="next")) == 50
+    assert "data" not in str(hub.commits(REPO)[0].files)
+
+
+def test_many_shards_are_committed_before_the_card(hub, monkeypatch):
+    monkeypatch.setattr(hf_rare.hub, "MAX_FILES_PER_COMMIT", 3)
+    many = Dataset.from_dict({"text": [f"{i} " + "x" * 100 for i in range(8000)]})
+    hub.fault("POST .*/commit/", nth=2, status=403)
+    with pytest.raises(HubError):
+        push_to_hub(many, REPO, max_shard_size=1)
+    assert "README.md" not in hub.commits(REPO)[0].files
+    puts = sum(map(len, hub.puts.values()))
+    push_to_hub(many, REPO, max_shard_size=1)
+    assert sum(map(len, hub.puts.values())) == puts  # the failure cost no upload
+    shards = [sum(path.startswith("data/") for path in commit.files) for commit in reversed(hub.commits(REPO))]
+    assert shards == [0, 3, 6, 8]
+    assert load()["text"][:] == many["text"][:]
+
+
+def test_under_a_launcher_one_process_pushes(hub, table, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert push_to_hub(table, REPO) is None
+    assert hub.requests == []
+
+
+def test_an_empty_split(hub, table):
+    push_to_hub(DatasetDict(train=table, test=table.select([])), REPO)
+    assert len(load()) == 50  # `datasets` itself does not load a split without rows
+    assert header(hub)["dataset_info"]["splits"][1]["num_examples"] == 0
+
+
+# races and lost answers
+
+
+def test_a_raced_push_is_made_again_on_the_new_head(hub, table):
+    push_to_hub(table, REPO)
+    hub.fault("POST .*/commit/", race={"other.txt": b"theirs"})
+    push_to_hub(table.select(range(9)), REPO)
+    assert hub.read(REPO, "other.txt") == b"theirs"
+    assert len(load()) == 9
+
+
+def test_races_without_end_are_given_up(hub, table):
+    push_to_hub(table, REPO)
+    hub.fault("POST .*/commit/", times=99, race=True)
+    with pytest.raises(HubError, match="committed to by others 5 times"):
+        push_to_hub(table.select(range(9)), REPO)
+    assert len(load()) == 50
+
+
+def test_two_pushes_of_different_configs_at_once_both_arrive(hub, table):
+    push_to_hub(table, REPO)
+    failures = []
+
+    def push(name):
+        try:
+            push_to_hub(table.select(range(len(name))), REPO, config_name=name)
+        except Exception as err:
+            failures.append(err)
+
+    threads = [threading.Thread(target=push, args=(name,)) for name in ("one", "three")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert (len(load(name="one")), len(load(name="three")), len(load(name="default"))) == (3, 5, 50)
+
+
+@pytest.mark.parametrize("create_pr", [False, True])
+def test_a_lost_answer_is_recognised(hub, table, create_pr):
+    push_to_hub(table, REPO)
+    before = len(hub.commits(REPO))
+    hub.fault("POST .*/commit/", cut="after")
+    result = push_to_hub(table.select(range(9)), REPO, create_pr=create_pr)
+    revision = "refs/pr/1" if create_pr else "main"
+    assert len(hub.commits(REPO, revision)) == before + 1
+    assert hub.commits(REPO, revision)[0].oid == result.oid
+    assert len(hub.discussions(REPO)) == create_pr
+    if create_pr:
+        assert result.pr_url == f"{hub.url}/datasets/{REPO}/discussions/1"
+
+
+def faults_of(kind) -> dict:
+    return {
+        "refused": {"status": 403},
+        "500": {"status": 500, "times": 99},
+        "cut before": {"cut": "before", "times": 99},
+        "cut after": {"cut": "after", "times": 99},
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["refused", "500", "cut before", "cut after"])
+def test_whatever_request_fails_the_repository_is_as_before_or_complete(hub, quick_retries, table, kind):
+    push_to_hub(table, REPO, recipe=make_recipe_without_model())
+    start = len(hub.requests)
+    push_to_hub(table.select(range(20)), REPO, recipe=make_recipe_without_model())
+    requests = [f"{request.method} {request.path.split('?')[0]}" for request in hub.requests[start:]]
+    before, size = 20, 20
+    for number, request in enumerate(dict.fromkeys(requests)):
+        size = 21 + number
+        fault = hub.fault(re.escape(re.sub(r"[0-9a-f]{40,64}.*", "", request)), **faults_of(kind))
+        try:
+            push_to_hub(table.select(range(size)), REPO, recipe=make_recipe_without_model())
+            arrived = True
+        except HubError:
+            arrived = False
+        fault.times = 0
+        count = len(load(download_mode="force_redownload"))
+        assert count == size if arrived else count in (before, size), request
+        assert header(hub)["dataset_info"]["splits"][0]["num_examples"] == count
+        push_to_hub(table.select(range(size)), REPO, recipe=make_recipe_without_model())
+        assert len(load(download_mode="force_redownload")) == size
+        before = size
+
+
+# what people are told
+
+
+def test_errors_say_what_to_do(hub, quick_retries, table, monkeypatch, caplog):
+    def message(repo=REPO, **kwargs):
+        with pytest.raises(HubError) as caught:
+            push_to_hub(table, repo, **kwargs)
+        texts = [str(caught.value), caplog.text, *map(str, (caught.value.__cause__, caught.value.__context__))]
+        assert not TOKEN.search("".join(texts))
+        return str(caught.value)
+
+    assert "cannot be the name of a repository" in message("me/no/name")
+    assert "may not write there" in message("other/rare")
+    assert "may not write there" in message(token=hub.read_token)
+    assert "asks for a token" in message(token="hf_" + "x" * 20)
+    hub.create_repo(REPO)
+    for status, retry_after, expected in ((429, 0, "too many requests"), (502, None, "in trouble")):
+        fault = hub.fault("POST .*/commit/", times=99, status=status, retry_after=retry_after)
+        assert expected in message()
+        fault.times = 0
+    fault = hub.fault("POST .*/preupload/", times=99, status=403, message="Storage quota exceeded")
+    assert "has no room" in message()
+    fault.times = 0
+    assert "Nothing of this push is visible" in message("other/rare")
+    monkeypatch.delenv("HF_TOKEN")
+    assert "asks for a token" in message()
+    monkeypatch.setenv("HF_TOKEN", hub.write_token)
+    hub.down()
+    assert "cannot be reached" in message()
+
+
+def test_settings_that_cannot_be_right(hub, table):
+    with pytest.raises(ConfigError, match="brings its own splits"):
+        push_to_hub(DatasetDict(train=table), REPO, split="test")
+    with pytest.raises(ConfigError, match="config_name='a/b'"):
+        push_to_hub(table, REPO, config_name="a/b")
+    with pytest.raises(ConfigError, match="split='a-b'"):
+        push_to_hub(table, REPO, split="a-b")
+    with pytest.raises(ConfigError, match="equal columns"):
+        push_to_hub(DatasetDict(train=table, test=table.remove_columns("question")), REPO)
+    assert HfApi().repo_exists(REPO, repo_type="dataset") is False
