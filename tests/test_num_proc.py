@@ -133,8 +133,12 @@ def test_a_fork_of_a_process_that_has_used_cuda_is_explained(rows, distill_fn, m
 
 
 def test_workers_under_a_launcher_are_refused(rows, distill_fn, monkeypatch):
-    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setattr("hf_rare.team.Team.note_map", lambda self: None)
-    with pytest.raises(ConfigError, match="Leave num_proc out"):
-        rows.map(distill_fn, batched=True, num_proc=2, load_from_cache_file=False)
+    launcher = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    os.environ |= launcher
+    try:
+        with pytest.raises(ConfigError, match="Leave num_proc out"):
+            rows.map(distill_fn, batched=True, num_proc=2, load_from_cache_file=False)
+    finally:
+        for name in launcher:  # `map` has put a copy in the place of os.environ, which monkeypatch would not mend
+            del os.environ[name]

@@ -7,7 +7,7 @@ import shutil
 import huggingface_hub
 import pytest
 
-from hf_rare import ray
+from hf_rare import build_card, push_to_hub, ray
 from hf_rare.cli import CONFIGS
 from hf_rare.config import DistillConfig
 from hf_rare.demo import load_demo_dataset
@@ -42,7 +42,11 @@ def test_the_python_blocks_run_one_after_another(teacher_in_cache, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     load_demo_dataset().select(range(8)).to_json("questions.jsonl")
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
+    with_hub = blocks.pop()  # tests/test_hub.py runs it
+    arguments = dict.fromkeys(re.findall(r"(\w+)=", with_hub))
+    inspect.signature(push_to_hub).bind("dataset", "repo_id", **arguments)
+    assert set(arguments) <= {*inspect.signature(push_to_hub).parameters, *inspect.signature(build_card).parameters}
     with_ray = blocks.pop()  # tests/test_ray.py runs it
     inspect.signature(ray.distill).bind("source", "distill_fn", **dict.fromkeys(re.findall(r"(\w+)=", with_ray)))
     # a random teacher writes no closing tag, so its rows are `unparsed`; the README keeps the good ones
