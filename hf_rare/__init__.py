@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from hf_rare.distill import ReasonDistiller
     from hf_rare.generation.transformers_generator import TransformersGenerator
     from hf_rare.hub import push_to_hub
-    from hf_rare.preview import preview
+    from hf_rare.previewing import preview
 
 __version__ = "0.1.0"
 
@@ -19,7 +19,7 @@ _HOMES = {
     "ReasonDistiller": "hf_rare.distill",
     "TransformersGenerator": "hf_rare.generation.transformers_generator",
     "build_card": "hf_rare.card",
-    "preview": "hf_rare.preview",
+    "preview": "hf_rare.previewing",
     "push_to_hub": "hf_rare.hub",
 }
 

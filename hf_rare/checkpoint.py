@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,11 @@ class Checkpoint:
         with explain(repo_id, "No checkpoint was read or written; nothing was generated."):
             repo = self._api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True)
             self._repo_id = repo.repo_id
+            if not self._api.repo_info(self._repo_id, repo_type="dataset").private:
+                raise HubError(
+                    f"{self._repo_id} is public, and a journal holds every prompt. Make it private in its settings, "
+                    "or pass the name of another repository."
+                )
             self._restore()
 
     def watch(self, journal: Journal) -> None:
@@ -66,7 +72,7 @@ class Checkpoint:
         if self._journal is None or os.getpid() != self._pid:
             return False
         with self._lock:
-            self._pending += self._journal.rotate()
+            self._pending = [path for path in self._pending + self._journal.rotate() if path.is_file()]
             if not self._pending:
                 return True
             operations = [CommitOperationAdd(f"{self._place}/{path.name}", str(path)) for path in self._pending]
@@ -91,7 +97,10 @@ class Checkpoint:
 
     def _run(self) -> None:
         while not self._is_over.wait(self._seconds):
-            self.flush()
+            try:
+                self.flush()
+            except Exception:  # the run goes on, and the next checkpoint is tried
+                logger.exception("A checkpoint failed and is tried again later.")
 
     @property
     def _place(self) -> str:
@@ -110,7 +119,9 @@ class Checkpoint:
                 Path(path).replace(self._folder / name)
         if there - here:
             logger.warning("%d journal files of an earlier run came from %s.", len(there - here), self._repo_id)
-        self._pending = [self._folder / name for name in sorted(here - there)]
+        # what was left here, and not what another process is writing now
+        left = [self._folder / name for name in sorted(here - there)]
+        self._pending = [path for path in left if time.time() - path.stat().st_mtime > self._seconds]
 
     def _list(self) -> Iterator[str]:
         with contextlib.suppress(EntryNotFoundError):

@@ -175,6 +175,8 @@ class Completer:
         except BaseException:
             self._save_checkpoint()  # in the last moments of this process
             raise
+        if multiprocess.parent_process() is not None:  # a worker of `map` ends without a word
+            self._save_checkpoint()
         return [call.done[key] for key in call.keys]
 
     def _complete(self, call: _Call, row_numbers: Sequence[int]) -> None:
@@ -310,7 +312,7 @@ class Completer:
 
     def _save_checkpoint(self) -> None:
         if self._checkpoint is not None and self._checkpoint.flush():
-            logger.warning("All of them are in %s too.", self.run.checkpoint_repo)
+            logger.info("All completions are in %s too.", self.run.checkpoint_repo)
 
     def _open_journal(self) -> None:
         folder = journal_folder(self.run)

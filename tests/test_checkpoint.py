@@ -1,5 +1,6 @@
 """Checkpoints: the journal of a lost machine comes back from the Hub."""
 
+import os
 import time
 
 import pytest
@@ -7,7 +8,6 @@ from huggingface_hub import HfApi
 
 from hf_rare import ReasonDistiller
 from hf_rare.errors import BudgetReachedError, ConfigError, HubError
-from hf_rare.journal import Journal
 from tests.loopback_hub import hub_fixture, quick_retries_fixture  # noqa: F401
 
 REPO = "me/checkpoints"
@@ -91,12 +91,32 @@ def test_a_checkpoint_that_fails_does_not_end_the_run_and_is_tried_again(hub, qu
 def test_what_an_earlier_run_left_on_this_machine_is_committed_too(hub, rows, tiny, machine, tmp_path):
     first = ReasonDistiller.from_pretrained(tiny, journal_dir=tmp_path / "here", **SETTINGS)
     distil(first, rows.select(range(3)))
-    distil(machine("here"), rows)
-    distill_fn = machine("other")
-    distil(distill_fn, rows.select(range(3)))
-    assert distill_fn.completer.generated in (0, 3)
     for path in (tmp_path / "here").rglob("*.jsonl"):
-        assert len(Journal(path.parent, {})) == 6
+        os.utime(path, (0, 0))  # an hour ago, or more
+    second = machine("here")
+    distil(second, rows)
+    assert second.completer._checkpoint.flush()
+    assert entries_on(hub) == len(rows)
+
+
+def test_workers_leave_nothing_behind(hub, rows, machine):
+    distil_with_workers = machine("first")
+    rows.map(distil_with_workers, batched=True, num_proc=2, load_from_cache_file=False)
+    assert entries_on(hub) == len(rows)
+
+
+def test_a_journal_that_was_pruned_meanwhile_is_left_out(hub, rows, machine, tmp_path):
+    distill_fn = machine("first")
+    distil(distill_fn, rows)
+    for path in (tmp_path / "first").rglob("*.jsonl"):
+        path.unlink()
+    assert distill_fn.completer._checkpoint.flush()
+
+
+def test_a_public_repository_gets_no_prompts(hub, rows, machine):
+    hub.create_repo(REPO)
+    with pytest.raises(HubError, match="is public, and a journal holds every prompt"):
+        distil(machine("first"), rows)
 
 
 def test_it_fails_before_anything_is_generated(hub, rows, tiny, machine):

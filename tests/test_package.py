@@ -35,7 +35,7 @@ LAYERS = [
     ["summary"],
     ["distill"],
     ["demo", "files", "journals", "ray", "statistics", "markdown", "shards"],
-    ["card_header", "card_recipe", "card_tables", "plots", "preview"],
+    ["card_header", "card_recipe", "card_tables", "plots", "previewing"],
     ["card_merging"],
     ["card"],
     ["hub"],
@@ -48,6 +48,7 @@ def test_the_public_names_are_sorted_and_there():
     assert hf_rare.__all__ == sorted(hf_rare.__all__)
     for name in hf_rare.__all__:
         assert getattr(hf_rare, name).__doc__
+        assert callable(getattr(hf_rare, name))  # also the second time: no module has taken its place
     assert set(hf_rare.__all__) <= set(dir(hf_rare))
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = hf_rare.Nothing

@@ -22,6 +22,7 @@ STYLE = """
   font-family: system-ui, sans-serif; font-size: 14px; line-height: 1.5; color: inherit; overflow-wrap: anywhere; }
 .hf-rare h4 { margin: 0 0 4px; font-size: 16px; white-space: pre-wrap; }
 .hf-rare p { margin: 4px 0 8px; white-space: pre-wrap; }
+.hf-rare p:last-child { margin-bottom: 0; }
 .hf-rare .scenario, .hf-rare .numbers, .hf-rare .none { opacity: .75; }
 .hf-rare .numbers { font-size: 13px; }
 .hf-rare summary { cursor: pointer; padding: 1px 0; }
@@ -97,8 +98,8 @@ def preview(
     """
     if not isinstance(dataset, datasets.Dataset):
         raise BatchTypeError(
-            f"preview shows a Dataset, and this is a {type(dataset).__name__}. Pass one of its splits (`ds['train']`), "
-            "or of a stream its first rows (`Dataset.from_list(list(ds.take(5)))`)."
+            f"preview shows a Dataset, not a {type(dataset).__name__}. Pass one of its splits (`ds['train']`); "
+            "of a stream pass its first rows (`Dataset.from_list(list(ds.take(5)))`)."
         )
     if output_column not in dataset.column_names:
         raise ColumnError(
@@ -137,8 +138,10 @@ def _section(view: Mapping[str, Any], number: int) -> str:
         # the anchor is inside, since a link to what is inside opens it
         parts.append(f'<details>{summary}<div id="{row_id}-{place}">{_escape(text)}</div></details>')
     for sample in _samples(view):
-        trace = _link_citations(_escape(sample["trace"] or ""), row_id, len(documents) if is_numbered else 0)
-        parts.append(f'<div class="trace">{trace or "<span class=none>No trace.</span>"}</div>')
+        trace = '<span class="none">No trace.</span>'
+        if sample["trace"]:
+            trace = _link_citations(_escape(sample["trace"]), row_id, len(documents) if is_numbered else 0)
+        parts.append(f'<div class="trace">{trace}</div>')
         if sample["answer"]:
             parts.append(f'<p class="answer"><b>Answer:</b> {_escape(sample["answer"])}</p>')
         parts.append(f'<p class="numbers">{_numbers(sample)}</p>')
@@ -203,7 +206,7 @@ def _text(view: Mapping[str, Any]) -> str:
 
 def _begin(text: str, limit: int) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= limit else words[:limit].rstrip() + " …"
+    return words if len(words) <= limit else words[:limit].rsplit(" ", 1)[0] + " …"
 
 
 def _escape(value: object) -> str:
