@@ -152,6 +152,11 @@ def push_to_hub(
     """
     if os.environ.get("RANK", "0") != "0":
         return None
+    if not isinstance(dataset, datasets.Dataset | datasets.DatasetDict):
+        raise ConfigError(
+            f"push_to_hub takes a Dataset or a DatasetDict, and this is a {type(dataset).__name__}. A stream becomes "
+            "one with `Dataset.from_generator(lambda: (yield from stream))`."
+        )
     if isinstance(dataset, datasets.DatasetDict):
         if split is not None:
             raise ConfigError(f"split={split!r} goes with a Dataset; a DatasetDict brings its own splits.")
