@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/hf-rare demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 style: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

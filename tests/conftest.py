@@ -10,6 +10,7 @@ os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM"
 os.environ["HF_RARE_JOURNAL"] = "off"  # a comparison of two runs proves nothing when the second reads the first
 
 import pytest  # noqa: E402
+from filelock import FileLock  # noqa: E402
 from datasets import Dataset  # noqa: E402
 
 from hf_rare import ReasonDistiller  # noqa: E402
@@ -48,17 +49,24 @@ def tiny_plain(tmp_path_factory) -> str:
 def smollm2() -> str:
     """Folder of SmolLM2-135M-Instruct, converted once from the GGUF file and kept in a cache folder."""
     folder = CACHE / "SmolLM2-135M-Instruct"
-    if not (folder / "model.safetensors").exists():
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        gguf = find_demo_model()
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
-        model.hf_quantizer, model.is_quantized = None, False  # it is dequantised: `save_pretrained` asks for this
-        if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
-        model.save_pretrained(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / "SmolLM2-135M-Instruct.lock"):  # two processes run the tests
+        if not (folder / "model.safetensors").exists():
+            convert_smollm2(folder)
     return str(folder)
+
+
+def convert_smollm2(folder: Path) -> None:
+    """Write the embedded model as safetensors."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    gguf = find_demo_model()
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype="float32")
+    model.hf_quantizer, model.is_quantized = None, False  # it is dequantised: `save_pretrained` asks for this
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    model.save_pretrained(folder)
 
 
 @pytest.fixture
