@@ -10,8 +10,8 @@ os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM"
 os.environ["HF_RARE_JOURNAL"] = "off"  # a comparison of two runs proves nothing when the second reads the first
 
 import pytest  # noqa: E402
-from filelock import FileLock  # noqa: E402
 from datasets import Dataset  # noqa: E402
+from filelock import FileLock  # noqa: E402
 
 from hf_rare import ReasonDistiller  # noqa: E402
 from hf_rare.demo import find_demo_model, load_demo_dataset  # noqa: E402
