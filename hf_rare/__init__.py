@@ -7,20 +7,41 @@ from hf_rare.errors import HfRareError
 if TYPE_CHECKING:
     from hf_rare.card import build_card
     from hf_rare.distill import ReasonDistiller
+    from hf_rare.export import to_preference, to_sft
     from hf_rare.generation.transformers_generator import TransformersGenerator
+    from hf_rare.grounding import audit_grounding
     from hf_rare.hub import push_to_hub
+    from hf_rare.negatives import mine_hard_negatives
     from hf_rare.previewing import preview
+    from hf_rare.retrieval_export import to_retrieval
 
 __version__ = "0.1.0"
 
-__all__ = ["HfRareError", "ReasonDistiller", "TransformersGenerator", "build_card", "preview", "push_to_hub"]
+__all__ = [
+    "HfRareError",
+    "ReasonDistiller",
+    "TransformersGenerator",
+    "audit_grounding",
+    "build_card",
+    "mine_hard_negatives",
+    "preview",
+    "push_to_hub",
+    "to_preference",
+    "to_retrieval",
+    "to_sft",
+]
 
 _HOMES = {
     "ReasonDistiller": "hf_rare.distill",
     "TransformersGenerator": "hf_rare.generation.transformers_generator",
+    "audit_grounding": "hf_rare.grounding",
     "build_card": "hf_rare.card",
+    "mine_hard_negatives": "hf_rare.negatives",
     "preview": "hf_rare.previewing",
     "push_to_hub": "hf_rare.hub",
+    "to_preference": "hf_rare.export",
+    "to_retrieval": "hf_rare.retrieval_export",
+    "to_sft": "hf_rare.export",
 }
 
 

@@ -133,6 +133,7 @@ def build_card(
         "counts": card_tables.describe_counts(counted),
         "lengths": card_tables.describe_lengths(over_all),
         "positions": card_tables.describe_positions(over_all.positive_positions),
+        "grounding": card_tables.describe_grounding(parts.values(), columns["output_column"]),
         "plot_path": plot_path,
         "sample": markdown.fenced(card_tables.describe_sample(row), "text") if row else None,
         "reproduction": card_recipe.describe_reproduction(known, recipe_path, repo_id, config_name),

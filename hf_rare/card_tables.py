@@ -1,11 +1,14 @@
 """The parts of a dataset card that are made from its rows: columns, statistics and a sample row, as Markdown."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import datasets
 import pyarrow.compute as pc
 
+from hf_rare.errors import ColumnError
+from hf_rare.grounding_summary import GroundingSummary, summarise_grounding
 from hf_rare.markdown import as_text, clean, code, shorten, table, wrap
 from hf_rare.parsing import STATUSES
 from hf_rare.statistics import BATCH_SIZE, Distribution, Statistics
@@ -94,6 +97,24 @@ def describe_positions(positions: Distribution) -> str:
     if rest := sum(positions.counts[place] for place in sorted(positions.counts)[MOST_POSITIONS:]):
         rows.append(("further back", f"{rest:,}", f"{rest / positions.count:.1%}"))
     return table(("place", "prompts", "share"), rows, numbers=True)
+
+
+def describe_grounding(splits: Iterable[datasets.Dataset], output_column: str) -> str:
+    """Give the table of what the traces rest on, by the place of the positive; empty where no audit has run."""
+    parts: list[GroundingSummary] = []
+    for split in splits:
+        with contextlib.suppress(ColumnError):
+            parts.append(summarise_grounding(split, output_column))
+    total = sum(parts, GroundingSummary())
+    if not total.overall.traces:
+        return ""
+    names = ("grounded_on_positive", "cites_positive", "quotes_positive", "distracted", "silent")
+    named = [("anywhere", total.overall), *((str(place), rates) for place, rates in total.by_position.items())]
+    rows = [
+        (place, f"{r.traces:,}", *(f"{r.rates[name]:.1%}" for name in names)) for place, r in named[:MOST_POSITIONS]
+    ]
+    header = ("positive at", "traces", *(name.replace("_", " ") for name in names))
+    return table(header, rows, numbers=True)
 
 
 def find_sample(dataset: datasets.Dataset, output_column: str) -> dict[str, Any] | None:

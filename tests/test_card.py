@@ -26,6 +26,7 @@ from hf_rare.card_header import split_header
 from hf_rare.card_merging import find_blocks
 from hf_rare.card_recipe import find_hub_teacher, without_folders
 from hf_rare.errors import ConfigError
+from hf_rare.grounding import audit_grounding
 from tests.conftest import REPOSITORY
 from tests.distilled import SHA, distilled_rows, recipe
 
@@ -373,3 +374,11 @@ def test_no_text_can_break_the_card(text):
 def test_the_card_imports_no_torch():
     code = "import hf_rare, sys; hf_rare.build_card; assert not {'torch', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_grounding_audit_that_ran_is_in_the_card(distilled):
+    assert "rest on" not in build_card(distilled)
+    card = build_card(DatasetDict(train=audit_grounding(distilled), test=audit_grounding(distilled)))
+    assert "What the traces with status `ok` rest on" in card
+    line = next(line for line in card.splitlines() if line.startswith("| anywhere |"))
+    assert line.split(" | ")[1:4] == ["22", "100.0%", "100.0%"]

@@ -42,7 +42,7 @@ def test_the_python_blocks_run_one_after_another(teacher_in_cache, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     load_demo_dataset().select(range(8)).to_json("questions.jsonl")
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     with_hub = blocks.pop()  # tests/test_hub.py runs it
     arguments = dict.fromkeys(re.findall(r"(\w+)=", with_hub))
     inspect.signature(push_to_hub).bind("dataset", "repo_id", **arguments)
@@ -59,6 +59,8 @@ def test_the_python_blocks_run_one_after_another(teacher_in_cache, tmp_path, mon
     output = capsys.readouterr().out
     assert "4 traces" in output
     assert output.count("unparsed\n") == 2
+    assert "positive at 1" in output or "all: 0 traces" in output
+    assert all(namespace["questions"]["hard_negatives"])
 
 
 def test_every_setting_is_in_the_table():
