@@ -12,6 +12,8 @@ from nbformat.v4 import new_code_cell
 from tests.conftest import REPOSITORY
 from tests.loopback_hub import LoopbackHub
 
+pytestmark = pytest.mark.timeout(240)
+
 PATH = REPOSITORY / "notebooks" / "quickstart.ipynb"
 NUM_ROWS = 2
 
@@ -45,7 +47,7 @@ def executed(hub, smollm2, tmp_path_factory):
             patch.setenv(name, value)
         patch.delenv("HF_RARE_JOURNAL", raising=False)
         client = NotebookClient(
-            notebook, timeout=110, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+            notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
         )
         client.execute(env=dict(os.environ))
     return notebook

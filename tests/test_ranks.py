@@ -14,7 +14,7 @@ from datasets import Dataset
 
 from tests import rank_job
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 ROWS = 96
 REPOSITORY = Path(__file__).parent.parent

@@ -460,7 +460,7 @@ from hf_rare import ReasonDistiller
 datasets.disable_progress_bars()
 rows, teacher, journal, output = sys.argv[1:5]
 ds = datasets.load_dataset("json", data_files=rows, split="train")
-distill_fn = ReasonDistiller.from_pretrained(teacher, max_new_tokens=48, max_batch_tokens=2000, journal_dir=journal)
+distill_fn = ReasonDistiller.from_pretrained(teacher, max_new_tokens=24, max_batch_tokens=2000, journal_dir=journal)
 print("start", flush=True)
 ds = ds.map(distill_fn, batched=True, batch_size=50, load_from_cache_file=False)
 ds.to_json(output)
@@ -468,11 +468,12 @@ print("generated", distill_fn.completer.generated)
 """
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_is_ended_goes_on_where_it_was(tiny, tmp_path, ending):
     many = [
         {"question": f"What of {i}?", "scenario": "", "text": f"Rule {i} counts. " * 8, "hard_negatives": [f"No {i}."]}
-        for i in range(120)
+        for i in range(80)
     ]
     Dataset.from_list(many).to_json(tmp_path / "rows.jsonl")
     journal = tmp_path / "journal"
@@ -485,15 +486,15 @@ def test_a_process_that_is_ended_goes_on_where_it_was(tiny, tmp_path, ending):
     process.send_signal(ending)
     _, errors = process.communicate(timeout=30)
     safe = len(entries(journal))
-    assert 20 <= safe < 120
+    assert 20 <= safe < 80
     assert process.returncode != 0
     if ending != signal.SIGKILL:
         assert f"Stopped. {safe} completions are safe in" in errors
     if ending == signal.SIGTERM:
         assert process.returncode == 143
-    done = subprocess.run([*command, tmp_path / "out.jsonl"], capture_output=True, text=True, timeout=60, check=True)
-    assert f"generated {120 - safe}\n" in done.stdout
+    done = subprocess.run([*command, tmp_path / "out.jsonl"], capture_output=True, text=True, timeout=100, check=True)
+    assert f"generated {80 - safe}\n" in done.stdout
     subprocess.run(
-        [*command[:-1], tmp_path / "other", tmp_path / "whole.jsonl"], timeout=60, check=True, capture_output=True
+        [*command[:-1], tmp_path / "other", tmp_path / "whole.jsonl"], timeout=100, check=True, capture_output=True
     )
     assert (tmp_path / "out.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()

@@ -68,7 +68,7 @@ def test_the_demo_from_the_gguf_file(tmp_path):
     )
     assert "Loading SmolLM2-135M-Instruct" in done.stdout
     assert "1 trace: 1 truncated" in done.stdout
-    assert "| gguf_file | SmolLM2-135M-Instruct.Q4_1.gguf |" in (tmp_path / "demo" / "README.md").read_text()
+    assert "| `gguf_file` | `SmolLM2-135M-Instruct.Q4_1.gguf` |" in (tmp_path / "demo" / "README.md").read_text()
 
 
 def test_a_document_cannot_end_the_turn(smollm2):
