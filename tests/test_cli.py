@@ -10,7 +10,8 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from hf_rare import ReasonDistiller
-from hf_rare.cli import CONFIGS, build_parser, main, read_settings
+from hf_rare.cli import build_parser, main
+from hf_rare.cli_settings import CONFIGS, read_settings
 from hf_rare.config import DecodingConfig, DistillConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ConfigError
 from tests.loopback_hub import hub_fixture  # noqa: F401

@@ -1,0 +1,119 @@
+"""Flags of the command line that are made from the settings: the docstrings of the configs are their help."""
+
+import argparse
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+import yaml
+
+from hf_rare.config import Config, DecodingConfig, DistillConfig, ModelConfig, RunConfig
+from hf_rare.errors import ConfigError
+from hf_rare.passed_through import reject_unknown_names
+
+CONFIGS: tuple[type[Config], ...] = (DistillConfig, ModelConfig, DecodingConfig, RunConfig)
+GROUPS = ("columns, prompt and samples", "model", "generation", "journal, failures, limits and processes")
+
+
+def add_input_and_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the input, and a flag for every setting."""
+    parser.add_argument(
+        "input", metavar="INPUT", help="a .json, .jsonl, .csv or .parquet file, saved dataset, Hub name"
+    )
+    parser.add_argument("--name", help="config of a dataset on the Hub")
+    parser.add_argument("--split", default="train", help="split of a dataset on the Hub (default: train)")
+    parser.add_argument(
+        "--batch-size", type=positive_int, default=argparse.SUPPRESS, metavar="N", help="default: 1000"
+    )
+    parser.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
+    for config, title in zip(CONFIGS, GROUPS, strict=True):
+        _add_settings(parser.add_argument_group(title), config)
+
+
+def _add_settings(group: Any, config: type[Config]) -> None:
+    """Add a flag for every setting of a config; its docstring gives the help."""
+    docs = {param.arg_name: param.description or "" for param in docstring_parser.parse(config.__doc__ or "").params}
+    kinds = typing.get_type_hints(config)
+    for setting in dataclasses.fields(config):
+        names = [f"--{setting.name.replace('_', '-')}"]
+        if setting.name == "model_id":
+            names.insert(0, "--model")
+        text = " ".join(docs[setting.name].replace("`", "").split())
+        if isinstance(setting.default, str | int | float) and setting.default is not False:
+            text += f" (default: {setting.default})"
+        text = text.replace("%", "%%")
+        group.add_argument(
+            *names, dest=setting.name, default=argparse.SUPPRESS, help=text, **_flag_kwargs(kinds[setting.name])
+        )
+
+
+def _flag_kwargs(kind: Any) -> dict[str, Any]:
+    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if typing.get_origin(kind) is typing.Literal:
+        return {"choices": typing.get_args(kind)}
+    if bool in members:
+        return {"action": argparse.BooleanOptionalAction}
+    if kind == tuple[str, str]:
+        return {"nargs": 2, "metavar": ("OPENING", "CLOSING")}
+    origins = [typing.get_origin(member) or member for member in members]
+    if tuple in origins:
+        return {"nargs": "+", "metavar": "NAME"}
+    parsers: dict[type, tuple[str, Callable[[str], Any]]] = {
+        dict: ("JSON", _parse_json),
+        float: ("X", float),
+        int: ("N", int),
+        str: ("TEXT", str),
+    }
+    metavar, parse = next(parsers[member] for member in parsers if member in origins)
+    return {"metavar": metavar, "type": partial(_or_none, parse) if type(None) in members else parse}
+
+
+def positive_int(text: str) -> int:
+    """Read a number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, received {text!r}")
+    return int(text)
+
+
+def _or_none(parse: Callable[[str], Any], text: str) -> Any:
+    """Read a setting that may be None, which is written `none`."""
+    return None if text.lower() == "none" else parse(text)
+
+
+def _parse_json(text: str) -> Any:
+    """Read a dict or list of JSON; anything else is a text, for settings that take either."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as err:
+        raise argparse.ArgumentTypeError(f"not JSON ({err}): {text}") from err
+
+
+def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Merge the settings of `--config` and of the flags; a flag wins.
+
+    Raises:
+        ConfigError: The file cannot be read, holds no settings, or names an unknown one.
+    """
+    known = ["batch_size", *(name for config in CONFIGS for name in config.names())]
+    settings: dict[str, Any] = {}
+    if arguments.config is not None:
+        try:
+            loaded = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+            raise ConfigError(f"--config {arguments.config} cannot be read: {err}") from err
+        if not isinstance(loaded, dict):
+            raise ConfigError(f"--config {arguments.config} holds no settings: expected lines like `seed: 1`.")
+        settings = {("model_id" if name == "model" else str(name)): value for name, value in loaded.items()}
+        reject_unknown_names(settings, known, f"--config {arguments.config}")
+    settings |= {name: value for name, value in vars(arguments).items() if name in known}
+    if "model_id" not in settings:
+        raise ConfigError("No model is given. Pass --model, the name of a model on the Hub or a local folder.")
+    return settings
