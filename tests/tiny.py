@@ -19,6 +19,10 @@ CORPUS = [
     "You are given a concrete situation, a question about it, and a numbered list of retrieved documents.",
 ]
 
+QUESTIONS = [
+    [{"role": "user", "content": text}] for text in ("What?", "Which of the documents?", "Reason step by step")
+]
+
 
 def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
     """Train a byte-level tokenizer with chat markers; `<think>` is an added token that is not special, as in Qwen3."""
