@@ -7,18 +7,14 @@ in the same run: join the texts, and split the completion at `</think>`.
 """
 
 import statistics
-import sys
 import time
-from pathlib import Path
 
 from benchmarks.machine import write_result
+from benchmarks.real_rows import load_rows
 from hf_rare.config import DistillConfig
 from hf_rare.parsing import parse_completion
 from hf_rare.prompts import build_prompt
 from hf_rare.rows import read_row
-
-sys.path.append(str(Path(__file__).parent.parent / "examples"))
-from distill_postgres_docs import load_rows
 
 ROWS, REPEATS = 10_000, 5
 

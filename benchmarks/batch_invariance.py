@@ -6,28 +6,19 @@ MODEL in float32. Every run is compared, row by row, with the run at batch size 
 only when they differ between rows, so distinct texts are counted too.
 """
 
-import argparse
-import sys
 import time
-from pathlib import Path
 
 import datasets
 
 from benchmarks.machine import write_result
+from benchmarks.real_rows import load_rows, make_parser
 from hf_rare import ReasonDistiller
-
-sys.path.append(str(Path(__file__).parent.parent / "examples"))
-from distill_postgres_docs import load_rows
 
 SAMPLING = {"greedy": {}, "sampled": {"temperature": 0.95, "top_p": 0.7, "top_k": 50}}  # RARE, section 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--rows", type=int, default=48)
-    parser.add_argument("--max-new-tokens", type=int, default=64)
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__).parse_args()
     datasets.disable_progress_bars()
     ds = load_rows().select(range(arguments.rows))
     backwards = ds.select(range(len(ds) - 1, -1, -1))

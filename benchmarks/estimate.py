@@ -3,26 +3,17 @@
 python -m benchmarks.estimate --model MODEL [--rows 48] [--max-new-tokens 64]
 """
 
-import argparse
-import sys
 import time
-from pathlib import Path
 
 import datasets
 
 from benchmarks.machine import write_result
+from benchmarks.real_rows import load_rows, make_parser
 from hf_rare import ReasonDistiller
-
-sys.path.append(str(Path(__file__).parent.parent / "examples"))
-from distill_postgres_docs import load_rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--rows", type=int, default=48)
-    parser.add_argument("--max-new-tokens", type=int, default=64)
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__).parse_args()
     datasets.disable_progress_bars()
     rows = load_rows().select(range(arguments.rows))
     distill_fn = ReasonDistiller.from_pretrained(

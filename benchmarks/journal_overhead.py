@@ -6,9 +6,7 @@ Measured inside runs that are otherwise ordinary: 2,000 short rows with a tiny r
 Keys, look-ups, refreshing, writing and the JSON of it all count. The run without a journal is timed beside it.
 """
 
-import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,13 +17,11 @@ from typing import Any
 import datasets
 
 from benchmarks.machine import write_result
+from benchmarks.real_rows import load_rows, make_parser
 from hf_rare import ReasonDistiller
 from hf_rare.completing import Completer
 from hf_rare.journal import Journal
 from tests.tiny import save_tiny_model
-
-sys.path.append(str(Path(__file__).parent.parent / "examples"))
-from distill_postgres_docs import load_rows
 
 PARTS = [
     (Journal, "open"),
@@ -100,11 +96,7 @@ def measure(model: str, rows: datasets.Dataset, repeats: int, **settings: Any) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--rows", type=int, default=16)
-    parser.add_argument("--max-new-tokens", type=int, default=64)
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__, rows=16).parse_args()
     datasets.disable_progress_bars()
     short = [
         {

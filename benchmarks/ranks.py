@@ -3,7 +3,6 @@
 python -m benchmarks.ranks --model MODEL [--processes 2] [--rows 48] [--max-new-tokens 64]
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -15,16 +14,14 @@ from typing import Any
 import datasets
 
 from benchmarks.machine import write_result
+from benchmarks.real_rows import make_parser
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "distill_postgres_docs.py"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True)
+    parser = make_parser(__doc__)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--rows", type=int, default=48)
-    parser.add_argument("--max-new-tokens", type=int, default=64)
     arguments = parser.parse_args()
     script = [SCRIPT, "--model", arguments.model, "--rows", arguments.rows]
     script += ["--max-new-tokens", arguments.max_new_tokens, "--output"]

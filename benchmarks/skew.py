@@ -5,7 +5,7 @@
 The generator sleeps instead of computing, so that any number of processes fits any machine: `--seconds` in all, for
 one process. All prompts are of one length, so that nothing knows beforehand which rows are long. The ideal is this
 time divided by the number of processes; the wall time counts from when the last process has come to `map`, for Ray
-from when the first actor begins to generate. What a process does for each row beside generation, about 0.3 ms, counts
+from when the first actor begins to generate. What a process does for each row beside generation counts
 against the ratio, the more so with more processes than cores.
 """
 
