@@ -51,7 +51,7 @@ class Checkpoint:
         self._journal: Journal | None = None
         self._pending: list[Path] = []
         self._repo_id = repo_id
-        with explain(repo_id, "No checkpoint was read or written; nothing was generated."):
+        with explain(repo_id, lambda: "No checkpoint was read or written; nothing was generated."):
             repo = self._api.create_repo(repo_id, repo_type="dataset", private=True, exist_ok=True)
             self._repo_id = repo.repo_id
             if not self._api.repo_info(self._repo_id, repo_type="dataset").private:
@@ -77,7 +77,7 @@ class Checkpoint:
                 return True
             operations = [CommitOperationAdd(f"{self._place}/{path.name}", str(path)) for path in self._pending]
             try:
-                with explain(self._repo_id, "What the journal on this machine has is safe there."):
+                with explain(self._repo_id, lambda: "What the journal on this machine has is safe there."):
                     self._api.create_commit(
                         self._repo_id,
                         operations,

@@ -129,13 +129,18 @@ class Completer:
 
     def note_map(self) -> None:
         """Tell the other processes of the job that this one has met a `map` call."""
-        if multiprocess.parent_process() is None and self._team is not None:
-            self._team.note_map()
+        if team := self._team_of_launcher:
+            team.note_map()
 
     def join(self) -> None:
         """Begin to tell the other processes of the job that this one is alive."""
-        if multiprocess.parent_process() is None and self._team is not None:
-            self._team.join()
+        if team := self._team_of_launcher:
+            team.join()
+
+    @property
+    def _team_of_launcher(self) -> Team | None:
+        """The team; none in a worker of `map`, which is told that it cannot be when it is given a batch."""
+        return self._team if multiprocess.parent_process() is None else None
 
     def call(self) -> contextlib.AbstractContextManager[None]:
         """Open what handles one batch: within it `complete` is called once.

@@ -24,7 +24,7 @@ from hf_rare.errors import ColumnError
 from hf_rare.estimate import Estimate, estimate_run
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
 from hf_rare.generation.transformers_generator import TransformersGenerator
-from hf_rare.prompts import BUILTIN_TEMPLATES, get_template, read_template_source
+from hf_rare.prompts import BUILTIN_TEMPLATES, get_template, input_columns, read_template_source
 from hf_rare.recipe import read_recipe, recipe_settings
 from hf_rare.results import output_features, read_result, to_columns
 from hf_rare.rows import derive_seed
@@ -81,7 +81,7 @@ class ReasonDistiller:
             config = dataclasses.replace(config, template=read_template_source(str(config.template)))
         self.config = config
         self.summary = Summary()
-        self._template = get_template(config)  # a wrong template is found out now
+        get_template(config)  # a wrong template is found out now
 
     @classmethod
     def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
@@ -183,7 +183,7 @@ class ReasonDistiller:
             RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
         with self.completer.call():
-            rows = read_columns(batch, self._input_columns())
+            rows = read_columns(batch, input_columns(self.config))
             self._check_outputs(column_names(batch))
             prepared = prepare_rows(rows, self.config, self.generator)
             completions = self._complete(prepared)
@@ -244,7 +244,7 @@ class ReasonDistiller:
             kwargs = {"remove_columns": remove_columns, **map_kwargs}
             return type(dataset)({name: self.apply(split, **kwargs) for name, split in dataset.items()})
         to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
-        inputs = self._input_columns()
+        inputs = input_columns(self.config)
         dataset = dataset.remove_columns([name for name in to_remove if name not in inputs])
         if dataset.features is None:  # an IterableDataset may not know its columns
             distilled = dataset.map(self, batched=True, **map_kwargs)
@@ -281,7 +281,7 @@ class ReasonDistiller:
         rows = dataset.with_format(None)
         for start in range(0, len(dataset), 1000):
             batch = rows[start : start + 1000]
-            prepared = prepare_rows(read_columns(batch, self._input_columns()), self.config, self.generator)
+            prepared = prepare_rows(read_columns(batch, input_columns(self.config)), self.config, self.generator)
             row_numbers, prompts, seeds = self._list_jobs(prepared)
             is_done = self.completer.are_done(prompts, seeds)
             open_rows = {i for i, done in zip(row_numbers, is_done, strict=True) if not done}
@@ -307,14 +307,7 @@ class ReasonDistiller:
             ConfigError: There are fewer than 2 rows that can be generated.
         """
         self.completer.join()
-        return estimate_run(dataset, self._input_columns(), self.config, self.generator, rows)
-
-    def _input_columns(self) -> list[str]:
-        config, used = self.config, self._template.placeholders
-        names = [config.text_column, config.question_column, config.hard_negatives_column]
-        names += [config.scenario_column] if "scenario" in used else []
-        names += [config.options_column] if "options" in used else []
-        return [*names, *config.template_columns]
+        return estimate_run(dataset, input_columns(self.config), self.config, self.generator, rows)
 
     def _check_outputs(self, existing: list[str]) -> None:
         if taken := [name for name in output_features(self.config) if name in existing]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx2
 from huggingface_hub.errors import (
@@ -20,12 +20,12 @@ NETWORK_ERRORS = (httpx2.HTTPError, OSError)
 
 
 @contextlib.contextmanager
-def explain(repo_id: str, state: str) -> Iterator[None]:
+def explain(repo_id: str, describe_state: Callable[[], str]) -> Iterator[None]:
     """Turn what goes wrong with the Hub into a [`HubError`] that says what failed, what is there now, and what to do.
 
     Args:
         repo_id (`str`): the repository.
-        state (`str`): what is on the Hub when it goes wrong.
+        describe_state (`Callable`): says what is on the Hub when it goes wrong.
     """
     try:
         yield
@@ -33,7 +33,7 @@ def explain(repo_id: str, state: str) -> Iterator[None]:
         raise
     except (HFValidationError, LocalTokenNotFoundError, HfHubHTTPError, RuntimeError, *NETWORK_ERRORS) as err:
         cause = err.__cause__ if isinstance(err, RuntimeError) and isinstance(err.__cause__, HfHubHTTPError) else err
-        raise HubError(f"{repo_id}: {_describe(cause)} {state}") from _without_token(err)
+        raise HubError(f"{repo_id}: {_describe(cause)} {describe_state()}") from _without_token(err)
 
 
 def _describe(err: BaseException) -> str:

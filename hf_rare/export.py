@@ -25,7 +25,7 @@ from hf_rare.training_rows import (
     ReasoningFormat,
     TrainingFormat,
     Values,
-    input_columns,
+    columns_to_read,
     make_examples,
     make_labelled,
     make_pairs,
@@ -194,7 +194,7 @@ def _write(
     """Write the rows, and leave out those that the student's chat template spoils."""
     check_dataset(dataset)
     config = form.config
-    read = input_columns(config, dataset.column_names)
+    read = columns_to_read(config, dataset.column_names)
     read += [f"{config.output_column}_status"] if form.statuses is not None or not form.correct_column else []
     if form.correct_column:
         _check_grades(dataset, form.correct_column)

@@ -6,29 +6,28 @@ is looked for before it is tried again. So a repository is either as it was or c
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import re
 import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import datasets
 import huggingface_hub
 from datasets.utils.py_utils import convert_file_size_to_int
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-from huggingface_hub.errors import HfHubHTTPError
 
+from hf_rare import commits
 from hf_rare.card import build_card
 from hf_rare.card_merging import merge_cards
+from hf_rare.commits import MAX_TRIES, Head, Repository
 from hf_rare.distill import ReasonDistiller
 from hf_rare.errors import ColumnError, ConfigError, HubError, MissingPackageError
-from hf_rare.explaining import NETWORK_ERRORS, explain, status_of
+from hf_rare.explaining import explain
 from hf_rare.plots import plot_statistics
 from hf_rare.recipe import Recipe, make_recipe, recipe_path
 from hf_rare.shards import count_bytes, iterate_shards
@@ -37,9 +36,6 @@ logger = logging.getLogger(__name__)
 
 MAX_FILES_PER_COMMIT = 100
 """Shards of one commit; the Hub asks for fewer than a hundred files a commit. More are committed before the card."""
-
-MAX_TRIES = 5
-RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,19 +66,6 @@ class _Split:
 
     additions: dict[str, CommitOperationAdd] = field(default_factory=dict)
     paths: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Head:
-    """A repository at a commit.
-
-    Args:
-        oid (`str`): sha of the commit.
-        files (`dict[str, str]`): content hash of each file by path: sha256 of large ones, git's blob id of others.
-    """
-
-    oid: str
-    files: dict[str, str]
 
 
 def push_to_hub(
@@ -164,58 +147,51 @@ def push_to_hub(
     else:
         splits = {split or str(dataset.split or "train"): dataset}
     _check_names(config_name, splits)
+    api = huggingface_hub.HfApi(token=token, library_name="hf_rare")
     push = _Push(
-        api=huggingface_hub.HfApi(token=token, library_name="hf_rare"),
-        repo_id=repo_id,
+        repository=Repository(api, repo_id, revision),
+        splits=splits,
         config_name=config_name,
-        revision=revision,
         append=append,
+        create_pr=create_pr,
         recipe=make_recipe(recipe) if isinstance(recipe, ReasonDistiller) else recipe,
         card_settings=card_settings,
     )
-    message = commit_message or f"{'Add rows to' if append else 'Push'} {', '.join(splits)} of {config_name}"
-    with explain(repo_id, "Nothing of this push is visible on the Hub."):
-        push.open(private)
-        push.upload(splits, convert_file_size_to_int(max_shard_size), embed_external_files, create_pr)
-        return push.commit(splits, message, create_pr)
+    with explain(repo_id, push.describe_state):
+        push.repository.open(private)
+        push.upload(convert_file_size_to_int(max_shard_size), embed_external_files)
+        return push.commit(
+            commit_message or f"{'Add rows to' if append else 'Push'} {', '.join(splits)} of {config_name}"
+        )
 
 
 @dataclass
 class _Push:
     """One push, with what does not change between its tries."""
 
-    api: huggingface_hub.HfApi
-    repo_id: str
+    repository: Repository
+    splits: dict[str, datasets.Dataset]
     config_name: str
-    revision: str | None
     append: bool
+    create_pr: bool
     recipe: Recipe | None
     card_settings: dict[str, Any]
     shards: dict[str, _Split] = field(default_factory=dict)
+    committed_shards: int = 0
 
-    def open(self, private: bool | None) -> None:
-        """Make the repository and the branch where they do not exist."""
-        self.repo_id = self.api.create_repo(self.repo_id, repo_type="dataset", private=private, exist_ok=True).repo_id
-        if self.revision is not None and not self.revision.startswith("refs/pr/"):
-            self.api.create_branch(self.repo_id, branch=self.revision, repo_type="dataset", exist_ok=True)
+    def describe_state(self) -> str:
+        """Say what is on the Hub when this push fails."""
+        if not self.committed_shards:
+            return "Nothing of this push is visible on the Hub."
+        return (
+            f"{self.committed_shards} of its shards are on the Hub, its card and the others are not; "
+            "another push completes it."
+        )
 
-    def read_head(self) -> _Head:
-        """Find out what the repository holds now."""
-        oid = self.api.repo_info(self.repo_id, repo_type="dataset", revision=self.revision).sha
-        tree = self.api.list_repo_tree(self.repo_id, repo_type="dataset", revision=oid, recursive=True)
-        files = {
-            item.path: item.lfs.sha256 if item.lfs else item.blob_id
-            for item in tree
-            if isinstance(item, huggingface_hub.hf_api.RepoFile)
-        }
-        return _Head(str(oid), files)
-
-    def upload(
-        self, splits: Mapping[str, datasets.Dataset], max_bytes: int, embed_external_files: bool, create_pr: bool
-    ) -> None:
+    def upload(self, max_bytes: int, embed_external_files: bool) -> None:
         """Upload the shards that the repository does not have; they belong to nothing yet."""
-        head = self.read_head()
-        for name, dataset in splits.items():
+        head = self.repository.read_head()
+        for name, dataset in self.splits.items():
             split = self.shards[name] = _Split()
             first = len(self._own_files(head, name)) if self.append else 0
             if len(dataset) == 0 and first:
@@ -226,47 +202,60 @@ class _Push:
                 if head.files.get(path) == shard.sha256:
                     continue
                 addition = CommitOperationAdd(path, str(shard.path))
-                self.api.preupload_lfs_files(
-                    self.repo_id, [addition], repo_type="dataset", revision=self.revision, create_pr=create_pr
+                self.repository.api.preupload_lfs_files(
+                    self.repository.repo_id,
+                    [addition],
+                    repo_type="dataset",
+                    revision=self.repository.revision,
+                    create_pr=self.create_pr,
                 )
                 split.additions[path] = addition
 
-    def commit(self, splits: Mapping[str, datasets.Dataset], message: str, create_pr: bool) -> PushResult:
+    def commit(self, message: str) -> PushResult:
         """Commit what was uploaded, the card and the recipe on the head, and again on a new head when it has moved."""
-        pull_request = None
+        repository, pull_request = self.repository, None
         for attempt in range(MAX_TRIES):
-            head = self.read_head()
-            additions = [
-                addition
-                for split in self.shards.values()
-                for path, addition in split.additions.items()
-                if path not in head.files
-            ]
+            head = repository.read_head()
+            uploaded = [split.additions for split in self.shards.values()]
+            additions = [addition for part in uploaded for path, addition in part.items() if path not in head.files]
             while len(additions) > MAX_FILES_PER_COMMIT:
                 first, additions = additions[:MAX_FILES_PER_COMMIT], additions[MAX_FILES_PER_COMMIT:]
-                info = self._create_commit(first, head, f"{message} (shards)", create_pr and pull_request is None)
+                info = repository.commit(first, head, f"{message} (shards)", self.create_pr and pull_request is None)
                 if info is None:
                     break
-                head = _Head(info.oid, head.files)
-                if create_pr:
-                    pull_request, self.revision = pull_request or info.pr_url, info.pr_revision or self.revision
+                self.committed_shards += len(first)
+                head = Head(info.oid, head.files)
+                if self.create_pr and pull_request is None:
+                    pull_request, repository.revision = info.pr_url, info.pr_revision
             else:
-                operations = [*additions, *self._deletions(head), *self._documents(head, splits)]
+                operations = [*additions, *self._deletions(head), *self._documents(head)]
                 if not operations:
-                    return PushResult(self._commit_url(head.oid), head.oid, pull_request, has_changed=False)
-                info = self._create_commit(operations, head, message, create_pr and pull_request is None)
+                    return PushResult(repository.commit_url(head.oid), head.oid, pull_request, has_changed=False)
+                info = repository.commit(operations, head, message, self.create_pr and pull_request is None)
                 if info is not None:
                     return PushResult(info.commit_url, info.oid, pull_request or info.pr_url)
-            logger.info("Someone else has committed to %s; trying again on what they have left.", self.repo_id)
-            time.sleep(RETRY_SECONDS * attempt)
+            logger.info("Someone else has committed to %s; trying again on what they have left.", repository.repo_id)
+            time.sleep(commits.RETRY_SECONDS * attempt)
         raise HubError(
-            f"{self.repo_id} was committed to by others {MAX_TRIES} times while this push was under way. Its shards "
-            "are uploaded and nothing of it is visible. Push again: nothing is uploaded twice."
+            f"{repository.repo_id} was committed to by others {MAX_TRIES} times while this push was under way. "
+            f"{self.describe_state()} Push again: no shard is uploaded twice."
         )
 
-    def _documents(self, head: _Head, splits: Mapping[str, datasets.Dataset]) -> list[CommitOperationAdd]:
+    def _documents(self, head: Head) -> list[CommitOperationAdd]:
         """Make card, recipe and plot as they must be on `head`; what is there already in these words is left out."""
-        whole = {name: self._whole_split(head, name, split) for name, split in splits.items()}
+        card, documents = self._describe(head) if self.append else self._description
+        existing = self.repository.read_text(head, "README.md") if "README.md" in head.files else ""
+        documents = documents | {"README.md": merge_cards(existing, card).encode()}
+        return [CommitOperationAdd(*document) for document in documents.items() if not head.has(*document)]
+
+    @cached_property
+    def _description(self) -> tuple[str, dict[str, bytes]]:
+        """What is said of rows that do not depend on those that are there."""
+        return self._describe(None)
+
+    def _describe(self, head: Head | None) -> tuple[str, dict[str, bytes]]:
+        """Give the card of this config, and recipe and plot by path."""
+        whole = {name: self._whole_split(head, name) for name in self.splits} if head else self.splits
         documents: dict[str, bytes] = {}
         plot_path = f"assets/{self.config_name}.png"
         with contextlib.suppress(ColumnError, MissingPackageError):  # nothing to plot, or nothing to plot with
@@ -277,29 +266,26 @@ class _Push:
         card = build_card(
             datasets.DatasetDict(whole),
             self.recipe,
-            repo_id=self.repo_id,
+            repo_id=self.repository.repo_id,
             config_name=self.config_name,
-            splits=self._infos(whole),
-            data_files={name: f"{self._folder}/{name}-*" for name in splits},
+            splits={
+                name: datasets.SplitInfo(name, num_bytes=count_bytes(split), num_examples=len(split))
+                for name, split in whole.items()
+            },
+            data_files={name: f"{self._folder}/{name}-*" for name in whole},
             plot_path=plot_path if plot_path in documents else None,
             recipe_path=recipe_path(self.config_name) if self.recipe is not None else None,
             **self.card_settings,
         )
-        existing = self._read_text(head, "README.md") if "README.md" in head.files else ""
-        documents["README.md"] = merge_cards(existing, card).encode()
-        return [
-            CommitOperationAdd(path, content)
-            for path, content in documents.items()
-            if head.files.get(path) not in (_blob_id(content), hashlib.sha256(content).hexdigest())
-        ]
+        return card, documents
 
-    def _whole_split(self, head: _Head, name: str, new: datasets.Dataset) -> datasets.Dataset:
-        """Give the rows of a split after the push; with `append` those that are there are downloaded."""
-        if not self.append or not (paths := self._other_files(head, name)):
+    def _whole_split(self, head: Head, name: str) -> datasets.Dataset:
+        """Give the rows of a split after they were appended to those that are there, which are downloaded."""
+        new = self.splits[name]
+        if not (paths := self._other_files(head, name)):
             return new
-        files = [f"hf://datasets/{self.repo_id}@{head.oid}/{path}" for path in paths]
-        token = self.api.token
-        existing = datasets.load_dataset("parquet", data_files=files, split="train", token=token)
+        files = [f"hf://datasets/{self.repository.repo_id}@{head.oid}/{path}" for path in paths]
+        existing = datasets.load_dataset("parquet", data_files=files, split="train", token=self.repository.api.token)
         if existing.features != new.features:
             raise ConfigError(
                 f"The rows cannot be appended to split {name!r}, which has other columns: {existing.features} there, "
@@ -307,103 +293,27 @@ class _Push:
             )
         return datasets.concatenate_datasets([existing, new])
 
-    def _infos(self, whole: Mapping[str, datasets.Dataset]) -> dict[str, datasets.SplitInfo]:
-        return {
-            name: datasets.SplitInfo(name, num_bytes=count_bytes(split), num_examples=len(split))
-            for name, split in whole.items()
-        }
-
-    def _read_text(self, head: _Head, path: str) -> str:
-        local = self.api.hf_hub_download(self.repo_id, path, repo_type="dataset", revision=head.oid)
-        return Path(local).read_text(encoding="utf-8")
-
     @property
     def _output_column(self) -> str:
         return str((self.recipe or {}).get("distill", {}).get("output_column", "reasoning"))
-
-    def _other_files(self, head: _Head, split: str) -> list[str]:
-        """List the shards of a split that are there and not from this push."""
-        return [path for path in self._own_files(head, split) if path not in self.shards[split].paths]
 
     @property
     def _folder(self) -> str:
         return "data" if self.config_name == "default" else self.config_name
 
-    def _own_files(self, head: _Head, split: str) -> list[str]:
+    def _own_files(self, head: Head, split: str) -> list[str]:
         pattern = re.compile(rf"{re.escape(self._folder)}/{re.escape(split)}-\d+-[\w-]+\.parquet")
         return sorted(path for path in head.files if pattern.fullmatch(path))
 
-    def _deletions(self, head: _Head) -> list[CommitOperationDelete]:
+    def _other_files(self, head: Head, split: str) -> list[str]:
+        """List the shards of a split that are there and not from this push."""
+        return [path for path in self._own_files(head, split) if path not in self.shards[split].paths]
+
+    def _deletions(self, head: Head) -> list[CommitOperationDelete]:
         """Delete the shards that this push replaces."""
         if self.append:
             return []
         return [CommitOperationDelete(path) for name in self.shards for path in self._other_files(head, name)]
-
-    def _create_commit(
-        self, operations: Sequence[Any], head: _Head, message: str, create_pr: bool
-    ) -> huggingface_hub.CommitInfo | None:
-        """Commit on `head`; give `None` when it is not the head any more."""
-        mark = f"hf_rare push {uuid.uuid4()}"
-        for attempt in range(MAX_TRIES):
-            try:
-                return self.api.create_commit(
-                    self.repo_id,
-                    operations,
-                    commit_message=message,
-                    commit_description=mark,
-                    repo_type="dataset",
-                    revision=self.revision,
-                    parent_commit=head.oid,
-                    create_pr=create_pr,
-                )
-            except (HfHubHTTPError, *NETWORK_ERRORS) as err:
-                status = status_of(err)
-                if status in (409, 412):
-                    return None
-                if (status is not None and status < 500 and status != 429) or attempt == MAX_TRIES - 1:
-                    raise
-                time.sleep(_retry_after(err) or RETRY_SECONDS * 2**attempt)
-                landed = self._find_commit(mark, create_pr)
-                if landed is not None:
-                    return landed
-        return None
-
-    def _find_commit(self, mark: str, create_pr: bool) -> huggingface_hub.CommitInfo | None:
-        """Look for a commit whose answer was lost."""
-        heads: Iterator[tuple[str | None, int | None]] = iter([(self.revision, None)])
-        if create_pr:
-            discussions = self.api.get_repo_discussions(self.repo_id, repo_type="dataset")
-            heads = ((item.git_reference, item.num) for item in discussions if item.is_pull_request)
-        for revision, number in heads:
-            for commit in self.api.list_repo_commits(self.repo_id, repo_type="dataset", revision=revision)[:MAX_TRIES]:
-                if mark in commit.message:
-                    url = f"{self._repo_url}/discussions/{number}" if number is not None else None
-                    return huggingface_hub.CommitInfo(
-                        commit_url=self._commit_url(commit.commit_id),
-                        commit_message=commit.title,
-                        commit_description=commit.message,
-                        oid=commit.commit_id,
-                        pr_url=url,
-                    )
-        return None
-
-    @property
-    def _repo_url(self) -> str:
-        return f"{self.api.endpoint}/datasets/{self.repo_id}"
-
-    def _commit_url(self, oid: str) -> str:
-        return f"{self._repo_url}/commit/{oid}"
-
-
-def _retry_after(err: BaseException) -> float:
-    response = getattr(err, "response", None)
-    text = response.headers.get("Retry-After", "") if response is not None else ""
-    return min(60.0, float(text)) if text.isdecimal() else 0.0
-
-
-def _blob_id(content: bytes) -> str:
-    """Give the id that git gives a file of this content."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _check_names(config_name: str, splits: Mapping[str, datasets.Dataset]) -> None:

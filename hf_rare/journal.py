@@ -66,7 +66,7 @@ class Journal:
         self._own: int | None = None
         self._descriptor: int | None = None
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # `rotate` comes from another thread
         self._written: list[Path] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -99,8 +99,11 @@ class Journal:
         Raises:
             JournalError: The file cannot be made.
         """
-        if self._descriptor is not None and self._pid == os.getpid():
-            return
+        with self._lock:
+            if self._descriptor is None or self._pid != os.getpid():
+                self._make_file()
+
+    def _make_file(self) -> None:
         name = f"{time.time_ns():019d}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
         path = self.folder / name
         try:

@@ -133,6 +133,15 @@ def get_template(config: DistillConfig) -> PromptTemplate:
     return PromptTemplate(config)
 
 
+def input_columns(config: DistillConfig) -> list[str]:
+    """List the columns that the prompt of a row is made of: those that the template uses."""
+    used = get_template(config).placeholders
+    names = [config.text_column, config.question_column, config.hard_negatives_column]
+    names += [config.scenario_column] if "scenario" in used else []
+    names += [config.options_column] if "options" in used else []
+    return list(dict.fromkeys([*names, *config.template_columns]))
+
+
 def shuffle_documents(row: Row, seed: int) -> list[int]:
     """Order the documents of a row by a hash of (seed, content of the row, document).
 
@@ -162,6 +171,26 @@ def build_prompt(row: Row, config: DistillConfig, shortened: Mapping[int, str] |
     """
     shortened = shortened or {}
     order = shuffle_documents(row, config.seed)
-    content = get_template(config).render(row, [shortened.get(i, row.documents[i]) for i in order])
+    documents = [shortened.get(i, row.documents[i]) for i in order]
+    return Prompt(build_messages(row, documents, config), order, len(shortened))
+
+
+def build_messages(row: Row, documents: Sequence[str], config: DistillConfig) -> list[dict[str, str]]:
+    """Write the messages of a row's prompt.
+
+    Args:
+        row ([`Row`]):
+            The row.
+        documents (`Sequence[str]`):
+            Its documents, in the order in which they are numbered.
+        config ([`DistillConfig`]):
+            Template and system prompt.
+
+    Returns:
+        `list[dict[str, str]]`: the messages, each with `role` and `content`.
+
+    Raises:
+        TemplateError: The template cannot be filled in.
+    """
     system = [{"role": "system", "content": config.system_prompt}] if config.system_prompt else []
-    return Prompt([*system, {"role": "user", "content": content}], order, len(shortened))
+    return [*system, {"role": "user", "content": get_template(config).render(row, documents)}]

@@ -33,6 +33,7 @@ from hf_rare.errors import (
     MissingPackageError,
     OutputExistsError,
 )
+from hf_rare.prompts import input_columns
 
 FOREIGN_VARIABLES = (
     *("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_"),
@@ -103,7 +104,7 @@ def distill(
     folder = _check_output(output) if output is not None else None
     dataset = _load(source)
     features = distill_fn.features(dataset.features)
-    inputs = list(dict.fromkeys(distill_fn._input_columns()))
+    inputs = input_columns(distill_fn.config)
     read_columns({name: [] for name in dataset.features}, inputs)
     if len(dataset) == 0:
         distilled = _make_empty(features)

@@ -5,6 +5,7 @@ shards but the last stay what they are.
 """
 
 import hashlib
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def iterate_shards(dataset: datasets.Dataset, max_bytes: int, embed_external_fil
         [`Shard`]: the shards in order, at least one.
     """
     has_files = embed_external_files and any(map(require_storage_embed, dataset.features.values()))
-    for start, stop, _ in _cut(dataset, max_bytes, WITH_FILES_ROWS if has_files else len(dataset) + 1):
+    for start, stop, _ in _cut(dataset, max_bytes, WITH_FILES_ROWS if has_files else sys.maxsize):
         rows = dataset.select(range(start, stop)).with_format("arrow")
         if has_files:
             rows = rows.map(embed_table_storage, batched=True, batch_size=BLOCK_ROWS, keep_in_memory=True)
@@ -61,7 +62,7 @@ def iterate_shards(dataset: datasets.Dataset, max_bytes: int, embed_external_fil
 
 def count_bytes(dataset: datasets.Dataset) -> int:
     """Count the bytes of a dataset's rows in memory."""
-    return sum(num_bytes for _, _, num_bytes in _cut(dataset, len(dataset) + 1 << 40, len(dataset) + 1))
+    return sum(num_bytes for _, _, num_bytes in _cut(dataset, sys.maxsize, sys.maxsize))
 
 
 def _cut(dataset: datasets.Dataset, max_bytes: int, max_rows: int) -> Iterator[tuple[int, int, int]]:

@@ -9,6 +9,7 @@ import datasets
 
 from hf_rare.parsing import STATUSES
 from hf_rare.results import Result
+from hf_rare.statistics import DEFAULT_COLUMNS, measure
 
 
 @dataclass
@@ -49,17 +50,8 @@ class Summary:
             dataset ([`~datasets.Dataset`]): a dataset with the columns of the row contract.
             output_column (`str`, *optional*, defaults to `"reasoning"`): prefix of these columns.
         """
-        summary = cls()
-        number = f"{output_column}_sample"
-        names = [f"{output_column}_{end}" for end in ("status", "prompt_tokens", "completion_tokens")]
-        is_expanded = number in dataset.column_names
-        for row in dataset.select_columns([*names, number] if is_expanded else names).with_format(None):
-            status, prompt_tokens, completion_tokens = (row[name] for name in names)
-            is_one = isinstance(status, str)
-            summary.statuses.update([status] if is_one else status)
-            summary.completion_tokens += completion_tokens if is_one else sum(completion_tokens)
-            summary.prompt_tokens += 0 if is_expanded and row[number] else prompt_tokens
-        return summary
+        statistics = measure(dataset, {**DEFAULT_COLUMNS, "output_column": output_column})
+        return cls(statistics.statuses, statistics.prompt_tokens.total, statistics.completion_tokens.total)
 
     def __add__(self, other: "Summary") -> "Summary":
         values = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}

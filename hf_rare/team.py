@@ -260,17 +260,19 @@ class Team:
         self._hear(store)
         if self._launcher is not None and os.getppid() != self._launcher:
             self._fatal = "The launcher that started this process is gone."
-        if self.calls in (self._done, self._failed) or self._trouble:
+        call = self.calls
+        if call in (self._done, self._failed) or self._trouble:
             return
         now, trouble = time.monotonic(), ""
-        if store.has([f"failure/{self.calls}"]):
-            failure = json.loads(store.get(f"failure/{self.calls}"))
+        if store.has([f"failure/{call}"]):
+            failure = json.loads(store.get(f"failure/{call}"))
             trouble = f"The process of rank {failure['rank']} failed:\n{failure['traceback']}"
         waited = {number: peer for number, peer in self._peers.items() if peer.done < self.calls}
         for number, peer in waited.items():
             if reason := self._find_trouble(peer, now):
                 trouble = trouble or f"The process of rank {number} {reason}"
-        self._trouble = trouble
+        if call == self.calls:  # it may have ended meanwhile, and the next one begun
+            self._trouble = trouble
         late = [str(number) for number, peer in waited.items() if peer.calls < self.calls]
         if late and now - max(self._warned, self._call_start) > WARN_SECONDS:
             self._warned = now

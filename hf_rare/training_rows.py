@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hf_rare.config import DistillConfig
-from hf_rare.prompts import get_template
-from hf_rare.rows import InvalidRowError, Row, read_row
+from hf_rare.prompts import build_messages, get_template, input_columns
+from hf_rare.rows import InvalidRowError, read_row
 
 ReasoningFormat = Literal["tags", "plain", "field"]
 REASONING_FORMATS: tuple[ReasoningFormat, ...] = ("tags", "plain", "field")
@@ -98,7 +98,7 @@ def build_student_prompt(form: TrainingFormat, values: Values) -> list[dict[str,
         return []
     if sorted(order or ()) != list(range(len(row.documents))):
         return []  # no prompt was made, or the documents are not those that the teacher saw
-    return _build_messages(row, order, config)
+    return build_messages(row, [row.documents[i] for i in order], config)
 
 
 def read_traces(form: TrainingFormat, values: Values) -> Iterator[Trace]:
@@ -132,16 +132,9 @@ def write_completion(reasoning: str, answer: str, form: TrainingFormat) -> list[
     return [{"role": "assistant", "content": "\n\n".join(filter(None, (reasoning, answer)))}]
 
 
-def input_columns(config: DistillConfig, names: Collection[str]) -> list[str]:
+def columns_to_read(config: DistillConfig, names: Collection[str]) -> list[str]:
     """List the columns that prompts and traces are made of; the scenario only where there is one."""
-    used, output = get_template(config).placeholders, config.output_column
-    columns = [config.text_column, config.question_column, config.hard_negatives_column, *config.template_columns]
-    columns += [config.options_column] if "options" in used else []
-    columns += [name for name in (config.scenario_column, f"{output}_sample") if name in names]
+    output = config.output_column
+    columns = [name for name in input_columns(config) if name != config.scenario_column or name in names]
+    columns += [f"{output}_sample"] if f"{output}_sample" in names else []
     return [*columns, output, f"{output}_answer", f"{output}_document_order"]
-
-
-def _build_messages(row: Row, order: list[int], config: DistillConfig) -> list[dict[str, str]]:
-    content = get_template(config).render(row, [row.documents[i] for i in order])
-    system = [{"role": "system", "content": config.system_prompt}] if config.system_prompt else []
-    return [*system, {"role": "user", "content": content}]

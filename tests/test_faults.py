@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from datasets import Dataset
 
 from hf_rare.journal import Journal
 from tests import fault_job
+from tests.rule_rows import write_rule_rows
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -30,14 +30,7 @@ def context():
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
-    texts = [f"Rule {i} says that a part is counted once. " * (1 + i % 4) for i in range(ROWS)]
-    Dataset.from_list(
-        [
-            {"question": f"What of {i}?", "scenario": "", "text": text, "hard_negatives": [f"Rule {i + 1} is other."]}
-            for i, text in enumerate(texts)
-        ]
-    ).to_json(path)
-    return str(path)
+    return write_rule_rows(path, [1 + i % 4 for i in range(ROWS)])
 
 
 @pytest.fixture(scope="module")

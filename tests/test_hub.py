@@ -24,7 +24,7 @@ TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr(hf_rare.hub, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("hf_rare.commits.RETRY_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_many_shards_are_committed_before_the_card(hub, monkeypatch):
     monkeypatch.setattr(hf_rare.hub, "MAX_FILES_PER_COMMIT", 3)
     many = Dataset.from_dict({"text": [f"{i} " + "x" * 100 for i in range(8000)]})
     hub.fault("POST .*/commit/", nth=2, status=403)
-    with pytest.raises(HubError):
+    with pytest.raises(HubError, match="3 of its shards are on the Hub, its card and the others are not"):
         push_to_hub(many, REPO, max_shard_size=1)
     assert "README.md" not in hub.commits(REPO)[0].files
     puts = sum(map(len, hub.puts.values()))
@@ -240,7 +240,8 @@ def test_two_processes_that_push_different_configs_at_once_both_arrive(hub, tabl
 def test_a_lost_answer_is_recognised(hub, table, create_pr):
     push_to_hub(table, REPO)
     before = len(hub.commits(REPO))
-    hub.fault("POST .*/commit/", cut="after")
+    hub.fault("POST .*/commit/", cut="before", times=4)  # until the last try, whose answer is lost
+    hub.fault("POST .*/commit/", nth=5, cut="after")
     result = push_to_hub(table.select(range(9)), REPO, create_pr=create_pr)
     revision = "refs/pr/1" if create_pr else "main"
     assert len(hub.commits(REPO, revision)) == before + 1

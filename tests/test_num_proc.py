@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import multiprocess
 import pytest
 import torch
-from datasets import Dataset
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation import devices
+from tests.rule_rows import write_rule_rows
 
 SCRIPT = """
 import os, sys, time
@@ -49,18 +49,14 @@ class Run:
 
     def __init__(self, tiny, folder: Path) -> None:
         self.folder = folder
-        texts = [f"Rule {i} counts. " * (1 + i % 5) for i in range(ROWS)]
-        rows = [
-            {"question": f"What of {i}?", "scenario": "", "text": text, "hard_negatives": [f"No {i}."]}
-            for i, text in enumerate(texts)
-        ]
-        Dataset.from_list(rows).to_json(folder / "rows.jsonl")
+        rows = write_rule_rows(folder / "rows.jsonl", [1 + i % 3 for i in range(ROWS)])
         (folder / "script.py").write_text(SCRIPT)
-        self.arguments = [folder / "rows.jsonl", tiny, folder / "journal", folder / "log"]
+        self.arguments = [rows, tiny, folder / "journal", folder / "log"]
 
     def start(self, output: str, method: str = "fork") -> subprocess.Popen:
         command = [sys.executable, self.folder / "script.py", *self.arguments, self.folder / output, method]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        environment = {**os.environ, "OMP_NUM_THREADS": "2"}  # with one thread nothing could hang in a fork
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     def finish(self, output: str, method: str = "fork") -> str:
         _, errors = (process := self.start(output, method)).communicate(timeout=60)

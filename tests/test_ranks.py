@@ -13,6 +13,7 @@ import pytest
 from datasets import Dataset
 
 from tests import rank_job
+from tests.rule_rows import write_rule_rows
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -33,14 +34,7 @@ def context():
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
-    texts = [f"Rule {i} says that a part is counted once. " * (1 + i % 4 + 8 * (i > 80)) for i in range(ROWS)]
-    Dataset.from_list(
-        [
-            {"question": f"What of {i}?", "scenario": "", "text": text, "hard_negatives": [f"Rule {i + 1} is other."]}
-            for i, text in enumerate(texts)
-        ]
-    ).to_json(path)
-    return str(path)
+    return write_rule_rows(path, [1 + i % 4 + 8 * (i > 80) for i in range(ROWS)])
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,7 @@ from hf_rare.errors import (
 from hf_rare.journal import Journal
 from hf_rare.ray import distill
 from tests import ray_job
+from tests.loopback_hub import hub_fixture  # noqa: F401
 
 ray = pytest.importorskip("ray.data") and sys.modules["ray"]
 
@@ -143,6 +144,15 @@ def test_no_rows_need_no_ray(nothing_starts, rows, whole, tiny, tmp_path):
     assert empty.features == whole.features
     distill_fn = make(tiny, output_column="again")
     assert distill(tmp_path / "out", distill_fn, num_actors=1).features == distill_fn.features(empty.features)
+
+
+def test_rows_from_the_hub(nothing_starts, rows, whole, tiny, tmp_path, hub):
+    rows.select([]).to_parquet(tmp_path / "none.parquet")
+    hub.create_repo("me/rows")
+    hub.commit("me/rows", {"data/none.parquet": (tmp_path / "none.parquet").read_bytes()})
+    assert distill("hf://datasets/me/rows/data/*.parquet", make(tiny), num_actors=2).features == whole.features
+    with pytest.raises(DatasetFileError, match="cannot be read"):
+        distill("hf://datasets/me/rows/other/*.parquet", make(tiny), num_actors=2)
 
 
 def test_without_ray_the_package_is_named(rows, tiny, monkeypatch):

@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 
 from hf_rare import build_card, push_to_hub, ray
-from hf_rare.cli import CONFIGS
+from hf_rare.cli_settings import CONFIGS
 from hf_rare.config import DistillConfig
 from hf_rare.demo import load_demo_dataset
 from hf_rare.distill import ReasonDistiller
