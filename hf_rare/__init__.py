@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from hf_rare.hub import push_to_hub
     from hf_rare.negatives import mine_hard_negatives
     from hf_rare.previewing import preview
+    from hf_rare.questions import QueryGenerator
     from hf_rare.retrieval_export import to_retrieval
 
 __version__ = "0.1.0"
 
 __all__ = [
     "HfRareError",
+    "QueryGenerator",
     "ReasonDistiller",
     "TransformersGenerator",
     "audit_grounding",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "QueryGenerator": "hf_rare.questions",
     "ReasonDistiller": "hf_rare.distill",
     "TransformersGenerator": "hf_rare.generation.transformers_generator",
     "audit_grounding": "hf_rare.grounding",

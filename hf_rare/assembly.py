@@ -3,17 +3,16 @@
 What is wrong with a row becomes its status here, before anything is generated.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hf_rare.budget import MIN_DOCUMENT_TOKENS, shorten_documents
-from hf_rare.config import DistillConfig
 from hf_rare.errors import TemplateError
 from hf_rare.generation.protocol import EncodedPrompt, Generator
 from hf_rare.parsing import Status
-from hf_rare.prompts import Prompt, build_prompt
-from hf_rare.rows import InvalidRowError, Row, read_row
+from hf_rare.prompts import Prompt
+from hf_rare.rows import InvalidRowError, Row
 
 FIT_ATTEMPTS = 8
 """Cutting a text can change how its end is tokenised, so a cut is measured and repeated; two attempts are the rule."""
@@ -37,26 +36,43 @@ class PreparedRow:
     status: Status = "ok"
     error: str = ""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be generated."""
+        return self.status == "ok"
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of its prompt; 0 where none was made."""
+        return len(self.encoded.token_ids) if self.encoded is not None else 0
+
     def reject(self, status: Status, error: str) -> None:
         """Set why this row cannot be generated."""
         self.status, self.error = status, error
 
 
-def prepare_rows(batch: Iterable[Mapping[str, Any]], config: DistillConfig, generator: Generator) -> list[PreparedRow]:
+def prepare_rows(
+    batch: Iterable[Mapping[str, Any]],
+    read: Callable[[Mapping[str, Any]], Row],
+    build: Callable[[Row, Mapping[int, str]], Prompt],
+    generator: Generator,
+) -> list[PreparedRow]:
     """Prepare the rows of a batch for the model.
 
     Args:
         batch (`Iterable[Mapping[str, Any]]`):
             The rows, value by column name.
-        config ([`DistillConfig`]):
-            Columns and template.
+        read (`Callable`):
+            Checks the values of a row. It raises [`InvalidRowError`](hf_rare.rows.InvalidRowError).
+        build (`Callable`):
+            Makes the prompt of a row, with texts that stand in for some of its documents. It raises `TemplateError`.
         generator ([`Generator`]):
             Encodes the prompts and knows how long they may be.
 
     Returns:
         `list[PreparedRow]`: one for each row, in order.
     """
-    prepared = [_build(values, config) for values in batch]
+    prepared = [_build(values, read, build) for values in batch]
     to_encode = [row for row in prepared if row.prompt is not None]
     encoded = generator.encode([row.prompt.messages for row in to_encode if row.prompt is not None])
     limit = generator.max_prompt_tokens
@@ -66,17 +82,21 @@ def prepare_rows(batch: Iterable[Mapping[str, Any]], config: DistillConfig, gene
             row.reject("failed", prompt.error)
         elif limit is not None and len(prompt.token_ids) > limit:
             try:
-                _fit(row, config, generator, limit)
+                _fit(row, build, generator, limit)
             except TemplateError as err:  # a template may fail on a shorter text alone
                 row.reject("failed", str(err))
     return prepared
 
 
-def _build(values: Mapping[str, Any], config: DistillConfig) -> PreparedRow:
+def _build(
+    values: Mapping[str, Any],
+    read: Callable[[Mapping[str, Any]], Row],
+    build: Callable[[Row, Mapping[int, str]], Prompt],
+) -> PreparedRow:
     prepared = PreparedRow()
     try:
-        prepared.row = read_row(values, config)
-        prepared.prompt = build_prompt(prepared.row, config)
+        prepared.row = read(values)
+        prepared.prompt = build(prepared.row, {})
     except InvalidRowError as err:
         prepared.reject("invalid_input", str(err))
     except TemplateError as err:
@@ -84,7 +104,9 @@ def _build(values: Mapping[str, Any], config: DistillConfig) -> PreparedRow:
     return prepared
 
 
-def _fit(prepared: PreparedRow, config: DistillConfig, generator: Generator, limit: int) -> None:
+def _fit(
+    prepared: PreparedRow, build: Callable[[Row, Mapping[int, str]], Prompt], generator: Generator, limit: int
+) -> None:
     """Shorten the documents of a row until its prompt fits, or set the status `prompt_too_long`."""
     if prepared.row is None or prepared.encoded is None:
         return
@@ -98,7 +120,7 @@ def _fit(prepared: PreparedRow, config: DistillConfig, generator: Generator, lim
         # a template may use a document twice: then `excess` overstates what must go, and the shortest is tried at last
         kept = shorten_documents(lengths, excess) or shortest
         cut = [i for i in range(len(lengths)) if kept[i] < lengths[i]]
-        prompt = build_prompt(prepared.row, config, {i: generator.shorten(documents[i], kept[i]) for i in cut})
+        prompt = build(prepared.row, {i: generator.shorten(documents[i], kept[i]) for i in cut})
         (encoded,) = generator.encode([prompt.messages])
         if encoded.error:
             prepared.reject("failed", encoded.error)

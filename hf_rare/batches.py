@@ -63,31 +63,34 @@ def read_columns(batch: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def add_columns(batch: Any, columns: Mapping[str, list[Any]], features: datasets.Features, repeat: int = 1) -> Any:
+def add_columns(
+    batch: Any, columns: Mapping[str, list[Any]], features: datasets.Features, repeats: Sequence[int] | None = None
+) -> Any:
     """Give new columns back in the container type of the batch.
 
     Args:
         batch:
             The batch, in any format.
         columns (`Mapping[str, list]`):
-            The new columns, each of length `batch_size * repeat`.
+            The new columns, each with a value for every row that is given back.
         features ([`datasets.Features`]):
             Their types.
-        repeat (`int`, *optional*, defaults to 1):
-            How often each row of the batch is repeated. From 2 on, mappings carry the old columns along too.
+        repeats (`Sequence[int]`, *optional*):
+            How often each row of the batch is given back. With it, mappings carry the old columns along too.
 
     Returns:
-        A container of the type of `batch`: the new columns, and, for frames and tables or with `repeat`, the old ones.
+        A container of the type of `batch`: the new columns, and, for frames and tables or with `repeats`, the old
+        ones.
     """
+    rows = np.repeat(np.arange(_count_rows(batch)), 1 if repeats is None else repeats)
     if isinstance(batch, Mapping):
-        old = {name: _repeat(batch[name], repeat) for name in batch} if repeat > 1 else {}
+        old = {name: _take(batch[name], rows) for name in batch} if repeats is not None else {}
         return old | {name: _keep_type(values, features[name]) for name, values in columns.items()}
     if _is_pandas(batch):
-        frame = batch.iloc[np.repeat(np.arange(len(batch)), repeat)].reset_index(drop=True)
+        frame = batch.iloc[rows].reset_index(drop=True)
         return frame.assign(**{name: _keep_type(values, features[name]) for name, values in columns.items()})
     types = features.arrow_schema
     table = pa.table({name: pa.array(values, types.field(name).type) for name, values in columns.items()})
-    rows = np.repeat(np.arange(len(batch)), repeat)
     if isinstance(batch, pa.Table):
         batch = batch.take(rows)
         for name in table.column_names:
@@ -122,8 +125,11 @@ def _to_plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def _repeat(column: Any, repeat: int) -> Any:
-    rows = [row for row in range(len(column)) for _ in range(repeat)]
+def _count_rows(batch: Any) -> int:
+    return len(next(iter(batch.values()), ())) if isinstance(batch, Mapping) else len(batch)
+
+
+def _take(column: Any, rows: Any) -> Any:
     return column[rows] if hasattr(column, "dtype") else [column[row] for row in rows]
 
 

@@ -15,9 +15,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from hf_rare import card_recipe, card_tables, markdown
 from hf_rare.card_header import describe_config, dump_header, size_category
 from hf_rare.card_merging import CLOSING_MARKER, opening_marker
-from hf_rare.config import DistillConfig
 from hf_rare.distill import ReasonDistiller
 from hf_rare.statistics import Statistics, measure, named_splits
+from hf_rare.writer_config import DistillConfig
 
 TAGS = ("hf_rare", "reasoning", "distillation", "retrieval-augmented-generation", "synthetic")
 TASKS = ("text-generation", "question-answering")

@@ -11,9 +11,10 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 import hf_rare
-from hf_rare.config import DistillConfig
 from hf_rare.markdown import as_text, code, fenced, inline, join, link, literal
-from hf_rare.prompts import BUILTIN_TEMPLATES, read_template_source
+from hf_rare.prompts import BUILTIN_TEMPLATES
+from hf_rare.templates import is_source, read_template_source
+from hf_rare.writer_config import DistillConfig
 
 SHOWN_ALWAYS = ("template", "seed", "num_samples")
 DISTILL_SHOWN = (
@@ -80,8 +81,12 @@ def find_template(recipe: Recipe | None) -> str | None:
     """Give the text of the prompt template; `None` where the recipe does not have it."""
     template = str(part(recipe, "distill").get("template") or "")
     if template in BUILTIN_TEMPLATES:
-        return read_template_source(template) if (recipe or {}).get("hf_rare") == hf_rare.__version__ else None
-    return template if "{{" in template or "{%" in template else None  # a path is never followed
+        return (
+            read_template_source(template, BUILTIN_TEMPLATES)
+            if (recipe or {}).get("hf_rare") == hf_rare.__version__
+            else None
+        )
+    return template if is_source(template) else None  # a path is never followed
 
 
 def without_folders(text: str) -> str:

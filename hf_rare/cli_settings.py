@@ -5,7 +5,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,32 +13,47 @@ from typing import Any
 import docstring_parser
 import yaml
 
-from hf_rare.config import Config, DecodingConfig, DistillConfig, ModelConfig, RunConfig
+from hf_rare.config import Config, DecodingConfig, ModelConfig, RunConfig
 from hf_rare.errors import ConfigError
 from hf_rare.passed_through import reject_unknown_names
 
-CONFIGS: tuple[type[Config], ...] = (DistillConfig, ModelConfig, DecodingConfig, RunConfig)
-GROUPS = ("columns, prompt and samples", "model", "generation", "journal, failures, limits and processes")
+MODEL_GROUPS: dict[str, type[Config]] = {
+    "model": ModelConfig,
+    "generation": DecodingConfig,
+    "journal, failures, limits and processes": RunConfig,
+}
 
 
-def add_input_and_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the input, and a flag for every setting."""
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add the dataset that is read."""
     parser.add_argument(
         "input", metavar="INPUT", help="a .json, .jsonl, .csv or .parquet file, saved dataset, Hub name"
     )
     parser.add_argument("--name", help="config of a dataset on the Hub")
     parser.add_argument("--split", default="train", help="split of a dataset on the Hub (default: train)")
-    parser.add_argument(
-        "--batch-size", type=positive_int, default=argparse.SUPPRESS, metavar="N", help="default: 1000"
-    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add the dataset that is written."""
+    parser.add_argument("--output", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl, or a folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+
+
+def add_settings(parser: argparse.ArgumentParser, groups: Mapping[str, type[Config]]) -> None:
+    """Add a flag for every setting of some configs, in groups by title, and a file with settings."""
     parser.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
-    for config, title in zip(CONFIGS, GROUPS, strict=True):
-        _add_settings(parser.add_argument_group(title), config)
+    for title, config in groups.items():
+        _add_group(parser.add_argument_group(title), config)
+    parser.set_defaults(configs=tuple(groups.values()))
 
 
-def _add_settings(group: Any, config: type[Config]) -> None:
-    """Add a flag for every setting of a config; its docstring gives the help."""
-    docs = {param.arg_name: param.description or "" for param in docstring_parser.parse(config.__doc__ or "").params}
+def _add_group(group: Any, config: type[Config]) -> None:
+    """Add a flag for every setting of a config; its docstring, and those of the configs it extends, give the help."""
+    docs: dict[str, str] = {}
+    for kind in reversed(config.__mro__):
+        docs |= {
+            param.arg_name: param.description or "" for param in docstring_parser.parse(kind.__doc__ or "").params
+        }
     kinds = typing.get_type_hints(config)
     for setting in dataclasses.fields(config):
         names = [f"--{setting.name.replace('_', '-')}"]
@@ -100,9 +115,11 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Merge the settings of `--config` and of the flags; a flag wins.
 
     Raises:
-        ConfigError: The file cannot be read, holds no settings, or names an unknown one.
+        ConfigError: The file cannot be read, holds no settings, or names an unknown one; or a model is needed and none
+            is named.
     """
-    known = ["batch_size", *(name for config in CONFIGS for name in config.names())]
+    known = [name for config in arguments.configs for name in config.names()]
+    known += ["batch_size"] if ModelConfig in arguments.configs else []
     settings: dict[str, Any] = {}
     if arguments.config is not None:
         try:
@@ -114,6 +131,6 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         settings = {("model_id" if name == "model" else str(name)): value for name, value in loaded.items()}
         reject_unknown_names(settings, known, f"--config {arguments.config}")
     settings |= {name: value for name, value in vars(arguments).items() if name in known}
-    if "model_id" not in settings:
+    if ModelConfig in arguments.configs and "model_id" not in settings:
         raise ConfigError("No model is given. Pass --model, the name of a model on the Hub or a local folder.")
     return settings

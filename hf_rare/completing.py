@@ -204,10 +204,10 @@ class Completer:
         if call.missing:
             raise self._budget_reached(share.stopped or "max_rows")
 
-    def are_done(self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int]) -> list[bool]:
-        """Tell which prompts have a completion in the journal."""
+    def find(self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int]) -> list[Completion | None]:
+        """Give the completions that the journal has, in order; `None` where it has none."""
         call = self._look_up(prompts, seeds)
-        return [key in call.done for key in call.keys]
+        return [call.done.get(key) for key in call.keys]
 
     def _generate(self, call: _Call, share: Share, progress: RowProgress) -> None:
         missing = call.missing
@@ -349,7 +349,7 @@ class Completer:
         for key, value in (self._journal.read(set(call.keys)) if self._journal is not None else {}).items():
             call.attempts[key] = value["attempts"]
             completion = Completion(**value["completion"])
-            is_tried_again = self.run.retry_failed and call.attempts[key] < self.run.max_attempts
+            is_tried_again = self.run.retry_failed and call.attempts[key] < self.run.max_tries
             if completion.finish_reason != "error" or not is_tried_again:
                 call.done[key] = completion
         return call

@@ -6,7 +6,7 @@ builds its flags and its help from them.
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -35,91 +35,6 @@ class Config:
     def names(cls) -> list[str]:
         """List the names of the settings, in order."""
         return [setting.name for setting in dataclasses.fields(cls)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistillConfig(Config):
-    """What becomes of a row: its columns, its prompt, and how the completion is read.
-
-    Args:
-        text_column (`str`, *optional*, defaults to `"text"`):
-            Column with the positive document, a string.
-        question_column (`str`, *optional*, defaults to `"question"`):
-            Column with the question, a string.
-        scenario_column (`str`, *optional*, defaults to `"scenario"`):
-            Column with the situation the question is about, a string; empty or null where there is none.
-        hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
-            Column with the hard negatives, a list of strings; empty or null where there are none.
-        options_column (`str`, *optional*, defaults to `"options"`):
-            Column with the choices of a multiple-choice question, a list of strings or a struct of letter to string.
-            Read only when the template uses `options`.
-        output_column (`str`, *optional*, defaults to `"reasoning"`):
-            Column for the reasoning trace, and prefix of the other new columns (`reasoning_answer`, ...).
-        columns (`"full"` or `"minimal"`, *optional*, defaults to `"full"`):
-            `"minimal"` adds the reasoning trace alone.
-        template (`str` or `Path`, *optional*, defaults to `"rare"`):
-            Prompt template: `"rare"` (weigh the documents, cite them, reason, answer), `"rare-qa"` (multiple choice
-            with `<think>` and `<answer>`), `"plain"` (question and documents only), the path of a Jinja file, or Jinja
-            source. Placeholders: `question`, `scenario`, `documents` (each with `number` and `text`), `options`
-            (each with `letter` and `text`), `thought_tags`, `answer_tags`, and the names in `template_columns`.
-        template_columns (`list[str]`, *optional*, defaults to none):
-            Further input columns that the template may use as placeholders, each a string.
-        system_prompt (`str`, *optional*):
-            Text of the system message. Models whose chat template has no system role get it in front of the question.
-        thought_tags (pair of `str`, *optional*, defaults to `("<think>", "</think>")`):
-            What encloses the thought in a completion.
-        answer_tags (pair of `str`, *optional*, defaults to `("<answer>", "</answer>")`):
-            What encloses the final answer in a completion.
-        require_answer (`bool`, *optional*):
-            Whether a completion without an answer is `unparsed`. By default only for `template="rare-qa"`.
-        num_samples (`int`, *optional*, defaults to 1):
-            Completions for each row. From 2 on, the columns that differ between samples (trace, answer, status, error,
-            completion tokens) hold lists of this length; see `expand`.
-        expand (`bool`, *optional*, defaults to `False`):
-            One row per sample instead of lists: every row is repeated `num_samples` times, with plain columns and the
-            number of the sample, from 0, in `reasoning_sample`. Input columns are repeated too, so that no id is lost:
-            `map(remove_columns=...)` cannot drop them; `distill_fn.apply(ds, remove_columns=...)` can.
-        seed (`int`, *optional*, defaults to 0):
-            Seed of the document order and of sampling, together with the content of each row.
-    """
-
-    text_column: str = "text"
-    question_column: str = "question"
-    scenario_column: str = "scenario"
-    hard_negatives_column: str = "hard_negatives"
-    options_column: str = "options"
-    output_column: str = "reasoning"
-    columns: Literal["full", "minimal"] = "full"
-    template: str | Path = "rare"
-    template_columns: tuple[str, ...] = ()
-    system_prompt: str | None = None
-    thought_tags: tuple[str, str] = ("<think>", "</think>")
-    answer_tags: tuple[str, str] = ("<answer>", "</answer>")
-    require_answer: bool | None = None
-    num_samples: int = 1
-    expand: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in self.names():
-            if name.endswith("_column"):
-                _check(self, name, str, "a column name", lambda value: value != "")
-        _check(self, "columns", str, "'full' or 'minimal'", lambda value: value in ("full", "minimal"))
-        _check(self, "template", (str, Path), "a name, a path or Jinja source", lambda value: str(value) != "")
-        object.__setattr__(self, "template", str(self.template))
-        for name in ("template_columns", "thought_tags", "answer_tags"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not isinstance(value, Iterable):
-                raise ConfigError(f"{name}={value!r} is not a list of strings.")
-            object.__setattr__(self, name, tuple(value))
-            _check(self, name, tuple, "a list of strings", lambda value: all(isinstance(v, str) and v for v in value))
-        for name in ("thought_tags", "answer_tags"):
-            _check(self, name, tuple, "a pair: the opening and the closing tag", lambda value: len(value) == 2)
-        _check(self, "system_prompt", (str, type(None)), "a text, or None for none", lambda value: value != "")
-        _check(self, "require_answer", (bool, type(None)), "True, False or None")
-        _check(self, "num_samples", int, "a number of at least 1", lambda value: value >= 1)
-        _check(self, "expand", bool, "True or False")
-        _check(self, "seed", int, "a whole number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,20 +103,20 @@ class ModelConfig(Config):
             "tp_plan",
         )
         for name in texts:
-            _check(self, name, (str, type(None)), "a text, or None for none")
+            check_setting(self, name, (str, type(None)), "a text, or None for none")
         if self.max_memory is not None:
-            _check(self, "max_memory", dict, "a dict of devices and sizes, or None")
+            check_setting(self, "max_memory", dict, "a dict of devices and sizes, or None")
             object.__setattr__(self, "max_memory", {str(device): size for device, size in self.max_memory.items()})
         if self.tp_plan is not None and self.device_map is not None:
             raise ConfigError("device_map and tp_plan cannot both say where the model lies. Pass one of them.")
-        _check(self, "device_map", (str, dict, type(None)), "a text, a dict, or None for none")
-        _check(self, "model_id", str, "the name of a model or a folder", lambda value: value != "")
+        check_setting(self, "device_map", (str, dict, type(None)), "a text, a dict, or None for none")
+        check_setting(self, "model_id", str, "the name of a model or a folder", lambda value: value != "")
         dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
-        _check(self, "dtype", str, f"one of {', '.join(dtypes)}", lambda value: value in dtypes)
+        check_setting(self, "dtype", str, f"one of {', '.join(dtypes)}", lambda value: value in dtypes)
         if self.quantization_config is not None:
             expected = "a quantisation config of transformers, or a dict with its 'quant_method'"
-            _check(self, "quantization_config", dict, expected, lambda value: "quant_method" in value)
-        _check(self, "trust_remote_code", bool, "True or False")
+            check_setting(self, "quantization_config", dict, expected, lambda value: "quant_method" in value)
+        check_setting(self, "trust_remote_code", bool, "True or False")
         _check_json(self)
 
 
@@ -238,10 +153,10 @@ class DecodingConfig(Config):
                 raise ConfigError(f"{name}={value!r} is not a dict of names and values.")
             object.__setattr__(self, name, dict(value or {}))
         for name in ("max_new_tokens", "max_batch_tokens"):
-            _check(self, name, int, "a number of at least 1", lambda value: value >= 1)
+            check_setting(self, name, int, "a number of at least 1", lambda value: value >= 1)
         if self.context_length is not None:
             expected = f"more than max_new_tokens={self.max_new_tokens}"
-            _check(self, "context_length", int, expected, lambda value: value > self.max_new_tokens)
+            check_setting(self, "context_length", int, expected, lambda value: value > self.max_new_tokens)
         object.__setattr__(self, "generation_kwargs", check_generation_kwargs(self.generation_kwargs))
         check_chat_template_kwargs(self.chat_template_kwargs)
         _check_json(self)
@@ -258,8 +173,8 @@ class RunConfig(Config):
             Hugging Face cache; `None` is no journal.
         retry_failed (`bool`, *optional*, defaults to `False`):
             Whether rows that failed in an earlier run are tried again.
-        max_attempts (`int`, *optional*, defaults to 3):
-            How often a row is tried in all, with `retry_failed`.
+        max_tries (`int`, *optional*, defaults to 3):
+            How often a row that fails is tried in all, with `retry_failed`.
         on_error (`"status"` or `"raise"`, *optional*, defaults to `"status"`):
             Whether a row that fails gets the status `failed`, or ends the run with an exception.
         max_rows (`int`, *optional*):
@@ -286,7 +201,7 @@ class RunConfig(Config):
 
     journal_dir: str | None = "auto"
     retry_failed: bool = False
-    max_attempts: int = 3
+    max_tries: int = 3
     on_error: Literal["status", "raise"] = "status"
     max_rows: int | None = None
     max_tokens: int | None = None
@@ -300,20 +215,24 @@ class RunConfig(Config):
     def __post_init__(self) -> None:
         if isinstance(self.journal_dir, Path):
             object.__setattr__(self, "journal_dir", str(self.journal_dir))
-        _check(self, "journal_dir", (str, type(None)), "a folder, 'auto', or None for no journal", lambda v: v != "")
-        _check(self, "retry_failed", bool, "True or False")
-        _check(self, "max_attempts", int, "a number of at least 1", lambda value: value >= 1)
-        _check(self, "share_rows", bool, "True or False")
-        _check(self, "checkpoint_repo", (str, type(None)), "the name of a repository, or None for none")
+        check_setting(
+            self, "journal_dir", (str, type(None)), "a folder, 'auto', or None for no journal", lambda v: v != ""
+        )
+        check_setting(self, "retry_failed", bool, "True or False")
+        check_setting(self, "max_tries", int, "a number of at least 1", lambda value: value >= 1)
+        check_setting(self, "share_rows", bool, "True or False")
+        check_setting(self, "checkpoint_repo", (str, type(None)), "the name of a repository, or None for none")
         for name in ("rank_timeout", "checkpoint_minutes"):
-            _check(self, name, (int, float), "a number above 0", lambda value: value > 0)
-        _check(self, "on_error", str, "'status' or 'raise'", lambda value: value in ("status", "raise"))
+            check_setting(self, name, (int, float), "a number above 0", lambda value: value > 0)
+        check_choice(self, "on_error", ("status", "raise"))
         for name in ("max_rows", "max_tokens"):
             if getattr(self, name) is not None:
-                _check(self, name, int, "a number of at least 1, or None for no limit", lambda value: value >= 1)
+                check_setting(
+                    self, name, int, "a number of at least 1, or None for no limit", lambda value: value >= 1
+                )
         for name in ("max_hours", "stall_timeout"):
             if getattr(self, name) is not None:
-                _check(self, name, (int, float), "a number above 0, or None", lambda value: value > 0)
+                check_setting(self, name, (int, float), "a number above 0, or None", lambda value: value > 0)
 
 
 def split_settings(settings: Mapping[str, Any], *configs: type[Config]) -> list[dict[str, Any]]:
@@ -335,13 +254,28 @@ def split_settings(settings: Mapping[str, Any], *configs: type[Config]) -> list[
     return [{name: settings[name] for name in config.names() if name in settings} for config in configs]
 
 
-def _check(
+def check_setting(
     config: Config, name: str, types: Any, expected: str, is_right: Callable[[Any], bool] = lambda value: True
 ) -> None:
+    """Check one setting.
+
+    Raises:
+        ConfigError: It is of another type, or `is_right` says no.
+    """
     value = getattr(config, name)
     is_bool_for_number = isinstance(value, bool) and bool not in (types if isinstance(types, tuple) else (types,))
     if not isinstance(value, types) or is_bool_for_number or not is_right(value):
         raise ConfigError(f"{name}={value!r} cannot be right: expected {expected}.")
+
+
+def check_choice(config: Config, name: str, choices: Sequence[str]) -> None:
+    """Check that a setting is one of some names.
+
+    Raises:
+        ConfigError: It is none of them.
+    """
+    *others, last = map(repr, choices)
+    check_setting(config, name, str, f"{', '.join(others)} or {last}", lambda value: value in choices)
 
 
 def _check_json(config: Config) -> None:

@@ -10,15 +10,13 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from hf_rare.assembly import PreparedRow, prepare_rows
-from hf_rare.batches import read_columns
-from hf_rare.config import DistillConfig
+from hf_rare.assembly import PreparedRow
 from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.generation.protocol import Generator
 from hf_rare.rows import derive_seed
@@ -105,17 +103,24 @@ class _Clock:
 
 
 def estimate_run(
-    dataset: Any, columns: Sequence[str], config: DistillConfig, generator: Generator, rows: int
+    dataset: Any,
+    prepare: Callable[[Any], list[PreparedRow]],
+    num_samples: int,
+    seed: int,
+    generator: Generator,
+    rows: int,
 ) -> Estimate:
     """Estimate what a run will take.
 
     Args:
         dataset ([`~datasets.Dataset`]):
             The dataset.
-        columns (`Sequence[str]`):
-            Its input columns.
-        config ([`DistillConfig`]):
-            The settings.
+        prepare (`Callable`):
+            Makes prompts of a batch of its rows.
+        num_samples (`int`):
+            Completions of a row.
+        seed (`int`):
+            Seed of the draw.
         generator ([`Generator`]):
             What will write.
         rows (`int`):
@@ -128,18 +133,18 @@ def estimate_run(
         ConfigError: There are fewer than 2 rows to try.
     """
     places = _spread(range(len(dataset)), min(len(dataset), MEASURED_PROMPTS))
-    prepared = prepare_rows(read_columns(dataset.select(places).with_format(None)[:], columns), config, generator)
-    ready = sorted((row for row in prepared if row.status == "ok"), key=_length)
+    prepared = prepare(dataset.select(places).with_format(None)[:])
+    ready = sorted((row for row in prepared if row.status == "ok"), key=lambda row: row.prompt_tokens)
     sample = _spread(ready, min(rows, len(ready)))
     if len(sample) < 2:
         raise ConfigError(f"An estimate needs 2 rows that can be generated; there are {len(sample)}.")
-    scale = len(dataset) / len(prepared) * config.num_samples
+    scale = len(dataset) / len(prepared) * num_samples
     generator.load()
     clock = _Clock()
-    completions = _try(sample, config, generator, clock)
-    lengths = [_length(row) for row in ready]
+    completions = _try(sample, seed, generator, clock)
+    lengths = [row.prompt_tokens for row in ready]
     batches = generator.pack(lengths)
-    _probe([ready[i] for i in batches[(len(batches) - 1) // 2]], config, generator, clock)
+    _probe([ready[i] for i in batches[(len(batches) - 1) // 2]], seed, generator, clock)
     batches = generator.pack(lengths)  # smaller ones where memory ran out
     seconds = sum(clock.seconds([lengths[i] for i in batch], completions) for batch in batches)
     mean = statistics.mean(completions) or 1.0  # 0 when every row of the sample failed
@@ -156,24 +161,24 @@ def estimate_run(
     )
 
 
-def _try(sample: list[PreparedRow], config: DistillConfig, generator: Generator, clock: _Clock) -> list[int]:
+def _try(sample: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> list[int]:
     """Generate the middle row alone and the others together; give the lengths of the completions."""
     middle = len(sample) // 2
     groups = sample[middle : middle + 1], sample[:middle] + sample[middle + 1 :]
-    return [length for group in groups for length in _time(group, config, generator, clock)]
+    return [length for group in groups for length in _time(group, seed, generator, clock)]
 
 
-def _probe(batch: list[PreparedRow], config: DistillConfig, generator: Generator, clock: _Clock) -> None:
+def _probe(batch: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> None:
     """Generate the first tokens of a whole micro-batch."""
     if len(batch) > max(clock.prompts, default=0):
         clock.max_steps = PROBE_STEPS
         with contextlib.suppress(_EnoughError):
-            _time(batch, config, generator, clock)
+            _time(batch, seed, generator, clock)
 
 
-def _time(rows: list[PreparedRow], config: DistillConfig, generator: Generator, clock: _Clock) -> list[int]:
+def _time(rows: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> list[int]:
     prompts = [row.encoded for row in rows if row.encoded is not None]
-    seeds = [derive_seed(row.row.digest(config.seed), "sample", 0) for row in rows if row.row is not None]
+    seeds = [derive_seed(row.row.digest(seed), "sample", 0) for row in rows if row.row is not None]
     clock.lengths = [len(prompt.token_ids) for prompt in prompts]
     written = generator.generate(prompts, seeds, clock)
     return [completion.completion_tokens for completions in written for _, completion in completions]
@@ -195,10 +200,6 @@ def _spread(items: Sequence[Any], count: int) -> list[Any]:
     if count < 2:
         return list(items[:count])
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
-
-
-def _length(row: PreparedRow) -> int:
-    return len(row.encoded.token_ids) if row.encoded is not None else 0
 
 
 def _duration(hours: float) -> str:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import datasets
 
-from hf_rare.config import DistillConfig
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.exporting import as_statuses, check_columns, check_dataset, convert_rows
 from hf_rare.passed_through import reject_unknown_names
@@ -31,6 +30,7 @@ from hf_rare.training_rows import (
     make_pairs,
     write_completion,
 )
+from hf_rare.writer_config import DistillConfig
 
 logger = logging.getLogger(__name__)
 

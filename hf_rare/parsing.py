@@ -63,7 +63,7 @@ def parse_completion(
         [`ParsedCompletion`]: `truncated` when `is_cut`, whatever was found; `empty` without reasoning; `unparsed` when
         a thought is never closed or a required answer is missing; else `ok`.
     """
-    thought, visible, is_closed = _split_thoughts(completion, thought_tags, thought_is_open)
+    thought, visible, is_closed = split_thoughts(completion, thought_tags, thought_is_open)
     around_answer, answer, has_answer_tags = _split_answer(visible, answer_tags)
     if not thought:
         reasoning = around_answer
@@ -83,7 +83,7 @@ def parse_completion(
     return ParsedCompletion(reasoning, answer, "ok")
 
 
-def _split_thoughts(completion: str, tags: tuple[str, str], thought_is_open: bool) -> tuple[str, str, bool]:
+def split_thoughts(completion: str, tags: tuple[str, str], thought_is_open: bool) -> tuple[str, str, bool]:
     """Give the thoughts, what is outside them, and whether the last one ends.
 
     A thought that opens behind visible text and never ends is no thought: text and tag stay as they are.

@@ -1,4 +1,4 @@
-"""From a row to the messages of its prompt: documents in a shuffled order, numbered, in a Jinja template.
+"""From a row to the messages of its prompt: documents in a shuffled order, numbered, in a template.
 
 Plain values in, plain values out: no model, no tokenizer, no dataset. `budget` shortens the documents of a prompt that
 is too long.
@@ -7,20 +7,16 @@ is too long.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import jinja2
-import jinja2.meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from hf_rare.config import DistillConfig
-from hf_rare.errors import TemplateError
 from hf_rare.rows import Row, derive_seed
+from hf_rare.templates import Template, read_template_source
+from hf_rare.writer_config import DistillConfig
 
 BUILTIN_TEMPLATES = ("rare", "rare-qa", "plain")
-PLACEHOLDERS = ("question", "scenario", "documents", "options", "thought_tags", "answer_tags")
+_HINT = (
+    "Documents have 'number' and 'text', options have 'letter' and 'text', tags are pairs, everything else is a text."
+)
 
 
 @dataclass(frozen=True)
@@ -38,99 +34,29 @@ class Prompt:
     documents_truncated: int = 0
 
 
-class PromptTemplate:
-    """A compiled prompt template.
-
-    Args:
-        config ([`DistillConfig`]):
-            Names the template, the further columns it may use, and the tags.
-
-    Attributes:
-        source (`str`): the Jinja source.
-        placeholders (`frozenset[str]`): the placeholders it uses.
-
-    Raises:
-        TemplateError: The template cannot be found, does not compile, or uses an unknown placeholder.
-    """
-
-    def __init__(self, config: DistillConfig) -> None:
-        self._config = config
-        self.source = read_template_source(str(config.template))
-        environment = ImmutableSandboxedEnvironment(
-            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
-        available = (*PLACEHOLDERS, *config.template_columns)
-        try:
-            used = jinja2.meta.find_undeclared_variables(environment.parse(self.source))
-            self._template = environment.from_string(self.source)
-        except jinja2.TemplateSyntaxError as err:
-            raise TemplateError(f"The template does not compile: {err.message} (line {err.lineno}).") from err
-        if unknown := sorted(used - set(available) - set(environment.globals)):
-            raise TemplateError(
-                f"The template uses {', '.join(map(repr, unknown))}; available are {', '.join(map(repr, available))}. "
-                "Further columns go into template_columns=[...]."
-            )
-        self.placeholders = frozenset(used & set(available))
-        sample = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
-        self.render(sample, sample.documents)  # attributes that do not exist show only now
-
-    def render(self, row: Row, documents: Sequence[str]) -> str:
-        """Fill in the template.
-
-        Args:
-            row ([`Row`]): the row.
-            documents (`Sequence[str]`): the text of its documents in the order in which they are numbered.
-
-        Returns:
-            `str`: the text of the user message.
-
-        Raises:
-            TemplateError: The template asks a value for something that it does not have, or for something unsafe.
-        """
-        values: dict[str, Any] = {
-            **row.extra,
-            "question": row.question,
-            "scenario": row.scenario,
-            "documents": [{"number": number, "text": text} for number, text in enumerate(documents, start=1)],
-            "options": [{"letter": letter, "text": text} for letter, text in row.options],
-            "thought_tags": self._config.thought_tags,
-            "answer_tags": self._config.answer_tags,
-        }
-        try:
-            return self._template.render(values).strip()
-        except Exception as err:  # a template can raise anything that its filters and tests raise
-            raise TemplateError(
-                f"The template cannot be filled in: {err}. Documents have 'number' and 'text', options have 'letter' "
-                "and 'text', tags are pairs, everything else is a text."
-            ) from err
-
-
-def read_template_source(template: str) -> str:
-    """Find the Jinja source that `template` means: a built-in name, the source itself, or the path of a file.
-
-    Raises:
-        TemplateError: It is none of these.
-    """
-    if template in BUILTIN_TEMPLATES:
-        return resources.files("hf_rare").joinpath("templates", f"{template}.jinja").read_text(encoding="utf-8")
-    if "{{" in template or "{%" in template:
-        return template
-    try:
-        source = Path(template).read_text(encoding="utf-8")
-    except (OSError, ValueError) as err:
-        raise TemplateError(
-            f"template={template!r} is neither a built-in template ({', '.join(BUILTIN_TEMPLATES)}), nor Jinja "
-            f"source, nor a file that can be read ({err})."
-        ) from err
-    if "{{" not in source and "{%" not in source:
-        raise TemplateError(f"The template file {template!r} has no placeholder, such as {{{{ question }}}}.")
-    return source
-
-
 @lru_cache(maxsize=16)
-def get_template(config: DistillConfig) -> PromptTemplate:
-    """Give the compiled [`PromptTemplate`], compiled once per process."""
-    return PromptTemplate(config)
+def get_template(config: DistillConfig) -> Template:
+    """Give the compiled template of a distiller, compiled once per process.
+
+    Raises:
+        TemplateError: It cannot be found, does not compile, or uses an unknown placeholder.
+    """
+    sample = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
+    source = read_template_source(str(config.template), BUILTIN_TEMPLATES)
+    return Template(source, _fill_in(sample, sample.documents, config), _HINT)
+
+
+def _fill_in(row: Row, documents: Sequence[str], config: DistillConfig) -> dict[str, Any]:
+    """Give the values of the placeholders."""
+    return {
+        **row.extra,
+        "question": row.question,
+        "scenario": row.scenario,
+        "documents": [{"number": number, "text": text} for number, text in enumerate(documents, start=1)],
+        "options": [{"letter": letter, "text": text} for letter, text in row.options],
+        "thought_tags": config.thought_tags,
+        "answer_tags": config.answer_tags,
+    }
 
 
 def input_columns(config: DistillConfig) -> list[str]:
@@ -193,4 +119,5 @@ def build_messages(row: Row, documents: Sequence[str], config: DistillConfig) ->
         TemplateError: The template cannot be filled in.
     """
     system = [{"role": "system", "content": config.system_prompt}] if config.system_prompt else []
-    return [*system, {"role": "user", "content": get_template(config).render(row, documents)}]
+    content = get_template(config).render(_fill_in(row, documents, config))
+    return [*system, {"role": "user", "content": content}]

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow as pa
 from datasets.arrow_writer import ArrowWriter
 from datasets.fingerprint import get_temporary_cache_files_directory
@@ -24,7 +23,6 @@ from datasets.utils import tqdm
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from hf_rare.batches import read_columns
-from hf_rare.distill import ReasonDistiller
 from hf_rare.errors import (
     ConfigError,
     DatasetFileError,
@@ -33,7 +31,10 @@ from hf_rare.errors import (
     MissingPackageError,
     OutputExistsError,
 )
-from hf_rare.prompts import input_columns
+from hf_rare.writer import ColumnWriter
+
+ROW = "hf_rare_row"
+"""Column that numbers the rows on their way through the actors."""
 
 FOREIGN_VARIABLES = (
     *("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_"),
@@ -46,7 +47,7 @@ SHARD_BYTES = 500_000_000
 
 def distill(
     source: datasets.Dataset | str | Path | Sequence[str | Path],
-    distill_fn: ReasonDistiller,
+    distill_fn: ColumnWriter[Any, Any],
     *,
     num_actors: int,
     output: str | Path | None = None,
@@ -66,8 +67,8 @@ def distill(
     Args:
         source ([`~datasets.Dataset`], `str`, `Path` or a list of paths):
             A dataset, or parquet files: a path, a glob, a folder, `hf://datasets/...`, or a list of files.
-        distill_fn ([`ReasonDistiller`]):
-            The distiller. Each actor makes its own from the settings, once.
+        distill_fn ([`ReasonDistiller`] or another [`ColumnWriter`](hf_rare.writer.ColumnWriter)):
+            The callable for `map`. Each actor makes its own from the settings, once.
         num_actors (`int`):
             Actors to start. Where there is no room for all, those that fit do the work.
         output (`str` or `Path`, *optional*):
@@ -104,25 +105,31 @@ def distill(
     folder = _check_output(output) if output is not None else None
     dataset = _load(source)
     features = distill_fn.features(dataset.features)
-    inputs = input_columns(distill_fn.config)
+    inputs = [*distill_fn.input_columns, *(name for name in distill_fn.optional_columns if name in dataset.features)]
     read_columns({name: [] for name in dataset.features}, inputs)
     if len(dataset) == 0:
         distilled = _make_empty(features)
     else:
-        rows = dataset.select_columns(inputs).with_format("arrow")
-        batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+        batches = list(_number_batches(dataset.select_columns(list(dict.fromkeys(inputs))), batch_size))
         map_kwargs = {"batch_size": batch_size, "num_gpus": num_gpus, **map_kwargs}
         if num_cpus != 1:  # which Ray takes by default; said together with GPUs, it warns
             map_kwargs["num_cpus"] = num_cpus
         with _session(ray, CPU=num_cpus, GPU=num_gpus), _quiet_logs():
             results = _map(ray, batches, distill_fn, num_actors, max(1, int(num_cpus)), map_kwargs)
-            repeat = distill_fn.config.num_samples if distill_fn.config.expand else 1
-            new = _collect(results, distill_fn.features(), len(dataset) * repeat)
-        repeated = dataset.select(np.repeat(np.arange(len(dataset)), repeat)) if repeat > 1 else dataset
-        distilled = datasets.concatenate_datasets([repeated, new], axis=1)
+            new = _collect(results, distill_fn.features(), len(dataset))
+        repeated = dataset.select(new[ROW][:])  # a row may come back several times
+        distilled = datasets.concatenate_datasets([repeated, new.remove_columns(ROW)], axis=1)
     if folder is not None:
         _write(distilled, folder)
     return distilled
+
+
+def _number_batches(dataset: datasets.Dataset, batch_size: int) -> Iterator[pa.Table]:
+    """Give the rows in batches, with a column that numbers them."""
+    for start, batch in zip(
+        range(0, len(dataset), batch_size), dataset.with_format("arrow").iter(batch_size), strict=True
+    ):
+        yield batch.append_column(ROW, pa.array(range(start, start + len(batch)), pa.int64()))
 
 
 class _Actor:
@@ -137,13 +144,13 @@ class _Actor:
         import torch
 
         torch.set_num_threads(num_threads)
-        self.distill_fn: ReasonDistiller = pickle.loads(distill_fn)
+        self.distill_fn: ColumnWriter[Any, Any] = pickle.loads(distill_fn)
         self.error: HfRareError | None = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         result: pa.Table | HfRareError
         try:
-            result = self.error or self.distill_fn(batch).select(list(self.distill_fn.features()))
+            result = self.error or self.distill_fn(batch).select([ROW, *self.distill_fn.features()])
         except HfRareError as err:
             result = self.error = err  # and no more is generated: the caller ends the run when it gets to this batch
         except Exception:
@@ -154,7 +161,7 @@ class _Actor:
 def _map(
     ray: Any,
     batches: Sequence[pa.Table],
-    distill_fn: ReasonDistiller,
+    distill_fn: ColumnWriter[Any, Any],
     num_actors: int,
     num_threads: int,
     map_kwargs: dict[str, Any],
@@ -184,13 +191,14 @@ def _map(
 
 
 def _collect(tables: Iterable[pa.Table], features: datasets.Features, total: int) -> datasets.Dataset:
-    """Write tables to a temporary file as they come, and open it as a dataset."""
+    """Write tables to a temporary file as they come, and open it as a dataset, with the column that numbers rows."""
+    features = datasets.Features({ROW: datasets.Value("int64"), **features})
     descriptor, path = tempfile.mkstemp(".arrow", "ray-", get_temporary_cache_files_directory())
     os.close(descriptor)
     with ArrowWriter(path=path, features=features) as writer, tqdm(total=total, desc="Distilling", unit="row") as bar:
         for table in tables:
             writer.write_table(table)
-            bar.update(len(table))
+            bar.update(len(table[ROW].unique()))
         writer.finalize()
     return datasets.Dataset.from_file(path)
 

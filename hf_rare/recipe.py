@@ -20,44 +20,50 @@ from huggingface_hub.errors import EntryNotFoundError, HFValidationError, Reposi
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 import hf_rare
-from hf_rare.config import GENERATION_REVISION, Config, DecodingConfig, DistillConfig, ModelConfig
+from hf_rare.config import GENERATION_REVISION, Config, DecodingConfig, ModelConfig
 from hf_rare.errors import ConfigError, RecipeError
 from hf_rare.generation.revisions import is_local
 from hf_rare.passed_through import reject_unknown_names
 from hf_rare.prompts import BUILTIN_TEMPLATES
+from hf_rare.question_prompts import BUILTIN_QUESTION_TEMPLATES
+from hf_rare.templates import is_source
+from hf_rare.writer_config import DistillConfig, QuestionConfig, WriterConfig
 
 logger = logging.getLogger(__name__)
 
 RECIPE_VERSION = 1
 PACKAGES = ("torch", "transformers", "accelerate", "datasets")
-SECTIONS: dict[str, type[Config]] = {"distill": DistillConfig, "model": ModelConfig, "decoding": DecodingConfig}
+KINDS: dict[str, type[WriterConfig]] = {"distill": DistillConfig, "questions": QuestionConfig}
+"""What a recipe may be of. Each kind has its settings in a section of its name."""
+
+BUILTIN: dict[str, tuple[str, ...]] = {"distill": BUILTIN_TEMPLATES, "questions": BUILTIN_QUESTION_TEMPLATES}
 OWN_BUSINESS = ("trust_remote_code", "offload_folder")
 """Settings of a model that only the person at this machine may choose."""
 
 Recipe = dict[str, Any]
 
 
-def make_recipe(distiller: Any, command: str | None = None) -> Recipe:
-    """Write down how a distiller makes a row.
+def make_recipe(writer: Any, command: str | None = None) -> Recipe:
+    """Write down how a distiller, or another writer, makes a row.
 
     Args:
-        distiller ([`ReasonDistiller`]): the distiller.
+        writer ([`ColumnWriter`](hf_rare.writer.ColumnWriter)): the distiller.
         command (`str`, *optional*): the command that ran it.
 
     Returns:
         `dict`: the recipe, of JSON values: the settings, what stands for the teacher, and the versions. Neither local
         paths nor tokens are in it; for a teacher from a local folder the folder's name is.
     """
-    settings = distiller.generator.settings()
+    settings = writer.generator.settings()
     return {
         "recipe": RECIPE_VERSION,
-        "kind": "distill",
+        "kind": writer.kind,
         "hf_rare": hf_rare.__version__,
         "generation_revision": GENERATION_REVISION,
-        "distill": json.loads(distiller.config.to_json()),
+        writer.kind: json.loads(writer.config.to_json()),
         "model": _without_paths(settings["model"]) if "model" in settings else None,
         "decoding": settings.get("decoding"),
-        "identity": distiller.generator.identity(),
+        "identity": writer.generator.identity(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "command": command,
     }
@@ -76,6 +82,7 @@ def read_recipe(
     source: str | Path | Mapping[str, Any],
     config_name: str = "default",
     own_settings: Collection[str] = (),
+    kind: str | None = None,
     **hub_kwargs: Any,
 ) -> Recipe:
     """Read a recipe and check that it can do no harm.
@@ -87,6 +94,8 @@ def read_recipe(
             Config of the dataset on the Hub.
         own_settings (`Collection[str]`, *optional*):
             Names of settings that the caller chooses: the recipe's are left out.
+        kind (`str`, *optional*):
+            What it must be a recipe for; by default any of `KINDS` will do.
         **hub_kwargs:
             `revision` and `token`, for a dataset on the Hub.
 
@@ -104,8 +113,8 @@ def read_recipe(
             recipe = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as err:
             raise RecipeError(f"The recipe {source} cannot be read: {err}") from err
-    _check_shape(recipe)
-    for section in SECTIONS:
+    _check_shape(recipe, kind)
+    for section in _sections(recipe):
         if recipe.get(section) is not None:
             recipe[section] = {name: value for name, value in recipe[section].items() if name not in own_settings}
     _check_harm(recipe)
@@ -156,7 +165,7 @@ def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, An
             recipe.get("hf_rare"),
             hf_rare.__version__,
         )
-    return {**recipe["distill"], **model, **(recipe.get("decoding") or {})}
+    return {**recipe[recipe["kind"]], **model, **(recipe.get("decoding") or {})}
 
 
 def _without_paths(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,15 +194,21 @@ def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> 
     return Path(path)
 
 
-def _check_shape(recipe: Any) -> None:
-    if not isinstance(recipe, dict) or recipe.get("kind") != "distill" or recipe.get("recipe") != RECIPE_VERSION:
+def _sections(recipe: Recipe) -> dict[str, type[Config]]:
+    """Name the sections with settings."""
+    return {recipe["kind"]: KINDS[recipe["kind"]], "model": ModelConfig, "decoding": DecodingConfig}
+
+
+def _check_shape(recipe: Any, kind: str | None) -> None:
+    kinds = [kind] if kind else list(KINDS)
+    if not isinstance(recipe, dict) or recipe.get("kind") not in kinds or recipe.get("recipe") != RECIPE_VERSION:
         raise RecipeError(
-            f"This is no recipe for a distiller that hf_rare {hf_rare.__version__} reads: expected a dict with "
-            f"kind='distill' and recipe={RECIPE_VERSION}."
+            f"This is no recipe that hf_rare {hf_rare.__version__} can use here: expected a dict with kind="
+            f"{' or '.join(map(repr, kinds))} and recipe={RECIPE_VERSION}."
         )
-    for section, config in SECTIONS.items():
+    for section, config in _sections(recipe).items():
         settings = recipe.get(section)
-        if settings is None and section != "distill":
+        if settings is None and section != recipe["kind"]:
             continue
         if not isinstance(settings, dict):
             raise RecipeError(f"The recipe's {section!r} is no dict of settings.")
@@ -205,8 +220,9 @@ def _check_shape(recipe: Any) -> None:
 
 def _check_harm(recipe: Recipe) -> None:
     """Raise [`RecipeError`] for what a recipe may not ask for."""
-    template = recipe["distill"].get("template", "rare")
-    if template not in BUILTIN_TEMPLATES and "{{" not in str(template) and "{%" not in str(template):
+    kind = recipe["kind"]
+    template = recipe[kind].get("template", BUILTIN[kind][0])
+    if template not in BUILTIN[kind] and not is_source(str(template)):
         raise RecipeError(f"The recipe's template {template!r} is neither built in nor a text with placeholders.")
     model = recipe.get("model") or {}
     if "/" in str(model.get("attn_implementation") or ""):

@@ -1,11 +1,11 @@
 """One row of input, checked: plain values in, a [`Row`] or a reason out."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hf_rare.config import DistillConfig
+from hf_rare.writer_config import DistillConfig
 
 OPTION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -25,6 +25,7 @@ class Row:
         hard_negatives (`tuple[str, ...]`): documents that only look as if they did; may be empty.
         options (`tuple[tuple[str, str], ...]`): letter and text of each choice; empty unless the template uses them.
         extra (`dict[str, str]`): the further columns that the template may use.
+        gold (`str`): the right answer, where one is to be checked; no part of the prompt, and so not of the digest.
     """
 
     question: str
@@ -33,6 +34,7 @@ class Row:
     hard_negatives: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
+    gold: str = ""
 
     @property
     def documents(self) -> tuple[str, ...]:
@@ -40,7 +42,7 @@ class Row:
         return (self.positive, *self.hard_negatives)
 
     def digest(self, seed: int) -> bytes:
-        """Hash `seed` and the whole content: 16 bytes that depend on nothing else."""
+        """Hash `seed` and all that a prompt is made of: 16 bytes that depend on nothing else."""
         hasher = hashlib.blake2b(digest_size=16)
         options = [text for option in self.options for text in option]
         extra = [text for item in sorted(self.extra.items()) for text in item]
@@ -73,14 +75,34 @@ def read_row(values: Mapping[str, Any], config: DistillConfig) -> Row:
     Raises:
         InvalidRowError: A value cannot be used; the message names the column and the reason.
     """
+    options = _read_options(values.get(config.options_column), config.options_column)
     return Row(
         question=_read_text(values.get(config.question_column), config.question_column),
         scenario=_read_optional_text(values.get(config.scenario_column), config.scenario_column),
         positive=_read_text(values.get(config.text_column), config.text_column),
         hard_negatives=_read_texts(values.get(config.hard_negatives_column), config.hard_negatives_column),
-        options=_read_options(values.get(config.options_column), config.options_column),
-        extra={name: _read_optional_text(values.get(name), name) for name in config.template_columns},
+        options=options,
+        extra=read_extra(values, config.template_columns),
+        gold=_read_gold(values.get(config.gold_column), config.gold_column, options) if config.gold_column else "",
     )
+
+
+def read_document(values: Mapping[str, Any], text_column: str, template_columns: Sequence[str] = ()) -> Row:
+    """Check the values of a row that is a document alone, about which nothing was asked yet.
+
+    Raises:
+        InvalidRowError: A value cannot be used.
+    """
+    return Row("", "", _read_text(values.get(text_column), text_column), extra=read_extra(values, template_columns))
+
+
+def read_extra(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """Read the further columns that a template may use: texts, empty where they are null.
+
+    Raises:
+        InvalidRowError: A value is no text.
+    """
+    return {name: _read_optional_text(values.get(name), name) for name in names}
 
 
 def _read_text(value: Any, name: str) -> str:
@@ -110,6 +132,15 @@ def _read_texts(value: Any, name: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise InvalidRowError(f"{name} is of type {type(value).__name__}; expected a list of texts")
     return tuple(_read_text(item, f"{name}[{i}]") for i, item in enumerate(value))
+
+
+def _read_gold(value: Any, name: str, options: tuple[tuple[str, str], ...]) -> str:
+    """Read a right answer: a text, a number, or the number of an option, from 0, as many datasets have it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return _read_optional_text(value, name)
+    if isinstance(value, int) and 0 <= value < len(options):
+        return options[value][0]
+    return str(value)
 
 
 def _read_options(value: Any, name: str) -> tuple[tuple[str, str], ...]:

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hf_rare.config import DistillConfig
 from hf_rare.errors import ConfigError
+from hf_rare.writer_config import DistillConfig
 
 BATCH_SIZE = 1000
 SETTINGS = ("output_column", "text_column", "question_column", "hard_negatives_column")

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Self
+from typing import Any, Self
 
 import datasets
 
@@ -33,7 +33,7 @@ class Summary:
     seconds: float = 0.0
 
     @classmethod
-    def of_results(cls, results: Iterable[Result]) -> Self:
+    def of_results(cls, results: Iterable[Result[Any]]) -> Self:
         """Count the results of a batch."""
         summary = cls()
         for result in results:

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hf_rare.config import DistillConfig
 from hf_rare.prompts import build_messages, get_template, input_columns
 from hf_rare.rows import InvalidRowError, read_row
+from hf_rare.writer_config import DistillConfig
 
 ReasoningFormat = Literal["tags", "plain", "field"]
 REASONING_FORMATS: tuple[ReasoningFormat, ...] = ("tags", "plain", "field")

@@ -4,10 +4,10 @@ from typing import Any
 
 from datasets import Dataset, Features
 
-from hf_rare.config import DistillConfig
 from hf_rare.prompts import shuffle_documents
-from hf_rare.results import output_features
 from hf_rare.rows import read_row
+from hf_rare.traces import output_features
+from hf_rare.writer_config import DistillConfig
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 

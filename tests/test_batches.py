@@ -40,7 +40,7 @@ def test_every_container_reads_as_plain_values(kind):
 def test_new_columns_come_back_in_the_same_container(kind, repeat):
     batch = BATCHES[kind]
     new = {"s": [str(i) for i in range(3 * repeat)], "l": [[i] for i in range(3 * repeat)]}
-    result = add_columns(batch, new, FEATURES, repeat)
+    result = add_columns(batch, new, FEATURES, [repeat] * 3 if repeat > 1 else None)
     assert isinstance(result, dict if isinstance(batch, dict) else type(batch))
     assert read_columns(result, ["s", "l"]) == [{"s": str(i), "l": [i]} for i in range(3 * repeat)]
     if isinstance(batch, dict) and repeat == 1:

@@ -11,10 +11,13 @@ from datasets import Dataset, DatasetDict
 
 from hf_rare import ReasonDistiller
 from hf_rare.cli import build_parser, main
-from hf_rare.cli_settings import CONFIGS, read_settings
-from hf_rare.config import DecodingConfig, DistillConfig, ModelConfig, RunConfig, split_settings
+from hf_rare.cli_settings import MODEL_GROUPS, read_settings
+from hf_rare.config import DecodingConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ConfigError
+from hf_rare.writer_config import DistillConfig
 from tests.loopback_hub import hub_fixture  # noqa: F401
+
+CONFIGS = (DistillConfig, *MODEL_GROUPS.values())
 
 
 def run(*arguments) -> int:

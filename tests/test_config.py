@@ -5,8 +5,9 @@ import pytest
 import torch
 from transformers import BitsAndBytesConfig
 
-from hf_rare.config import DecodingConfig, DistillConfig, ModelConfig, RunConfig, split_settings
+from hf_rare.config import DecodingConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ConfigError
+from hf_rare.writer_config import DistillConfig
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_a_sampling_setting_in_the_wrong_place_is_told_where_it_goes():
         {"max_rows": 0},
         {"on_error": "ignore"},
         {"journal_dir": ""},
-        {"max_attempts": 0},
+        {"max_tries": 0},
     ],
 )
 def test_wrong_run_settings_are_refused(settings):

@@ -7,13 +7,13 @@ from datasets import ClassLabel, Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_rare.config import DistillConfig
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.export import to_preference, to_sft
 from hf_rare.prompts import build_prompt
 from hf_rare.retrieval_export import to_retrieval
 from hf_rare.rows import read_row
 from hf_rare.student import Student
+from hf_rare.writer_config import DistillConfig
 from tests.distilled import distilled_rows, recipe
 from tests.tiny import CHAT_TEMPLATE, THINKING_CHAT_TEMPLATE, make_model, make_tokenizer
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_rare.config import DistillConfig
 from hf_rare.errors import TemplateError
 from hf_rare.prompts import BUILTIN_TEMPLATES, build_prompt, get_template, shuffle_documents
 from hf_rare.rows import Row
+from hf_rare.writer_config import DistillConfig
 
 ROW = Row("Which tide?", "A boat lies in a harbour.", "positive text", ("first negative", "second negative"))
 OPTIONS = Row("Which tide?", "", "positive text", ("first negative",), (("A", "ebb"), ("B", "flood")))

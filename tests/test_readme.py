@@ -9,11 +9,11 @@ import pytest
 
 from hf_rare import build_card, push_to_hub, ray
 from hf_rare.cli_settings import CONFIGS
-from hf_rare.config import DistillConfig
 from hf_rare.demo import load_demo_dataset
 from hf_rare.distill import ReasonDistiller
 from hf_rare.prompts import build_prompt
 from hf_rare.rows import read_row
+from hf_rare.writer_config import DistillConfig
 from tests.conftest import REPOSITORY
 from tests.tiny import THINKING_CHAT_TEMPLATE, save_tiny_model
 

@@ -298,7 +298,7 @@ def test_failures_are_kept_and_tried_again_when_asked(rows, tiny, journal_dir, p
         3,
     ]
     poisoned.undo()
-    patient = make(tiny, journal_dir, retry_failed=True, max_attempts=4)
+    patient = make(tiny, journal_dir, retry_failed=True, max_tries=4)
     assert distill(patient, rows)[3]["reasoning_status"] != "failed"
     assert patient.completer.generated == 1
     assert distill(make(tiny, journal_dir), rows)[3]["reasoning_status"] != "failed"

@@ -1,7 +1,7 @@
 import pytest
 
-from hf_rare.config import DistillConfig
 from hf_rare.rows import InvalidRowError, Row, derive_seed, read_row
+from hf_rare.writer_config import DistillConfig
 
 GOOD = {"question": "q", "scenario": "s", "text": "t", "hard_negatives": ["n"]}
 
