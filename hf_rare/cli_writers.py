@@ -124,7 +124,11 @@ def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | Non
         now = writer.summary
         print(
             dataclasses.replace(
-                summary, generated=now.generated, generated_tokens=now.generated_tokens, seconds=now.seconds
+                summary,
+                noun=now.noun,
+                generated=now.generated,
+                generated_tokens=now.generated_tokens,
+                seconds=now.seconds,
             )
         )
     return written

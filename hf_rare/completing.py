@@ -103,6 +103,8 @@ class Completer:
             What writes.
         run ([`RunConfig`]):
             Journal, failures, limits, and whether rows are shared out.
+        doing (`str`, *optional*, defaults to `"Writing"`):
+            What the progress bar says.
 
     Attributes:
         generated (`int`): completions that were generated and not read from the journal, by all processes of the job.
@@ -110,11 +112,12 @@ class Completer:
         seconds (`float`): time spent generating, without loading.
     """
 
-    def __init__(self, generator: Generator, run: RunConfig) -> None:
+    def __init__(self, generator: Generator, run: RunConfig, doing: str = "Writing") -> None:
         if run.max_hours is not None and generator.spans_processes:
             raise ConfigError("max_hours does not go with tp_plan: processes would stop at different micro-batches.")
         self.generator = generator
         self.run = run
+        self._doing = doing
         self.generated = 0
         self.tokens = 0
         self.seconds = 0.0
@@ -188,7 +191,7 @@ class Completer:
         """Find a completion for every prompt of a call."""
         share = TeamShare(self._team, self.generator.spans_processes) if self._team is not None else Share()
         check = self._team.check if self._team is not None else None
-        with RowProgress(row_numbers, self.run.stall_timeout, check) as progress:
+        with RowProgress(row_numbers, self.run.stall_timeout, check, self._doing) as progress:
             call.done |= share.agree(call.keys, call.done)
             progress.finish(call.places(call.done))
             if call.missing:

@@ -59,6 +59,8 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
 
     config_type = DistillConfig
     kind = "distill"
+    noun = "trace"
+    doing = "Distilling"
     builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_TEMPLATES
 
     @property

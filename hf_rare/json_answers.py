@@ -6,6 +6,9 @@ from typing import Any
 
 import json_repair
 
+MAX_FAILURES = 100
+"""Braces and brackets that are tried and do not begin valid JSON, so that a text of nothing else takes no time."""
+
 _DECODER = json.JSONDecoder(strict=False)  # line breaks in strings are let through
 
 
@@ -20,12 +23,12 @@ def find_json(text: str) -> list[Any]:
         `list`: those that are valid, in order, none inside another; where none is, what can be made of the text from
         its first brace on (trailing commas, single quotes, an end that is missing), or nothing.
     """
-    found, place = [], 0
-    while (start := _find_opening(text, place)) >= 0:
+    found, place, failures = list[Any](), 0, 0
+    while failures < MAX_FAILURES and (start := _find_opening(text, place)) >= 0:
         try:
             value, place = _DECODER.raw_decode(text, start)
         except (json.JSONDecodeError, RecursionError):
-            place = start + 1
+            place, failures = start + 1, failures + 1
             continue
         if value:  # {} and [] say nothing
             found.append(value)
@@ -54,8 +57,7 @@ def find_items(text: str, names: Sequence[str]) -> list[Any]:
     """
     values = find_json(text)
     lists = [value for value in values if isinstance(value, list) or any(map(_is_container, value.values()))]
-    found = [list(_walk(value, names)) for value in (lists[::-1] or [values])]
-    return next(filter(None, found), [])
+    return next((items for value in (*reversed(lists), values) if (items := list(_walk(value, names)))), [])
 
 
 def _walk(value: Any, names: Sequence[str], in_list: bool = False) -> Iterator[Any]:

@@ -22,15 +22,20 @@ class RowProgress:
         rows (`Sequence[int]`): for each prompt the row it belongs to.
         stall_timeout (`float`, *optional*): seconds without a token after which to warn; `None` for never.
         check (`Callable`, *optional*): called with every token; what it raises ends the generation.
+        description (`str`, *optional*): what the bar says.
     """
 
     def __init__(
-        self, rows: Sequence[int], stall_timeout: float | None = None, check: Callable[[], None] | None = None
+        self,
+        rows: Sequence[int],
+        stall_timeout: float | None = None,
+        check: Callable[[], None] | None = None,
+        description: str = "Writing",
     ) -> None:
         self._rows = list(rows)
         self._open = Counter(self._rows)
         self._bar = tqdm(
-            total=len(self._open), desc="Distilling", unit="row", dynamic_ncols=True, leave=False, mininterval=0.5
+            total=len(self._open), desc=description, unit="row", dynamic_ncols=True, leave=False, mininterval=0.5
         )
         self._start = self._last_token = time.perf_counter()
         self._prompt_tokens = 0
@@ -103,7 +108,7 @@ class RowProgress:
         prompt_rate = self._prompt_tokens / max(self._prompt_seconds, 1e-6)
         rate = self._generated_tokens / max(self.seconds - self._prompt_seconds, 1e-6)
         rates = f"{prompt_rate:.0f} prompt + {rate:.0f} generated tokens/s"
-        self._bar.set_postfix_str(f"token {self._steps} of {len(self._writing)} traces, {rates}", refresh=False)
+        self._bar.set_postfix_str(f"token {self._steps} of {len(self._writing)} texts, {rates}", refresh=False)
         self._bar.update(rows)  # redraws at most every `mininterval`
 
     def _watch(self) -> None:

@@ -80,6 +80,7 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
 
     config_type = QuestionConfig
     kind = "questions"
+    doing = "Asking"
     builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_QUESTION_TEMPLATES
 
     @property

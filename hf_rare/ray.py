@@ -116,7 +116,7 @@ def distill(
             map_kwargs["num_cpus"] = num_cpus
         with _session(ray, CPU=num_cpus, GPU=num_gpus), _quiet_logs():
             results = _map(ray, batches, distill_fn, num_actors, max(1, int(num_cpus)), map_kwargs)
-            new = _collect(results, distill_fn.features(), len(dataset))
+            new = _collect(results, distill_fn, len(dataset))
         repeated = dataset.select(new[ROW][:])  # a row may come back several times
         distilled = datasets.concatenate_datasets([repeated, new.remove_columns(ROW)], axis=1)
     if folder is not None:
@@ -190,12 +190,15 @@ def _map(
         del results  # a traceback that someone keeps would keep the actors too
 
 
-def _collect(tables: Iterable[pa.Table], features: datasets.Features, total: int) -> datasets.Dataset:
+def _collect(tables: Iterable[pa.Table], distill_fn: ColumnWriter[Any, Any], total: int) -> datasets.Dataset:
     """Write tables to a temporary file as they come, and open it as a dataset, with the column that numbers rows."""
-    features = datasets.Features({ROW: datasets.Value("int64"), **features})
+    features = datasets.Features({ROW: datasets.Value("int64"), **distill_fn.features()})
     descriptor, path = tempfile.mkstemp(".arrow", "ray-", get_temporary_cache_files_directory())
     os.close(descriptor)
-    with ArrowWriter(path=path, features=features) as writer, tqdm(total=total, desc="Distilling", unit="row") as bar:
+    with (
+        ArrowWriter(path=path, features=features) as writer,
+        tqdm(total=total, desc=distill_fn.doing, unit="row") as bar,
+    ):
         for table in tables:
             writer.write_table(table)
             bar.update(len(table[ROW].unique()))

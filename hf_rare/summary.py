@@ -17,12 +17,13 @@ class Summary:
     """Counts over the rows of a run.
 
     Args:
-        statuses (`Counter[str]`): traces by status.
+        statuses (`Counter[str]`): texts by status.
         prompt_tokens (`int`): tokens of all prompts, each row's counted once.
-        completion_tokens (`int`): tokens of all traces.
+        completion_tokens (`int`): tokens of all texts.
         generated (`int`): completions that this process has generated, and not read from the journal.
         generated_tokens (`int`): their tokens.
         seconds (`float`): time spent generating, without loading.
+        noun (`str`): what a text is called.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
@@ -31,6 +32,7 @@ class Summary:
     generated: int = 0
     generated_tokens: int = 0
     seconds: float = 0.0
+    noun: str = "trace"
 
     @classmethod
     def of_results(cls, results: Iterable[Result[Any]]) -> Self:
@@ -54,14 +56,14 @@ class Summary:
         return cls(statistics.statuses, statistics.prompt_tokens.total, statistics.completion_tokens.total)
 
     def __add__(self, other: "Summary") -> "Summary":
-        values = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)}
-        return Summary(**values)
+        names = [field.name for field in fields(self) if field.name != "noun"]
+        return Summary(noun=self.noun, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
     def __str__(self) -> str:
         total = self.statuses.total()
         counts = ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES if self.statuses[status])
-        text = f"{total} {'trace' if total == 1 else 'traces'}: {counts or 'none'}"
-        text += f"; {self.prompt_tokens} prompt tokens, {self.completion_tokens} tokens of traces"
+        text = f"{total} {self.noun if total == 1 else self.noun + 's'}: {counts or 'none'}"
+        text += f"; {self.prompt_tokens} prompt tokens, {self.completion_tokens} tokens of {self.noun}s"
         if self.seconds:
             rate = self.generated_tokens / self.seconds
             text += f"; {self.generated} generated now in {self.seconds:.1f} s, {rate:.1f} tokens/s"

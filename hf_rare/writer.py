@@ -70,17 +70,23 @@ class ColumnWriter(ABC, Generic[C, S]):
 
     builtin_templates: ClassVar[tuple[str, ...]]
 
+    noun: ClassVar[str] = "text"
+    """What it writes, in its summary."""
+
+    doing: ClassVar[str] = "Writing"
+    """What its progress bar says."""
+
     def __init__(self, generator: Generator, **settings: Any) -> None:
         own, run = split_settings(settings, self.config_type, RunConfig)
         self.generator = generator
         self.run = RunConfig(**run)
-        self.completer = Completer(generator, self.run)
+        self.completer = Completer(generator, self.run, self.doing)
         config: Any = self.config_type(**own)
         if config.template not in self.builtin_templates:  # keep the text, not the path of a file that may change
             source = read_template_source(str(config.template), self.builtin_templates)
             config = dataclasses.replace(config, template=source)
         self.config: C = config
-        self.summary = Summary()
+        self.summary = Summary(noun=self.noun)
         self._get_template()  # a wrong template is found out now
 
     @classmethod
@@ -256,7 +262,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         self.summary.generated = self.completer.generated
         self.summary.generated_tokens = self.completer.tokens
         self.summary.seconds = self.completer.seconds
-        logger.info("Wrote %d rows; so far %s", len(results), self.summary)
+        logger.info("%s: %d rows are done; so far %s", self.doing, len(results), self.summary)
         return add_columns(batch, columns, self.output_features, repeats)
 
     def features(self, features: datasets.Features | None = None) -> datasets.Features:

@@ -13,7 +13,7 @@ from datasets.fingerprint import Hasher
 
 from hf_rare import ReasonDistiller
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError, ModelLoadError, TemplateError
-from hf_rare.generation.protocol import Completion, EncodedPrompt
+from tests.scripted import ScriptedGenerator
 
 OUTPUTS = {
     "reasoning": datasets.Value("string"),
@@ -28,29 +28,9 @@ OUTPUTS = {
 }
 
 
-class EchoGenerator:
-    """A generator of one's own: answers with the last characters of the question and the seed."""
-
-    max_prompt_tokens = None
-
-    def identity(self):
-        return {"model_id": "echo"}
-
-    def encode(self, conversations):
-        return [EncodedPrompt(messages, messages[-1]["content"], []) for messages in conversations]
-
-    is_sampling = True
-    spans_processes = False
-
-    def pack(self, lengths, processes=1):
-        return [list(range(len(lengths)))]
-
-    def load(self):
-        pass
-
-    def generate(self, prompts, seeds, observer=None):
-        for i in reversed(range(len(prompts))):
-            yield [(i, Completion(f"<think>{prompts[i].text[-12:]}</think>{seeds[i]}", "stop", 7, 3))]
+def echo(text: str, seed: int) -> str:
+    """Answer with the last characters of the question and the seed."""
+    return f"<think>{text[-12:]}</think>{seed}"
 
 
 def new_columns(dataset) -> dict:
@@ -166,9 +146,9 @@ def test_unknown_settings_are_refused(tiny):
     with pytest.raises(ConfigError, match="Did you mean 'max_new_tokens'"):
         ReasonDistiller.from_pretrained(tiny, max_newtokens=4)
     with pytest.raises(ConfigError, match="Did you mean 'text_column'"):
-        ReasonDistiller(EchoGenerator(), text_colum="t")
+        ReasonDistiller(ScriptedGenerator(echo), text_colum="t")
     with pytest.raises(TemplateError, match="'nothing'"):
-        ReasonDistiller(EchoGenerator(), template="{{ nothing }}")
+        ReasonDistiller(ScriptedGenerator(echo), template="{{ nothing }}")
     with pytest.raises(ModelLoadError, match="no/such-model"):
         ReasonDistiller.from_pretrained("no/such-model")
 
@@ -302,7 +282,7 @@ def test_samples_come_as_rows_with_expand(rows, tiny, format_name):
 
 
 def test_any_generator_will_do(rows):
-    distill_fn = ReasonDistiller(EchoGenerator(), output_column="trace")
+    distill_fn = ReasonDistiller(ScriptedGenerator(echo), output_column="trace")
     distilled = rows.map(distill_fn, batched=True)
     assert distilled["trace"][0] == rows["question"][0][-12:]
     assert len(set(distilled["trace_answer"])) == len(rows)  # the seed of each row
