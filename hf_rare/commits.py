@@ -48,6 +48,8 @@ class Repository:
         self.api = api
         self.repo_id = repo_id
         self.revision = revision
+        self.is_in_doubt = False
+        """Whether a commit was sent and it is not known whether it arrived."""
 
     def open(self, private: bool | None) -> None:
         """Make the repository and the branch where they do not exist."""
@@ -89,7 +91,8 @@ class Repository:
         mark = f"hf_rare push {uuid.uuid4()}"
         for attempt in range(MAX_TRIES):
             try:
-                return self.api.create_commit(
+                self.is_in_doubt = True
+                info = self.api.create_commit(
                     self.repo_id,
                     operations,
                     commit_message=message,
@@ -99,14 +102,18 @@ class Repository:
                     parent_commit=head.oid,
                     create_pr=create_pr,
                 )
+                self.is_in_doubt = False
+                return info
             except (HfHubHTTPError, *NETWORK_ERRORS) as err:
                 status = status_of(err)
+                self.is_in_doubt = status is None or status >= 500
                 if status in (409, 412):
                     return None
                 if status is not None and status < 500 and status != 429:
                     raise
                 time.sleep(_retry_after(err) or RETRY_SECONDS * 2**attempt)
                 landed = self._find_commit(mark, create_pr)
+                self.is_in_doubt = False
                 if landed is not None:
                     return landed
                 if attempt == MAX_TRIES - 1:
