@@ -17,7 +17,6 @@ from hf_rare.card_header import describe_config, dump_header, size_category
 from hf_rare.card_merging import CLOSING_MARKER, opening_marker
 from hf_rare.config import DistillConfig
 from hf_rare.distill import ReasonDistiller
-from hf_rare.explaining import hide_tokens
 from hf_rare.statistics import Statistics, measure, named_splits
 
 TAGS = ("hf_rare", "reasoning", "distillation", "retrieval-augmented-generation", "synthetic")
@@ -111,7 +110,7 @@ def build_card(
         (row for split in parts.values() if (row := card_tables.find_sample(split, columns["output_column"]))), None
     )
     call = _load_call(repo_id, config_name, "train" if "train" in parts else next(iter(parts), "train"))
-    command = hide_tokens(str(command or (known or {}).get("command") or ""))
+    command = command or (known or {}).get("command")
     template = card_recipe.find_template(known)
     template_name = str(card_recipe.part(known, "distill").get("template") or "")
     values = {
@@ -127,7 +126,7 @@ def build_card(
         "recipe": known,
         "settings": markdown.table(("setting", "value"), card_recipe.describe_settings(known or {})),
         "versions": card_recipe.describe_versions(known),
-        "command": markdown.fenced(card_recipe.without_folders(command), "bash", 4000) if command else None,
+        "command": markdown.fenced(card_recipe.without_folders(str(command)), "bash", 4000) if command else None,
         "template_name": markdown.code(card_recipe.without_folders(template_name), 40),
         "template": markdown.fenced(template, "jinja") if template else None,
         "columns": card_tables.describe_columns(features, columns),

@@ -91,8 +91,7 @@ class Repository:
         mark = f"hf_rare push {uuid.uuid4()}"
         for attempt in range(MAX_TRIES):
             try:
-                self.is_in_doubt = True
-                info = self.api.create_commit(
+                return self.api.create_commit(
                     self.repo_id,
                     operations,
                     commit_message=message,
@@ -102,8 +101,6 @@ class Repository:
                     parent_commit=head.oid,
                     create_pr=create_pr,
                 )
-                self.is_in_doubt = False
-                return info
             except (HfHubHTTPError, *NETWORK_ERRORS) as err:
                 status = status_of(err)
                 self.is_in_doubt = status is None or status >= 500

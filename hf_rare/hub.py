@@ -188,6 +188,11 @@ class _Push:
 
     def describe_state(self) -> str:
         """Say what is on the Hub when this push fails."""
+        if self.repository.is_in_doubt and self.create_pr:
+            return (
+                "Its commit was sent, and whether it arrived is not known; look at the pull requests before you push "
+                "again, which opens another one."
+            )
         if self.repository.is_in_doubt:
             return (
                 "Its commit was sent, and whether it arrived is not known; pushing the same again completes it, and "

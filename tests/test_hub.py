@@ -169,7 +169,22 @@ def test_a_branch_is_made(hub, table):
     assert "data" not in str(hub.commits(REPO)[0].files)
 
 
-def test_many_shards_are_committed_before_the_card(hub, monkeypatch):
+def test_readers_see_all_of_many_shards_or_none(hub, table, monkeypatch):
+    push_to_hub(table, REPO)
+    monkeypatch.setattr("hf_rare.shards.BLOCK_ROWS", 1)
+    many = Dataset.from_dict({"text": [f"Text {i}." for i in range(120)]})
+    hub.fault("POST .*/commit/", status=403)
+    with pytest.raises(HubError, match="Nothing of this push is visible"):
+        push_to_hub(many, REPO, max_shard_size=1)
+    assert rows_of(load(download_mode="force_redownload")) == rows_of(table)
+    puts = sum(map(len, hub.puts.values()))
+    push_to_hub(many, REPO, max_shard_size=1)
+    assert sum(map(len, hub.puts.values())) == puts  # the failure cost no upload
+    assert len(hub.commits(REPO)) == 3
+    assert load(download_mode="force_redownload")["text"][:] == many["text"][:]
+
+
+def test_more_shards_than_one_commit_takes_are_committed_before_the_card(hub, monkeypatch):
     monkeypatch.setattr(hf_rare.hub, "MAX_FILES_PER_COMMIT", 3)
     many = Dataset.from_dict({"text": [f"{i} " + "x" * 100 for i in range(8000)]})
     hub.fault("POST .*/commit/", nth=2, status=403)

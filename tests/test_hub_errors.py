@@ -112,6 +112,16 @@ def test_a_network_that_goes_down_while_the_commit_is_sent(hub, fail, there, tab
     assert not push_to_hub(table.select(range(9)), REPO).has_changed
 
 
+def test_a_pull_request_of_which_nobody_knows_whether_it_was_opened(hub, fail, there):
+    hub.fault("POST .*/commit/", cut="after")
+    fault = hub.fault("GET .*/discussions", cut="before", times=99)
+    message = fail(create_pr=True)
+    fault.times = 0
+    assert says(message, "the Hub cannot be reached", "is not known; look at the pull requests before you push again")
+    assert len(hub.discussions(REPO)) == 1
+    assert there()
+
+
 def test_too_many_requests(hub, fail, there):
     fault = hub.fault("POST .*/commit/", times=99, status=429, retry_after=0)
     assert says(fail(), "receives too many requests", "Wait some minutes and try again", NOTHING)
