@@ -11,6 +11,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 import hf_rare
+from hf_rare.explaining import hide_tokens
 from hf_rare.markdown import as_text, code, fenced, inline, join, link, literal
 from hf_rare.prompts import BUILTIN_TEMPLATES
 from hf_rare.templates import is_source, read_template_source
@@ -28,6 +29,18 @@ DISTILL_SHOWN = (
     "template_columns",
 )
 DECODING_SHOWN = ("max_new_tokens", "context_length", "chat_template_kwargs")
+MACHINERY = (
+    "use_cache",
+    "num_return_sequences",  # `num_samples` says it
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "output_logits",
+    "return_dict_in_generate",
+    "pad_token_id",
+    "bos_token_id",
+)
+"""Settings of a generation config that change no trace; the recipe has them."""
 
 Recipe = Mapping[str, Any]
 
@@ -58,7 +71,7 @@ def describe_settings(recipe: Recipe) -> list[tuple[str, str]]:
     for name in ("model_id", "adapter"):
         if name in settings:
             settings[name] = without_folders(str(settings[name]))
-    settings |= part(teacher, "generation_config")
+    settings |= {name: v for name, v in part(teacher, "generation_config").items() if name not in MACHINERY}
     settings |= {name: value for name, value in part(recipe, "decoding").items() if name in DECODING_SHOWN and value}
     defaults, own = DistillConfig(), part(recipe, "distill")
     for name in DISTILL_SHOWN:
@@ -91,8 +104,7 @@ def find_template(recipe: Recipe | None) -> str | None:
 
 def without_folders(text: str) -> str:
     """Leave out access tokens and the folders of local paths, which are nobody's business."""
-    text = re.sub(r"\bhf_[A-Za-z0-9]{16,}", "hf_...", text)
-    return re.sub(r"(?<![\w:/.~<-])(?:~|\.{1,2})?/(?:[^\s/'\"]+/)*", "", text)
+    return re.sub(r"(?<![\w:/.~<-])(?:~|\.{1,2})?/(?:[^\s/'\"]+/)*", "", hide_tokens(text))
 
 
 def describe_versions(recipe: Recipe | None) -> str:

@@ -48,6 +48,8 @@ class Repository:
         self.api = api
         self.repo_id = repo_id
         self.revision = revision
+        self.is_in_doubt = False
+        """Whether a commit was sent and it is not known whether it arrived."""
 
     def open(self, private: bool | None) -> None:
         """Make the repository and the branch where they do not exist."""
@@ -101,12 +103,14 @@ class Repository:
                 )
             except (HfHubHTTPError, *NETWORK_ERRORS) as err:
                 status = status_of(err)
+                self.is_in_doubt = status is None or status >= 500
                 if status in (409, 412):
                     return None
                 if status is not None and status < 500 and status != 429:
                     raise
                 time.sleep(_retry_after(err) or RETRY_SECONDS * 2**attempt)
                 landed = self._find_commit(mark, create_pr)
+                self.is_in_doubt = False
                 if landed is not None:
                     return landed
                 if attempt == MAX_TRIES - 1:

@@ -38,9 +38,14 @@ def explain(repo_id: str, describe_state: Callable[[], str]) -> Iterator[None]:
 
 def _describe(err: BaseException) -> str:
     """Say what went wrong and what to do."""
-    status, server = status_of(err), _TOKEN.sub("hf_...", str(getattr(err, "server_message", None) or err))
+    status, server = status_of(err), hide_tokens(str(getattr(err, "server_message", None) or err))
     if isinstance(err, HFValidationError):
-        return f"this cannot be the name of a repository ({server}). Names look like me/my-dataset."
+        return f"this cannot be the name of a repository ({server}). Pass a name like me/my-dataset."
+    if status == 401 and _had_token(err):
+        return (
+            f"the Hub does not accept the token, which may be mistyped, revoked or expired ({server}). Run `hf auth "
+            "login` again, or pass token=..., with a token that may write."
+        )
     if isinstance(err, LocalTokenNotFoundError) or status == 401:
         return "the Hub asks for a token. Run `hf auth login`, or pass token=..., with a token that may write."
     if "quota" in server.lower() or "storage" in server.lower():
@@ -51,28 +56,51 @@ def _describe(err: BaseException) -> str:
             "account or an organisation you belong to."
         )
     if isinstance(err, RepositoryNotFoundError | RevisionNotFoundError) or status == 404:
-        return f"there is no such repository or revision, or the token may not see it ({server})."
-    if status == 429:
-        return "the Hub receives too many requests from this account. Wait some minutes and push again."
-    if status is not None and status >= 500:
         return (
-            f"the Hub is in trouble (status {status}). Push again later; shards that arrived are not uploaded twice."
+            f"there is no such repository or revision, or the token may not see it ({server}). Check its name, and "
+            "use a token that may read and write it."
         )
+    if status == 429:
+        return (
+            "the Hub receives too many requests from this account. Wait some minutes and try again; shards that "
+            "arrived are not uploaded twice."
+        )
+    if status is not None and status >= 500:
+        return f"the Hub is in trouble (status {status}). Try again later; shards that arrived are not uploaded twice."
     if status is None:
         return (
-            f"the Hub cannot be reached ({type(err).__name__}: {server}). Check the connection and push again; shards "
+            f"the Hub cannot be reached ({type(err).__name__}: {server}). Check the connection and try again; shards "
             "that arrived are not uploaded twice."
         )
-    return f"the Hub refused ({server})."
+    return f"the Hub refused (status {status}: {server}). Mend what it names and try again."
 
 
-_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
+_TOKEN = re.compile(r"\bhf_(?!hub_|rare_)\w{8,}(\.[\w.-]+)?")
+"""Tokens of users, of organisations and of a login in the browser (`hf_oauth_...`), and no function's name."""
+
+
+def hide_tokens(text: str) -> str:
+    """Take tokens of the Hub out of a text."""
+    return _TOKEN.sub("hf_...", text)
 
 
 def _without_token(err: BaseException) -> BaseException:
-    """Take tokens out of an exception's text."""
-    err.args = tuple(_TOKEN.sub("hf_...", arg) if isinstance(arg, str) else arg for arg in err.args)
+    """Take tokens out of the text of an exception and of those that led to it."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [err]
+    while waiting:
+        link = waiting.pop()
+        if link is None or link in seen:
+            continue
+        seen.append(link)
+        link.args = tuple(hide_tokens(arg) if isinstance(arg, str) else arg for arg in link.args)
+        waiting += [link.__cause__, link.__context__]
     return err
+
+
+def _had_token(err: BaseException) -> bool:
+    response = getattr(err, "response", None)
+    return response is not None and "authorization" in response.request.headers
 
 
 def status_of(err: BaseException) -> int | None:

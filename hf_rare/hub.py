@@ -27,15 +27,20 @@ from hf_rare.card_merging import merge_cards
 from hf_rare.commits import MAX_TRIES, Head, Repository
 from hf_rare.distill import ReasonDistiller
 from hf_rare.errors import ColumnError, ConfigError, HubError, MissingPackageError
-from hf_rare.explaining import explain
+from hf_rare.explaining import explain, hide_tokens
 from hf_rare.plots import plot_statistics
 from hf_rare.recipe import Recipe, make_recipe, recipe_path
 from hf_rare.shards import count_bytes, iterate_shards
 
 logger = logging.getLogger(__name__)
 
-MAX_FILES_PER_COMMIT = 100
-"""Shards of one commit; the Hub asks for fewer than a hundred files a commit. More are committed before the card."""
+MAX_FILES_PER_COMMIT = 1000
+"""Shards of one commit; more are committed before the card.
+
+They are uploaded already, so that a commit only names them. huggingface_hub itself commits up to 1,000 files at once
+(`COMMIT_SIZE_SCALE`), and the Hub refuses more than 25,000 (docstring of `HfApi.create_commit`). Its documentation
+advises fewer than 100, which would split pushes that can be one commit.
+"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ def push_to_hub(
 
     Other configs and splits of the repository stay as they are, and so does what people have written into its card.
     Shards whose content the repository has already are not uploaded again, and where nothing has changed there is no
-    commit. More than 100 new shards take several commits, of which the last brings the card.
+    commit. More than 1,000 new shards take several commits, of which the last brings the card: until then, readers of
+    a split that was there before see new shards beside the old ones. Larger shards, another `config_name` or
+    `create_pr` avoid that.
 
     Under a launcher the process of rank 0 pushes.
 
@@ -181,6 +188,16 @@ class _Push:
 
     def describe_state(self) -> str:
         """Say what is on the Hub when this push fails."""
+        if self.repository.is_in_doubt and self.create_pr:
+            return (
+                "Its commit was sent, and whether it arrived is not known; look at the pull requests before you push "
+                "again, which opens another one."
+            )
+        if self.repository.is_in_doubt:
+            return (
+                "Its commit was sent, and whether it arrived is not known; pushing the same again completes it, and "
+                "makes no second commit."
+            )
         if not self.committed_shards:
             return "Nothing of this push is visible on the Hub."
         return (
@@ -237,7 +254,7 @@ class _Push:
             logger.info("Someone else has committed to %s; trying again on what they have left.", repository.repo_id)
             time.sleep(commits.RETRY_SECONDS * attempt)
         raise HubError(
-            f"{repository.repo_id} was committed to by others {MAX_TRIES} times while this push was under way. "
+            f"{repository.repo_id}: it was committed to by others {MAX_TRIES} times while this push was under way. "
             f"{self.describe_state()} Push again: no shard is uploaded twice."
         )
 
@@ -261,7 +278,8 @@ class _Push:
         with contextlib.suppress(ColumnError, MissingPackageError):  # nothing to plot, or nothing to plot with
             documents[plot_path] = plot_statistics(datasets.DatasetDict(whole), self._output_column)
         if self.recipe is not None:
-            text = json.dumps(self.recipe, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+            recipe = self.recipe | {"command": hide_tokens(str(self.recipe.get("command") or "")) or None}
+            text = json.dumps(recipe, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
             documents[recipe_path(self.config_name)] = text.encode()
         card = build_card(
             datasets.DatasetDict(whole),

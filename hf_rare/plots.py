@@ -112,6 +112,7 @@ def _draw_histogram(axes: "Axes", distribution: Distribution) -> None:
     lowest, span = min(numbers), max(numbers) - min(numbers) + 1
     width = -(-span // min(BINS, 4 + math.isqrt(distribution.count)))  # whole tokens: else some bars hold more of them
     edges = [lowest - 0.5 + width * i for i in range(-(-span // width) + 1)]
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     axes.hist(numbers, bins=edges, weights=counts, color=BLUE, rwidth=0.94)
 

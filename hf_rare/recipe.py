@@ -22,6 +22,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 import hf_rare
 from hf_rare.config import GENERATION_REVISION, Config, DecodingConfig, ModelConfig
 from hf_rare.errors import ConfigError, RecipeError
+from hf_rare.explaining import hide_tokens
 from hf_rare.generation.revisions import is_local
 from hf_rare.passed_through import reject_unknown_names
 from hf_rare.prompts import BUILTIN_TEMPLATES
@@ -65,7 +66,7 @@ def make_recipe(writer: Any, command: str | None = None) -> Recipe:
         "decoding": settings.get("decoding"),
         "identity": writer.generator.identity(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "command": command,
+        "command": hide_tokens(command) if command else None,
     }
 
 

@@ -150,6 +150,7 @@ class LoopbackHub:
         self.puts: dict[str, list[int]] = defaultdict(list)  # bytes of each PUT, by sha256
         self.errors: list[str] = []  # tracebacks of what went wrong in here
         self.page_size = 1000
+        self.waiting_logins = 1  # times that a login in the browser is asked for before its user has allowed it
         self._repos: dict[str, Repo] = {}
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
@@ -399,6 +400,21 @@ class LoopbackHub:
         orgs = [{"type": "org", "name": name, "roleInOrg": "write"} for name in self.organizations[token.user]]
         auth = {"type": "access_token", "accessToken": access}
         return Answer({"type": "user", "id": token.user, "name": token.user, "orgs": orgs, "auth": auth})
+
+    @route("POST", "/oauth/device")
+    def _begin_login(self, request: Request) -> Answer:
+        page = f"{self.url}/oauth/device"
+        codes = {"device_code": "device-code-of-me", "user_code": "ABCD-EFGH"}
+        return Answer({**codes, "verification_uri": page, "interval": 1, "expires_in": 60})
+
+    @route("POST", "/oauth/token")
+    def _end_login(self, request: Request) -> Answer:
+        if parse_qs(request.body.decode()).get("device_code") != ["device-code-of-me"]:
+            return Answer({"error": "invalid_grant"}, 400)
+        if self.waiting_logins:
+            self.waiting_logins -= 1
+            return Answer({"error": "authorization_pending"}, 400)
+        return Answer({"access_token": self.write_token, "token_type": "bearer"})
 
     @route("POST", "/api/validate-yaml")
     def _validate_yaml(self, request: Request) -> Answer:

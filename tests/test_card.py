@@ -62,6 +62,15 @@ def test_the_whole_card_is_the_approved_one(distilled, monkeypatch):
     assert card == APPROVED.read_text(encoding="utf-8")
 
 
+def test_settings_that_change_no_trace_are_left_out(distilled):
+    said = recipe()
+    said["identity"]["generation_config"] |= {"use_cache": True, "output_scores": False, "eos_token_id": 2}
+    card = build_card(distilled, said)
+    assert "| `eos_token_id` | `2` |" in card
+    assert "use_cache" not in card
+    assert "output_scores" not in card
+
+
 def test_the_hub_client_reads_the_header(distilled):
     data = DatasetCard(_full_card(distilled)).data
     assert data.to_dict()["annotations_creators"] == ["machine-generated"]

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 
 from hf_rare import ReasonDistiller
 from hf_rare.errors import BudgetReachedError, ConfigError, HubError
-from tests.loopback_hub import hub_fixture, quick_retries_fixture  # noqa: F401
+from tests.loopback_hub import hub_fixture, quick_retries_fixture, xet_fixture  # noqa: F401
 
 REPO = "me/checkpoints"
 SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 600}
@@ -40,7 +40,11 @@ def journal_files(hub) -> list[str]:
     return sorted(path for path in hub.files(REPO) if path.startswith("journal/"))
 
 
-def test_a_fresh_machine_starts_where_a_dying_one_was(hub, rows, tiny, machine):
+@pytest.mark.parametrize("way", ["lfs", "xet"])
+def test_a_fresh_machine_starts_where_a_dying_one_was(hub, request, rows, tiny, machine, monkeypatch, way):
+    if way == "xet":  # as journals of many rows go
+        request.getfixturevalue("xet")
+        monkeypatch.setattr("tests.loopback_storage.REGULAR_LIMIT", 100)
     whole = distil(ReasonDistiller.from_pretrained(tiny, journal_dir=None, **SETTINGS), rows)
     with pytest.raises(BudgetReachedError):
         distil(machine("first", max_rows=2), rows)
@@ -53,6 +57,8 @@ def test_a_fresh_machine_starts_where_a_dying_one_was(hub, rows, tiny, machine):
     assert distil(third, rows) == whole
     assert (second.completer.generated, third.completer.generated) == (3, 1)
     assert HfApi().repo_info(REPO, repo_type="dataset").private
+    files = [hub.commits(REPO)[0].files[path] for path in journal_files(hub)]
+    assert all(bool(file.xet) == (way == "xet") for file in files)
 
 
 def test_a_running_job_is_committed_every_few_minutes_and_nothing_twice(hub, rows, machine):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -15,27 +16,9 @@ import hf_rare.hub
 from hf_rare import ReasonDistiller
 from hf_rare.errors import ConfigError, HubError
 from hf_rare.hub import push_to_hub
-from hf_rare.recipe import make_recipe
+from hf_rare.recipe import describe_command, make_recipe
 from tests.loopback_hub import hub_fixture, quick_retries_fixture, xet_fixture  # noqa: F401
-
-REPO = "me/rare"
-TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
-    monkeypatch.setattr("hf_rare.commits.RETRY_SECONDS", 0.01)
-
-
-@pytest.fixture
-def table() -> Dataset:
-    return Dataset.from_dict(
-        {
-            "question": [f"What is {i}?" for i in range(50)],
-            "reasoning": [f"It is {i}. [1]" for i in range(50)],
-            "reasoning_status": ["ok"] * 50,
-        }
-    )
+from tests.pushing import REPO, make_recipe_without_model, no_waiting_fixture, table_fixture  # noqa: F401
 
 
 def load(split="train", name=None, **kwargs):
@@ -68,7 +51,8 @@ def test_one_commit_brings_data_card_recipe_and_plot(hub, request, rows, tiny, w
     assert (result.pr_url, result.has_changed) == (None, True)
     files = set(commits[0].files)
     assert {"README.md", "recipe.json", "assets/default.png"} < files
-    assert len([path for path in files if path.startswith("data/train-00000-")]) == 1
+    (shard,) = (path for path in files if path.startswith("data/train-00000-"))
+    assert bool(commits[0].files[shard].xet) == (way == "xet")
     assert rows_of(load()) == rows_of(distilled)
     assert rows_of(load(streaming=True)) == rows_of(distilled)
     assert load().features == distilled.features
@@ -93,7 +77,10 @@ def test_an_identical_push_makes_no_commit_and_uploads_nothing(hub, request, tab
     assert sum(map(len, hub.puts.values())) == puts
 
 
-def test_configs_splits_and_what_people_wrote_stay(hub, table):
+@pytest.mark.parametrize("way", ["lfs", "xet"])
+def test_configs_splits_and_what_people_wrote_stay(hub, request, table, way):
+    if way == "xet":
+        request.getfixturevalue("xet")
     push_to_hub(table, REPO, license="mit")
     text = hub.read(REPO, "README.md").decode()
     mine = text.replace("\n# ", "\n# Mine: ", 1) + "\nA word of my own.\n"
@@ -103,7 +90,8 @@ def test_configs_splits_and_what_people_wrote_stay(hub, table):
     push_to_hub(table.select(range(40)), REPO)
     counts = {("default", "train"): 40, ("default", "test"): 7, ("small", "train"): 3, ("small", "test"): 2}
     for (name, split), count in counts.items():
-        assert rows_of(load(split, name)) == rows_of(table.select(range(count)))
+        for streaming in (False, True):
+            assert rows_of(load(split, name, streaming=streaming)) == rows_of(table.select(range(count)))
     text = hub.read(REPO, "README.md").decode()
     assert "A word of my own." in text
     assert "# Mine: " in text
@@ -112,7 +100,10 @@ def test_configs_splits_and_what_people_wrote_stay(hub, table):
     assert len(hub.commits(REPO)) == 6
 
 
-def test_rows_are_appended_without_uploading_old_ones(hub, table):
+@pytest.mark.parametrize("way", ["lfs", "xet"])
+def test_rows_are_appended_without_uploading_old_ones(hub, request, table, way):
+    if way == "xet":
+        request.getfixturevalue("xet")
     settings = {"max_shard_size": 1}
     old, new = table.select(range(30)), table.select(range(30, 50))
     push_to_hub(old, REPO, recipe={**make_recipe_without_model()}, **settings)
@@ -123,27 +114,33 @@ def test_rows_are_appended_without_uploading_old_ones(hub, table):
     assert {path: after[path].oid for path in before if path.startswith("data/")} == {
         path: file.oid for path, file in before.items() if path.startswith("data/")
     }
-    assert len(set(hub.puts) - puts) == 2  # one shard, one plot
-    assert rows_of(load()) == rows_of(table)
+    assert len(set(hub.puts) - puts) == (2 if way == "lfs" else 0)  # one shard, one plot
+    for streaming in (False, True):
+        assert rows_of(load(streaming=streaming)) == rows_of(table)
     assert header(hub)["dataset_info"]["splits"][0]["num_examples"] == 50
     assert "50 rows" in hub.read(REPO, "README.md").decode()
     with pytest.raises(ConfigError, match="other columns"):
         push_to_hub(new.remove_columns("question"), REPO, append=True)
 
 
-def make_recipe_without_model() -> dict:
-    return {
-        "recipe": 1,
-        "kind": "distill",
-        "hf_rare": "0.1.0",
-        "generation_revision": 1,
-        "distill": {"output_column": "reasoning"},
-        "model": None,
-        "decoding": None,
-        "identity": {},
-        "versions": {},
-        "command": None,
+def test_no_file_of_the_repository_holds_a_token(hub, rows, tiny, monkeypatch):
+    given = "hf_" + "Given0Token" * 3
+    hub.tokens[given] = hub.tokens[hub.write_token]
+    monkeypatch.setattr(sys, "argv", ["hf-rare", "run", "--token", given, f"--hub-token={hub.write_token}"])
+    distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=4)
+    recipe = make_recipe(distill_fn, describe_command())
+    assert "--token hf_... " in recipe["command"]
+    recipe["command"] = shlex.join(sys.argv)  # as a person may write it
+    push_to_hub(distill_fn.apply(rows.select(range(2))), REPO, recipe=recipe, token=given)
+    push_to_hub(rows.select(range(2)), REPO, recipe=recipe, config_name="with_login")
+    assert {given, hub.write_token} <= {
+        request.headers["authorization"].split()[1] for request in hub.received("POST")
     }
+    for commit in hub.commits(REPO):
+        texts = [hub.read(REPO, path, commit.oid) for path in commit.files]
+        texts += [commit.summary.encode(), commit.description.encode()]
+        for token in (given, hub.write_token):
+            assert not any(token.encode() in text for text in texts)
 
 
 def test_a_grown_dataset_uploads_its_last_shard_only(hub):
@@ -172,7 +169,22 @@ def test_a_branch_is_made(hub, table):
     assert "data" not in str(hub.commits(REPO)[0].files)
 
 
-def test_many_shards_are_committed_before_the_card(hub, monkeypatch):
+def test_readers_see_all_of_many_shards_or_none(hub, table, monkeypatch):
+    push_to_hub(table, REPO)
+    monkeypatch.setattr("hf_rare.shards.BLOCK_ROWS", 1)
+    many = Dataset.from_dict({"text": [f"Text {i}." for i in range(120)]})
+    hub.fault("POST .*/commit/", status=403)
+    with pytest.raises(HubError, match="Nothing of this push is visible"):
+        push_to_hub(many, REPO, max_shard_size=1)
+    assert rows_of(load(download_mode="force_redownload")) == rows_of(table)
+    puts = sum(map(len, hub.puts.values()))
+    push_to_hub(many, REPO, max_shard_size=1)
+    assert sum(map(len, hub.puts.values())) == puts  # the failure cost no upload
+    assert len(hub.commits(REPO)) == 3
+    assert load(download_mode="force_redownload")["text"][:] == many["text"][:]
+
+
+def test_more_shards_than_one_commit_takes_are_committed_before_the_card(hub, monkeypatch):
     monkeypatch.setattr(hf_rare.hub, "MAX_FILES_PER_COMMIT", 3)
     many = Dataset.from_dict({"text": [f"{i} " + "x" * 100 for i in range(8000)]})
     hub.fault("POST .*/commit/", nth=2, status=403)
@@ -208,14 +220,6 @@ def test_a_raced_push_is_made_again_on_the_new_head(hub, table):
     push_to_hub(table.select(range(9)), REPO)
     assert hub.read(REPO, "other.txt") == b"theirs"
     assert len(load()) == 9
-
-
-def test_races_without_end_are_given_up(hub, table):
-    push_to_hub(table, REPO)
-    hub.fault("POST .*/commit/", times=99, race=True)
-    with pytest.raises(HubError, match="committed to by others 5 times"):
-        push_to_hub(table.select(range(9)), REPO)
-    assert len(load()) == 50
 
 
 def test_two_processes_that_push_different_configs_at_once_both_arrive(hub, table, tmp_path):
@@ -284,37 +288,6 @@ def test_whatever_request_fails_the_repository_is_as_before_or_complete(hub, qui
         push_to_hub(table.select(range(size)), REPO, recipe=make_recipe_without_model())
         assert len(load(download_mode="force_redownload")) == size
         before = size
-
-
-# what people are told
-
-
-def test_errors_say_what_to_do(hub, quick_retries, table, monkeypatch, caplog):
-    def message(repo=REPO, **kwargs):
-        with pytest.raises(HubError) as caught:
-            push_to_hub(table, repo, **kwargs)
-        texts = [str(caught.value), caplog.text, *map(str, (caught.value.__cause__, caught.value.__context__))]
-        assert not TOKEN.search("".join(texts))
-        return str(caught.value)
-
-    assert "cannot be the name of a repository" in message("me/no/name")
-    assert "may not write there" in message("other/rare")
-    assert "may not write there" in message(token=hub.read_token)
-    assert "asks for a token" in message(token="hf_" + "x" * 20)
-    hub.create_repo(REPO)
-    for status, retry_after, expected in ((429, 0, "too many requests"), (502, None, "in trouble")):
-        fault = hub.fault("POST .*/commit/", times=99, status=status, retry_after=retry_after)
-        assert expected in message()
-        fault.times = 0
-    fault = hub.fault("POST .*/preupload/", times=99, status=403, message="Storage quota exceeded")
-    assert "has no room" in message()
-    fault.times = 0
-    assert "Nothing of this push is visible" in message("other/rare")
-    monkeypatch.delenv("HF_TOKEN")
-    assert "asks for a token" in message()
-    monkeypatch.setenv("HF_TOKEN", hub.write_token)
-    hub.down()
-    assert "cannot be reached" in message()
 
 
 def test_settings_that_cannot_be_right(hub, table):
