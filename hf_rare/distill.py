@@ -109,8 +109,9 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
             return trace
         if trace.status != "ok":
             return dataclasses.replace(trace, verdict="wrong")
-        check = check_answer(trace.answer or trace.reasoning, row.gold, self.config.check, dict(row.options))
-        return dataclasses.replace(trace, verdict=check.verdict)
+        options = [text for _, text in row.options]
+        verdict = check_answer(row.gold, trace.answer, trace.reasoning, check=self.config.check, options=options)
+        return dataclasses.replace(trace, verdict=verdict.outcome)
 
     def _lay_out(self, results: Sequence[Result[Trace]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
         for result in results:
