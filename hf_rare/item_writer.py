@@ -12,6 +12,7 @@ from hf_rare.duplicates import normalize
 from hf_rare.generation.protocol import Completion
 from hf_rare.parsing import is_thought_open, split_thoughts
 from hf_rare.results import INTEGER, STRING, Result, Sample
+from hf_rare.rows import Row
 from hf_rare.writer import C, ColumnWriter
 
 I = TypeVar("I")  # noqa: E741
@@ -47,8 +48,8 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
         """What several of them are called, in errors."""
 
     @abstractmethod
-    def _parse(self, text: str) -> list[I]:
-        """Find the items in what a model wrote, without its thought."""
+    def _parse(self, text: str, row: Row, is_cut: bool) -> list[I]:
+        """Find the items in what a model wrote about a row, without its thought; its end may be missing."""
 
     @abstractmethod
     def _key(self, item: I) -> str:
@@ -64,13 +65,14 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
     def _read(self, result: Result[Found[I]], completion: Completion) -> Found[I]:
         if completion.finish_reason == "error":
             return Found(status="failed", error=completion.error)
-        encoded = result.prepared.encoded
+        row, encoded = result.prepared.row, result.prepared.encoded
         is_open = encoded is not None and is_thought_open(encoded.opening, self.config.thought_tags)
         _, visible, is_closed = split_thoughts(completion.text, self.config.thought_tags, is_open)
-        items, tokens = tuple(self._parse(visible)), completion.completion_tokens
+        is_cut, tokens = completion.finish_reason == "length", completion.completion_tokens
+        items = tuple(self._parse(visible, row, is_cut)) if row is not None else ()
         if items:
             return Found(status="ok", completion_tokens=tokens, items=items)
-        if completion.finish_reason == "length":
+        if is_cut:
             return Found(status="truncated", error="the token limit ended the completion", completion_tokens=tokens)
         error = f"there are no {self.item_name} in the completion"
         if not is_closed:

@@ -12,12 +12,14 @@ MAX_FAILURES = 100
 _DECODER = json.JSONDecoder(strict=False)  # line breaks in strings are let through
 
 
-def find_json(text: str) -> list[Any]:
+def find_json(text: str, is_cut: bool = False) -> list[Any]:
     """Find the JSON objects and lists in a text.
 
     Args:
         text (`str`):
             The text, without the thought.
+        is_cut (`bool`, *optional*, defaults to `False`):
+            Whether its end is missing: then nothing is repaired, since it might end within a word.
 
     Returns:
         `list`: those that are valid, in order, none inside another; where none is, what can be made of the text from
@@ -32,7 +34,7 @@ def find_json(text: str) -> list[Any]:
             continue
         if value:  # {} and [] say nothing
             found.append(value)
-    if found:
+    if found or is_cut:
         return found
     start = _find_opening(text, 0)
     try:
@@ -42,7 +44,7 @@ def find_json(text: str) -> list[Any]:
     return [repaired] if isinstance(repaired, dict | list) and repaired else []
 
 
-def find_items(text: str, names: Sequence[str]) -> list[Any]:
+def find_items(text: str, names: Sequence[str], is_cut: bool = False) -> list[Any]:
     """Find the items that a model was asked for, whatever it wraps them in.
 
     Args:
@@ -50,12 +52,14 @@ def find_items(text: str, names: Sequence[str]) -> list[Any]:
             The text, without the thought.
         names (`Sequence[str]`):
             Keys that an item has as a dict. A text in a list is an item too.
+        is_cut (`bool`, *optional*, defaults to `False`):
+            Whether the end of the text is missing.
 
     Returns:
         `list`: the items of the last JSON value that holds a list of them, since a model may draft before it decides;
         where no value holds a list, all items. Each is a text or a dict with one of `names`, in lower case.
     """
-    values = find_json(text)
+    values = find_json(text, is_cut)
     lists = [value for value in values if isinstance(value, list) or any(map(_is_container, value.values()))]
     return next((items for value in (*reversed(lists), values) if (items := list(_walk(value, names)))), [])
 

@@ -124,8 +124,8 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
     def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
         return build_question_prompt(row, self.config, shortened)
 
-    def _parse(self, text: str) -> list[Question]:
-        return parse_questions(text)
+    def _parse(self, text: str, row: Row, is_cut: bool) -> list[Question]:
+        return parse_questions(text, is_cut)
 
     def _key(self, item: Question) -> str:
         return f"{item.scenario} {item.question}"
@@ -150,18 +150,20 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
         return columns, repeats if config.expand else None
 
 
-def parse_questions(text: str) -> list[Question]:
+def parse_questions(text: str, is_cut: bool = False) -> list[Question]:
     """Find the questions in what a model wrote.
 
     Args:
         text (`str`):
             The text, without the thought.
+        is_cut (`bool`, *optional*, defaults to `False`):
+            Whether its end is missing: then the last question is left out where it is not whole.
 
     Returns:
         `list[Question]`: the questions, in order; those without any text are left out.
     """
     questions = []
-    for item in find_items(text, ("question", "query")):
+    for item in find_items(text, ("question", "query"), is_cut):
         values = item if isinstance(item, Mapping) else {"question": item}
         question = next(value for name in ("question", "query") if isinstance(value := values.get(name), str))
         scenario = values.get("scenario")

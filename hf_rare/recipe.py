@@ -24,20 +24,29 @@ from hf_rare.config import GENERATION_REVISION, Config, DecodingConfig, ModelCon
 from hf_rare.errors import ConfigError, RecipeError
 from hf_rare.explaining import hide_tokens
 from hf_rare.generation.revisions import is_local
+from hf_rare.negative_prompts import BUILTIN_NEGATIVE_TEMPLATES
 from hf_rare.passed_through import reject_unknown_names
 from hf_rare.prompts import BUILTIN_TEMPLATES
 from hf_rare.question_prompts import BUILTIN_QUESTION_TEMPLATES
 from hf_rare.templates import is_source
-from hf_rare.writer_config import DistillConfig, QuestionConfig, WriterConfig
+from hf_rare.writer_config import DistillConfig, NegativeConfig, QuestionConfig, WriterConfig
 
 logger = logging.getLogger(__name__)
 
 RECIPE_VERSION = 1
 PACKAGES = ("torch", "transformers", "accelerate", "datasets")
-KINDS: dict[str, type[WriterConfig]] = {"distill": DistillConfig, "questions": QuestionConfig}
+KINDS: dict[str, type[WriterConfig]] = {
+    "distill": DistillConfig,
+    "questions": QuestionConfig,
+    "negatives": NegativeConfig,
+}
 """What a recipe may be of. Each kind has its settings in a section of its name."""
 
-BUILTIN: dict[str, tuple[str, ...]] = {"distill": BUILTIN_TEMPLATES, "questions": BUILTIN_QUESTION_TEMPLATES}
+BUILTIN: dict[str, tuple[str, ...]] = {
+    "distill": BUILTIN_TEMPLATES,
+    "questions": BUILTIN_QUESTION_TEMPLATES,
+    "negatives": BUILTIN_NEGATIVE_TEMPLATES,
+}
 OWN_BUSINESS = ("trust_remote_code", "offload_folder")
 """Settings of a model that only the person at this machine may choose."""
 

@@ -96,6 +96,22 @@ def read_document(values: Mapping[str, Any], text_column: str, template_columns:
     return Row("", "", _read_text(values.get(text_column), text_column), extra=read_extra(values, template_columns))
 
 
+def read_pair(
+    values: Mapping[str, Any], text: str, question: str, scenario: str, template_columns: Sequence[str] = ()
+) -> Row:
+    """Check the values of a row that is a question and its positive, by the names of their columns.
+
+    Raises:
+        InvalidRowError: A value cannot be used.
+    """
+    return Row(
+        _read_text(values.get(question), question),
+        _read_optional_text(values.get(scenario), scenario),
+        _read_text(values.get(text), text),
+        extra=read_extra(values, template_columns),
+    )
+
+
 def read_extra(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
     """Read the further columns that a template may use: texts, empty where they are null.
 

@@ -220,6 +220,58 @@ class QuestionConfig(WriterConfig):
             check_setting(self, name, int, "a number of at least 1", lambda value: value >= 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NegativeConfig(WriterConfig):
+    """What a model is given to write hard negatives, and where they go.
+
+    Args:
+        text_column (`str`, *optional*, defaults to `"text"`):
+            Column with the positive document, a string.
+        question_column (`str`, *optional*, defaults to `"question"`):
+            Column with the question, a string.
+        scenario_column (`str`, *optional*, defaults to `"scenario"`):
+            Column with the situation the question is about, a string; empty or null where there is none.
+        hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
+            Column for the hard negatives, a list of strings, and prefix of the other new columns.
+        columns (`"full"` or `"minimal"`, *optional*, defaults to `"full"`):
+            `"minimal"` adds the hard negatives alone.
+        template (`str` or `Path`, *optional*, defaults to `"hard-negatives"`):
+            Prompt template: `"hard-negatives"`, the path of a Jinja file, or Jinja source. Placeholders: `question`,
+            `scenario`, `document` (the positive), `num_negatives`, and the names in `template_columns`.
+        num_negatives (`int`, *optional*, defaults to 1):
+            Hard negatives of each row (ReasonIR: 1).
+        duplicate_threshold (`float`, *optional*, defaults to 0.5):
+            A text that is the positive again is no negative; see
+            [`MiningConfig`](hf_rare.mining.MiningConfig).
+        max_attempts (`int`, *optional*, defaults to 3):
+            How often a row is tried until there are enough hard negatives (ReasonIR: 3). Those of all attempts count.
+    """
+
+    text_column: str = "text"
+    question_column: str = "question"
+    scenario_column: str = "scenario"
+    hard_negatives_column: str = "hard_negatives"
+    columns: Literal["full", "minimal"] = "full"
+    template: str | Path = "hard-negatives"
+    num_negatives: int = 1
+    duplicate_threshold: float | None = 0.5
+    max_attempts: int = 3
+
+    @property
+    def attempts(self) -> int:
+        """How often a row is tried until there are enough hard negatives."""
+        return self.max_attempts
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self, "columns", ("full", "minimal"))
+        for name in ("num_negatives", "max_attempts"):
+            check_setting(self, name, int, "a number of at least 1", lambda value: value >= 1)
+        if self.duplicate_threshold is not None:
+            expected = "a number above 0 and up to 1, or None"
+            check_setting(self, "duplicate_threshold", (int, float), expected, lambda value: 0 < value <= 1)
+
+
 def _is_list_of_texts(value: tuple[Any, ...]) -> bool:
     return all(isinstance(item, str) and item for item in value)
 

@@ -1,4 +1,4 @@
-"""The query generator: what is asked, how answers are read, attempts, shapes, and what it shares with the distiller."""
+"""The query generator: what is asked, how answers are read, attempts, shapes, and what the distiller has too."""
 
 import json
 import pickle

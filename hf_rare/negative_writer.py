@@ -1,0 +1,108 @@
+"""Hard negatives that a model writes, as ReasonIR does beside those it mines (arXiv 2504.20595, section 3)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import datasets
+
+from hf_rare.duplicates import sign
+from hf_rare.item_writer import STATUS_COLUMNS, Found, ItemWriter
+from hf_rare.json_answers import find_items
+from hf_rare.negative_prompts import BUILTIN_NEGATIVE_TEMPLATES, build_negative_prompt, get_negative_template
+from hf_rare.prompts import Prompt
+from hf_rare.results import STRING, Result
+from hf_rare.rows import Row, read_pair
+from hf_rare.templates import Template
+from hf_rare.writer_config import NegativeConfig
+
+_NAMES = ("document", "hard_negative_document", "hard_negative", "text", "passage")
+
+
+class NegativeWriter(ItemWriter[NegativeConfig, str]):
+    """Writes hard negatives for each question: texts that look relevant and do not help. Pass it to `map`.
+
+    The model gets question, scenario and positive. What is the positive again, or nearly, does not count; a row with
+    too few is tried again with another seed. New columns, by default all of them (see [`NegativeConfig`]):
+    `hard_negatives` (`list[str]`), and `hard_negatives_status`, `_error`, `_completion_tokens`, `_prompt_tokens` and
+    `_attempts`, as [`QueryGenerator`](hf_rare.questions.QueryGenerator) has them.
+
+    Args:
+        generator ([`Generator`](hf_rare.generation.protocol.Generator)):
+            What writes.
+        **settings:
+            The settings of [`NegativeConfig`](hf_rare.writer_config.NegativeConfig) and
+            [`RunConfig`](hf_rare.config.RunConfig).
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+        TemplateError: The template cannot be used.
+    """
+
+    config_type = NegativeConfig
+    kind = "negatives"
+    doing = "Writing hard negatives"
+    builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_NEGATIVE_TEMPLATES
+
+    @property
+    def input_columns(self) -> list[str]:
+        """The columns that are read and must be there: those that the template uses, and the positive."""
+        used, config = self._get_template().placeholders, self.config
+        names = [config.text_column, config.question_column]
+        names += [config.scenario_column] if "scenario" in used else []
+        return list(dict.fromkeys([*names, *config.template_columns]))
+
+    @property
+    def output_prefix(self) -> str:
+        """How the names of the new columns begin."""
+        return self.config.hard_negatives_column
+
+    @property
+    def output_features(self) -> datasets.Features:
+        """The new columns and their types, in order."""
+        name = self.config.hard_negatives_column
+        status = {name + ending: feature for ending, feature in STATUS_COLUMNS.items()}
+        return datasets.Features({name: datasets.List(STRING), **(status if self.config.columns == "full" else {})})
+
+    @property
+    def items_wanted(self) -> int:
+        """How many hard negatives each row should have."""
+        return self.config.num_negatives
+
+    @property
+    def item_name(self) -> str:
+        """What several of them are called, in errors."""
+        return "hard negatives"
+
+    def _get_template(self) -> Template:
+        return get_negative_template(self.config)
+
+    def _read_row(self, values: Mapping[str, Any]) -> Row:
+        config = self.config
+        names = (config.text_column, config.question_column, config.scenario_column)
+        return read_pair(values, *names, config.template_columns)
+
+    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
+        return build_negative_prompt(row, self.config, shortened)
+
+    def _parse(self, text: str, row: Row, is_cut: bool) -> list[str]:
+        found = find_items(text, _NAMES, is_cut)
+        texts = [
+            item if isinstance(item, str) else next(item[name] for name in _NAMES if name in item) for item in found
+        ]
+        positive = sign(row.positive)
+        return [
+            text.strip()
+            for text in texts
+            if text.strip() and not sign(text).is_copy_of(positive, self.config.duplicate_threshold)
+        ]
+
+    def _key(self, item: str) -> str:
+        return item
+
+    def _lay_out(self, results: Sequence[Result[Found[str]]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
+        name = self.config.hard_negatives_column
+        rows = []
+        for result in results:
+            values = {name + ending: value for ending, value in self._settle(result).items()}
+            rows.append({**values, name: list(result.samples[0].items)})
+        return {column: [row[column] for row in rows] for column in self.output_features}, None
