@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 import datasets
 
 from hf_rare.answers import check_answer
-from hf_rare.generation.protocol import Completion
+from hf_rare.errors import ConfigError
+from hf_rare.generation.protocol import Completion, Generator
+from hf_rare.judge import AnswerJudge
 from hf_rare.prompts import BUILTIN_TEMPLATES, Prompt, build_prompt, get_template, input_columns
 from hf_rare.results import Result
 from hf_rare.rows import Row, read_row
@@ -44,6 +46,8 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
     Args:
         generator ([`Generator`](hf_rare.generation.protocol.Generator)):
             What writes: a [`TransformersGenerator`], or anything of the same shape.
+        judge ([`AnswerJudge`](hf_rare.judge.AnswerJudge), *optional*):
+            A model that compares answers with the gold ones, in the place of `check`.
         **settings:
             The settings of [`DistillConfig`](hf_rare.writer_config.DistillConfig) (columns, template, tags, samples,
             gold answers, seed) and [`RunConfig`](hf_rare.config.RunConfig) (journal, failures, limits).
@@ -58,10 +62,17 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
     """
 
     config_type = DistillConfig
+    companion_names = ("judge",)
     kind = "distill"
     noun = "trace"
     doing = "Distilling"
     builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_TEMPLATES
+
+    def __init__(self, generator: Generator, *, judge: AnswerJudge | None = None, **settings: Any) -> None:
+        super().__init__(generator, **settings)
+        if judge is not None and not self.config.gold_column:
+            raise ConfigError("judge= needs gold_column=, the column with the answers that it compares with.")
+        self.judge = judge
 
     @property
     def input_columns(self) -> list[str]:
@@ -97,21 +108,40 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
         require_answer = self.config.require_answer
         if require_answer is None:
             require_answer = self.config.template == "rare-qa"
-        for result, written in zip(results, completions, strict=True):
-            result.samples += [self._check(result, completion, require_answer) for completion in written]
+        read = [
+            [read_trace(result, completion, self.config, require_answer) for completion in written]
+            for result, written in zip(results, completions, strict=True)
+        ]
+        for result, traces in zip(results, self._check(results, read), strict=True):
+            result.samples += traces
             result.is_complete = any(trace.will_do for trace in result.samples)
 
-    def _check(self, result: Result[Trace], completion: Completion, require_answer: bool) -> Trace:
-        """Read a completion, and compare its answer with the gold one where there is one."""
-        trace = read_trace(result, completion, self.config, require_answer)
-        row = result.prepared.row
-        if row is None or not row.gold:
-            return trace
-        if trace.status != "ok":
-            return dataclasses.replace(trace, verdict="wrong")
-        options = [text for _, text in row.options]
-        verdict = check_answer(row.gold, trace.answer, trace.reasoning, check=self.config.check, options=options)
-        return dataclasses.replace(trace, verdict=verdict.outcome)
+    def _check(self, results: Sequence[Result[Trace]], read: list[list[Trace]]) -> list[list[Trace]]:
+        """Compare the answers of traces with the gold ones, where there are any. A trace that is not whole is wrong."""
+        rows = [result.prepared.row for result in results]
+        answers = [
+            (row.question, row.gold, trace.answer or trace.reasoning)
+            for row, traces in zip(rows, read, strict=True)
+            for trace in traces
+            if row is not None and row.gold and trace.status == "ok"
+        ]
+        judged = iter(self.judge.compare(answers) if self.judge is not None else ())
+
+        def check(row: Row | None, trace: Trace) -> str:
+            if row is None or not row.gold:
+                return "unchecked"
+            if trace.status != "ok":
+                return "wrong"
+            if self.judge is not None:
+                return next(judged)
+            options = [text for _, text in row.options]
+            kind = self.config.check
+            return check_answer(row.gold, trace.answer, trace.reasoning, check=kind, options=options).outcome
+
+        return [
+            [dataclasses.replace(trace, verdict=check(row, trace)) for trace in traces]
+            for row, traces in zip(rows, read, strict=True)
+        ]
 
     def _lay_out(self, results: Sequence[Result[Trace]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
         for result in results:

@@ -24,12 +24,13 @@ from hf_rare.config import GENERATION_REVISION, Config, DecodingConfig, ModelCon
 from hf_rare.errors import ConfigError, RecipeError
 from hf_rare.explaining import hide_tokens
 from hf_rare.generation.revisions import is_local
+from hf_rare.judge_prompts import BUILTIN_JUDGE_TEMPLATES
 from hf_rare.negative_prompts import BUILTIN_NEGATIVE_TEMPLATES
 from hf_rare.passed_through import reject_unknown_names
 from hf_rare.prompts import BUILTIN_TEMPLATES
 from hf_rare.question_prompts import BUILTIN_QUESTION_TEMPLATES
 from hf_rare.templates import is_source
-from hf_rare.writer_config import DistillConfig, NegativeConfig, QuestionConfig, WriterConfig
+from hf_rare.writer_config import DistillConfig, JudgeConfig, NegativeConfig, QuestionConfig, WriterConfig
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ KINDS: dict[str, type[WriterConfig]] = {
     "distill": DistillConfig,
     "questions": QuestionConfig,
     "negatives": NegativeConfig,
+    "judge": JudgeConfig,
 }
 """What a recipe may be of. Each kind has its settings in a section of its name."""
 
@@ -46,6 +48,7 @@ BUILTIN: dict[str, tuple[str, ...]] = {
     "distill": BUILTIN_TEMPLATES,
     "questions": BUILTIN_QUESTION_TEMPLATES,
     "negatives": BUILTIN_NEGATIVE_TEMPLATES,
+    "judge": BUILTIN_JUDGE_TEMPLATES,
 }
 OWN_BUSINESS = ("trust_remote_code", "offload_folder")
 """Settings of a model that only the person at this machine may choose."""
@@ -76,6 +79,7 @@ def make_recipe(writer: Any, command: str | None = None) -> Recipe:
         "identity": writer.generator.identity(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "command": hide_tokens(command) if command else None,
+        **{name: make_recipe(companion) for name, companion in writer.companions.items()},
     }
 
 

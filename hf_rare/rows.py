@@ -112,6 +112,23 @@ def read_pair(
     )
 
 
+def read_judged(
+    values: Mapping[str, Any], question: str, gold: str, answer: str, template_columns: Sequence[str] = ()
+) -> Row:
+    """Check the values of a row that is an answer, as its positive, and the gold answer, by their columns' names.
+
+    Raises:
+        InvalidRowError: A value cannot be used.
+    """
+    return Row(
+        _read_text(values.get(question), question),
+        "",
+        _read_text(values.get(answer), answer),
+        extra=read_extra(values, template_columns),
+        gold=_read_text(values.get(gold), gold),
+    )
+
+
 def read_extra(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
     """Read the further columns that a template may use: texts, empty where they are null.
 

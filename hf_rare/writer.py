@@ -22,7 +22,7 @@ from hf_rare.assembly import PreparedRow, prepare_rows
 from hf_rare.batches import add_columns, column_names, read_columns
 from hf_rare.completing import Completer
 from hf_rare.config import GENERATION_REVISION, DecodingConfig, ModelConfig, RunConfig, split_settings
-from hf_rare.errors import ColumnError
+from hf_rare.errors import ColumnError, RecipeError
 from hf_rare.estimate import Estimate, estimate_run
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
 from hf_rare.generation.transformers_generator import TransformersGenerator
@@ -76,6 +76,9 @@ class ColumnWriter(ABC, Generic[C, S]):
     doing: ClassVar[str] = "Writing"
     """What its progress bar says."""
 
+    companion_names: ClassVar[tuple[str, ...]] = ()
+    """Arguments that are other writers, which it needs for its own work."""
+
     def __init__(self, generator: Generator, **settings: Any) -> None:
         own, run = split_settings(settings, self.config_type, RunConfig)
         self.generator = generator
@@ -107,7 +110,7 @@ class ColumnWriter(ABC, Generic[C, S]):
             ConfigError: A setting is unknown or cannot be right.
             ModelLoadError: The model or revision does not exist, or cannot be found out about.
         """
-        companions = {name: settings.pop(name) for name in cls._companion_names() if name in settings}
+        companions = {name: settings.pop(name) for name in cls.companion_names if name in settings}
         own, run, loading, decoding = split_settings(settings, cls.config_type, RunConfig, ModelConfig, DecodingConfig)
         cls.config_type(**own), RunConfig(**run)  # what is wrong with them is found out before the Hub is asked
         generator = TransformersGenerator.from_pretrained(model_id, **loading, **cls._adapt_decoding(own, decoding))
@@ -154,7 +157,17 @@ class ColumnWriter(ABC, Generic[C, S]):
         recipe = read_recipe(
             source, config_name, set(settings) - {"model_id"}, kind=cls.kind, revision=revision, token=token
         )
+        if missing := [name for name in cls.companion_names if name in recipe and name not in settings]:
+            raise RecipeError(
+                f"The rows were made with a {missing[0]}, whose recipe is recipe[{missing[0]!r}]. Pass "
+                f"{missing[0]}=..., made from it, or {missing[0]}=None to go without."
+            )
         return cls.from_pretrained(**recipe_settings(recipe, settings.pop("model_id", None)) | settings)
+
+    @property
+    def companions(self) -> dict[str, "ColumnWriter[Any, Any]"]:
+        """The other writers that it was given, by argument."""
+        return {name: given for name in self.companion_names if (given := getattr(self, name)) is not None}
 
     @property
     @abstractmethod
@@ -200,11 +213,6 @@ class ColumnWriter(ABC, Generic[C, S]):
         """
 
     @classmethod
-    def _companion_names(cls) -> Sequence[str]:
-        """Name the arguments of `__init__` that are neither the generator nor settings."""
-        return ()
-
-    @classmethod
     def _adapt_decoding(cls, own: Mapping[str, Any], decoding: dict[str, Any]) -> dict[str, Any]:
         """Adapt the settings of decoding to the writer's own."""
         return decoding
@@ -214,7 +222,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         self.completer.note_map()
         # a retry must not be answered from the cache of `datasets`; all other run settings stay out of the fingerprint
         retry = self.run.max_tries if self.run.retry_failed else 0
-        companions = tuple(getattr(self, name) for name in self._companion_names())
+        companions = tuple(self.companions.items())
         state = (type(self), GENERATION_REVISION, self.config.to_json(), self.generator, retry, companions)
         return _rebuild, state
 
@@ -462,9 +470,8 @@ def _rebuild(
     config: str,
     generator: Generator,
     retry: int,
-    companions: tuple[Any, ...],
+    companions: tuple[tuple[str, Any], ...],
 ) -> ColumnWriter[Any, Any]:
     """Make a writer again from its pickle; `revision` and `retry` are there for the fingerprint alone."""
     run = json.loads(os.environ.get(run_variable(cls.config_type.from_json(config), generator), "{}"))
-    named = dict(zip(cls._companion_names(), companions, strict=True))
-    return cls(generator, **json.loads(config), **run, **named)
+    return cls(generator, **json.loads(config), **run, **dict(companions))

@@ -272,6 +272,47 @@ class NegativeConfig(WriterConfig):
             check_setting(self, "duplicate_threshold", (int, float), expected, lambda value: 0 < value <= 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig(WriterConfig):
+    """What a judge compares, and where its verdict goes.
+
+    Args:
+        question_column (`str`, *optional*, defaults to `"question"`):
+            Column with the question, a string.
+        gold_column (`str`, *optional*, defaults to `"gold"`):
+            Column with the right answer, a string.
+        answer_column (`str`, *optional*, defaults to `"answer"`):
+            Column with the answer that is judged, a string.
+        output_column (`str`, *optional*, defaults to `"verdict"`):
+            Column for the verdict, and prefix of the other new columns.
+        columns (`"full"` or `"minimal"`, *optional*, defaults to `"full"`):
+            `"minimal"` adds the verdict alone.
+        template (`str` or `Path`, *optional*, defaults to `"judge"`):
+            Prompt template: `"judge"`, the path of a Jinja file, or Jinja source. Placeholders: `question`, `gold`,
+            `answer`, and the names in `template_columns`.
+        max_attempts (`int`, *optional*, defaults to 3):
+            How often the judge is asked until there is a verdict.
+    """
+
+    question_column: str = "question"
+    gold_column: str = "gold"
+    answer_column: str = "answer"
+    output_column: str = "verdict"
+    columns: Literal["full", "minimal"] = "full"
+    template: str | Path = "judge"
+    max_attempts: int = 3
+
+    @property
+    def attempts(self) -> int:
+        """How often the judge is asked until there is a verdict."""
+        return self.max_attempts
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self, "columns", ("full", "minimal"))
+        check_setting(self, "max_attempts", int, "a number of at least 1", lambda value: value >= 1)
+
+
 def _is_list_of_texts(value: tuple[Any, ...]) -> bool:
     return all(isinstance(item, str) and item for item in value)
 

@@ -1,0 +1,170 @@
+"""A model that judges answers: whether they say the same as the gold answer."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import datasets
+
+from hf_rare.generation.protocol import Completion
+from hf_rare.json_answers import find_json
+from hf_rare.judge_prompts import BUILTIN_JUDGE_TEMPLATES, build_judge_prompt, get_judge_template
+from hf_rare.parsing import Status, is_thought_open, split_thoughts
+from hf_rare.prompts import Prompt
+from hf_rare.results import INTEGER, STRING, Result, Sample
+from hf_rare.rows import Row, read_judged
+from hf_rare.templates import Template
+from hf_rare.writer import ColumnWriter
+from hf_rare.writer_config import JudgeConfig
+
+_WORDS = {"right": "right", "correct": "right", "wrong": "wrong", "incorrect": "wrong"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement(Sample):
+    """What a judge says in one completion."""
+
+    verdict: str = "unchecked"
+    reason: str = ""
+
+
+class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
+    """Judges whether an answer says the same as the gold answer.
+
+    Give it to [`ReasonDistiller`](hf_rare.distill.ReasonDistiller) or [`verify`](hf_rare.verify.verify) as `judge=`,
+    for answers that no rule can compare; or pass it to `map` over columns `question`, `gold` and `answer`. New columns:
+
+    - `verdict` (`str`): `right`, `wrong`, or `unchecked` where the judge gives no verdict.
+    - `verdict_reason` (`str`): what it says of it.
+    - `verdict_status`, `verdict_error`, `verdict_completion_tokens`, `verdict_prompt_tokens`, `verdict_attempts`.
+
+    Args:
+        generator ([`Generator`](hf_rare.generation.protocol.Generator)):
+            The judge.
+        **settings:
+            The settings of [`JudgeConfig`](hf_rare.writer_config.JudgeConfig) and
+            [`RunConfig`](hf_rare.config.RunConfig).
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+        TemplateError: The template cannot be used.
+
+    Example:
+        >>> judge = AnswerJudge.from_pretrained("Qwen/Qwen3-32B", max_new_tokens=1024)
+        >>> distill_fn = ReasonDistiller.from_pretrained("Qwen/Qwen3-8B", gold_column="answer", judge=judge)
+    """
+
+    config_type = JudgeConfig
+    kind = "judge"
+    doing = "Judging"
+    builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_JUDGE_TEMPLATES
+
+    def compare(self, answers: Sequence[tuple[str, str, str]]) -> list[str]:
+        """Judge answers that are in no dataset.
+
+        Args:
+            answers (`Sequence[tuple[str, str, str]]`): question, gold answer and answer of each.
+
+        Returns:
+            `list[str]`: the verdicts, in order.
+        """
+        if not answers:
+            return []
+        config = self.config
+        names = (config.question_column, config.gold_column, config.answer_column)
+        batch = dict(zip(names, map(list, zip(*answers, strict=True)), strict=True))
+        return list(self(batch)[config.output_column])
+
+    @property
+    def input_columns(self) -> list[str]:
+        """The columns that are read and must be there."""
+        config = self.config
+        names = [config.question_column, config.gold_column, config.answer_column, *config.template_columns]
+        return list(dict.fromkeys(names))
+
+    @property
+    def output_prefix(self) -> str:
+        """How the names of the new columns begin."""
+        return self.config.output_column
+
+    @property
+    def output_features(self) -> datasets.Features:
+        """The new columns and their types, in order."""
+        name = self.config.output_column
+        features = {name: STRING}
+        if self.config.columns == "full":
+            features |= {f"{name}_{end}": STRING for end in ("reason", "status", "error")}
+            features |= {f"{name}_{end}": INTEGER for end in ("completion_tokens", "prompt_tokens", "attempts")}
+        return datasets.Features(features)
+
+    def _get_template(self) -> Template:
+        return get_judge_template(self.config)
+
+    def _read_row(self, values: Mapping[str, Any]) -> Row:
+        config = self.config
+        names = (config.question_column, config.gold_column, config.answer_column)
+        return read_judged(values, *names, config.template_columns)
+
+    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
+        return build_judge_prompt(row, self.config, shortened)
+
+    def _read_completions(
+        self, results: Sequence[Result[Judgement]], completions: Sequence[Sequence[Completion]]
+    ) -> None:
+        for result, written in zip(results, completions, strict=True):
+            result.samples += [self._read(result, completion) for completion in written]
+            result.is_complete = result.samples[-1].status == "ok"
+
+    def _read(self, result: Result[Judgement], completion: Completion) -> Judgement:
+        if completion.finish_reason == "error":
+            return Judgement(status="failed", error=completion.error)
+        encoded, tokens = result.prepared.encoded, completion.completion_tokens
+        is_open = encoded is not None and is_thought_open(encoded.opening, self.config.thought_tags)
+        _, visible, is_closed = split_thoughts(completion.text, self.config.thought_tags, is_open)
+        verdict, reason = parse_verdict(visible)
+        if verdict != "unchecked" and is_closed:
+            return Judgement(status="ok", verdict=verdict, reason=reason, completion_tokens=tokens)
+        status: Status = "truncated" if completion.finish_reason == "length" else "unparsed"
+        return Judgement(status=status, error="the judge gives no verdict", completion_tokens=tokens)
+
+    def _lay_out(self, results: Sequence[Result[Judgement]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
+        columns: dict[str, list[Any]] = {name: [] for name in self.output_features}
+        for result in results:
+            prepared, tokens = result.prepared, sum(sample.completion_tokens for sample in result.samples)
+            last = result.samples[-1] if result.samples else Judgement(status=prepared.status, error=prepared.error)
+            result.samples = [Judgement(status=last.status, error=last.error, completion_tokens=tokens)]
+            values = {
+                "": last.verdict,
+                "_reason": last.reason,
+                "_status": last.status,
+                "_error": last.error,
+                "_completion_tokens": tokens,
+                "_prompt_tokens": result.prompt_tokens,
+                "_attempts": result.attempts,
+            }
+            for name, column in columns.items():
+                column.append(values[name.removeprefix(self.config.output_column)])
+        return columns, None
+
+
+def parse_verdict(text: str) -> tuple[str, str]:
+    """Find the verdict in what a judge wrote.
+
+    Args:
+        text (`str`):
+            The text, without the thought.
+
+    Returns:
+        `tuple[str, str]`: `right`, `wrong` or `unchecked`, and the reason where there is one. JSON with a `verdict`
+        counts; without it, the text must speak of one of the two alone.
+    """
+    for value in reversed(find_json(text)):
+        if isinstance(value, dict) and str(value.get("verdict", "")).strip().lower() in _WORDS:
+            reason = value.get("reason")
+            verdict = _WORDS[str(value["verdict"]).strip().lower()]
+            return verdict, reason.encode("utf-8", "replace").decode() if isinstance(reason, str) else ""
+    said = {
+        _WORDS[word.lower()] for word in re.findall(r"\b(?:in)?correct\b|\bright\b|\bwrong\b", text, re.IGNORECASE)
+    }
+    return (said.pop(), text.strip()) if len(said) == 1 else ("unchecked", "")
