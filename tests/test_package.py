@@ -16,6 +16,8 @@ LAYERS = [
     ["passed_through"],
     ["config"],
     ["rows", "journal", "job_store", "duplicates"],
+    ["answer_forms", "math_answers", "math_worker"],
+    ["answers"],
     ["bm25"],
     ["mining"],
     ["negatives"],
