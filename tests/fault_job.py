@@ -13,11 +13,12 @@ def distil(rows: str, teacher: str, journal: str, log: str, output: str) -> None
     import datasets
     import torch
 
-    from hf_rare import ReasonDistiller, TransformersGenerator
+    from hf_rare import ReasonDistiller
+    from tests.plain import PlainGenerator
 
     torch.set_num_threads(1)
 
-    class Logging(TransformersGenerator):
+    class Logging(PlainGenerator):
         def _generate_batch(self, token_ids, seeds, observer):
             with Path(log).open("a") as file:
                 file.write(f"{len(token_ids)}\n")
@@ -41,10 +42,13 @@ def distil_with_little_memory(teacher: str, output: str) -> None:
     import json
 
     from hf_rare import ReasonDistiller
+    from tests.plain import PlainGenerator
 
-    distill_fn = ReasonDistiller.from_pretrained(
-        teacher, max_new_tokens=4, max_batch_tokens=10**6, attn_implementation="eager", journal_dir=None
+    # `generate` pads all rows to the longest; the static engine would need little more than the model alone
+    generator = PlainGenerator.from_pretrained(
+        teacher, max_new_tokens=4, max_batch_tokens=10**6, attn_implementation="eager"
     )
+    distill_fn = ReasonDistiller(generator, journal_dir=None)
     rows = [(f"What of {i}?", "", f"Rule {i} says that it is so. " * 40, [f"Not {i}. " * 60]) for i in range(24)]
     names = ("question", "scenario", "text", "hard_negatives")
     batch = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))

@@ -9,15 +9,17 @@ import time
 import traceback
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parent.parent))  # launchers start it as a script
+
 SETTINGS = {"max_new_tokens": 16, "max_batch_tokens": 700}
 
 
 def make(teacher: str, journal: str | None, **settings):
     """Make a distiller that logs its rank and the size of each micro-batch."""
     from hf_rare import ReasonDistiller
-    from hf_rare.generation.transformers_generator import TransformersGenerator
+    from tests.plain import PlainGenerator
 
-    class Logging(TransformersGenerator):
+    class Logging(PlainGenerator):
         def _generate_batch(self, token_ids, seeds, observer):
             if log := os.environ.get("RANK_JOB_LOG"):
                 with Path(log).open("a") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from hf_rare import TransformersGenerator
+from tests.plain import PlainGenerator
 
 
 def read_log() -> list[dict]:
@@ -15,7 +15,7 @@ def read_log() -> list[dict]:
     return [json.loads(line) for line in Path(os.environ["HF_RARE_TEST_LOG"]).read_text().splitlines()]
 
 
-class Logging(TransformersGenerator):
+class Logging(PlainGenerator):
     def _generate_batch(self, token_ids, seeds, observer):
         entry = {
             "pid": os.getpid(),
@@ -43,6 +43,6 @@ class KilledOnce(Logging):
         return super()._generate_batch(token_ids, seeds, observer)
 
 
-class Failing(TransformersGenerator):
+class Failing(PlainGenerator):
     def _generate_batch(self, token_ids, seeds, observer):
         raise ValueError("nothing should be generated")

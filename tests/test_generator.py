@@ -173,11 +173,11 @@ def test_each_row_ends_at_its_own_end_token(tiny):
 def test_generated_and_prompt_tokens_are_told_as_they_come(generator):
     told = TokenList()
     completions = complete(generator, observer=told)
-    assert sorted(i for batch in told.batches for i in batch) == [0, 1, 2]
+    assert {i for batch in told.batches for i in batch} == {0, 1, 2}
     assert len(told) > 2
     assert sum(prompt for prompt, _ in told) == sum(completion.prompt_tokens for completion in completions)
     generated = sum(completion.completion_tokens for completion in completions)
-    assert generated - len(completions) <= sum(count for _, count in told) <= generated
+    assert sum(count for _, count in told) == generated
 
 
 def test_loaded_objects_are_used_and_stay_as_they_are(tiny, generator):

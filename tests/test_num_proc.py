@@ -14,6 +14,7 @@ import torch
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation import devices
+from tests.conftest import REPOSITORY
 from tests.rule_rows import write_rule_rows
 
 SCRIPT = """
@@ -21,9 +22,9 @@ import os, sys, time
 from pathlib import Path
 import datasets, multiprocess, torch
 from hf_rare import ReasonDistiller
-from hf_rare.generation.transformers_generator import TransformersGenerator
+from tests.plain import PlainGenerator
 
-class Logging(TransformersGenerator):
+class Logging(PlainGenerator):
     def _generate_batch(self, token_ids, seeds, observer):
         with Path(log).open("a") as file:
             file.write(f"{os.getpid()} {len(token_ids)}\\n")
@@ -55,7 +56,11 @@ class Run:
 
     def start(self, output: str, method: str = "fork") -> subprocess.Popen:
         command = [sys.executable, self.folder / "script.py", *self.arguments, self.folder / output, method]
-        environment = {**os.environ, "OMP_NUM_THREADS": "2"}  # with one thread nothing could hang in a fork
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "OMP_NUM_THREADS": "2",
+        }  # with one thread nothing could hang in a fork
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     def finish(self, output: str, method: str = "fork") -> str:

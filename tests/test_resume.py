@@ -17,12 +17,12 @@ from datasets.fingerprint import Hasher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_rare import ReasonDistiller
+from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.completing import hash_job, journal_folder
 from hf_rare.config import RunConfig
 from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
 from hf_rare.generation.protocol import Completion, EncodedPrompt
-from hf_rare.generation.transformers_generator import TransformersGenerator
+from tests.plain import PlainGenerator, see_micro_batches
 
 SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 1200}
 
@@ -82,7 +82,7 @@ def test_two_processes_share_a_journal(rows, tiny, journal_dir):
 
 def test_an_exception_in_the_middle_costs_nothing_that_was_written(rows, tiny, journal_dir, monkeypatch):
     expected = distill(make(tiny, None), rows)
-    real = TransformersGenerator._generate_batch
+    real = PlainGenerator._generate_batch
     calls = []
 
     def interrupted(self, token_ids, *arguments):
@@ -91,7 +91,7 @@ def test_an_exception_in_the_middle_costs_nothing_that_was_written(rows, tiny, j
             raise KeyboardInterrupt
         return real(self, token_ids, *arguments)
 
-    monkeypatch.setattr(TransformersGenerator, "_generate_batch", interrupted)
+    see_micro_batches(monkeypatch, interrupted)
     with pytest.raises(KeyboardInterrupt):
         distill(make(tiny, journal_dir), rows)
     monkeypatch.undo()
@@ -108,7 +108,7 @@ def test_an_interruption_says_what_is_safe(rows, tiny, journal_dir, monkeypatch,
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TransformersGenerator, "_generate_batch", interrupted)
+    see_micro_batches(monkeypatch, interrupted)
     with pytest.raises(KeyboardInterrupt):
         distill(make(tiny, journal_dir), rows)
     assert f"Stopped. 1 completions are safe in {journal_dir}" in caplog.text
@@ -262,7 +262,7 @@ def test_a_journal_that_cannot_be_written_stops_the_run_before_the_model_is_load
 @pytest.fixture
 def poisoned(monkeypatch):
     """Make every micro-batch with a prompt about rule 3 raise."""
-    real = TransformersGenerator._generate_batch
+    real = PlainGenerator._generate_batch
 
     def generate(self, token_ids, *arguments):
         texts = [self._teacher.tokenizer.decode(ids) for ids in token_ids]
@@ -270,7 +270,7 @@ def poisoned(monkeypatch):
             raise ValueError("poison")
         return real(self, token_ids, *arguments)
 
-    monkeypatch.setattr(TransformersGenerator, "_generate_batch", generate)
+    see_micro_batches(monkeypatch, generate)
     return monkeypatch
 
 
@@ -370,7 +370,7 @@ def test_logits_that_are_not_finite_fail_their_row_alone(rows, tiny):
 
 
 def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatch):
-    real = TransformersGenerator._generate_batch
+    real = PlainGenerator._generate_batch
     sizes = []
 
     def generate(self, token_ids, *arguments):
@@ -380,7 +380,7 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatc
         return real(self, token_ids, *arguments)
 
     expected = distill(make(tiny, None), rows)
-    monkeypatch.setattr(TransformersGenerator, "_generate_batch", generate)
+    see_micro_batches(monkeypatch, generate)
     distill_fn = make(tiny, None, max_batch_tokens=100_000)
     assert distill(distill_fn, rows) == expected
     assert sizes[:2] == [6, 3]
@@ -394,7 +394,7 @@ def test_a_single_row_that_does_not_fit_fails(rows, tiny, monkeypatch):
     def generate(self, token_ids, *arguments):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(TransformersGenerator, "_generate_batch", generate)
+    see_micro_batches(monkeypatch, generate)
     distilled = distill(make(tiny, None), rows.select(range(2)))
     assert [row["reasoning_status"] for row in distilled] == ["failed"] * 2
     assert "out of memory with this prompt alone" in distilled[0]["reasoning_error"]
@@ -437,7 +437,7 @@ def test_the_rows_that_a_limited_run_has_done_can_be_had(rows, tiny, journal_dir
 
 
 def test_a_stalled_run_names_the_row(tiny, rows, caplog):
-    class Stalling(TransformersGenerator):
+    class Stalling(PlainGenerator):
         def _generate_batch(self, token_ids, seeds, observer):
             time.sleep(0.6)
             return [Completion("text", "stop", 1, 1) for _ in token_ids]

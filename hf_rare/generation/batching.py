@@ -30,6 +30,10 @@ class BatchPacker:
         """Give the tokens that a micro-batch of prompts of these lengths takes."""
         return len(lengths) * (max(lengths) + self._max_new_tokens)
 
+    def count(self, lengths: Sequence[int]) -> int:
+        """Tell how many prompts as long as the longest of these fit together, at least one."""
+        return max(1, self.max_tokens // (max(lengths) + self._max_new_tokens))
+
     def take(self, pending: list[int], lengths: Sequence[int], at_most: int | None = None) -> list[int]:
         """Take the next micro-batch from `pending`, which is sorted by [`sort_longest_first`].
 
@@ -41,7 +45,7 @@ class BatchPacker:
         Returns:
             `list[int]`: the indices taken, at least one.
         """
-        count = max(1, self.max_tokens // (lengths[pending[0]] + self._max_new_tokens))
+        count = self.count([lengths[pending[0]]])
         count = min(count, at_most or count)
         taken = pending[:count]
         del pending[:count]

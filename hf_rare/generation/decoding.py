@@ -1,13 +1,16 @@
-"""The generation config of a run: the model's own, under the settings of the caller."""
+"""How a model writes: its generation config under the settings of the caller, and how its tokens are read."""
 
 import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_rare.config import DecodingConfig
+from hf_rare.generation.protocol import Completion
 from hf_rare.passed_through import SAMPLING_NAMES
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, StoppingCriteria
 
 OUTPUTS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
 
@@ -62,3 +65,53 @@ def as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+@dataclass
+class Decoding:
+    """A loaded model and how it writes: what an engine needs.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): the model.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): its tokenizer, padded on the left.
+        device (`torch.device`): the device that prompts go to.
+        config ([`~transformers.GenerationConfig`]): the generation config, without stop strings.
+        stop_strings (`list[str]`): texts that end a completion.
+    """
+
+    model: Any
+    tokenizer: Any
+    device: Any
+    config: "GenerationConfig"
+    stop_strings: list[str]
+
+    def make_stop_criterion(self) -> "StoppingCriteria":
+        """Make the criterion that ends a row at a stop string."""
+        from transformers import StopStringCriteria
+
+        return StopStringCriteria(self.tokenizer, self.stop_strings)
+
+    def read(self, ids: Sequence[int], prompt_tokens: int) -> Completion:
+        """Read a completion.
+
+        Args:
+            ids (`Sequence[int]`): what was written, perhaps with padding behind its end.
+            prompt_tokens (`int`): tokens of its prompt.
+
+        Returns:
+            [`Completion`]: the completion.
+        """
+        end_ids = end_token_ids(self.config)
+        length = next((i for i, token in enumerate(ids) if token in end_ids), len(ids))
+        has_end, text = length < len(ids), self._decode(ids[:length])
+        if any(stop in text for stop in self.stop_strings):  # padding follows, which may be an end token
+            while ids[length - 1] == self.config.pad_token_id:
+                length -= 1
+            return Completion(self._decode(ids[:length]), "stop", prompt_tokens, length)
+        is_cut = not has_end and length >= self.config.max_new_tokens
+        return Completion(text, "length" if is_cut else "stop", prompt_tokens, length + has_end)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        # special tokens but these stay visible: some models write their thought tags as such
+        hidden = {self.config.pad_token_id, self.tokenizer.bos_token_id}
+        return str(self.tokenizer.decode([token for token in ids if token not in hidden]))

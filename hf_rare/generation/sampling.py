@@ -40,13 +40,26 @@ class RowSampler(LogitsProcessor):
         Returns:
             `torch.FloatTensor` of shape `(batch_size, vocab_size)`: 0 for the token drawn, minus infinity elsewhere.
         """
-        uniform = torch.cat([torch.rand(1, 1, generator=stream, dtype=torch.float64) for stream in self._streams])
-        exact = scores.cpu() if scores.device.type == "mps" else scores  # MPS has no float64
-        cumulative = exact.softmax(dim=-1, dtype=torch.float64).cumsum(dim=-1)
-        # strictly below the total, so that rounding cannot choose a token behind the last possible one
-        threshold = cumulative[:, -1:] * uniform.clamp(max=1 - 2**-40).to(exact.device)
-        tokens = torch.searchsorted(cumulative, threshold, right=True)
-        return torch.full_like(scores, -torch.inf).scatter_(1, tokens.to(scores.device), 0.0)
+        tokens = draw_tokens(scores, self._streams)
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
+
+
+def draw_tokens(scores: torch.Tensor, streams: Sequence[torch.Generator]) -> torch.Tensor:
+    """Draw one token per row, with one uniform number from the row's own stream.
+
+    Args:
+        scores (`torch.Tensor` of shape `(batch_size, vocab_size)`): the warped logits.
+        streams (`Sequence[torch.Generator]`): the stream of each row.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size,)`: the tokens.
+    """
+    uniform = torch.cat([torch.rand(1, 1, generator=stream, dtype=torch.float64) for stream in streams])
+    exact = scores.cpu() if scores.device.type == "mps" else scores  # MPS has no float64
+    cumulative = exact.softmax(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    # strictly below the total, so that rounding cannot choose a token behind the last possible one
+    threshold = cumulative[:, -1:] * uniform.clamp(max=1 - 2**-40).to(exact.device)
+    return torch.searchsorted(cumulative, threshold, right=True)[:, 0].to(scores.device)
 
 
 def sample_per_row(

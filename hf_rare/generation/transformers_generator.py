@@ -1,6 +1,5 @@
 """The generator that runs a local transformers model under accelerate."""
 
-import contextlib
 import dataclasses
 import json
 import logging
@@ -9,17 +8,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from hf_rare.config import DecodingConfig, ModelConfig, split_settings
-from hf_rare.errors import ConfigError, HfRareError
+from hf_rare.errors import ConfigError
 from hf_rare.generation.batching import BatchPacker, sort_longest_first
-from hf_rare.generation.decoding import as_list, build_generation_config, end_token_ids
+from hf_rare.generation.decoding import Decoding, as_list, build_generation_config
 from hf_rare.generation.devices import prepare_worker
 from hf_rare.generation.encoding import PromptEncoder
 from hf_rare.generation.loading import get_teacher, wrap_loaded
+from hf_rare.generation.plain_engine import PlainEngine
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages, Observer
 from hf_rare.generation.revisions import resolve_revision
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from hf_rare.generation.static_engine import StaticEngine
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +145,7 @@ class TransformersGenerator:
 
     def unload(self) -> None:
         """Free the model's memory in this process. The next use loads it again, unless it was loaded by hand."""
-        for name in ("_encoder", "_generation", "_packer"):
+        for name in ("_encoder", "_engine", "_generation", "_packer"):
             self.__dict__.pop(name, None)
         self._teacher.unload()
 
@@ -181,95 +183,37 @@ class TransformersGenerator:
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Write a completion for each prompt; see [`Generator`](hf_rare.generation.protocol.Generator).
 
-        Prompts are sorted by length and packed into micro-batches of `max_batch_tokens`; a prompt's text does not
-        depend on which others are in its micro-batch, up to what `hf_rare.generation.sampling` says of floating point.
-        A micro-batch that fails is halved until the prompt that fails is alone; when memory ran out, the next ones are
-        smaller too.
+        Prompts are sorted by length, and as many are written together as `max_batch_tokens` allows; a prompt's text
+        does not depend on the others, up to what `hf_rare.generation.sampling` says of floating point. A prompt that
+        fails does so alone; when memory ran out, fewer are written together from then on.
         """
         self.load()
-        lengths = [len(prompt.token_ids) for prompt in prompts]
-        pending, halves = sort_longest_first(lengths), list[list[int]]()
-        while pending or halves:
-            batch = halves.pop() if halves else self._packer.take(pending, lengths)
-            if observer is not None:
-                observer.begin(batch)
-            size = self._packer.size([lengths[i] for i in batch])
-            written = self._try_batch([prompts[i].token_ids for i in batch], [seeds[i] for i in batch], observer)
-            if not isinstance(written, BaseException):
-                self._packer.grow()
-                yield list(zip(batch, written, strict=True))
-                continue
-            is_out_of_memory = _is_out_of_memory(written)
-            if is_out_of_memory:
-                self._packer.shrink(size)
-                _free_memory()
-            if len(batch) > 1:
-                middle = len(batch) // 2
-                halves += [batch[middle:], batch[:middle]]
-                continue
-            reason = (
-                "out of memory with this prompt alone" if is_out_of_memory else f"{type(written).__name__}: {written}"
-            )
-            yield [(batch[0], Completion("", "error", lengths[batch[0]], 0, reason))]
+        yield from self._engine.write([prompt.token_ids for prompt in prompts], seeds, observer)
 
-    def _try_batch(
-        self, token_ids: list[list[int]], seeds: list[int], observer: Observer | None
-    ) -> list[Completion] | Exception:
-        try:
-            return self._generate_batch(token_ids, seeds, observer)
-        except HfRareError:
-            raise
-        except Exception as err:
-            if self.spans_processes:  # the others would go on with this micro-batch, and this process with another
-                raise
-            logger.warning("A micro-batch of %d failed: %s: %s", len(token_ids), type(err).__name__, err)
-            err.__traceback__ = None  # its frames hold the tensors
-            return err
+    @property
+    def refills(self) -> bool:
+        """Whether a prompt that has ended makes room for the next one at once. Loads the model."""
+        self.load()
+        return self._engine.refills
 
-    def _generate_batch(
-        self, token_ids: list[list[int]], seeds: list[int], observer: Observer | None
-    ) -> list[Completion]:
-        from transformers import LogitsProcessorList, StoppingCriteriaList, StopStringCriteria
+    @cached_property
+    def _engine(self) -> "PlainEngine | StaticEngine":
+        """What writes: the static engine where the model and the settings allow it, else plain `generate`."""
+        from hf_rare.generation.static_engine import StaticEngine, why_not
 
-        from hf_rare.generation.sampling import LogitsGuard, TokenCounter, sample_per_row
+        plain = self._make_plain_engine()
+        if reason := why_not(plain.decoding):
+            logger.info("Rows are written by `generate` in micro-batches: %s.", reason)
+            return plain
+        logger.info("Rows are written by the static engine.")
+        return StaticEngine(plain)
 
-        model, tokenizer, config = self._teacher.model, self._teacher.tokenizer, self._generation_config
-        inputs = tokenizer.pad({"input_ids": token_ids}, return_tensors="pt").to(self._teacher.input_device)
-        criteria = StoppingCriteriaList()
-        if self._stop_strings:
-            criteria.append(StopStringCriteria(tokenizer, self._stop_strings))
-        if observer is not None:
-            criteria.append(TokenCounter(sum(map(len, token_ids)), config.pad_token_id, observer.add_tokens))
-        guard = LogitsGuard(next(iter(end_token_ids(config)), 0))
-        sampling = {"custom_generate": sample_per_row, "seeds": seeds} if config.do_sample else {}
-        with _set_up(model, config):
-            output = model.generate(
-                **inputs, logits_processor=LogitsProcessorList([guard]), stopping_criteria=criteria, **sampling
-            )
-        written = output[:, inputs["input_ids"].shape[1] :].tolist()
-        completions = [self._read_completion(ids, len(prompt)) for ids, prompt in zip(written, token_ids, strict=True)]
-        for row in guard.bad_rows:
-            error = "the model's logits are not finite (NaN or infinite)"
-            completions[row] = Completion("", "error", len(token_ids[row]), 0, error)
-        return completions
-
-    def _read_completion(self, ids: list[int], prompt_tokens: int) -> Completion:
-        config = self._generation_config
-        end_ids = end_token_ids(config)
-        length = next((i for i, token in enumerate(ids) if token in end_ids), len(ids))
-        has_end, text = length < len(ids), self._decode(ids[:length])
-        if any(stop in text for stop in self._stop_strings):  # padding follows, which may be an end token
-            while ids[length - 1] == config.pad_token_id:
-                length -= 1
-            return Completion(self._decode(ids[:length]), "stop", prompt_tokens, length)
-        is_cut = not has_end and length >= self.decoding.max_new_tokens
-        return Completion(text, "length" if is_cut else "stop", prompt_tokens, length + has_end)
-
-    def _decode(self, ids: list[int]) -> str:
-        # special tokens but these stay visible: some models write their thought tags as such
-        tokenizer = self._teacher.tokenizer
-        hidden = {self._generation_config.pad_token_id, tokenizer.bos_token_id}
-        return str(tokenizer.decode([token for token in ids if token not in hidden]))
+    def _make_plain_engine(self) -> PlainEngine:
+        teacher = self._teacher
+        decoding = Decoding(
+            teacher.model, teacher.tokenizer, teacher.input_device, self._generation_config, self._stop_strings
+        )
+        return PlainEngine(decoding, self._packer, self.spans_processes)
 
     @cached_property
     def _packer(self) -> BatchPacker:
@@ -299,30 +243,5 @@ class TransformersGenerator:
         return config, stop_strings
 
 
-@contextlib.contextmanager
-def _set_up(model: "PreTrainedModel", config: "GenerationConfig") -> Iterator[None]:
-    """Put a generation config in the place of the model's own, which would fill its gaps, and switch dropout off."""
-    before, was_training = model.generation_config, model.training
-    model.generation_config = config
-    model.eval()
-    try:
-        yield
-    finally:
-        model.generation_config = before
-        model.train(was_training)
-
-
 def _rebuild(cls: type[TransformersGenerator], model: str, decoding: str) -> TransformersGenerator:
     return cls._from_configs(ModelConfig.from_json(model), DecodingConfig.from_json(decoding))
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    from accelerate.utils.memory import should_reduce_batch_size
-
-    return isinstance(error, MemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error))
-
-
-def _free_memory() -> None:
-    from accelerate.utils.memory import clear_device_cache
-
-    clear_device_cache(garbage_collection=True)

@@ -1,0 +1,285 @@
+"""Writing with a batch that is never idle: a row that has ended leaves it, and the next prompt takes its place.
+
+Prompts are read in small groups of about one length, so that hardly any padding is computed; all rows write together,
+each at its own place in a [`SlotCache`]. It works for models whose layers all attend to the whole text and tell where
+a token stands by its position. Whether a model is one of these is tried on a few tokens; for any other, and for what
+only `generate` can do, [`why_not`] gives the reason.
+"""
+
+import inspect
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from hf_rare.errors import HfRareError
+from hf_rare.generation.batching import sort_longest_first
+from hf_rare.generation.decoding import Decoding
+from hf_rare.generation.plain_engine import PlainEngine, free_memory, is_out_of_memory, not_finite, set_up
+from hf_rare.generation.protocol import Completion, Observer
+from hf_rare.generation.row_logits import Row, TokenChooser
+from hf_rare.generation.slot_cache import SlotCache
+
+logger = logging.getLogger(__name__)
+
+ONLY_GENERATE = ("cache_implementation", "guidance_scale", "prefill_chunk_size", "prompt_lookup_num_tokens")
+"""Settings of generation that `generate` alone knows what to do with."""
+
+READ_TOGETHER = {"cpu": 512}
+"""Tokens of prompts that are read at once: more of them are read no faster."""
+
+READ_TOGETHER_ELSEWHERE = 4096
+
+MOST_PADDING = 1 / 16
+"""Share of padding in a group of prompts that are read at once."""
+
+
+class StaticEngine:
+    """Writes with all the rows that memory allows, and fills the places of those that have ended.
+
+    Args:
+        plain ([`PlainEngine`]):
+            The engine for the same model that writes again, in micro-batches that are halved, what fails here.
+    """
+
+    refills = True
+    """Whether a prompt that has ended makes room for the next one at once."""
+
+    def __init__(self, plain: PlainEngine) -> None:
+        self._plain = plain
+        self._chooser = TokenChooser(plain.decoding)
+
+    def write(
+        self, prompts: Sequence[list[int]], seeds: Sequence[int], observer: Observer | None = None
+    ) -> Iterator[list[tuple[int, Completion]]]:
+        """Write a completion for each prompt of tokens; see [`Generator`](hf_rare.generation.protocol.Generator)."""
+        order = sort_longest_first([len(prompt) for prompt in prompts])
+        batch = _Batch(self._plain, self._chooser, observer)
+        batch.pending = [Row(i, prompts[i], seeds[i]) for i in order]
+        while batch.pending or batch.rows:
+            failed: list[Row] = []
+            try:
+                if written := batch.step():
+                    yield written
+            except HfRareError:
+                raise
+            except Exception as err:
+                if self._plain.is_one_of_many:
+                    raise
+                logger.warning("Writing %d rows failed: %s: %s", len(batch.rows), type(err).__name__, err)
+                out_of_memory = is_out_of_memory(err)
+                if out_of_memory:
+                    self._plain.packer.shrink(batch.size)
+                failed = batch.give_up(out_of_memory)
+                err.__traceback__ = None  # its frames hold the tensors
+            if failed:
+                free_memory()
+                indices = [row.index for row in failed]
+                retried = self._plain.write(
+                    [row.prompt for row in failed], [row.seed for row in failed], _Renumbered.of(observer, indices)
+                )
+                for completions in retried:
+                    yield [(indices[i], completion) for i, completion in completions]
+
+
+class _Batch:
+    """The rows that are being written, and those that wait."""
+
+    def __init__(self, plain: PlainEngine, chooser: TokenChooser, observer: Observer | None) -> None:
+        self.pending: list[Row] = []
+        self.rows: list[Row] = []
+        self._reading: list[Row] = []
+        self._decoding = decoding = plain.decoding
+        self._packer = plain.packer
+        self._chooser = chooser
+        self._observer = observer
+        self._layers = len(DynamicCache(config=decoding.model.config).layers)
+        self._cache = SlotCache(self._layers)
+        self._read_together = READ_TOGETHER.get(torch.device(decoding.device).type, READ_TOGETHER_ELSEWHERE)
+        self._ended = 0
+
+    @property
+    def size(self) -> int:
+        """Tokens that the rows would take in the end."""
+        return self._packer.size([len(row.prompt) for row in (*self.rows, *self._reading)])
+
+    def step(self) -> list[tuple[int, Completion]]:
+        """Read the next prompts, or else write one more token of each row; give what has ended."""
+        if (group := self._next_group()) or not self.rows:
+            return self._read(group)
+        mask, places = self._cache.begin_step()
+        tokens = torch.tensor([row.written[-1:] for row in self.rows])
+        self._choose(self.rows, _forward(self._decoding, tokens, mask, places, self._cache), 0)
+        return self._take_ended()
+
+    def give_up(self, everything: bool) -> list[Row]:
+        """Take out the rows that failed: the prompts that were being read, or else all rows; with `everything`, both.
+
+        They begin anew.
+        """
+        failed, self._reading = self._reading, []
+        is_whole = len(self._cache.lengths) == len(self.rows)
+        if everything or not failed or not is_whole:
+            failed, self.rows = [*self.rows, *failed], []
+            self._cache = SlotCache(self._layers)
+        return [Row(row.index, row.prompt, row.seed) for row in failed]
+
+    def _next_group(self) -> list[Row]:
+        """Take the prompts that are read next: none while too few places are free to be worth it."""
+        if not self.pending:
+            return []
+        longest = len(self.pending[0].prompt)
+        places = self._packer.count([len(row.prompt) for row in (*self.rows, self.pending[0])])
+        free = min(places - len(self.rows), len(self.pending))
+        worth_it = min(places // 8, self._read_together // longest, len(self.pending))
+        if self.rows and free < max(1, worth_it):
+            return []
+        if places > self._cache.slots + self._cache.slots // 4:
+            self._cache.resize(min(places, len(self.rows) + len(self.pending)))
+        count, tokens, distinct = 0, 0, 0
+        for row in self.pending[: max(1, free)]:
+            if count == 0 or row.prompt != self.pending[count - 1].prompt:  # the samples of a row are read once
+                distinct, tokens = distinct + 1, tokens + len(row.prompt)
+                padded = distinct * longest
+                if count and (padded > self._read_together or padded - tokens > MOST_PADDING * padded):
+                    break
+            count += 1
+        group = self.pending[:count]
+        del self.pending[:count]
+        return group
+
+    def _read(self, group: list[Row]) -> list[tuple[int, Completion]]:
+        self._reading = group
+        if self._observer is not None:
+            self._observer.begin([row.index for row in (*self.rows, *group)])
+        distinct = list({tuple(row.prompt): row.prompt for row in group}.values())
+        numbers = {tuple(prompt): i for i, prompt in enumerate(distinct)}
+        cache, logits = read_prompts(self._decoding, distinct)
+        sources = [numbers[tuple(row.prompt)] for row in group]
+        width = len(distinct[0])
+        self._choose(group, logits[sources], sum(map(len, distinct)))
+        self._cache.add(cache, [(i, width - len(distinct[i])) for i in sources])
+        self.rows += group
+        self._reading = []
+        return self._take_ended()
+
+    def _choose(self, rows: list[Row], logits: torch.Tensor, prompt_tokens: int) -> None:
+        self._chooser.choose(rows, logits)
+        if self._observer is not None:
+            self._observer.add_tokens(prompt_tokens, len(rows))
+
+    def _take_ended(self) -> list[tuple[int, Completion]]:
+        """Let the rows that have ended leave."""
+        ended = [i for i, has_ended in enumerate(self._chooser.have_ended(self.rows)) if has_ended]
+        completions = [(self.rows[i].index, self._read_completion(self.rows[i])) for i in ended]
+        for i in reversed(ended):  # the last row takes the place
+            self._cache.drop(i, self.rows[i].is_bad)
+            self.rows[i] = self.rows[-1]
+            self.rows.pop()
+        self._ended += len(completions)
+        if self._ended > self._cache.slots:  # as many as fit have fitted
+            self._packer.grow()
+            self._ended = 0
+        if completions and self.rows and self._observer is not None:
+            self._observer.begin([row.index for row in self.rows])
+        return completions
+
+    def _read_completion(self, row: Row) -> Completion:
+        tokens = len(row.prompt)
+        return not_finite(tokens) if row.is_bad else self._decoding.read(row.written, tokens)
+
+
+class _Renumbered:
+    """An observer of some of the prompts, which are counted from 0 there."""
+
+    def __init__(self, observer: Observer, indices: Sequence[int]) -> None:
+        self._observer = observer
+        self._indices = indices
+        self.add_tokens = observer.add_tokens
+
+    @classmethod
+    def of(cls, observer: Observer | None, indices: Sequence[int]) -> "Observer | None":
+        return cls(observer, indices) if observer is not None else None
+
+    def begin(self, prompts: Sequence[int]) -> None:
+        self._observer.begin([self._indices[prompt] for prompt in prompts])
+
+
+def read_prompts(decoding: Decoding, prompts: list[list[int]]) -> tuple[Cache, torch.Tensor]:
+    """Let the model read prompts, the longest first.
+
+    Args:
+        decoding ([`Decoding`]): the model.
+        prompts (`list[list[int]]`): the tokens of each.
+
+    Returns:
+        the cache, padded on the left, and the logits of the next tokens, of shape `(prompts, vocab_size)`.
+    """
+    width = max(map(len, prompts))
+    padding = decoding.config.pad_token_id or 0
+    tokens = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
+    shifts = torch.tensor([[width - len(prompt)] for prompt in prompts])
+    places = torch.arange(width) - shifts
+    mask = (places >= 0).long() if shifts.any() else None
+    cache = DynamicCache(config=decoding.model.config)
+    return cache, _forward(decoding, tokens, mask, places.clamp(min=0), cache)
+
+
+def why_not(decoding: Decoding) -> str:
+    """Say why [`StaticEngine`] cannot be used; empty where it can."""
+    model, config = decoding.model, decoding.config
+    if (config.num_beams or 1) > 1:
+        return "beam search keeps several texts for each row"
+    if config.use_cache is False:
+        return "use_cache=False"
+    if given := [name for name in ONLY_GENERATE if getattr(config, name, None) is not None]:
+        return f"{given[0]} is for `generate`"
+    if model.config.is_encoder_decoder:
+        return "the model is an encoder and a decoder"
+    needed = {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
+    if missing := needed - set(inspect.signature(model.forward).parameters):
+        return f"the model's forward takes no {', '.join(sorted(missing))}"
+    layers = DynamicCache(config=model.config).layers
+    kinds = {type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer}
+    if kinds or not layers:
+        return f"the cache has layers of another kind: {', '.join(sorted(kinds)) or 'none are named'}"
+    return _try_out(decoding)
+
+
+def _try_out(decoding: Decoding) -> str:
+    """Write two rows of different lengths with a slot cache, and compare the logits with those of the whole texts."""
+    size = decoding.model.config.get_text_config().vocab_size
+    texts = [[(7 * i + 11 * row) % size for i in range(1, 9 - 3 * row)] for row in range(2)]
+    try:
+        cache = SlotCache(len(DynamicCache(config=decoding.model.config).layers))
+        for text in texts:
+            cache.add(read_prompts(decoding, [text[:-2]])[0], [(0, 0)])
+        for last in (-2, -1):
+            mask, places = cache.begin_step()
+            tokens = torch.tensor([[text[last]] for text in texts])
+            logits = _forward(decoding, tokens, mask, places, cache)
+        expected = torch.cat([read_prompts(decoding, [text])[1] for text in texts])
+    except Exception as err:
+        return f"the model fails with rows of different lengths ({type(err).__name__}: {err})"
+    error = float((logits - expected).abs().max() / expected.abs().max())
+    tolerance = 1e-3 if decoding.model.dtype.itemsize >= 4 else 0.1
+    return "" if error <= tolerance else f"the model's logits differ by {error:.2g} with rows of different lengths"
+
+
+def _forward(
+    decoding: Decoding, tokens: torch.Tensor, mask: torch.Tensor | None, places: torch.Tensor, cache: Cache
+) -> torch.Tensor:
+    device: Any = decoding.device
+    with torch.no_grad(), set_up(decoding.model, decoding.config):
+        output = decoding.model(
+            input_ids=tokens.to(device),
+            attention_mask=mask if mask is None else mask.to(device),
+            position_ids=places.to(device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+    logits: torch.Tensor = output.logits[:, -1]
+    return logits
