@@ -117,7 +117,7 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
             result.is_complete = any(trace.will_do for trace in result.samples)
 
     def _check(self, results: Sequence[Result[Trace]], read: list[list[Trace]]) -> list[list[Trace]]:
-        """Compare the answers of traces with the gold ones, where there are any. A trace that is not whole is wrong."""
+        """Compare the answers of traces with the gold ones, where there are any. What is not whole is wrong."""
         rows = [result.prepared.row for result in results]
         answers = [
             (row.question, row.gold, trace.answer or trace.reasoning)
