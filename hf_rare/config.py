@@ -136,8 +136,17 @@ class DecodingConfig(Config):
         context_length (`int`, *optional*):
             Most tokens of prompt and completion together. By default what model and tokenizer say.
         max_batch_tokens (`int`, *optional*, defaults to 32768):
-            Rows are packed into micro-batches of at most this many tokens, padding and `max_new_tokens` included. It
-            bounds memory and changes no text.
+            As many rows are written together as fit into this many tokens, when each takes the tokens of the longest
+            prompt and `max_new_tokens`. It bounds memory and changes no text.
+        engine (`"auto"`, `"static"` or `"continuous"`, *optional*, defaults to `"auto"`):
+            What writes. `"static"` lets a row that has ended make room for the next one at once; models and settings
+            that it cannot serve (sliding windows, state spaces, beam search, ...) are written by `generate` in
+            micro-batches. `"continuous"` is the continuous batching of transformers, which is greedy only. `"auto"` is
+            `"continuous"` on CUDA where it can be, else `"static"`. Engines compute the same text up to floating
+            point: sums are taken in another order, and where two tokens are all but equally likely, another one may
+            win. In half precision this is seen now and then, in float32 hardly ever.
+        continuous_batching (`dict`, *optional*):
+            Arguments of `transformers.ContinuousBatchingConfig`, for `"continuous"`.
     """
 
     max_new_tokens: int = 4096
@@ -145,15 +154,18 @@ class DecodingConfig(Config):
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
     context_length: int | None = None
     max_batch_tokens: int = 32768
+    engine: Literal["auto", "static", "continuous"] = "auto"
+    continuous_batching: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("generation_kwargs", "chat_template_kwargs"):
+        for name in ("generation_kwargs", "chat_template_kwargs", "continuous_batching"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, Mapping):
                 raise ConfigError(f"{name}={value!r} is not a dict of names and values.")
             object.__setattr__(self, name, dict(value or {}))
         for name in ("max_new_tokens", "max_batch_tokens"):
             check_setting(self, name, int, "a number of at least 1", lambda value: value >= 1)
+        check_choice(self, "engine", ("auto", "static", "continuous"))
         if self.context_length is not None:
             expected = f"more than max_new_tokens={self.max_new_tokens}"
             check_setting(self, "context_length", int, expected, lambda value: value > self.max_new_tokens)

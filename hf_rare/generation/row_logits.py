@@ -72,6 +72,11 @@ class TokenChooser:
         shared = self._make_processors([0])
         self._shared = shared if all(type(processor) in LOGITS_ALONE for processor in shared) else None
 
+    @property
+    def looks_at_logits_alone(self) -> bool:
+        """Whether no setting looks at the text so far."""
+        return self._shared is not None
+
     def choose(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Append a token to each row.
 

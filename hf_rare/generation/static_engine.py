@@ -19,6 +19,7 @@ from hf_rare.generation.batching import sort_longest_first
 from hf_rare.generation.decoding import Decoding
 from hf_rare.generation.plain_engine import PlainEngine, free_memory, is_out_of_memory, not_finite, set_up
 from hf_rare.generation.protocol import Completion, Observer
+from hf_rare.generation.renumbering import Renumbered
 from hf_rare.generation.row_logits import Row, TokenChooser
 from hf_rare.generation.slot_cache import SlotCache
 
@@ -78,7 +79,7 @@ class StaticEngine:
                 free_memory()
                 indices = [row.index for row in failed]
                 retried = self._plain.write(
-                    [row.prompt for row in failed], [row.seed for row in failed], _Renumbered.of(observer, indices)
+                    [row.prompt for row in failed], [row.seed for row in failed], Renumbered.of(observer, indices)
                 )
                 for completions in retried:
                     yield [(indices[i], completion) for i, completion in completions]
@@ -189,22 +190,6 @@ class _Batch:
     def _read_completion(self, row: Row) -> Completion:
         tokens = len(row.prompt)
         return not_finite(tokens) if row.is_bad else self._decoding.read(row.written, tokens)
-
-
-class _Renumbered:
-    """An observer of some of the prompts, which are counted from 0 there."""
-
-    def __init__(self, observer: Observer, indices: Sequence[int]) -> None:
-        self._observer = observer
-        self._indices = indices
-        self.add_tokens = observer.add_tokens
-
-    @classmethod
-    def of(cls, observer: Observer | None, indices: Sequence[int]) -> "Observer | None":
-        return cls(observer, indices) if observer is not None else None
-
-    def begin(self, prompts: Sequence[int]) -> None:
-        self._observer.begin([self._indices[prompt] for prompt in prompts])
 
 
 def read_prompts(decoding: Decoding, prompts: list[list[int]]) -> tuple[Cache, torch.Tensor]:

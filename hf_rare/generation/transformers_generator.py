@@ -21,6 +21,7 @@ from hf_rare.generation.revisions import resolve_revision
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from hf_rare.generation.continuous_engine import ContinuousEngine
     from hf_rare.generation.static_engine import StaticEngine
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class TransformersGenerator:
             Its tokenizer.
         **settings:
             The settings of [`DecodingConfig`](hf_rare.config.DecodingConfig): `max_new_tokens`, `generation_kwargs`,
-            `chat_template_kwargs`, `context_length`, `max_batch_tokens`.
+            `chat_template_kwargs`, `context_length`, `max_batch_tokens`, `engine`, `continuous_batching`.
 
     Raises:
         ConfigError: A setting is unknown or cannot be right.
@@ -197,11 +198,19 @@ class TransformersGenerator:
         return self._engine.refills
 
     @cached_property
-    def _engine(self) -> "PlainEngine | StaticEngine":
-        """What writes: the static engine where the model and the settings allow it, else plain `generate`."""
+    def _engine(self) -> "PlainEngine | StaticEngine | ContinuousEngine":
+        """What writes. The choice is logged, with its reason."""
+        from hf_rare.generation.continuous_engine import ContinuousEngine, why_not_continuous
         from hf_rare.generation.static_engine import StaticEngine, why_not
 
-        plain = self._make_plain_engine()
+        engine, plain = self.decoding.engine, self._make_plain_engine()
+        if engine == "continuous" or (engine == "auto" and plain.decoding.device.type == "cuda"):
+            if not (reason := why_not_continuous(plain.decoding, self.spans_processes)):
+                logger.info("Rows are written by continuous batching.")
+                return ContinuousEngine(plain, self.decoding.continuous_batching)
+            if engine == "continuous":
+                raise ConfigError(f"engine='continuous' cannot be used: {reason}. Pass engine='static' or 'auto'.")
+            logger.info("Rows are not written by continuous batching: %s.", reason)
         if reason := why_not(plain.decoding):
             logger.info("Rows are written by `generate` in micro-batches: %s.", reason)
             return plain
