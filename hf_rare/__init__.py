@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hf_rare.negatives import mine_hard_negatives
     from hf_rare.previewing import preview
     from hf_rare.retrieval_export import to_retrieval
+    from hf_rare.verifying import verify
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "to_preference",
     "to_retrieval",
     "to_sft",
+    "verify",
 ]
 
 _HOMES = {
@@ -42,6 +44,7 @@ _HOMES = {
     "to_preference": "hf_rare.export",
     "to_retrieval": "hf_rare.retrieval_export",
     "to_sft": "hf_rare.export",
+    "verify": "hf_rare.verifying",
 }
 
 

@@ -41,7 +41,7 @@ LAYERS = [
     ["summary"],
     ["distill"],
     ["evidence", "student", "training_rows", "exporting"],
-    ["grounding", "grounding_summary", "export", "retrieval_export"],
+    ["verifying", "grounding", "grounding_summary", "export", "retrieval_export"],
     ["demo", "files", "journals", "ray", "markdown", "shards"],
     ["card_header", "card_recipe", "card_tables", "plots", "previewing"],
     ["card_merging"],
