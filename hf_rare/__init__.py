@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hf_rare.previewing import preview
     from hf_rare.questions import QueryGenerator
     from hf_rare.retrieval_export import to_retrieval
+    from hf_rare.verifying import verify
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "to_preference",
     "to_retrieval",
     "to_sft",
+    "verify",
 ]
 
 _HOMES = {
@@ -45,6 +47,7 @@ _HOMES = {
     "to_preference": "hf_rare.export",
     "to_retrieval": "hf_rare.retrieval_export",
     "to_sft": "hf_rare.export",
+    "verify": "hf_rare.verifying",
 }
 
 

@@ -105,8 +105,8 @@ def normalize_answer(text: str) -> str:
     """
     text = normalize(text.translate(_MINUS))
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    kept = []
-    for place, mark in enumerate(text):
+    kept: list[str] = [text] if text.replace(" ", "").isalnum() else []
+    for place, mark in enumerate(text if not kept else ""):
         if not unicodedata.category(mark).startswith("P") or mark in _KEPT_MARKS:
             kept.append(mark)
             continue

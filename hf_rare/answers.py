@@ -1,7 +1,7 @@
 """Whether an answer agrees with the gold answer: plain values in, a verdict with its reason out.
 
 `answer_forms` reads the forms that answers have, `math_answers` compares formulas; what a dataset looks like, and
-which traces are asked about, is left to `verify`.
+which traces are asked about, is left to `verifying`.
 """
 
 from collections.abc import Sequence

@@ -40,6 +40,10 @@ TRAINER_COLUMNS = ("messages", "images", "image", "tools", "chat_template_kwargs
 """Columns that TRL gives a meaning to: none of these names can be carried along."""
 
 
+GRADES = ("string", "large_string", "bool", "int", "uint", "float")
+"""What the types of columns begin with that can say what is right."""
+
+
 def to_sft(
     dataset: datasets.Dataset,
     *,
@@ -75,7 +79,8 @@ def to_sft(
         statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
             Traces with these statuses are used; `None` for all with a trace.
         correct_column (`str`, *optional*):
-            Column that says which traces are right, as booleans or grades: only these are used.
+            Column that says which traces are right, as the verdicts of [`verify`], booleans or grades: only these are
+            used.
         threshold (`float`, *optional*, defaults to 0.5):
             The least grade of a right trace.
         keep_columns (`Collection[str]`, *optional*):
@@ -120,8 +125,9 @@ def to_preference(
 
     `"dpo"` gives `prompt`, `chosen` and `rejected` from rows whose samples are lists with right and wrong ones among
     them; `"kto"` gives `prompt`, `completion` and `label` for every trace. What is right says `correct_column`, or,
-    without one, `<output_column>_correct` where the dataset has it, or else the status: `ok` is right, and a trace
-    with another status wrong, whatever `statuses` says. A trace without a grade (null) is left out.
+    without one, [`verify`]'s `<output_column>_verdict` where the dataset has it, or else the status: `ok` is right,
+    and a trace with another status wrong, whatever `statuses` says. A trace without a grade (null, or the verdict
+    `unchecked`) is left out.
 
     Args:
         dataset ([`~datasets.Dataset`]):
@@ -129,7 +135,7 @@ def to_preference(
         form (`"dpo"` or `"kto"`, *optional*, defaults to `"dpo"`):
             Pairs, or single traces with a label.
         correct_column (`str`, *optional*):
-            Column of booleans or grades, in lists where the traces are.
+            Column of verdicts, booleans or grades, in lists where the traces are.
         threshold (`float`, *optional*, defaults to 0.5):
             The least grade of a right trace.
         max_pairs (`int`, *optional*, defaults to 1):
@@ -164,8 +170,8 @@ def to_preference(
     training = _make_format(recipe, settings, reasoning_format, correct_column, threshold, max_pairs=max_pairs)
     check_dataset(dataset)
     output = training.config.output_column
-    if correct_column is None and f"{output}_correct" in dataset.column_names:
-        training = dataclasses.replace(training, correct_column=f"{output}_correct")
+    if correct_column is None and f"{output}_verdict" in dataset.column_names:
+        training = dataclasses.replace(training, correct_column=f"{output}_verdict")
     if training.correct_column is None:
         check_columns(dataset, [f"{output}_status"])
     training = dataclasses.replace(training, statuses=as_statuses(statuses if training.correct_column else None))
@@ -216,9 +222,9 @@ def _check_grades(dataset: datasets.Dataset, column: str) -> None:
     check_columns(dataset, [column])
     feature = dataset.features[column]
     feature = feature.feature if isinstance(feature, datasets.List) else feature
-    if not str(getattr(feature, "dtype", "")).startswith(("bool", "int", "uint", "float")):
+    if not str(getattr(feature, "dtype", "")).startswith(GRADES):
         raise ColumnError(
-            f"The column {column!r} is of type {feature}; expected booleans or numbers, or lists of them."
+            f"The column {column!r} is of type {feature}; expected verdicts, booleans or numbers, or lists of them."
         )
 
 

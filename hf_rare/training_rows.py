@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hf_rare.answers import OUTCOMES
+from hf_rare.errors import ColumnError
 from hf_rare.prompts import build_messages, get_template, input_columns
 from hf_rare.rows import InvalidRowError, read_row
 from hf_rare.writer_config import DistillConfig
@@ -31,7 +33,7 @@ class TrainingFormat:
         statuses (`tuple[str, ...]`, *optional*):
             Traces of these statuses are used; `None` for all that are not empty.
         correct_column (`str`, *optional*):
-            Column that says whether a trace is right: booleans, or numbers that are at least `threshold`.
+            Column that says whether a trace is right: verdicts, booleans, or numbers that are at least `threshold`.
         threshold (`float`):
             The least grade of a right trace.
         max_pairs (`int`, *optional*):
@@ -115,9 +117,27 @@ def read_traces(form: TrainingFormat, values: Values) -> Iterator[Trace]:
         is_right: bool | None = status == "ok"
         if form.correct_column:
             grade = values[form.correct_column][place] if values[form.correct_column] else None
-            is_right = None if grade is None else float(grade) >= form.threshold
+            is_right = read_grade(grade, form)
         if reasoning and (form.statuses is None or status in form.statuses):
             yield Trace(number + place, write_completion(reasoning, answer or "", form), is_right)
+
+
+def read_grade(grade: Any, form: TrainingFormat) -> bool | None:
+    """Tell whether a grade is that of a right trace; `None` where it is null or the verdict `unchecked`.
+
+    Raises:
+        ColumnError: It is a text and no verdict.
+    """
+    if grade is None:
+        return None
+    if not isinstance(grade, str):
+        return float(grade) >= form.threshold
+    if grade not in OUTCOMES:
+        raise ColumnError(
+            f"The column {form.correct_column!r} holds {grade[:60]!r}; expected {', '.join(map(repr, OUTCOMES))}, "
+            "booleans or numbers."
+        )
+    return None if grade == "unchecked" else grade == "right"
 
 
 def write_completion(reasoning: str, answer: str, form: TrainingFormat) -> list[dict[str, str]]:

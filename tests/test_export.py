@@ -40,7 +40,7 @@ def sampled(distilled) -> Dataset:
             "reasoning": [f"{row['reasoning']} ({i})" for i in range(4)],
             "reasoning_answer": ["A", "B", "A", "C"],
             "reasoning_status": ["ok", "ok", "truncated", "ok"],
-            "reasoning_correct": [True, False, True, None],
+            "reasoning_verdict": ["right", "wrong", "right", "unchecked"],
         }
         for row in distilled.select(range(2))
     ]
@@ -126,8 +126,8 @@ def test_each_sample_becomes_a_row(sampled):
     exported = to_sft(sampled, keep_columns=["id"])
     assert exported["reasoning_sample"][:] == [0, 1, 3] * 2
     assert exported["id"][:] == [row["id"] for row in sampled for _ in range(3)]
-    assert len(to_sft(sampled, correct_column="reasoning_correct")) == 2
-    assert len(to_sft(sampled, correct_column="reasoning_correct", statuses=None)) == 4
+    assert len(to_sft(sampled, correct_column="reasoning_verdict")) == 2
+    assert len(to_sft(sampled, correct_column="reasoning_verdict", statuses=None)) == 4
 
 
 @pytest.mark.parametrize("template", [CHAT_TEMPLATE, THINKING_CHAT_TEMPLATE, STRIPPING_TEMPLATE])
@@ -210,7 +210,7 @@ def test_pairs_of_right_and_wrong_traces(sampled):
 
 
 def test_each_trace_is_paired_once_before_one_is_paired_again(sampled):
-    row = sampled[0] | {"reasoning_correct": [True, False, False, True], "reasoning_status": ["ok"] * 4}
+    row = sampled[0] | {"reasoning_verdict": ["right", "wrong", "wrong", "right"], "reasoning_status": ["ok"] * 4}
     pairs = to_preference(Dataset.from_list([row]), max_pairs=2)
     assert len({pair["chosen"][0]["content"] for pair in pairs}) == 2
     assert len({pair["rejected"][0]["content"] for pair in pairs}) == 2
@@ -218,6 +218,7 @@ def test_each_trace_is_paired_once_before_one_is_paired_again(sampled):
 
 def test_grades_have_a_threshold(sampled):
     row = sampled[0] | {"grade": [0.2, 0.7, 0.9, 0.1], "reasoning_status": ["ok"] * 4}
+    row["hard_negatives_by_kind"] = {"mined": row["hard_negatives"]}
     rows = Dataset.from_list([row])
     labels = to_preference(rows, form="kto", correct_column="grade")["label"][:]
     assert labels == [False, True, True, False]
@@ -227,12 +228,16 @@ def test_grades_have_a_threshold(sampled):
         True,
         False,
     ]
-    with pytest.raises(ColumnError, match="expected booleans or numbers"):
+    right = rows.map(lambda _: {"right": [False, True, None, True]})
+    assert to_preference(right, form="kto", correct_column="right")["label"][:] == [False, True, True]
+    with pytest.raises(ColumnError, match="'right', 'wrong', 'unchecked', booleans or numbers"):
         to_preference(rows, correct_column="reasoning_answer")
+    with pytest.raises(ColumnError, match="expected verdicts, booleans or numbers"):
+        to_preference(rows, correct_column="hard_negatives_by_kind")
 
 
 def test_without_grades_the_status_says_what_is_right(sampled, distilled):
-    rows = sampled.remove_columns("reasoning_correct")
+    rows = sampled.remove_columns("reasoning_verdict")
     assert to_preference(rows, form="kto")["label"][:] == [True, True, False, True] * 2
     assert len(to_preference(rows, max_pairs=None)) == 6
     labels = to_preference(distilled, form="kto")["label"][:]

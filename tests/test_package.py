@@ -46,7 +46,7 @@ LAYERS = [
     ["traces", "item_writer", "judge"],
     ["distill", "questions", "negative_writer"],
     ["evidence", "student", "training_rows", "exporting"],
-    ["grounding", "grounding_summary", "export", "retrieval_export"],
+    ["verifying", "grounding", "grounding_summary", "export", "retrieval_export"],
     ["demo", "files", "journals", "ray", "markdown", "shards"],
     ["card_header", "card_recipe", "card_tables", "plots", "previewing"],
     ["card_merging"],
