@@ -21,6 +21,8 @@ from hf_rare.answer_forms import (
 from hf_rare.errors import ConfigError
 from hf_rare.math_answers import is_same_formula
 
+OPTION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 Outcome = Literal["right", "wrong", "unchecked"]
 OUTCOMES: tuple[Outcome, ...] = ("right", "wrong", "unchecked")
 Check = Literal["auto", "choice", "text", "number", "math"]
@@ -86,7 +88,7 @@ def check_answer(
         'right'
     """
     check_settings(check, tolerance)
-    golds = _list_golds(gold)
+    golds = list_golds(gold, options)
     if not golds:
         return Verdict("unchecked", "there is no gold answer")
     candidates = list_candidates(answer, trace)
@@ -104,11 +106,24 @@ def check_settings(check: str, tolerance: float) -> None:
         raise ConfigError(f"tolerance={tolerance!r} cannot be right: expected a number from 0 to less than 1.")
 
 
-def _list_golds(gold: Any) -> list[str]:
+def list_golds(gold: Any, options: Sequence[str] | None = None) -> list[str]:
+    """List the right answers that a value stands for, as texts.
+
+    Args:
+        gold (`str`, `int`, `float`, `bool`, or a list of them):
+            The value of a gold column. A whole number that is the text of no option is the number of one, from 0.
+        options (`Sequence[str]`, *optional*):
+            The texts of the options, A first.
+
+    Returns:
+        `list[str]`: the answers; empty where there is none.
+    """
     if isinstance(gold, list | tuple):
-        return [text for item in gold for text in _list_golds(item)]
+        return [text for item in gold for text in list_golds(item, options)]
     if isinstance(gold, bool):
         return ["true", "yes"] if gold else ["false", "no"]
+    if isinstance(gold, int) and options and 0 <= gold < len(options) and str(gold) not in map(str.strip, options):
+        return [OPTION_LETTERS[gold]]
     if isinstance(gold, int | float):
         return [] if gold != gold else [repr(gold)]
     return [gold.strip()] if isinstance(gold, str) and gold.strip() else []

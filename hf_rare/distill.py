@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import datasets
 
-from hf_rare.answers import check_answer
+from hf_rare.answers import Outcome, check_answer
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.judge import AnswerJudge
+from hf_rare.parsing import WITHOUT_TRACE
 from hf_rare.prompts import BUILTIN_TEMPLATES, Prompt, build_prompt, get_template, input_columns
 from hf_rare.results import Result
 from hf_rare.rows import Row, read_row
@@ -120,15 +121,15 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
         """Compare the answers of traces with the gold ones, where there are any. What is not whole is wrong."""
         rows = [result.prepared.row for result in results]
         answers = [
-            (row.question, row.gold, trace.answer or trace.reasoning)
+            (row.question, " or ".join(row.gold), trace.answer or trace.reasoning)
             for row, traces in zip(rows, read, strict=True)
             for trace in traces
             if row is not None and row.gold and trace.status == "ok"
         ]
         judged = iter(self.judge.compare(answers) if self.judge is not None else ())
 
-        def check(row: Row | None, trace: Trace) -> str:
-            if row is None or not row.gold:
+        def check(row: Row | None, trace: Trace) -> Outcome:
+            if row is None or not row.gold or trace.status in WITHOUT_TRACE:
                 return "unchecked"
             if trace.status != "ok":
                 return "wrong"

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import datasets
 
+from hf_rare.answers import Outcome
 from hf_rare.generation.protocol import Completion
 from hf_rare.json_answers import find_json
 from hf_rare.judge_prompts import BUILTIN_JUDGE_TEMPLATES, build_judge_prompt, get_judge_template
@@ -18,21 +19,21 @@ from hf_rare.templates import Template
 from hf_rare.writer import ColumnWriter
 from hf_rare.writer_config import JudgeConfig
 
-_WORDS = {"right": "right", "correct": "right", "wrong": "wrong", "incorrect": "wrong"}
+_WORDS: dict[str, Outcome] = {"right": "right", "correct": "right", "wrong": "wrong", "incorrect": "wrong"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement(Sample):
     """What a judge says in one completion."""
 
-    verdict: str = "unchecked"
+    verdict: Outcome = "unchecked"
     reason: str = ""
 
 
 class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
     """Judges whether an answer says the same as the gold answer.
 
-    Give it to [`ReasonDistiller`](hf_rare.distill.ReasonDistiller) or [`verify`](hf_rare.verify.verify) as `judge=`,
+    Give it to [`ReasonDistiller`](hf_rare.distill.ReasonDistiller) or [`verify`](hf_rare.verifying.verify) as `judge=`,
     for answers that no rule can compare; or pass it to `map` over columns `question`, `gold`, `answer`. New columns:
 
     - `verdict` (`str`): `right`, `wrong`, or `unchecked` where the judge gives no verdict.
@@ -60,14 +61,14 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
     doing = "Judging"
     builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_JUDGE_TEMPLATES
 
-    def compare(self, answers: Sequence[tuple[str, str, str]]) -> list[str]:
+    def compare(self, answers: Sequence[tuple[str, str, str]]) -> list[Outcome]:
         """Judge answers that are in no dataset.
 
         Args:
             answers (`Sequence[tuple[str, str, str]]`): question, gold answer and answer of each.
 
         Returns:
-            `list[str]`: the verdicts, in order.
+            `list[str]`: `right`, `wrong` or `unchecked`, in order.
         """
         if not answers:
             return []
@@ -148,7 +149,7 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         return columns, None
 
 
-def parse_verdict(text: str) -> tuple[str, str]:
+def parse_verdict(text: str) -> tuple[Outcome, str]:
     """Find the verdict in what a judge wrote.
 
     Args:
@@ -156,8 +157,8 @@ def parse_verdict(text: str) -> tuple[str, str]:
             The text, without the thought.
 
     Returns:
-        `tuple[str, str]`: `right`, `wrong` or `unchecked`, and the reason where there is one. JSON with a `verdict`
-        counts; without it, the text must speak of one of the two alone.
+        `tuple[str, str]`: the verdict, `right`, `wrong` or `unchecked`, and the reason where there is one. JSON with a
+        `verdict` counts; without it, the text must speak of one of the two alone.
     """
     for value in reversed(find_json(text)):
         if isinstance(value, dict) and str(value.get("verdict", "")).strip().lower() in _WORDS:

@@ -19,7 +19,7 @@ def get_judge_template(config: JudgeConfig) -> Template:
     Raises:
         TemplateError: It cannot be found, does not compile, or uses an unknown placeholder.
     """
-    sample = Row("text", "", "text", extra=dict.fromkeys(config.template_columns, ""), gold="text")
+    sample = Row("text", "", "text", extra=dict.fromkeys(config.template_columns, ""), gold=("text",))
     source = read_template_source(str(config.template), BUILTIN_JUDGE_TEMPLATES)
     return Template(source, _fill_in(sample, sample.positive), "Every value is a text.")
 
@@ -47,4 +47,4 @@ def build_judge_prompt(row: Row, config: JudgeConfig, shortened: Mapping[int, st
 
 
 def _fill_in(row: Row, answer: str) -> dict[str, Any]:
-    return {**row.extra, "question": row.question, "gold": row.gold, "answer": answer}
+    return {**row.extra, "question": row.question, "gold": " or ".join(row.gold), "answer": answer}

@@ -6,6 +6,9 @@ from typing import Literal
 Status = Literal["ok", "truncated", "empty", "unparsed", "invalid_input", "prompt_too_long", "failed"]
 STATUSES: tuple[Status, ...] = ("ok", "truncated", "empty", "unparsed", "invalid_input", "prompt_too_long", "failed")
 
+WITHOUT_TRACE: tuple[Status, ...] = ("invalid_input", "prompt_too_long", "failed", "empty")
+"""Statuses of rows for which there is no trace to be right or wrong."""
+
 
 @dataclass(frozen=True)
 class ParsedCompletion:

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hf_rare.answers import OPTION_LETTERS, list_golds
 from hf_rare.writer_config import DistillConfig
-
-OPTION_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class InvalidRowError(Exception):
@@ -25,7 +24,8 @@ class Row:
         hard_negatives (`tuple[str, ...]`): documents that only look as if they did; may be empty.
         options (`tuple[tuple[str, str], ...]`): letter and text of each choice; empty unless the template uses them.
         extra (`dict[str, str]`): the further columns that the template may use.
-        gold (`str`): the right answer, where one is to be checked; no part of the prompt, and so not of the digest.
+        gold (`tuple[str, ...]`): the right answers, where they are to be checked; no part of a distiller's prompt, and
+            so not of the digest.
     """
 
     question: str
@@ -34,7 +34,7 @@ class Row:
     hard_negatives: tuple[str, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
-    gold: str = ""
+    gold: tuple[str, ...] = ()
 
     @property
     def documents(self) -> tuple[str, ...]:
@@ -83,7 +83,9 @@ def read_row(values: Mapping[str, Any], config: DistillConfig) -> Row:
         hard_negatives=_read_texts(values.get(config.hard_negatives_column), config.hard_negatives_column),
         options=options,
         extra=read_extra(values, config.template_columns),
-        gold=_read_gold(values.get(config.gold_column), config.gold_column, options) if config.gold_column else "",
+        gold=tuple(list_golds(values[config.gold_column], [text for _, text in options]))
+        if config.gold_column
+        else (),
     )
 
 
@@ -125,7 +127,7 @@ def read_judged(
         "",
         _read_text(values.get(answer), answer),
         extra=read_extra(values, template_columns),
-        gold=_read_text(values.get(gold), gold),
+        gold=(_read_text(values.get(gold), gold),),
     )
 
 
@@ -165,15 +167,6 @@ def _read_texts(value: Any, name: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise InvalidRowError(f"{name} is of type {type(value).__name__}; expected a list of texts")
     return tuple(_read_text(item, f"{name}[{i}]") for i, item in enumerate(value))
-
-
-def _read_gold(value: Any, name: str, options: tuple[tuple[str, str], ...]) -> str:
-    """Read a right answer: a text, a number, or the number of an option, from 0, as many datasets have it."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return _read_optional_text(value, name)
-    if isinstance(value, int) and 0 <= value < len(options):
-        return options[value][0]
-    return str(value)
 
 
 def _read_options(value: Any, name: str) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import datasets
 
+from hf_rare.answers import Outcome
 from hf_rare.generation.protocol import Completion
 from hf_rare.parsing import is_thought_open, parse_completion
 from hf_rare.results import INTEGER, STRING, Result, Sample
@@ -29,7 +30,7 @@ class Trace(Sample):
 
     reasoning: str = ""
     answer: str = ""
-    verdict: str = "unchecked"
+    verdict: Outcome = "unchecked"
 
     @property
     def will_do(self) -> bool:

@@ -1,25 +1,24 @@
 """Which traces of a dataset are right by its gold answers: a column of verdicts. `answers` judges one answer."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 
-from hf_rare.answers import TOLERANCE, Check, check_answer, check_settings
+from hf_rare.answers import TOLERANCE, Check, Outcome, check_answer, check_settings, list_golds
 from hf_rare.batches import add_columns, column_names, read_columns
 from hf_rare.config import Config
 from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.exporting import as_statuses
+from hf_rare.judge import AnswerJudge
+from hf_rare.parsing import WITHOUT_TRACE
 from hf_rare.passed_through import reject_unknown_names
 
 VERIFY_REVISION = 1
 """Bumped by hand whenever the same row gets another verdict."""
 
 BATCH_SIZE = 1000
-
-UNTRIED = ("invalid_input", "prompt_too_long", "failed", "empty")
-"""Statuses of rows for which there is no trace to be right or wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +68,26 @@ class AnswerCheck(Config):
         Raises:
             ColumnError: A column that is needed is missing, or the new one exists already.
         """
+        return self.add_verdicts(batch, (), self._check_all)
+
+    def add_verdicts(
+        self, batch: Any, further_columns: Sequence[str], check: Callable[[list["TraceToCheck"]], list[Outcome]]
+    ) -> Any:
+        """Give each trace of a batch what `check` says of it; traces without a gold answer stay unchecked."""
         names = column_names(batch)
         self.check_columns(names)
         optional = [name for name in self._optional() if name in names]
-        rows = read_columns(batch, [self.output_column, self.gold_column, *optional])
-        verdicts = [self._judge(row) for row in rows]
-        as_lists = any(isinstance(row[self.output_column], list) for row in rows)
-        return add_columns(batch, {self.verdict_column: verdicts}, self.features(as_lists))
+        rows = read_columns(batch, [self.output_column, self.gold_column, *optional, *further_columns])
+        places = [range(len(traces)) if isinstance(traces := row[self.output_column], list) else None for row in rows]
+        traces = [
+            self._read_trace(row, place)
+            for row, own in zip(rows, places, strict=True)
+            for place in (own if own is not None else [None])
+        ]
+        verdicts = iter(check(traces))
+        column = [next(verdicts) if own is None else [next(verdicts) for _ in own] for own in places]
+        as_lists = any(own is not None for own in places)
+        return add_columns(batch, {self.verdict_column: column}, self.features(as_lists))
 
     @property
     def verdict_column(self) -> str:
@@ -106,27 +118,84 @@ class AnswerCheck(Config):
     def _optional(self) -> list[str]:
         return [f"{self.output_column}_answer", f"{self.output_column}_status", self.options_column]
 
-    def _judge(self, row: Mapping[str, Any]) -> Any:
-        traces = row[self.output_column]
-        if isinstance(traces, list):
-            return [self._judge_trace(row, place) for place in range(len(traces))]
-        return self._judge_trace(row, None)
-
-    def _judge_trace(self, row: Mapping[str, Any], place: int | None) -> str:
+    def _read_trace(self, row: Mapping[str, Any], place: int | None) -> "TraceToCheck":
         values = [row[self.output_column], *(row.get(name) for name in self._optional()[:2])]
         if place is not None:
             values = [value[place] if isinstance(value, list) and place < len(value) else None for value in values]
         trace, answer, status = (value if isinstance(value, str) else "" for value in values)
-        verdict = check_answer(
-            row[self.gold_column],
-            "" if status in UNTRIED else answer,
-            "" if status in UNTRIED else trace,
+        if status in WITHOUT_TRACE:
+            trace = answer = ""
+        is_finished = self.statuses is None or status in self.statuses
+        return TraceToCheck(row, answer, trace, is_finished, _read_options(row.get(self.options_column)))
+
+    def _check_all(self, traces: list["TraceToCheck"]) -> list[Outcome]:
+        return [self._check(trace) for trace in traces]
+
+    def _check(self, trace: "TraceToCheck") -> Outcome:
+        outcome = check_answer(
+            trace.row[self.gold_column],
+            trace.answer,
+            trace.trace,
             check=self.check,
-            options=_read_options(row.get(self.options_column)),
+            options=trace.options,
             tolerance=self.tolerance,
         ).outcome
-        is_unfinished = self.statuses is not None and status not in self.statuses
-        return "wrong" if is_unfinished and verdict == "right" else verdict
+        return "wrong" if outcome == "right" and not trace.is_finished else outcome
+
+
+@dataclass(frozen=True)
+class TraceToCheck:
+    """A trace, and what it is checked by.
+
+    Args:
+        row (`Mapping[str, Any]`): the columns of its row.
+        answer (`str`): its answer, where it separates one.
+        trace (`str`): its text; empty where there is none.
+        is_finished (`bool`): whether its status lets it be right.
+        options (`list[str]`, *optional*): the options, A first.
+    """
+
+    row: Mapping[str, Any]
+    answer: str
+    trace: str
+    is_finished: bool
+    options: list[str] | None
+
+
+class JudgedAnswers:
+    """The check by a judge, as a callable for `Dataset.map(..., batched=True)`.
+
+    Args:
+        answers ([`AnswerCheck`]): says which columns to read, and which traces can be right.
+        judge ([`AnswerJudge`]): compares answers.
+        question_column (`str`, *optional*, defaults to `"question"`): column with the question.
+    """
+
+    def __init__(self, answers: AnswerCheck, judge: AnswerJudge, question_column: str = "question") -> None:
+        self.answers, self.judge, self.question_column = answers, judge, question_column
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.answers, self.judge, self.question_column)
+
+    def __call__(self, batch: Any) -> Any:
+        """Judge the traces of a batch."""
+        return self.answers.add_verdicts(batch, [self.question_column], self._judge)
+
+    def _judge(self, traces: list[TraceToCheck]) -> list[Outcome]:
+        golds = [list_golds(trace.row[self.answers.gold_column], trace.options) for trace in traces]
+        asked = [
+            (str(trace.row[self.question_column]), " or ".join(gold), trace.answer or trace.trace)
+            for trace, gold in zip(traces, golds, strict=True)
+            if gold and trace.trace and trace.is_finished
+        ]
+        judged = iter(self.judge.compare(asked))
+        outcomes: list[Outcome] = []
+        for trace, gold in zip(traces, golds, strict=True):
+            if not gold or not trace.trace:
+                outcomes.append("unchecked")
+            else:
+                outcomes.append(next(judged) if trace.is_finished else "wrong")
+        return outcomes
 
 
 def verify(
@@ -136,6 +205,8 @@ def verify(
     *,
     options_column: str = "options",
     output_column: str = "reasoning",
+    judge: AnswerJudge | None = None,
+    question_column: str = "question",
     num_proc: int | None = None,
     **settings: Any,
 ) -> Any:
@@ -152,6 +223,10 @@ def verify(
             Column with the options, A first, where there is one.
         output_column (`str`, *optional*, defaults to `"reasoning"`):
             Column with the trace.
+        judge ([`AnswerJudge`](hf_rare.judge.AnswerJudge), *optional*):
+            A model that compares the answers, in the place of `check`.
+        question_column (`str`, *optional*, defaults to `"question"`):
+            Column with the question, for the judge.
         num_proc (`int`, *optional*):
             Processes to use, as in `Dataset.map`.
         **settings:
@@ -174,12 +249,14 @@ def verify(
     answers = AnswerCheck(
         gold_column=gold_column, check=check, options_column=options_column, output_column=output_column, **settings
     )
+    function = answers if judge is None else JudgedAnswers(answers, judge, question_column)
     if isinstance(dataset, datasets.DatasetDict):
-        return datasets.DatasetDict({name: _add_verdicts(split, answers, num_proc) for name, split in dataset.items()})
-    return _add_verdicts(dataset, answers, num_proc)
+        splits = {name: _add_verdicts(split, answers, function, num_proc) for name, split in dataset.items()}
+        return datasets.DatasetDict(splits)
+    return _add_verdicts(dataset, answers, function, num_proc)
 
 
-def _add_verdicts(dataset: Any, answers: AnswerCheck, num_proc: int | None) -> datasets.Dataset:
+def _add_verdicts(dataset: Any, answers: AnswerCheck, function: Any, num_proc: int | None) -> datasets.Dataset:
     if not isinstance(dataset, datasets.Dataset):
         raise BatchTypeError(
             f"verify takes a Dataset or a DatasetDict, and this is a {type(dataset).__name__}. For a stream, use "
@@ -191,7 +268,7 @@ def _add_verdicts(dataset: Any, answers: AnswerCheck, num_proc: int | None) -> d
     if not len(dataset):  # `map` never calls the check
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
     return dataset.map(
-        answers, batched=True, batch_size=BATCH_SIZE, features=features, num_proc=num_proc, desc="Checking answers"
+        function, batched=True, batch_size=BATCH_SIZE, features=features, num_proc=num_proc, desc="Checking answers"
     )
 
 

@@ -57,9 +57,11 @@ def test_options_that_read_the_same_are_both_right():
     assert check_answer("yes", "C", options=["Yes", "yes.", "no"]).outcome == "wrong"
 
 
-def test_a_number_for_an_option_is_its_text_or_nothing():
+def test_a_number_for_an_option_is_its_text_or_else_counts_from_0():
     assert check_answer(4, "B", options=["3", "4"]).outcome == "right"
-    assert check_answer(1, "B", check="choice", options=["Rome", "Paris"]).outcome == "unchecked"
+    assert check_answer(1, "B", options=["Rome", "Paris"]).outcome == "right"  # as class labels do
+    assert check_answer(2, "B", check="choice", options=["Rome", "Paris"]).outcome == "unchecked"
+    assert check_answer("1", "B", check="choice", options=["Rome", "Paris"]).outcome == "unchecked"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hf_rare.errors import ConfigError, RecipeError
 from hf_rare.generation.protocol import Completion
 from hf_rare.judge import AnswerJudge, parse_verdict
 from hf_rare.recipe import make_recipe
+from hf_rare.verifying import verify
 from tests.scripted import ScriptedGenerator
 
 ANSWERS = Dataset.from_dict(
@@ -104,3 +105,18 @@ def test_a_judge_travels_with_the_distiller(tiny):
 def test_a_judge_needs_gold_answers(tiny):
     with pytest.raises(ConfigError, match="needs gold_column"):
         ReasonDistiller.from_pretrained(tiny, judge=AnswerJudge(ScriptedGenerator(str)))
+
+
+def test_verify_by_a_judge():
+    rows = Dataset.from_dict(
+        {
+            "question": ["When?", "When?", "When?", "Where?"],
+            "gold": ["at flood", "at flood", None, "here"],
+            "reasoning": [["Flood it is.", "Ebb it is."], ["At flood", ""], ["At flood."], ["It is here"]],
+            "reasoning_status": [["ok", "ok"], ["truncated", "empty"], ["ok"], ["ok"]],
+        }
+    )
+    judge = AnswerJudge(ScriptedGenerator(judge_by_words))
+    checked = verify(rows, "gold", judge=judge)
+    assert checked["reasoning_verdict"][:] == [["right", "wrong"], ["wrong", "unchecked"], ["unchecked"], ["right"]]
+    assert len(judge.generator.asked) == 3  # neither what is not whole nor what has no gold answer
