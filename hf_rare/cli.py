@@ -10,6 +10,7 @@ from typing import Any
 import hf_rare
 from hf_rare.cli_hub import add_hub_commands
 from hf_rare.cli_journal import add_journal_commands
+from hf_rare.cli_rows import add_row_commands
 from hf_rare.cli_settings import positive_int
 from hf_rare.cli_writers import add_writer_commands, write
 from hf_rare.errors import HfRareError
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     add_writer_commands(commands)
+    add_row_commands(commands)
     add_hub_commands(commands)
 
     demo = commands.add_parser(

@@ -147,6 +147,9 @@ class DecodingConfig(Config):
             win. In half precision this is seen now and then, in float32 hardly ever.
         continuous_batching (`dict`, *optional*):
             Arguments of `transformers.ContinuousBatchingConfig`, for `"continuous"`.
+        json_schema (`dict`, *optional*):
+            JSON schema that completions are held to, from their first token on, so without a thought (needs
+            `llguidance`). Only the token limit can still spoil the JSON: bound the lengths in the schema.
     """
 
     max_new_tokens: int = 4096
@@ -156,6 +159,7 @@ class DecodingConfig(Config):
     max_batch_tokens: int = 32768
     engine: Literal["auto", "static", "continuous"] = "auto"
     continuous_batching: dict[str, Any] = field(default_factory=dict)
+    json_schema: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("generation_kwargs", "chat_template_kwargs", "continuous_batching"):
@@ -166,6 +170,7 @@ class DecodingConfig(Config):
         for name in ("max_new_tokens", "max_batch_tokens"):
             check_setting(self, name, int, "a number of at least 1", lambda value: value >= 1)
         check_choice(self, "engine", ("auto", "static", "continuous"))
+        check_setting(self, "json_schema", (dict, type(None)), "a JSON schema as a dict, or None")
         if self.context_length is not None:
             expected = f"more than max_new_tokens={self.max_new_tokens}"
             check_setting(self, "context_length", int, expected, lambda value: value > self.max_new_tokens)

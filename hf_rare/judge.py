@@ -33,8 +33,9 @@ class Judgement(Sample):
 class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
     """Judges whether an answer says the same as the gold answer.
 
-    Give it to [`ReasonDistiller`](hf_rare.distill.ReasonDistiller) or [`verify`](hf_rare.verifying.verify) as `judge=`,
-    for answers that no rule can compare; or pass it to `map` over columns `question`, `gold`, `answer`. New columns:
+    Give it to [`ReasonDistiller`](hf_rare.distill.ReasonDistiller) or [`verify`](hf_rare.verifying.verify) as
+    `judge=`, for answers that no rule can compare; or pass it to `map` over columns `question`, `gold`, `answer`. New
+    columns:
 
     - `verdict` (`str`): `right`, `wrong`, or `unchecked` where the judge gives no verdict.
     - `verdict_reason` (`str`): what it says of it.

@@ -4,27 +4,17 @@ What a row gets depends on its content, the corpus and the settings alone: not o
 processes. What becomes of a row is left to `mining`; here are the datasets around it.
 """
 
-import importlib.metadata
 import logging
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
-import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
-from datasets.fingerprint import Hasher, generate_random_fingerprint
 
-from hf_rare.bm25 import Tokenizer, build_index, make_tokenizer
+from hf_rare.bm25 import Tokenizer
 from hf_rare.config import split_settings
-from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.mining import MINING_REVISION, Miner, MiningConfig, hash_text, is_count, is_usable
-
-ROWS_FOR_PROCESSES = 5000
-_ROWS_AT_ONCE = 1000
+from hf_rare.corpus import ROWS_AT_ONCE, Documents, check_columns, check_dataset, find_corpus, search
+from hf_rare.mining import Miner, MiningConfig, hash_text, is_usable
 
 logger = logging.getLogger(__name__)
 
@@ -85,73 +75,24 @@ def mine_hard_negatives(
     """
     settings |= {"num_negatives": num_negatives, "skip_top": skip_top, "query": query}
     config = MiningConfig(**split_settings(settings, MiningConfig)[0])
-    if num_proc is not None and not is_count(num_proc, 1):
-        raise ConfigError(f"num_proc={num_proc!r} cannot be right: expected a number of at least 1.")
-    _check_dataset(dataset, "dataset")
-    _check_columns(dataset, config.input_columns, "dataset")
-    source, column = _find_corpus(dataset, corpus, config)
+    check_dataset(dataset, "dataset")
+    check_columns(dataset, config.input_columns, "dataset")
+    source, column = find_corpus(dataset, corpus, config)
     new = _name_new_columns(source, config)
-    existing = [name for name in new if name in dataset.column_names]
-    if existing:
-        raise ColumnError(
-            f"The dataset has a column {', '.join(map(repr, existing))} already. Remove it, or pass "
-            "hard_negatives_column=..."
-        )
-    terms = tokenizer or make_tokenizer(config.language)
-    features = datasets.Features({**dataset.features, **new})
-    if len(dataset) == 0:  # where `map` adds no column
-        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
-    plain = dataset.with_format(None)
-    documents = _Documents(_read_sorted if corpus is None else _read, source, column, config.id_column)
-    with tempfile.TemporaryDirectory(prefix="hf-rare-bm25-") as folder:
-        build_index(Path(folder), documents, documents.id_type, terms, config.k1, config.b)
-        fingerprint = Hasher.hash((plain._fingerprint, documents.digest(), config.to_json(), _versions()))
-        mined = plain.map(
-            Miner(folder, config, tokenizer, _find_shared_positives(plain, config)),
-            batched=True,
-            batch_size=_ROWS_AT_ONCE,
-            features=features,
-            num_proc=_count_processes(len(dataset), num_proc),
-            new_fingerprint=generate_random_fingerprint() if tokenizer else fingerprint,
-            desc="Mining hard negatives",
-        )
+    documents = Documents(source, column, config.id_column, in_order=corpus is not None)
+    shared = _find_shared_positives(dataset.with_format(None), config)
+    mined = search(
+        dataset,
+        documents,
+        new,
+        lambda folder: Miner(folder, config, tokenizer, shared),
+        config,
+        tokenizer=tokenizer,
+        num_proc=num_proc,
+        description="Mining hard negatives",
+    )
     _log_counts(mined, config)
-    return _restore_format(mined, dataset, list(new))
-
-
-class _Documents:
-    """The distinct texts of a corpus that are not empty, with their ids; hashed while they are read."""
-
-    def __init__(self, read: Any, source: datasets.Dataset, column: str, id_column: str | None) -> None:
-        self.columns = [column, *([id_column] if id_column else [])]
-        self.tables = read(source.select_columns(list(dict.fromkeys(self.columns))).with_format("arrow"), self.columns)
-        self.id_type = source.features.arrow_schema.field(id_column).type if id_column else pa.null()
-        self._hasher = xxhash.xxh3_128()
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        seen = {hash_text("")}
-        for table in self.tables:
-            for values in zip(*(table[name].to_pylist() for name in self.columns), strict=True):
-                digest = hash_text(values[0])
-                if digest not in seen:
-                    seen.add(digest)
-                    self._hasher.update(repr(values).encode())
-                    yield values[0], values[1] if len(values) > 1 else None
-
-    def digest(self) -> str:
-        """Hash what was read."""
-        return self._hasher.hexdigest()
-
-
-def _read(source: datasets.Dataset, columns: list[str]) -> Iterator[pa.Table]:
-    yield from source.iter(_ROWS_AT_ONCE)
-
-
-def _read_sorted(source: datasets.Dataset, columns: list[str]) -> Iterator[pa.Table]:
-    table = source[:]
-    order = pc.sort_indices(table, [(name, "ascending") for name in dict.fromkeys(columns)])
-    for start in range(0, len(table), _ROWS_AT_ONCE):
-        yield table.take(order[start : start + _ROWS_AT_ONCE])
+    return mined
 
 
 def _find_shared_positives(dataset: datasets.Dataset, config: MiningConfig) -> dict[bytes, list[str]]:
@@ -159,8 +100,8 @@ def _find_shared_positives(dataset: datasets.Dataset, config: MiningConfig) -> d
     first: dict[bytes, tuple[bytes, int]] = {}
     shared: dict[bytes, dict[str, None]] = {}
     columns = [config.question_column, config.text_column]
-    for start in range(0, len(dataset), _ROWS_AT_ONCE):
-        rows = dataset[start : start + _ROWS_AT_ONCE]
+    for start in range(0, len(dataset), ROWS_AT_ONCE):
+        rows = dataset[start : start + ROWS_AT_ONCE]
         for row, (question, text) in enumerate(zip(*(rows[column] for column in columns), strict=True), start):
             if not is_usable(question, text):
                 continue
@@ -169,52 +110,6 @@ def _find_shared_positives(dataset: datasets.Dataset, config: MiningConfig) -> d
                 texts = shared.setdefault(hash_text(question), {dataset[row_of_first][config.text_column]: None})
                 texts[text] = None
     return {question: sorted(texts) for question, texts in shared.items()}
-
-
-def _find_corpus(dataset: datasets.Dataset, corpus: Any, config: MiningConfig) -> tuple[datasets.Dataset, str]:
-    if corpus is None:
-        source, column, name = dataset, config.text_column, "dataset"
-    elif isinstance(corpus, Sequence) and not isinstance(corpus, str):
-        try:
-            table = pa.table({config.corpus_column: pa.array(corpus, pa.large_string())})
-        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError) as err:
-            raise ConfigError(f"`corpus` is a list that holds something other than texts: {err}.") from err
-        source, column, name = datasets.Dataset(table), config.corpus_column, "corpus"
-    else:
-        _check_dataset(corpus, "corpus")
-        source, column, name = corpus, config.corpus_column, "corpus"
-    _check_columns(source, [column], name)
-    if config.id_column is not None:
-        if config.id_column not in source.column_names:
-            raise ColumnError(_describe_missing([config.id_column], source, name))
-        if not isinstance(source.features[config.id_column], datasets.Value):
-            raise ColumnError(f"Column {config.id_column!r} of the {name} holds lists or dicts; expected plain ids.")
-    return source, column
-
-
-def _check_dataset(value: Any, name: str) -> None:
-    if isinstance(value, datasets.Dataset):
-        return
-    hint = " Pass one split of it." if isinstance(value, Mapping) else ""
-    texts = " or a list of texts" if name == "corpus" else ""
-    raise ConfigError(f"`{name}` is of type {type(value).__name__}; expected a datasets.Dataset{texts}.{hint}")
-
-
-def _check_columns(dataset: datasets.Dataset, names: Sequence[str], what: str) -> None:
-    missing = [name for name in names if name not in dataset.column_names]
-    if missing:
-        raise ColumnError(_describe_missing(missing, dataset, what))
-    for name in names:
-        if getattr(dataset.features[name], "dtype", None) not in ("string", "large_string", "null"):
-            raise ColumnError(f"Column {name!r} of the {what} holds {dataset.features[name]}; expected strings.")
-
-
-def _describe_missing(missing: Sequence[str], dataset: datasets.Dataset, what: str) -> str:
-    settings = "query, text_column, question_column, scenario_column" if what == "dataset" else "corpus_column"
-    return (
-        f"The {what} has no column {', '.join(map(repr, missing))}; it has "
-        f"{', '.join(map(repr, dataset.column_names)) or 'none'}. Say which to read: {settings}, id_column."
-    )
 
 
 def _name_new_columns(source: datasets.Dataset, config: MiningConfig) -> dict[str, Any]:
@@ -236,20 +131,3 @@ def _log_counts(mined: datasets.Dataset, config: MiningConfig) -> None:
         "%d hard negatives for %d rows: %d rows have fewer than %d, of which %d have none.",
         *(pc.sum(lengths).as_py(), len(mined), fewer, config.num_negatives, none),
     )
-
-
-def _restore_format(mined: datasets.Dataset, dataset: datasets.Dataset, new: list[str]) -> datasets.Dataset:
-    before = dataset.format
-    columns = None if set(before["columns"]) == set(dataset.column_names) else [*before["columns"], *new]
-    return mined.with_format(before["type"], columns, before["output_all_columns"], **before["format_kwargs"])
-
-
-def _count_processes(rows: int, num_proc: int | None) -> int | None:
-    """Give what `map` takes: None for this process."""
-    if num_proc is None:
-        num_proc = len(os.sched_getaffinity(0)) if rows >= ROWS_FOR_PROCESSES else 1
-    return num_proc if num_proc > 1 else None
-
-
-def _versions() -> list[Any]:
-    return [MINING_REVISION, *(importlib.metadata.version(name) for name in ("bm25s", "PyStemmer"))]

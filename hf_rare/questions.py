@@ -15,25 +15,6 @@ from hf_rare.rows import Row, read_document
 from hf_rare.templates import Template
 from hf_rare.writer_config import QuestionConfig
 
-QUESTION_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "questions": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "properties": {"scenario": {"type": "string"}, "question": {"type": "string"}},
-                "required": ["scenario", "question"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["questions"],
-    "additionalProperties": False,
-}
-"""What the built-in template asks for, for decoding that is constrained to it: `json_schema=QUESTION_SCHEMA`."""
-
 
 @dataclass(frozen=True)
 class Question:
@@ -148,6 +129,40 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
                 values[f"{config.question_column}_completion_tokens"] = 0  # so that their sum is what was generated
         columns = {name: [row[name] for row in rows] for name in self.output_features}
         return columns, repeats if config.expand else None
+
+
+def make_question_schema(num_questions: int = 1, max_length: int | None = None) -> dict[str, Any]:
+    """Make the JSON schema of what the built-in template asks for, for decoding that is held to it.
+
+    Args:
+        num_questions (`int`, *optional*, defaults to 1):
+            How many questions there must be.
+        max_length (`int`, *optional*):
+            Most characters of a question, and of a scenario.
+
+    Returns:
+        `dict`: the schema.
+
+    Example:
+        >>> schema = make_question_schema(max_length=800)
+        >>> query_fn = QueryGenerator.from_pretrained("Qwen/Qwen3-8B", json_schema=schema)
+    """
+    text: dict[str, Any] = {"type": "string", "minLength": 1}
+    if max_length is not None:
+        text["maxLength"] = max_length
+    question = {
+        "type": "object",
+        "properties": {"scenario": text, "question": text},
+        "required": ["scenario", "question"],
+        "additionalProperties": False,
+    }
+    questions = {"type": "array", "items": question, "minItems": num_questions, "maxItems": num_questions}
+    return {
+        "type": "object",
+        "properties": {"questions": questions},
+        "required": ["questions"],
+        "additionalProperties": False,
+    }
 
 
 def parse_questions(text: str, is_cut: bool = False) -> list[Question]:

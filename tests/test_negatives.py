@@ -135,7 +135,7 @@ def test_the_order_of_rows_does_not_matter(questions):
 
 
 def test_processes_and_batches_do_not_matter(questions, docs, mined, monkeypatch):
-    monkeypatch.setattr("hf_rare.negatives._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("hf_rare.corpus.ROWS_AT_ONCE", 7)
     again = mine_hard_negatives(questions, docs, num_negatives=10, id_column="id", keep_scores=True, num_proc=2)
     assert again.to_list() == mined.to_list()
 

@@ -10,7 +10,9 @@ from hf_rare.generation.protocol import Completion
 from hf_rare.passed_through import SAMPLING_NAMES
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, StoppingCriteria
+    from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
+
+    from hf_rare.generation.guides import SchemaGuide
 
 OUTPUTS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
 
@@ -77,6 +79,7 @@ class Decoding:
         device (`torch.device`): the device that prompts go to.
         config ([`~transformers.GenerationConfig`]): the generation config, without stop strings.
         stop_strings (`list[str]`): texts that end a completion.
+        guide ([`SchemaGuide`], *optional*): what completions are held to.
     """
 
     model: Any
@@ -84,6 +87,11 @@ class Decoding:
     device: Any
     config: "GenerationConfig"
     stop_strings: list[str]
+    guide: "SchemaGuide | None" = None
+
+    def make_guides(self) -> "list[LogitsProcessor]":
+        """Make the logits processors, new for each batch, that the settings ask for besides those of `generate`."""
+        return [self.guide.make_processor()] if self.guide is not None else []
 
     def make_stop_criterion(self) -> "StoppingCriteria":
         """Make the criterion that ends a row at a stop string."""

@@ -99,7 +99,10 @@ class PlainEngine:
         sampling: dict[str, Any] = {"custom_generate": sample_per_row, "seeds": seeds} if config.do_sample else {}
         with set_up(decoding.model, config):
             output = decoding.model.generate(
-                **inputs, logits_processor=LogitsProcessorList([guard]), stopping_criteria=criteria, **sampling
+                **inputs,
+                logits_processor=LogitsProcessorList([guard, *decoding.make_guides()]),
+                stopping_criteria=criteria,
+                **sampling,
             )
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
         completions = [decoding.read(ids, len(prompt)) for ids, prompt in zip(written, prompts, strict=True)]

@@ -127,6 +127,7 @@ class TokenChooser:
             generation_config=config,
             input_ids_seq_length=len(prompt),
             encoder_input_ids=torch.tensor([prompt], device=self._decoding.device),
+            logits_processor=LogitsProcessorList(self._decoding.make_guides()),
             device=self._decoding.device,
         )
         return processors

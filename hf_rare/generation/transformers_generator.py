@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hf_rare.config import DecodingConfig, ModelConfig, split_settings
 from hf_rare.errors import ConfigError
 from hf_rare.generation.batching import BatchPacker, sort_longest_first
-from hf_rare.generation.decoding import Decoding, as_list, build_generation_config
+from hf_rare.generation.decoding import Decoding, as_list, build_generation_config, end_token_ids
 from hf_rare.generation.devices import prepare_worker
 from hf_rare.generation.encoding import PromptEncoder
 from hf_rare.generation.loading import get_teacher, wrap_loaded
@@ -137,6 +137,8 @@ class TransformersGenerator:
         generation.pop("transformers_version", None)
         if self._stop_strings:
             generation["stop_strings"] = self._stop_strings
+        if self.decoding.json_schema is not None:
+            generation["json_schema"] = self.decoding.json_schema
         return {**self._teacher.identity(), "generation_config": json.loads(json.dumps(generation, default=str))}
 
     def settings(self) -> dict[str, Any]:
@@ -219,9 +221,15 @@ class TransformersGenerator:
 
     def _make_plain_engine(self) -> PlainEngine:
         teacher = self._teacher
-        decoding = Decoding(
-            teacher.model, teacher.tokenizer, teacher.input_device, self._generation_config, self._stop_strings
-        )
+        config, guide = self._generation_config, None
+        if self.decoding.json_schema is not None:
+            from hf_rare.generation.guides import SchemaGuide
+
+            vocab_size = teacher.model.config.get_text_config().vocab_size
+            guide = SchemaGuide(
+                self.decoding.json_schema, teacher.tokenizer, vocab_size, sorted(end_token_ids(config))
+            )
+        decoding = Decoding(teacher.model, teacher.tokenizer, teacher.input_device, config, self._stop_strings, guide)
         return PlainEngine(decoding, self._packer, self.spans_processes)
 
     @cached_property

@@ -1,0 +1,99 @@
+"""The commands that turn rows into other rows, without a model: `hf-rare negatives` and `hf-rare export`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import hf_rare
+from hf_rare.cli_settings import add_input, add_output, add_settings, positive_int, read_settings
+from hf_rare.errors import ConfigError
+from hf_rare.mining import MiningConfig
+
+NEGATIVES_HELP = """Add hard negatives: documents that BM25 ranks high for the query of a row and that do not help.
+
+examples:
+  hf-rare negatives questions.parquet --output rows.parquet
+  hf-rare negatives questions.parquet --corpus pages.jsonl --corpus-column body --skip-top 20 --output rows.parquet
+
+INPUT needs the columns text (the positive), question and scenario. Without --corpus the positives of the other rows
+are searched."""
+
+EXPORT_HELP = """Write distilled rows as a trainer reads them.
+
+examples:
+  hf-rare export traces.parquet sft --student Qwen/Qwen3-0.6B --output sft.parquet
+  hf-rare export traces.parquet kto --output kto.parquet
+  hf-rare export rows.parquet retrieval --num-negatives 3 --output triplets.parquet
+
+sft: TRL's prompts and completions; dpo: chosen and rejected traces of one row; kto: traces with a label; retrieval:
+the anchors, positives and negatives of sentence-transformers. INPUT's recipe, where it lies beside it, names the
+columns."""
+
+
+def add_row_commands(commands: Any) -> None:
+    """Add `negatives` and `export`."""
+    raw = argparse.RawDescriptionHelpFormatter
+    negatives = commands.add_parser(
+        "negatives", help="mine hard negatives", description=NEGATIVES_HELP, formatter_class=raw
+    )
+    add_input(negatives)
+    add_output(negatives)
+    negatives.add_argument("--corpus", metavar="CORPUS", help="what to search: a dataset as INPUT")
+    negatives.add_argument("--num-proc", type=positive_int, metavar="N", help="processes (default: by the rows)")
+    add_settings(negatives, {"columns and search": MiningConfig})
+    negatives.set_defaults(run=_run_negatives)
+
+    export = commands.add_parser(
+        "export", help="write rows for training", description=EXPORT_HELP, formatter_class=raw
+    )
+    add_input(export)
+    export.add_argument(
+        "form", metavar="FORM", choices=("sft", "dpo", "kto", "retrieval"), help="sft, dpo, kto, retrieval"
+    )
+    add_output(export)
+    export.add_argument("--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT")
+    export.add_argument("--student", metavar="MODEL_ID", help="model whose chat template must keep the reasoning")
+    export.add_argument("--keep-columns", nargs="+", metavar="NAME", help="columns to carry along, such as ids")
+    export.add_argument("--correct-column", metavar="NAME", help="column that says which traces are right")
+    export.add_argument("--num-negatives", type=positive_int, metavar="N", help="negatives of a row, for retrieval")
+    export.set_defaults(run=_run_export)
+
+
+def _run_negatives(arguments: argparse.Namespace) -> None:
+    settings = read_settings(arguments)
+    from hf_rare import files
+
+    files.check_output(arguments.output, arguments.overwrite)
+    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
+    corpus = files.load_input(arguments.corpus) if arguments.corpus else None
+    mined = hf_rare.mine_hard_negatives(dataset, corpus, num_proc=arguments.num_proc, **settings)
+    files.save_output(mined, arguments.output)
+    print(f"{len(mined)} rows are in {arguments.output}")
+
+
+def _run_export(arguments: argparse.Namespace) -> None:
+    from hf_rare import files
+    from hf_rare.recipe import read_recipe, recipe_beside
+
+    files.check_output(arguments.output, arguments.overwrite)
+    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
+    settings: dict[str, Any] = {"keep_columns": arguments.keep_columns or ()}
+    if arguments.form == "retrieval":
+        for name in ("recipe", "student", "correct_column"):
+            if getattr(arguments, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} is for sft, dpo and kto.")
+        exported = hf_rare.to_retrieval(dataset, arguments.num_negatives, **settings)
+    else:
+        path = arguments.recipe or recipe_beside(Path(arguments.input))
+        settings["recipe"] = read_recipe(path, kind="distill") if arguments.recipe or path.exists() else None
+        settings["correct_column"] = arguments.correct_column
+        if arguments.student is not None:
+            from transformers import AutoTokenizer
+
+            settings["student_tokenizer"] = AutoTokenizer.from_pretrained(arguments.student)
+        if arguments.form == "sft":
+            exported = hf_rare.to_sft(dataset, **settings)
+        else:
+            exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
+    files.save_output(exported, arguments.output)
+    print(f"{len(exported)} rows are in {arguments.output}")

@@ -1,0 +1,62 @@
+"""Decoding held to a JSON schema: a random model writes JSON, whichever engine writes it."""
+
+import json
+import sys
+
+import pytest
+from datasets import Dataset
+
+from hf_rare import QueryGenerator, TransformersGenerator
+from hf_rare.errors import ConfigError, MissingPackageError
+from hf_rare.questions import make_question_schema
+from tests.plain import PlainGenerator
+from tests.test_generator import complete
+from tests.test_static_engine import CONVERSATIONS, llama, tokenizer
+
+__all__ = ["llama", "tokenizer"]  # fixtures
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"verdict": {"enum": ["right", "wrong"]}, "reason": {"type": "string", "maxLength": 12}},
+    "required": ["verdict", "reason"],
+    "additionalProperties": False,
+}
+SETTINGS = {"max_new_tokens": 80, "json_schema": SCHEMA, "generation_kwargs": {"temperature": 1.0, "top_k": 20}}
+
+
+def test_every_completion_is_what_the_schema_says(llama, tokenizer):
+    generator = TransformersGenerator(llama, tokenizer, **SETTINGS)
+    completions = complete(generator, CONVERSATIONS)
+    assert type(generator._engine).__name__ == "StaticEngine"
+    assert completions == complete(PlainGenerator(llama, tokenizer, **SETTINGS), CONVERSATIONS)
+    values = [json.loads(completion.text) for completion in completions]
+    assert all(set(value) == {"verdict", "reason"} and len(value["reason"]) <= 12 for value in values)
+    assert {completion.finish_reason for completion in completions} == {"stop"}
+    assert len({completion.text for completion in completions}) > len(completions) // 2
+
+
+def test_the_schema_is_part_of_what_a_completion_depends_on(tiny):
+    one, other = (TransformersGenerator.from_pretrained(tiny, json_schema=schema) for schema in (None, SCHEMA))
+    assert one.identity() != other.identity()
+    assert other.identity()["generation_config"]["json_schema"] == SCHEMA
+
+
+def test_questions_of_a_random_model(tiny):
+    documents = Dataset.from_dict({"text": ["Ebb and flood.", "Rye and wheat."]})
+    query_fn = QueryGenerator.from_pretrained(
+        tiny, num_questions=2, max_new_tokens=250, json_schema=make_question_schema(2, max_length=20),
+        generation_kwargs={"temperature": 1.0},
+    )  # fmt: skip
+    asked = query_fn.apply(documents)
+    assert asked["question_status"][:] == ["ok", "ok"]
+    assert all(len(questions) == 2 for questions in asked["question"])
+
+
+def test_what_cannot_be_used_is_said(llama, tokenizer, monkeypatch):
+    with pytest.raises(ConfigError, match="json_schema cannot be used"):
+        complete(TransformersGenerator(llama, tokenizer, json_schema={"type": "nothing"}), CONVERSATIONS[:1])
+    with pytest.raises(ConfigError, match="json_schema='text'"):
+        TransformersGenerator(llama, tokenizer, json_schema="text")
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(MissingPackageError, match=r"hf-rare\[guided\]"):
+        complete(TransformersGenerator(llama, tokenizer, json_schema=SCHEMA), CONVERSATIONS[:1])
