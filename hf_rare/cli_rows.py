@@ -1,4 +1,4 @@
-"""The commands that turn rows into other rows, without a model: `hf-rare negatives` and `hf-rare export`."""
+"""The commands that turn rows into other rows: `hf-rare negatives`, `hf-rare export` and `hf-rare run`."""
 
 import argparse
 from pathlib import Path
@@ -30,8 +30,18 @@ the anchors, positives and negatives of sentence-transformers. INPUT's recipe, w
 columns."""
 
 
+RUN_HELP = """Run a whole recipe: questions, hard negatives, reasoning, checks, training files, Hub.
+
+examples:
+  hf-rare run recipes/corpus.yaml --input corpus.jsonl --output traces
+  hf-rare run recipes/rare.yaml --input questions.jsonl --corpus pages.jsonl --model ./teacher --output rare
+
+Each stage leaves its rows in a folder under the output. A stage whose rows stand already is skipped; one that was
+interrupted goes on where it was: run the same command again."""
+
+
 def add_row_commands(commands: Any) -> None:
-    """Add `negatives` and `export`."""
+    """Add `negatives`, `export` and `run`."""
     raw = argparse.RawDescriptionHelpFormatter
     negatives = commands.add_parser(
         "negatives", help="mine hard negatives", description=NEGATIVES_HELP, formatter_class=raw
@@ -57,6 +67,19 @@ def add_row_commands(commands: Any) -> None:
     export.add_argument("--correct-column", metavar="NAME", help="column that says which traces are right")
     export.add_argument("--num-negatives", type=positive_int, metavar="N", help="negatives of a row, for retrieval")
     export.set_defaults(run=_run_export)
+
+    run = commands.add_parser("run", help="run a pipeline from a YAML file", description=RUN_HELP, formatter_class=raw)
+    run.add_argument("pipeline", type=Path, metavar="YAML", help="the pipeline, such as recipes/corpus.yaml")
+    run.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the results (default: the pipeline's)")
+    run.add_argument(
+        "--input", metavar="INPUT", help="rows or documents to start from, in the place of the pipeline's"
+    )
+    run.add_argument("--corpus", metavar="CORPUS", help="what to search, in the place of the pipeline's")
+    run.add_argument("--model", metavar="MODEL_ID", help="model of all stages, in the place of the pipeline's")
+    run.add_argument(
+        "--max-new-tokens", type=positive_int, metavar="N", help="per completion, in the place of the pipeline's"
+    )
+    run.set_defaults(run=_run_pipeline)
 
 
 def _run_negatives(arguments: argparse.Namespace) -> None:
@@ -97,3 +120,20 @@ def _run_export(arguments: argparse.Namespace) -> None:
             exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
     files.save_output(exported, arguments.output)
     print(f"{len(exported)} rows are in {arguments.output}")
+
+
+def _run_pipeline(arguments: argparse.Namespace) -> None:
+    from hf_rare.pipeline import StageResult, run_pipeline
+    from hf_rare.pipeline_settings import load_pipeline
+
+    def tell(result: StageResult) -> None:
+        note = ", which stand already" if result.is_skipped else ""
+        print(f"{result.name}: {result.rows} rows in {result.path}{note}")
+
+    sections = load_pipeline(arguments.pipeline)
+    sections |= {name: value for name in ("input", "corpus") if (value := getattr(arguments, name)) is not None}
+    given = {"model_id": arguments.model, "max_new_tokens": arguments.max_new_tokens}
+    settings = {name: value for name, value in given.items() if value is not None}
+    rows = run_pipeline(sections, output=arguments.output, on_stage=tell, **settings)
+    folder = arguments.output or Path(sections["output"])
+    print(f"{len(rows)} rows are in {folder / 'rows.parquet'}, their card is in {folder / 'README.md'}")

@@ -13,6 +13,7 @@ HfRareError
 ├── BudgetReachedError (RuntimeError)    a limit on rows, tokens or hours ends the run
 ├── RankError (RuntimeError)             another process of the job failed, died, ended, or disagrees
 ├── HubError (RuntimeError)              the Hub refused, cannot be reached, or was faster
+├── PipelineError (RuntimeError)         a stage of a pipeline left no rows
 ├── DatasetFileError (OSError)           an input or output of the command line that cannot be read or written
 └── OutputExistsError (FileExistsError)  an output of the command line that would be overwritten
 
@@ -67,6 +68,10 @@ class BudgetReachedError(HfRareError, RuntimeError):
 
 class HubError(HfRareError, RuntimeError):
     """A push or a checkpoint failed; the message says what is on the Hub now, and what to do."""
+
+
+class PipelineError(HfRareError, RuntimeError):
+    """A stage of a pipeline left no rows for the next one."""
 
 
 class DatasetFileError(HfRareError, OSError):

@@ -63,7 +63,7 @@ def input_columns(config: DistillConfig) -> list[str]:
     """List the columns that the prompt of a row is made of: those that the template uses."""
     used = get_template(config).placeholders
     names = [config.text_column, config.question_column, config.hard_negatives_column]
-    names += [config.scenario_column] if "scenario" in used else []
+    names += [config.scenario_column] if config.scenario_column and "scenario" in used else []
     names += [config.options_column] if "options" in used else []
     return list(dict.fromkeys([*names, *config.template_columns]))
 

@@ -75,17 +75,16 @@ def read_row(values: Mapping[str, Any], config: DistillConfig) -> Row:
     Raises:
         InvalidRowError: A value cannot be used; the message names the column and the reason.
     """
-    options = _read_options(values.get(config.options_column), config.options_column)
+    options, scenario = _read_options(values.get(config.options_column), config.options_column), config.scenario_column
+    gold = values.get(config.gold_column) if config.gold_column else None
     return Row(
         question=_read_text(values.get(config.question_column), config.question_column),
-        scenario=_read_optional_text(values.get(config.scenario_column), config.scenario_column),
+        scenario=_read_optional_text(values.get(scenario), scenario) if scenario else "",
         positive=_read_text(values.get(config.text_column), config.text_column),
         hard_negatives=_read_texts(values.get(config.hard_negatives_column), config.hard_negatives_column),
         options=options,
         extra=read_extra(values, config.template_columns),
-        gold=tuple(list_golds(values[config.gold_column], [text for _, text in options]))
-        if config.gold_column
-        else (),
+        gold=tuple(list_golds(gold, [text for _, text in options])),
     )
 
 

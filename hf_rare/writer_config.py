@@ -6,7 +6,7 @@ They know nothing of models, datasets or files; how a model is loaded, decodes a
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from hf_rare.config import Config, check_choice, check_setting
 from hf_rare.errors import ConfigError
@@ -27,6 +27,9 @@ class WriterConfig(Config):
             Seed of all that is drawn, together with the content of each row.
     """
 
+    optional_columns: ClassVar[tuple[str, ...]] = ()
+    """Settings that name a column, or none."""
+
     template: str | Path
     template_columns: tuple[str, ...] = ()
     system_prompt: str | None = None
@@ -46,8 +49,7 @@ class WriterConfig(Config):
     def __post_init__(self) -> None:
         for name in self.names():
             if name.endswith("_column"):
-                is_optional = getattr(type(self), name, "") is None
-                kinds = (str, type(None)) if is_optional else str
+                kinds = (str, type(None)) if name in self.optional_columns else str
                 check_setting(self, name, kinds, "a column name", lambda value: value != "")
         check_setting(self, "template", (str, Path), "a name, a path or Jinja source", lambda value: str(value) != "")
         object.__setattr__(self, "template", str(self.template))
@@ -75,7 +77,8 @@ class DistillConfig(WriterConfig):
         question_column (`str`, *optional*, defaults to `"question"`):
             Column with the question, a string.
         scenario_column (`str`, *optional*, defaults to `"scenario"`):
-            Column with the situation the question is about, a string; empty or null where there is none.
+            Column with the situation the question is about, a string; empty or null where there is none. `None` where no
+            row has one.
         hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
             Column with the hard negatives, a list of strings; empty or null where there are none.
         options_column (`str`, *optional*, defaults to `"options"`):
@@ -118,9 +121,11 @@ class DistillConfig(WriterConfig):
             learns from.
     """
 
+    optional_columns = ("scenario_column", "gold_column")
+
     text_column: str = "text"
     question_column: str = "question"
-    scenario_column: str = "scenario"
+    scenario_column: str | None = "scenario"
     hard_negatives_column: str = "hard_negatives"
     options_column: str = "options"
     output_column: str = "reasoning"

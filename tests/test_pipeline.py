@@ -1,0 +1,213 @@
+"""Pipelines: every stage, what is skipped, what is found out at once, and the recipes that ship."""
+
+import json
+
+import pytest
+from datasets import Dataset, load_from_disk
+
+from hf_rare.cli import main
+from hf_rare.errors import BudgetReachedError, ConfigError, PipelineError
+from hf_rare.pipeline import FUNCTIONS, run_pipeline
+from hf_rare.pipeline_settings import check_pipeline, load_pipeline
+from hf_rare.questions import make_question_schema
+from tests.conftest import REPOSITORY
+
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+TOPICS = ["tides", "bread", "owls", "bees", "clocks", "glass"]
+SCHEMA = make_question_schema(max_length=24)
+
+
+@pytest.fixture
+def corpus(tmp_path) -> str:
+    texts = [
+        f"What is known of {topic}: they come in {i + 2} kinds, and {topic} last." for i, topic in enumerate(TOPICS)
+    ]
+    path = tmp_path / "corpus.jsonl"
+    Dataset.from_dict({"id": range(len(texts)), "text": texts}).to_json(path)
+    return str(path)
+
+
+@pytest.fixture
+def sections(tiny, corpus, tmp_path) -> dict:
+    return {
+        "input": corpus,
+        "output": str(tmp_path / "out"),
+        "model": {
+            "model_id": tiny,
+            "journal_dir": str(tmp_path / "journal"),
+            "generation_kwargs": {"temperature": 1.0},
+        },
+        "questions": {"json_schema": SCHEMA, "max_new_tokens": 120},
+        "near_duplicates": {"threshold": 0.9},
+        "decontamination": {"evaluation_sets": [corpus], "evaluation_columns": ["text"], "n": 4},
+        "negatives": {"num_negatives": 2, "query": ["text"]},
+        "distill": {"max_new_tokens": 12},
+        "grounding": True,
+        "export": {
+            "sft": {"format": "sft", "statuses": None, "keep_columns": ["id"]},
+            "triplets": {"format": "retrieval", "statuses": None},
+        },
+        "card": {"license": "mit", "pretty_name": "Traces about things"},
+    }
+
+
+def run(sections, **settings):
+    told = []
+    rows = run_pipeline(sections, on_stage=told.append, **settings)
+    return rows, {result.name: result.is_skipped for result in told}
+
+
+def test_from_a_corpus_to_training_files(sections, tmp_path):
+    rows, told = run(sections)
+    assert list(told) == [
+        "questions", "near_duplicates", "decontamination", "negatives", "distill", "grounding",
+        "export sft", "export triplets",
+    ]  # fmt: skip
+    assert not any(told.values())
+    assert len(rows) == len(TOPICS)
+    for name in ("id", "text", "question", "scenario", "hard_negatives", "reasoning", "reasoning_status"):
+        assert name in rows.column_names
+    assert [name for name in rows.column_names if "grounded" in name or "cites" in name]
+    out = tmp_path / "out"
+    assert Dataset.from_parquet(str(out / "rows.parquet")).to_list() == rows.to_list()
+    sft = Dataset.from_parquet(str(out / "export" / "sft.parquet"))
+    assert {"prompt", "completion", "id"} <= set(sft.column_names)
+    assert "negative_2" in Dataset.from_parquet(str(out / "export" / "triplets.parquet")).column_names
+    assert "# Traces about things" in (out / "README.md").read_text()
+    assert json.loads((out / "rows.recipe.json").read_text())["kind"] == "distill"
+
+
+def test_what_stands_is_skipped_and_what_depends_on_a_change_is_not(sections):
+    first, _ = run(sections)
+    again, told = run(sections)
+    assert again.to_list() == first.to_list()
+    assert [name for name, is_skipped in told.items() if not is_skipped] == ["export sft", "export triplets"]
+    _, told = run({**sections, "negatives": {**sections["negatives"], "num_negatives": 1}})
+    assert [name for name, is_skipped in told.items() if is_skipped] == [
+        "questions",
+        "near_duplicates",
+        "decontamination",
+    ]
+    _, told = run({name: section for name, section in sections.items() if name != "near_duplicates"})
+    assert [name for name, is_skipped in told.items() if is_skipped] == ["questions"]
+
+
+def test_an_interrupted_stage_goes_on_from_its_journal(sections, tmp_path):
+    sections["distill"] |= {"max_rows": 2}
+    with pytest.raises(BudgetReachedError):
+        run(sections)
+    assert not (tmp_path / "out" / "6-distill").exists()
+    del sections["distill"]["max_rows"]
+    rows, told = run(sections)
+    assert told["questions"]
+    assert not told["distill"]
+    assert len(rows) == len(TOPICS)
+
+
+def test_a_half_written_stage_is_made_again(sections, tmp_path):
+    run(sections)
+    (tmp_path / "out" / "5-negatives" / "stage.json").unlink()
+    _, told = run(sections)
+    assert [name for name, is_skipped in told.items() if not is_skipped][0] == "negatives"
+
+
+def test_negatives_that_a_model_writes(sections, tmp_path):
+    document = {"type": "object", "properties": {"document": {"type": "string", "maxLength": 20, "minLength": 3}}}
+    schema = {"type": "array", "items": {**document, "required": ["document"]}, "minItems": 1, "maxItems": 1}
+    sections["negatives"] = {"method": "generated", "num_negatives": 1, "json_schema": schema, "max_new_tokens": 60}
+    rows, _ = run(sections)
+    assert [len(negatives) for negatives in rows["hard_negatives"]] == [1] * len(rows)
+    assert "hard_negatives_attempts" in rows.column_names
+
+
+def test_gold_answers_attempts_and_a_judge(sections, tmp_path):
+    rows = Dataset.from_list(
+        [{"question": f"What of {topic}?", "options": ["ebb", "flood"], "answer": "B"} for topic in TOPICS]
+    )
+    rows.save_to_disk(tmp_path / "rows")
+    schema = {"type": "object", "properties": {"verdict": {"enum": ["right", "wrong"]}}, "required": ["verdict"]}
+    sections = {
+        "input": {"name": str(tmp_path / "rows"), "rows": 4},
+        "corpus": sections["input"],
+        "model": sections["model"],
+        "retrieval": {"num_documents": 2, "query": "question"},
+        "distill": {
+            "gold_column": "answer", "max_attempts": 2, "keep_attempts": True, "max_new_tokens": 8, "template": "plain",
+            "judge": {"json_schema": schema, "max_new_tokens": 20},
+        },
+        "export": {
+            "full": {"format": "sft", "one_trace": True, "statuses": None},
+            "kto": {"format": "preference", "form": "kto", "statuses": None},
+        },
+    }  # fmt: skip
+    rows, _ = run(sections, output=tmp_path / "out")
+    assert len(rows) == 4
+    assert all(
+        len(verdicts) == attempts for verdicts, attempts in zip(rows["reasoning_verdict"], rows["reasoning_attempts"])
+    )
+    assert len(Dataset.from_parquet(str(tmp_path / "out" / "export" / "full.parquet"))) == 4
+
+
+def test_a_stage_that_leaves_no_rows_says_why(sections):
+    sections["questions"] = {"max_new_tokens": 5}
+    with pytest.raises(PipelineError, match=r"'questions' has left no rows. It has written 6 texts: "):
+        run(sections)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"qestions": {}}, "Did you mean 'questions'"),
+        ({"input": None}, "no section `input`"),
+        ({"output": None}, "names no folder"),
+        ({"distill": {"max_newtokens": 3}}, "Did you mean 'max_new_tokens'"),
+        ({"negatives": {"num_negativs": 3}}, "Did you mean 'num_negatives'"),
+        ({"near_duplicates": {"treshold": 3}}, "Did you mean 'threshold'"),
+        ({"distill": [1]}, "expected settings by name"),
+        ({"export": {"x": {"format": "excel"}}}, "one of sft, preference, retrieval"),
+        ({"model": {}}, "No model is given for 'questions'"),
+        ({"distill": {"judge": {"max_new_tokns": 3}}}, "Did you mean 'max_new_tokens'"),
+    ],
+)
+def test_what_is_wrong_is_found_out_before_anything_is_generated(sections, tmp_path, change, reason):
+    with pytest.raises(ConfigError, match=reason):
+        run({**sections, **change})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
+def test_the_recipes_that_ship_run(path, tiny, corpus, tmp_path):
+    sections = load_pipeline(path)
+    check_pipeline(sections, FUNCTIONS)
+    rows = tmp_path / "questions.jsonl"
+    Dataset.from_dict(
+        {"question": ["What of owls?", "What of bees?"], "options": [["a", "b"]] * 2, "answer": ["A", "B"]}
+    ).to_json(rows)
+    sections |= {"input": str(rows) if "corpus" in sections else corpus}
+    sections |= {"corpus": corpus} if "corpus" in sections else {}
+    if "questions" in sections:  # a random model writes JSON only where it must
+        schema = make_question_schema(sections["questions"].get("num_questions", 1), 24)
+        sections["questions"] |= {"json_schema": schema, "max_new_tokens": 250}
+    if "skip_top" in sections.get("negatives", {}):  # there are six documents
+        sections["negatives"]["skip_top"] = 1
+    for export in sections["export"].values():
+        export["statuses"] = None
+    sections["model"] |= {"max_new_tokens": 8, "context_length": 2000}
+    result = run_pipeline(sections, output=tmp_path / "out", model_id=tiny)
+    assert len(result) > 0
+    assert sorted(file.stem for file in (tmp_path / "out" / "export").iterdir()) == sorted(sections["export"])
+
+
+def test_the_command_line(sections, tmp_path, capsys):
+    import yaml
+
+    (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(sections))
+    assert main(["run", str(tmp_path / "pipeline.yaml"), "--output", str(tmp_path / "elsewhere")]) == 0
+    out = capsys.readouterr().out
+    assert f"questions: {len(TOPICS)} rows in {tmp_path / 'elsewhere' / '1-questions' / 'rows'}" in out
+    assert main(["run", str(tmp_path / "pipeline.yaml"), "--output", str(tmp_path / "elsewhere")]) == 0
+    assert "distill: 6 rows" in (again := capsys.readouterr().out)
+    assert again.count("which stand already") == 6
+    assert load_from_disk(tmp_path / "elsewhere" / "6-distill" / "rows").column_names
+    assert main(["run", str(tmp_path / "nothing.yaml")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
