@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import datasets
 
-from hf_rare.duplicates import sign
+from hf_rare.duplicates import sign, split_words
 from hf_rare.item_writer import STATUS_COLUMNS, Found, ItemWriter
 from hf_rare.json_answers import find_items
 from hf_rare.negative_prompts import BUILTIN_NEGATIVE_TEMPLATES, build_negative_prompt, get_negative_template
@@ -93,7 +93,7 @@ class NegativeWriter(ItemWriter[NegativeConfig, str]):
         return [
             text.strip()
             for text in texts
-            if text.strip() and not sign(text).is_copy_of(positive, self.config.duplicate_threshold)
+            if split_words(text) and not sign(text).is_copy_of(positive, self.config.duplicate_threshold)
         ]
 
     def _key(self, item: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import datasets
 
+from hf_rare.duplicates import split_words
 from hf_rare.item_writer import STATUS_COLUMNS, Found, ItemWriter
 from hf_rare.json_answers import find_items
 from hf_rare.prompts import Prompt
@@ -175,13 +176,13 @@ def parse_questions(text: str, is_cut: bool = False) -> list[Question]:
             Whether its end is missing: then the last question is left out where it is not whole.
 
     Returns:
-        `list[Question]`: the questions, in order; those without any text are left out.
+        `list[Question]`: the questions, in order; those without any word are left out.
     """
     questions = []
     for item in find_items(text, ("question", "query"), is_cut):
         values = item if isinstance(item, Mapping) else {"question": item}
         question = next(value for name in ("question", "query") if isinstance(value := values.get(name), str))
         scenario = values.get("scenario")
-        if question.strip():
+        if split_words(question):  # and not the dots of the prompt
             questions.append(Question(question.strip(), scenario.strip() if isinstance(scenario, str) else ""))
     return questions
