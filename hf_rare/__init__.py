@@ -6,11 +6,13 @@ from hf_rare.errors import HfRareError
 
 if TYPE_CHECKING:
     from hf_rare.card import build_card
+    from hf_rare.decontamination import decontaminate
     from hf_rare.distill import ReasonDistiller
     from hf_rare.export import to_preference, to_sft
     from hf_rare.generation.transformers_generator import TransformersGenerator
     from hf_rare.grounding import audit_grounding
     from hf_rare.hub import push_to_hub
+    from hf_rare.near_duplicates import drop_near_duplicates
     from hf_rare.negatives import mine_hard_negatives
     from hf_rare.previewing import preview
     from hf_rare.questions import QueryGenerator
@@ -26,6 +28,8 @@ __all__ = [
     "TransformersGenerator",
     "audit_grounding",
     "build_card",
+    "decontaminate",
+    "drop_near_duplicates",
     "mine_hard_negatives",
     "preview",
     "push_to_hub",
@@ -41,6 +45,8 @@ _HOMES = {
     "TransformersGenerator": "hf_rare.generation.transformers_generator",
     "audit_grounding": "hf_rare.grounding",
     "build_card": "hf_rare.card",
+    "decontaminate": "hf_rare.decontamination",
+    "drop_near_duplicates": "hf_rare.near_duplicates",
     "mine_hard_negatives": "hf_rare.negatives",
     "preview": "hf_rare.previewing",
     "push_to_hub": "hf_rare.hub",

@@ -15,8 +15,8 @@ from hf_rare.near_duplicates import read_texts
 logger = logging.getLogger(__name__)
 
 RUN = 8
-"""Words in a row that must not be shared: the 8-grams of Tulu 3 (arXiv 2411.15124, section 3.2), for questions. GPT-3
-(arXiv 2005.14165, appendix C) took 13 for web pages, longer than many a question."""
+"""Words in a row that must not be shared: the length that Tulu 3 takes (arXiv 2411.15124), which asks for more than
+one such run. GPT-3 (arXiv 2005.14165, appendix C) took 13 for web pages, longer than many a question."""
 
 
 def decontaminate(
@@ -66,17 +66,20 @@ def decontaminate(
     if any(shared):
         row = shared.index(True)
         example = next(column[row] for column in texts if _shares(column[row], runs, n))
-        logger.warning(
-            "%d of %d rows share wording with an evaluation set: %r.", sum(shared), len(shared), example[:200]
-        )
+        counts = sum(shared), len(shared)
+        logger.warning("%d of %d rows share wording with an evaluation set: %r.", *counts, example[:200])
     if mark is not None:
-        column = datasets.Dataset.from_dict({mark: shared}, datasets.Features({mark: datasets.Value("bool")}))
+        types = datasets.Features({mark: datasets.Value("bool")})
+        if not shared:  # `concatenate_datasets` leaves out what has no rows
+            features = datasets.Features({**dataset.features, **types})
+            return datasets.Dataset.from_dict({name: [] for name in features}, features)
+        column = datasets.Dataset.from_dict({mark: shared}, types)
         return datasets.concatenate_datasets([dataset, column], axis=1)
     return dataset.select([row for row, is_shared in enumerate(shared) if not is_shared])
 
 
 def hash_runs(text: str, n: int = RUN) -> np.ndarray:
-    """Hash the runs of `n` words of a normalised text, or the whole of a shorter one, as `uint64`; none without words."""
+    """Hash the runs of `n` words of a normalised text, or the whole of a shorter one, as `uint64`."""
     words = split_words(text)
     runs = [" ".join(words[i : i + n]) for i in range(max(1, len(words) - n + 1))] if words else []
     return np.array([xxhash.xxh64_intdigest(run.encode("utf-8", "surrogatepass")) for run in runs], dtype=np.uint64)

@@ -1,7 +1,7 @@
 """Rows that ask nearly the same: all but the first are dropped.
 
-MinHash (Broder 1997) proposes pairs and the exact overlap of their characters decides, so that what goes does not depend
-on chance. `duplicates` says what the same text is; documents are compared in `mining`.
+MinHash (Broder 1997) proposes pairs and the exact overlap of their characters decides: none goes by chance.
+`duplicates` says what the same text is; documents are compared in `mining`.
 """
 
 import logging
