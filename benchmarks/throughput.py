@@ -45,16 +45,15 @@ def write_by_hand(workload: Workload, rows_together: int) -> list[list[int]]:
     return written
 
 
-def write_by_pipeline(workload: Workload) -> list[list[int]]:
+def write_by_pipeline(workload: Workload) -> list[str]:
     """Write with the pipeline of transformers."""
     from transformers import pipeline
 
     write = pipeline("text-generation", model=workload.model, tokenizer=workload.tokenizer)
     texts = [workload.tokenizer.decode(prompt) for prompt in workload.prompts]
-    kwargs = {"max_new_tokens": workload.max_new_tokens, "do_sample": False, "return_tensors": True}
+    kwargs = {"max_new_tokens": workload.max_new_tokens, "do_sample": False, "return_full_text": False}
     outputs = write(texts, batch_size=8, add_special_tokens=False, **kwargs)
-    rows = [output[0]["generated_token_ids"] for output in outputs]
-    return [ids[-workload.max_new_tokens :] for ids in rows]
+    return [output[0]["generated_text"] for output in outputs]
 
 
 def write_by_engine(workload: Workload, engine: str) -> list[str]:
@@ -111,6 +110,7 @@ def run_child(arguments: argparse.Namespace) -> None:
             whole, limit = workload.prompts, workload.max_new_tokens
             if not is_warm:
                 workload.prompts, workload.max_new_tokens = [prompt[-40:] for prompt in whole[:2]], 2
+            written: Any
             start = time.perf_counter()
             if way.startswith("map"):
                 written = write_by_hand(workload, int(way.split()[-2]))
