@@ -45,16 +45,15 @@ def write_by_hand(workload: Workload, rows_together: int) -> list[list[int]]:
     return written
 
 
-def write_by_pipeline(workload: Workload) -> list[list[int]]:
+def write_by_pipeline(workload: Workload) -> list[str]:
     """Write with the pipeline of transformers."""
     from transformers import pipeline
 
     write = pipeline("text-generation", model=workload.model, tokenizer=workload.tokenizer)
     texts = [workload.tokenizer.decode(prompt) for prompt in workload.prompts]
-    kwargs = {"max_new_tokens": workload.max_new_tokens, "do_sample": False, "return_tensors": True}
+    kwargs = {"max_new_tokens": workload.max_new_tokens, "do_sample": False, "return_full_text": False}
     outputs = write(texts, batch_size=8, add_special_tokens=False, **kwargs)
-    rows = [output[0]["generated_token_ids"] for output in outputs]
-    return [ids[-workload.max_new_tokens :] for ids in rows]
+    return [output[0]["generated_text"] for output in outputs]
 
 
 def write_by_engine(workload: Workload, engine: str) -> list[str]:
@@ -81,17 +80,19 @@ def measure_rates(workload: Workload) -> tuple[float, float]:
                 length = len(prompts[first])
                 tokens = torch.tensor([prompt[:length] for prompt in prompts[first : first + rows]])
                 start = time.perf_counter()
-                model(tokens, past_key_values=DynamicCache(config=model.config), logits_to_keep=1)
+                model(input_ids=tokens, past_key_values=DynamicCache(config=model.config), logits_to_keep=1)
                 reading.append(tokens.numel() / (time.perf_counter() - start))
         for rows in (8, 16, 32):
             length = len(prompts[len(prompts) // 2])
             cache = StaticCache(config=model.config, max_cache_len=length + 16)
-            tokens = torch.tensor([prompts[len(prompts) // 2]] * rows)
-            model(tokens, past_key_values=cache, logits_to_keep=1)
+            tokens = torch.tensor([prompts[len(prompts) // 2][-1:]] * rows)
+            model(input_ids=tokens, past_key_values=cache, logits_to_keep=1)
+            for layer in cache.layers:  # as if the prompts had been read: what the cache holds takes no other time
+                layer.cumulative_length.fill_(length)
             for step in range(12):
                 start = time.perf_counter()
                 places = torch.full((rows, 1), length + step)
-                model(tokens[:, -1:], past_key_values=cache, position_ids=places, logits_to_keep=1)
+                model(input_ids=tokens, past_key_values=cache, position_ids=places, logits_to_keep=1)
                 writing.append(rows / (time.perf_counter() - start))
     return max(reading), max(writing)
 
@@ -109,6 +110,7 @@ def run_child(arguments: argparse.Namespace) -> None:
             whole, limit = workload.prompts, workload.max_new_tokens
             if not is_warm:
                 workload.prompts, workload.max_new_tokens = [prompt[-40:] for prompt in whole[:2]], 2
+            written: Any
             start = time.perf_counter()
             if way.startswith("map"):
                 written = write_by_hand(workload, int(way.split()[-2]))

@@ -106,6 +106,7 @@ class LongTailedRows(Workload):
 
         self.max_new_tokens = 1024
         self.tokenizer = make_tokenizer()
+        self.tokenizer.padding_side = "left"
         end = self.tokenizer.eos_token_id
         size = COUNT_FROM + 1025
         self.model = make_model(size, end, self.tokenizer.pad_token_id)

@@ -4,9 +4,13 @@ A micro-batch of `b` prompts padded to `l` tokens takes `b * l` times the second
 a step for each step until its longest completion ends. Both depend on `b`. They are measured on a few rows that are
 written to their ends, one alone and the others together, and on the first steps of a whole micro-batch, which also
 shows whether it fits; then all micro-batches of the run are added up.
+
+Where a row that has ended makes room for the next one, prompts take their tokens times the seconds of one, and the
+steps are counted by letting rows as long as those that were tried take each other's place.
 """
 
 import contextlib
+import heapq
 import math
 import statistics
 import time
@@ -73,33 +77,56 @@ class _EnoughError(HfRareError):
 class _Clock:
     """An observer that measures what prompts and steps take, by the number of rows written together."""
 
+    refills: bool
     lengths: Sequence[int] = ()
     max_steps: float = math.inf
     prompts: dict[int, float] = field(default_factory=dict)
     steps: dict[int, list[float]] = field(default_factory=dict)
+    read: tuple[float, int] = (0.0, 0)
+
+    @property
+    def most_rows(self) -> int:
+        """The largest number of rows that steps were timed for."""
+        return max(self.steps, default=0)
 
     def begin(self, prompts: Sequence[int]) -> None:
         self._count, self._last = len(prompts), time.perf_counter()
         self._padded = len(prompts) * max(self.lengths[prompt] for prompt in prompts)
-        self.steps[self._count] = []
+        if not self.refills:
+            self.steps[self._count] = []
 
     def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
         now = time.perf_counter()
+        taken, self._last = now - self._last, now
         if prompt_tokens:
-            self.prompts[self._count] = (now - self._last) / self._padded
-        else:
-            self.steps[self._count].append(now - self._last)
-        self._last = now
-        if len(self.steps[self._count]) >= self.max_steps:
+            self.prompts[self._count] = taken / self._padded
+            self.read = (self.read[0] + taken, self.read[1] + prompt_tokens)
+            return
+        steps = self.steps.setdefault(self._count, [])
+        steps.append(taken)
+        if len(steps) >= self.max_steps:
             raise _EnoughError
 
-    def seconds(self, batch: Sequence[int], completions: Sequence[int]) -> float:
-        """Give the time that a micro-batch takes, from the lengths of its prompts."""
+    def seconds(self, batches: Sequence[Sequence[int]], completions: Sequence[int]) -> float:
+        """Give the time that micro-batches take, from the lengths of their prompts."""
+        if self.refills:
+            return self._refilled_seconds(batches, completions)
+        return sum(self._batch_seconds(batch, completions) for batch in batches)
+
+    def _batch_seconds(self, batch: Sequence[int], completions: Sequence[int]) -> float:
         steps = {count: statistics.median(times[:PROBE_STEPS]) for count, times in self.steps.items() if times}
         slower = [statistics.mean(self.steps[count]) / first for count, first in steps.items()]  # a cache that grows
         prompts = len(batch) * max(batch) * _read_off(self.prompts, len(batch))
         step = _read_off(steps, len(batch)) * max(slower, default=1.0)
         return prompts + step * (_expected_longest(completions, len(batch)) - 1)
+
+    def _refilled_seconds(self, batches: Sequence[Sequence[int]], completions: Sequence[int]) -> float:
+        prompts = [length for batch in batches for length in batch]
+        steps = {count: statistics.mean(times) for count, times in self.steps.items() if times}
+        written = [completions[i % len(completions)] - 1 for i in range(len(prompts))]
+        rows_together = round(statistics.median(map(len, batches)))
+        reading = sum(prompts) * self.read[0] / max(1, self.read[1])
+        return reading + sum(count * _read_off(steps, rows) for rows, count in _count_steps(written, rows_together))
 
 
 def estimate_run(
@@ -140,13 +167,13 @@ def estimate_run(
         raise ConfigError(f"An estimate needs 2 rows that can be generated; there are {len(sample)}.")
     scale = len(dataset) / len(prepared) * num_samples
     generator.load()
-    clock = _Clock()
+    clock = _Clock(generator.refills)
     completions = _try(sample, seed, generator, clock)
     lengths = [row.prompt_tokens for row in ready]
     batches = generator.pack(lengths)
     _probe([ready[i] for i in batches[(len(batches) - 1) // 2]], seed, generator, clock)
     batches = generator.pack(lengths)  # smaller ones where memory ran out
-    seconds = sum(clock.seconds([lengths[i] for i in batch], completions) for batch in batches)
+    seconds = clock.seconds([[lengths[i] for i in batch] for batch in batches], completions)
     mean = statistics.mean(completions) or 1.0  # 0 when every row of the sample failed
     error = 2 * statistics.stdev(completions) / math.sqrt(len(completions)) / mean
     return Estimate(
@@ -170,7 +197,7 @@ def _try(sample: list[PreparedRow], seed: int, generator: Generator, clock: _Clo
 
 def _probe(batch: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> None:
     """Generate the first tokens of a whole micro-batch."""
-    if len(batch) > max(clock.prompts, default=0):
+    if len(batch) > clock.most_rows:
         clock.max_steps = PROBE_STEPS
         with contextlib.suppress(_EnoughError):
             _time(batch, seed, generator, clock)
@@ -187,6 +214,17 @@ def _time(rows: list[PreparedRow], seed: int, generator: Generator, clock: _Cloc
 def _read_off(measured: dict[int, float], count: int) -> float:
     """Read what was measured at other numbers of rows off at `count`, along straight lines between them."""
     return float(np.interp(count, sorted(measured), [measured[i] for i in sorted(measured)])) if measured else 0.0
+
+
+def _count_steps(lengths: Sequence[int], places: int) -> list[tuple[int, int]]:
+    """Count the steps with so many rows each, when rows of these lengths take each other's place."""
+    waiting, writing, counted, now = list(reversed(lengths)), list[int](), list[tuple[int, int]](), 0
+    while waiting or writing:
+        while waiting and len(writing) < places:
+            heapq.heappush(writing, now + waiting.pop())
+        counted.append((len(writing), writing[0] - now))
+        now = heapq.heappop(writing)
+    return counted
 
 
 def _expected_longest(lengths: Sequence[int], draws: int) -> float:

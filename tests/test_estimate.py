@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hf_rare import ReasonDistiller
 from hf_rare.cli import main
 from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.estimate import _expected_longest, _spread
+from hf_rare.estimate import _count_steps, _expected_longest, _spread
 
 
 def test_an_estimate_counts_tokens_and_leaves_no_trace(rows, tiny, tmp_path):
@@ -54,6 +54,15 @@ def test_the_expected_longest_lies_between_mean_and_maximum(lengths, draws):
     expected = _expected_longest(lengths, draws)
     assert sum(lengths) / len(lengths) - 1e-6 <= expected <= max(lengths) + 1e-6
     assert expected <= _expected_longest(lengths, draws + 1) + 1e-6
+
+
+@given(st.lists(st.integers(0, 100), max_size=20), st.integers(1, 8))
+def test_rows_that_take_each_others_place_are_never_idle_while_others_wait(lengths, places):
+    counted = _count_steps(lengths, places)
+    assert sum(rows * steps for rows, steps in counted) == sum(lengths)
+    assert all(0 < rows <= places for rows, _ in counted)
+    taken = sum(steps for _, steps in counted)
+    assert max([0, *lengths]) <= taken <= sum(lengths) / places + max([0, *lengths])
 
 
 @given(st.integers(0, 50), st.integers(0, 50))

@@ -99,7 +99,7 @@ def whole(rows, tiny) -> Dataset:
     return make(tiny).apply(rows)
 
 
-def make(tiny: str, teacher: type = ray_job.TransformersGenerator, **settings) -> ReasonDistiller:
+def make(tiny: str, teacher: type = ray_job.PlainGenerator, **settings) -> ReasonDistiller:
     generator = teacher.from_pretrained(tiny, max_new_tokens=12, max_batch_tokens=1000)
     return ReasonDistiller(generator, **{"template": "plain", "journal_dir": None, **settings})
 

@@ -6,8 +6,9 @@ import sys
 import pytest
 from datasets import Dataset
 
-from hf_rare import ReasonDistiller
+from hf_rare import ReasonDistiller, TransformersGenerator
 from tests.conftest import REPOSITORY
+from tests.plain import PlainGenerator
 from tests.test_examples import SCRIPT, load_rows
 
 pytestmark = pytest.mark.timeout(240)
@@ -30,6 +31,21 @@ def test_the_same_text_in_any_batch(smollm2, real_rows, generation_kwargs):
     assert len(set(together)) == 3  # equal texts would prove nothing
     assert distill(real_rows, 1) == together
     assert distill(real_rows.select([2, 1, 0]), 3) == together[::-1]
+
+
+def test_the_same_text_from_every_engine(smollm2, real_rows):
+    rows = real_rows.select(range(2))
+
+    def distill(generator):
+        return ReasonDistiller(generator, journal_dir=None).apply(rows, keep_in_memory=True)["reasoning"][:]
+
+    settings = {"dtype": "float32", "max_new_tokens": 12}
+    texts = distill(PlainGenerator.from_pretrained(smollm2, **settings, max_batch_tokens=1))
+    assert len(set(texts)) == 2
+    for engine in ("static", "continuous"):
+        generator = TransformersGenerator.from_pretrained(smollm2, **settings, engine=engine)
+        assert distill(generator) == texts
+        assert generator._engine.refills  # it was not left to `generate`
 
 
 def test_the_script_and_the_command_line_give_the_same_text(smollm2, tmp_path):

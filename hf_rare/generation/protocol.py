@@ -70,6 +70,10 @@ class Generator(Protocol):
     def spans_processes(self) -> bool:
         """Whether all processes of the job together are one model, so that each must generate every prompt."""
 
+    @property
+    def refills(self) -> bool:
+        """Whether a prompt that has ended makes room for the next one at once. Asked once the model is loaded."""
+
     def identity(self) -> dict[str, Any]:
         """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
 
