@@ -140,12 +140,7 @@ class LongTailedRows(Workload):
 
 
 def _prepare(rows: Any, distill_fn: Any) -> list[list[int]]:
-    from hf_rare.assembly import prepare_rows
-    from hf_rare.batches import read_columns
-
-    columns = ["text", "question", "scenario", "hard_negatives"]
-    prepared = prepare_rows(read_columns(rows[:], columns), distill_fn.config, distill_fn.generator)
-    return [row.encoded.token_ids for row in prepared if row.encoded is not None]
+    return [row.encoded.token_ids for row in distill_fn.prepare(rows[:]) if row.encoded is not None]
 
 
 WORKLOADS: dict[str, type[Workload]] = {"real": RealRows, "long-tailed": LongTailedRows}

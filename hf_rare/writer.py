@@ -256,7 +256,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         """
         with self.completer.call():
             self._check_outputs(column_names(batch))
-            results = [self._begin(row) for row in self._prepare(batch)]
+            results = [self._begin(row) for row in self.prepare(batch)]
             jobs = _Jobs(results, self.config)
             completions = self._complete(jobs)
         while jobs:
@@ -351,7 +351,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         places: list[int] = []
         rows = dataset.with_format(None)
         for start in range(0, len(dataset), 1000):
-            results = [self._begin(row) for row in self._prepare(rows[start : start + 1000])]
+            results = [self._begin(row) for row in self.prepare(rows[start : start + 1000])]
             missing: set[int] = set()
             while jobs := _Jobs(results, self.config, missing):
                 found = self.completer.find(jobs.prompts, jobs.seeds)
@@ -380,9 +380,22 @@ class ColumnWriter(ABC, Generic[C, S]):
         """
         self.completer.join()
         config = self.config
-        return estimate_run(dataset, self._prepare, config.samples_per_attempt, config.seed, self.generator, rows)
+        return estimate_run(dataset, self.prepare, config.samples_per_attempt, config.seed, self.generator, rows)
 
-    def _prepare(self, batch: Any) -> list[PreparedRow]:
+    def prepare(self, batch: Any) -> list[PreparedRow]:
+        """Make the prompts of a batch, without generating anything. Loads the tokenizer only.
+
+        Args:
+            batch:
+                A batch of rows, as `map` passes it.
+
+        Returns:
+            `list[PreparedRow]`: for each row its prompt, or why it has none.
+
+        Raises:
+            BatchTypeError: This is one row, or not a batch at all.
+            ColumnError: An input column is missing.
+        """
         existing = column_names(batch)
         names = [*self.input_columns, *(name for name in self.optional_columns if name in existing)]
         rows = read_columns(batch, list(dict.fromkeys(names)))
