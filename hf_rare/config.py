@@ -136,8 +136,8 @@ class DecodingConfig(Config):
         context_length (`int`, *optional*):
             Most tokens of prompt and completion together. By default what model and tokenizer say.
         max_batch_tokens (`int`, *optional*, defaults to 32768):
-            As many rows are written together as fit into this many tokens, when each takes the tokens of the longest
-            prompt and `max_new_tokens`. It bounds memory and changes no text.
+            As many rows are written together as fit into this many tokens: each takes its prompt and `max_new_tokens`,
+            and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text.
         engine (`"auto"`, `"static"` or `"continuous"`, *optional*, defaults to `"auto"`):
             What writes. `"static"` lets a row that has ended make room for the next one at once; models and settings
             that it cannot serve (sliding windows, state spaces, beam search, ...) are written by `generate` in

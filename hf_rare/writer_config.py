@@ -77,8 +77,8 @@ class DistillConfig(WriterConfig):
         question_column (`str`, *optional*, defaults to `"question"`):
             Column with the question, a string.
         scenario_column (`str`, *optional*, defaults to `"scenario"`):
-            Column with the situation the question is about, a string; empty or null where there is none. `None` where no
-            row has one.
+            Column with the situation the question is about, a string; empty or null where there is none. `None`
+            where no row has one.
         hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
             Column with the hard negatives, a list of strings; empty or null where there are none.
         options_column (`str`, *optional*, defaults to `"options"`):

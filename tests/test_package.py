@@ -37,7 +37,7 @@ LAYERS = [
     ],
     ["generation.loading", "generation.decoding"],
     ["generation.plain_engine"],
-    ["generation.row_logits", "generation.slot_cache"],
+    ["generation.row_logits", "generation.slot_cache", "generation.row_cache"],
     ["generation.static_engine", "generation.continuous_engine"],
     ["generation.transformers_generator"],
     ["assembly", "batches", "progress"],

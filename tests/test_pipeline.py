@@ -108,7 +108,7 @@ def test_a_half_written_stage_is_made_again(sections, tmp_path):
     run(sections)
     (tmp_path / "out" / "5-negatives" / "stage.json").unlink()
     _, told = run(sections)
-    assert [name for name, is_skipped in told.items() if not is_skipped][0] == "negatives"
+    assert next(name for name, is_skipped in told.items() if not is_skipped) == "negatives"
 
 
 def test_negatives_that_a_model_writes(sections, tmp_path):
@@ -132,7 +132,8 @@ def test_gold_answers_attempts_and_a_judge(sections, tmp_path):
         "model": sections["model"],
         "retrieval": {"num_documents": 2, "query": "question"},
         "distill": {
-            "gold_column": "answer", "max_attempts": 2, "keep_attempts": True, "max_new_tokens": 8, "template": "plain",
+            "gold_column": "answer", "max_attempts": 2, "keep_attempts": True, "max_new_tokens": 8,
+            "template": "plain",
             "judge": {"json_schema": schema, "max_new_tokens": 20},
         },
         "export": {
@@ -142,9 +143,7 @@ def test_gold_answers_attempts_and_a_judge(sections, tmp_path):
     }  # fmt: skip
     rows, _ = run(sections, output=tmp_path / "out")
     assert len(rows) == 4
-    assert all(
-        len(verdicts) == attempts for verdicts, attempts in zip(rows["reasoning_verdict"], rows["reasoning_attempts"])
-    )
+    assert list(map(len, rows["reasoning_verdict"])) == rows["reasoning_attempts"][:]
     assert len(Dataset.from_parquet(str(tmp_path / "out" / "export" / "full.parquet"))) == 4
 
 

@@ -1,6 +1,6 @@
 """Which rows are generated together: the longest first, packed to a number of tokens that memory allows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 GROW_AFTER = 8
 """Micro-batches that must have fitted before a larger one is tried after memory ran out."""
@@ -33,6 +33,20 @@ class BatchPacker:
     def count(self, lengths: Sequence[int]) -> int:
         """Tell how many prompts as long as the longest of these fit together, at least one."""
         return max(1, self.max_tokens // (max(lengths) + self._max_new_tokens))
+
+    def count_whole(self, lengths: Iterable[int]) -> int:
+        """Tell how many of these prompts, from the first one on, fit together when none of them is padded."""
+        total = count = 0
+        for length in lengths:
+            total += length + self._max_new_tokens
+            if total > self.max_tokens:
+                break
+            count += 1
+        return count
+
+    def whole_size(self, lengths: Iterable[int]) -> int:
+        """Give the tokens that prompts of these lengths take when none of them is padded."""
+        return sum(length + self._max_new_tokens for length in lengths)
 
     def take(self, pending: list[int], lengths: Sequence[int], at_most: int | None = None) -> list[int]:
         """Take the next micro-batch from `pending`, which is sorted by [`sort_longest_first`].

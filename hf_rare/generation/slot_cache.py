@@ -28,6 +28,9 @@ class SlotCache(Cache):
         room (`int`): tokens there is room for in each.
     """
 
+    is_padded = True
+    """Whether every row takes the memory of the longest."""
+
     def __init__(self, layers: int) -> None:
         super().__init__(layers=[_SlotLayer(self) for _ in range(layers)])
         self.lengths: list[int] = []
@@ -40,6 +43,11 @@ class SlotCache(Cache):
         self.slots, self.room = max(slots, len(self.lengths)), _room_for(max(self.lengths, default=0))
         for layer in self.layers:
             layer.resize()
+
+    def make_room(self, rows: int) -> None:
+        """Make room for so many rows, where there are a quarter more than before."""
+        if rows > self.slots + self.slots // 4:
+            self.resize(rows)
 
     def add(self, prompts: Cache, sources: Sequence[tuple[int, int]]) -> None:
         """Take over rows of a cache that has read some prompts.

@@ -1,14 +1,17 @@
 """Writing with a batch that is never idle: a row that has ended leaves it, and the next prompt takes its place.
 
 Prompts are read in small groups of about one length, so that hardly any padding is computed; all rows write together,
-each at its own place in a [`SlotCache`]. It works for models whose layers all attend to the whole text and tell where
-a token stands by its position. Whether a model is one of these is tried on a few tokens; for any other, and for what
-only `generate` can do, [`why_not`] gives the reason.
+each at its own place in a [`RowCache`] or a [`SlotCache`]. It works for models whose layers all attend to the whole
+text and tell where a token stands by its position. Whether a model is one of these is tried on a few tokens; for any
+other, and for what only `generate` can do, [`choose_cache`] gives the reason.
 """
 
+import contextlib
 import inspect
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +23,7 @@ from hf_rare.generation.decoding import Decoding
 from hf_rare.generation.plain_engine import PlainEngine, free_memory, is_out_of_memory, not_finite, set_up
 from hf_rare.generation.protocol import Completion, Observer
 from hf_rare.generation.renumbering import Renumbered
+from hf_rare.generation.row_cache import RowCache, attending_by_row
 from hf_rare.generation.row_logits import Row, TokenChooser
 from hf_rare.generation.slot_cache import SlotCache
 
@@ -43,13 +47,16 @@ class StaticEngine:
     Args:
         plain ([`PlainEngine`]):
             The engine for the same model that writes again, in micro-batches that are halved, what fails here.
+        kind (`type`):
+            The kind of cache, from [`choose_cache`].
     """
 
     refills = True
     """Whether a prompt that has ended makes room for the next one at once."""
 
-    def __init__(self, plain: PlainEngine) -> None:
+    def __init__(self, plain: PlainEngine, kind: "type[RowCache] | type[SlotCache]") -> None:
         self._plain = plain
+        self._make_cache = partial(kind, count_layers(plain.decoding))
         self._chooser = TokenChooser(plain.decoding)
 
     def write(
@@ -57,7 +64,7 @@ class StaticEngine:
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Write a completion for each prompt of tokens; see [`Generator`](hf_rare.generation.protocol.Generator)."""
         order = sort_longest_first([len(prompt) for prompt in prompts])
-        batch = _Batch(self._plain, self._chooser, observer)
+        batch = _Batch(self._plain, self._chooser, self._make_cache, observer)
         batch.pending = [Row(i, prompts[i], seeds[i]) for i in order]
         while batch.pending or batch.rows:
             failed: list[Row] = []
@@ -88,7 +95,13 @@ class StaticEngine:
 class _Batch:
     """The rows that are being written, and those that wait."""
 
-    def __init__(self, plain: PlainEngine, chooser: TokenChooser, observer: Observer | None) -> None:
+    def __init__(
+        self,
+        plain: PlainEngine,
+        chooser: TokenChooser,
+        make_cache: Callable[[], "RowCache | SlotCache"],
+        observer: Observer | None,
+    ) -> None:
         self.pending: list[Row] = []
         self.rows: list[Row] = []
         self._reading: list[Row] = []
@@ -96,15 +109,16 @@ class _Batch:
         self._packer = plain.packer
         self._chooser = chooser
         self._observer = observer
-        self._layers = len(DynamicCache(config=decoding.model.config).layers)
-        self._cache = SlotCache(self._layers)
+        self._make_cache = make_cache
+        self._cache = make_cache()
         self._read_together = READ_TOGETHER.get(torch.device(decoding.device).type, READ_TOGETHER_ELSEWHERE)
-        self._ended = 0
+        self._ended = self._most_rows = 0
 
     @property
     def size(self) -> int:
         """Tokens that the rows would take in the end."""
-        return self._packer.size([len(row.prompt) for row in (*self.rows, *self._reading)])
+        lengths = [len(row.prompt) for row in (*self.rows, *self._reading)]
+        return self._packer.size(lengths) if self._cache.is_padded else self._packer.whole_size(lengths)
 
     def step(self) -> list[tuple[int, Completion]]:
         """Read the next prompts, or else write one more token of each row; give what has ended."""
@@ -124,7 +138,7 @@ class _Batch:
         is_whole = len(self._cache.lengths) == len(self.rows)
         if everything or not failed or not is_whole:
             failed, self.rows = [*self.rows, *failed], []
-            self._cache = SlotCache(self._layers)
+            self._cache = self._make_cache()
         return [Row(row.index, row.prompt, row.seed) for row in failed]
 
     def _next_group(self) -> list[Row]:
@@ -132,13 +146,11 @@ class _Batch:
         if not self.pending:
             return []
         longest = len(self.pending[0].prompt)
-        places = self._packer.count([len(row.prompt) for row in (*self.rows, self.pending[0])])
-        free = min(places - len(self.rows), len(self.pending))
-        worth_it = min(places // 8, self._read_together // longest, len(self.pending))
+        free = self._count_free()
+        worth_it = min((len(self.rows) + free) // 8, self._read_together // longest, len(self.pending))
         if self.rows and free < max(1, worth_it):
             return []
-        if places > self._cache.slots + self._cache.slots // 4:
-            self._cache.resize(min(places, len(self.rows) + len(self.pending)))
+        self._cache.make_room(len(self.rows) + free)
         count, tokens, distinct = 0, 0, 0
         for row in self.pending[: max(1, free)]:
             if count == 0 or row.prompt != self.pending[count - 1].prompt:  # the samples of a row are read once
@@ -150,6 +162,15 @@ class _Batch:
         group = self.pending[:count]
         del self.pending[:count]
         return group
+
+    def _count_free(self) -> int:
+        """Count the waiting rows that there is room for."""
+        lengths = [len(row.prompt) for row in self.rows]
+        if self._cache.is_padded:
+            places = self._packer.count([*lengths, len(self.pending[0].prompt)])
+            return min(places - len(self.rows), len(self.pending))
+        waiting = (len(row.prompt) for row in self.pending)
+        return max(0, self._packer.count_whole(itertools.chain(lengths, waiting)) - len(self.rows))
 
     def _read(self, group: list[Row]) -> list[tuple[int, Completion]]:
         self._reading = group
@@ -163,6 +184,7 @@ class _Batch:
         self._choose(group, logits[sources], sum(map(len, distinct)))
         self._cache.add(cache, [(i, width - len(distinct[i])) for i in sources])
         self.rows += group
+        self._most_rows = max(self._most_rows, len(self.rows))
         self._reading = []
         return self._take_ended()
 
@@ -180,7 +202,7 @@ class _Batch:
             self.rows[i] = self.rows[-1]
             self.rows.pop()
         self._ended += len(completions)
-        if self._ended > self._cache.slots:  # as many as fit have fitted
+        if self._ended > self._most_rows:  # as many as fit have fitted
             self._packer.grow()
             self._ended = 0
         if completions and self.rows and self._observer is not None:
@@ -212,8 +234,28 @@ def read_prompts(decoding: Decoding, prompts: list[list[int]]) -> tuple[Cache, t
     return cache, _forward(decoding, tokens, mask, places.clamp(min=0), cache)
 
 
-def why_not(decoding: Decoding) -> str:
-    """Say why [`StaticEngine`] cannot be used; empty where it can."""
+def choose_cache(decoding: Decoding) -> tuple["type[RowCache] | type[SlotCache] | None", str]:
+    """Choose the kind of cache that [`StaticEngine`] works with.
+
+    Args:
+        decoding ([`Decoding`]): the model and how it writes.
+
+    Returns:
+        the kind, and an empty text; or `None`, and the reason why the engine cannot be used.
+    """
+    if reason := _why_not(decoding):
+        return None, reason
+    kinds: list[type[RowCache] | type[SlotCache]] = [SlotCache]
+    if torch.device(decoding.device).type == "cpu":
+        kinds.insert(0, RowCache)
+    for kind in kinds:
+        if not (reason := _try_out(decoding, kind)):
+            return kind, ""
+    return None, reason
+
+
+def _why_not(decoding: Decoding) -> str:
+    """Say why no kind of cache will do; empty where that is to be tried."""
     model, config = decoding.model, decoding.config
     if (config.num_beams or 1) > 1:
         return "beam search keeps several texts for each row"
@@ -230,15 +272,15 @@ def why_not(decoding: Decoding) -> str:
     kinds = {type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer}
     if kinds or not layers:
         return f"the cache has layers of another kind: {', '.join(sorted(kinds)) or 'none are named'}"
-    return _try_out(decoding)
+    return ""
 
 
-def _try_out(decoding: Decoding) -> str:
-    """Write two rows of different lengths with a slot cache, and compare the logits with those of the whole texts."""
+def _try_out(decoding: Decoding, kind: "type[RowCache] | type[SlotCache]") -> str:
+    """Write two rows of different lengths, and compare the logits with those of the whole texts."""
     size = decoding.model.config.get_text_config().vocab_size
     texts = [[(7 * i + 11 * row) % size for i in range(1, 9 - 3 * row)] for row in range(2)]
     try:
-        cache = SlotCache(len(DynamicCache(config=decoding.model.config).layers))
+        cache = kind(count_layers(decoding))
         for text in texts:
             cache.add(read_prompts(decoding, [text[:-2]])[0], [(0, 0)])
         for last in (-2, -1):
@@ -253,11 +295,17 @@ def _try_out(decoding: Decoding) -> str:
     return "" if error <= tolerance else f"the model's logits differ by {error:.2g} with rows of different lengths"
 
 
+def count_layers(decoding: Decoding) -> int:
+    """Count the layers of a model that keep keys and values."""
+    return len(DynamicCache(config=decoding.model.config).layers)
+
+
 def _forward(
     decoding: Decoding, tokens: torch.Tensor, mask: torch.Tensor | None, places: torch.Tensor, cache: Cache
 ) -> torch.Tensor:
     device: Any = decoding.device
-    with torch.no_grad(), set_up(decoding.model, decoding.config):
+    by_row = attending_by_row(decoding.model) if isinstance(cache, RowCache) else contextlib.nullcontext()
+    with torch.no_grad(), set_up(decoding.model, decoding.config), by_row:
         output = decoding.model(
             input_ids=tokens.to(device),
             attention_mask=mask if mask is None else mask.to(device),

@@ -203,7 +203,7 @@ class TransformersGenerator:
     def _engine(self) -> "PlainEngine | StaticEngine | ContinuousEngine":
         """What writes. The choice is logged, with its reason."""
         from hf_rare.generation.continuous_engine import ContinuousEngine, why_not_continuous
-        from hf_rare.generation.static_engine import StaticEngine, why_not
+        from hf_rare.generation.static_engine import StaticEngine, choose_cache
 
         engine, plain = self.decoding.engine, self._make_plain_engine()
         if engine == "continuous" or (engine == "auto" and plain.decoding.device.type == "cuda"):
@@ -213,11 +213,12 @@ class TransformersGenerator:
             if engine == "continuous":
                 raise ConfigError(f"engine='continuous' cannot be used: {reason}. Pass engine='static' or 'auto'.")
             logger.info("Rows are not written by continuous batching: %s.", reason)
-        if reason := why_not(plain.decoding):
+        kind, reason = choose_cache(plain.decoding)
+        if kind is None:
             logger.info("Rows are written by `generate` in micro-batches: %s.", reason)
             return plain
         logger.info("Rows are written by the static engine.")
-        return StaticEngine(plain)
+        return StaticEngine(plain, kind)
 
     def _make_plain_engine(self) -> PlainEngine:
         teacher = self._teacher
