@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
-from hf_rare.cli_settings import add_input, add_output, add_settings, positive_int, read_settings
+from hf_rare.cli_settings import add_input, add_output, add_settings, json_or_text, positive_int, read_settings
 from hf_rare.errors import ConfigError
 from hf_rare.mining import MiningConfig
 
-NEGATIVES_HELP = """Add hard negatives: documents that BM25 ranks high for the query of a row and that do not help.
+NEGATIVES_HELP = """Add hard negatives: documents that rank high for the query of a row and that do not help.
 
 examples:
   hf-rare negatives questions.parquet --output rows.parquet
   hf-rare negatives questions.parquet --corpus pages.jsonl --corpus-column body --skip-top 20 --output rows.parquet
+  hf-rare negatives questions.parquet --method dense --model BAAI/bge-m3 --output rows.parquet
 
 INPUT needs the columns text (the positive), question and scenario. Without --corpus the positives of the other rows
 are searched."""
@@ -50,6 +51,13 @@ def add_row_commands(commands: Any) -> None:
     add_output(negatives)
     negatives.add_argument("--corpus", metavar="CORPUS", help="what to search: a dataset as INPUT")
     negatives.add_argument("--num-proc", type=positive_int, metavar="N", help="processes (default: by the rows)")
+    negatives.add_argument(
+        "--method", choices=("bm25", "dense"), default="bm25", help="what ranks: words or embeddings (default: bm25)"
+    )
+    negatives.add_argument("--model", metavar="MODEL_ID", help="embedding model, for --method dense")
+    negatives.add_argument(
+        "--dense", type=json_or_text, metavar="JSON", help="options of sentence-transformers' miner, by name"
+    )
     add_settings(negatives, {"columns and search": MiningConfig})
     negatives.set_defaults(run=_run_negatives)
 
@@ -89,7 +97,8 @@ def _run_negatives(arguments: argparse.Namespace) -> None:
     files.check_output(arguments.output, arguments.overwrite)
     dataset = files.load_input(arguments.input, arguments.name, arguments.split)
     corpus = files.load_input(arguments.corpus) if arguments.corpus else None
-    mined = hf_rare.mine_hard_negatives(dataset, corpus, num_proc=arguments.num_proc, **settings)
+    settings |= {name: getattr(arguments, name) for name in ("method", "model", "dense", "num_proc")}
+    mined = hf_rare.mine_hard_negatives(dataset, corpus, **settings)
     files.save_output(mined, arguments.output)
     print(f"{len(mined)} rows are in {arguments.output}")
 

@@ -80,7 +80,7 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
     if tuple in origins:
         return {"nargs": "+", "metavar": "NAME"}
     parsers: dict[type, tuple[str, Callable[[str], Any]]] = {
-        dict: ("JSON", _parse_json),
+        dict: ("JSON", json_or_text),
         float: ("X", float),
         int: ("N", int),
         str: ("TEXT", str),
@@ -101,7 +101,7 @@ def _or_none(parse: Callable[[str], Any], text: str) -> Any:
     return None if text.lower() == "none" else parse(text)
 
 
-def _parse_json(text: str) -> Any:
+def json_or_text(text: str) -> Any:
     """Read a dict or list of JSON; anything else is a text, for settings that take either."""
     if not text.lstrip().startswith(("{", "[")):
         return text

@@ -1,4 +1,4 @@
-"""What is searched: the documents of a corpus, checked, read once, and indexed in a temporary folder."""
+"""What is searched: the documents of a corpus, checked and read once; and the columns that a search adds to rows."""
 
 import importlib.metadata
 import os
@@ -162,28 +162,59 @@ def search(
     """
     if num_proc is not None and not is_count(num_proc, 1):
         raise ConfigError(f"num_proc={num_proc!r} cannot be right: expected a number of at least 1.")
+    check_new_columns(dataset, new)
+    terms = tokenizer or make_tokenizer(config.language)
+    with tempfile.TemporaryDirectory(prefix="hf-rare-bm25-") as folder:
+        build_index(Path(folder), documents, documents.id_type, terms, config.k1, config.b)
+        known = (
+            description,
+            dataset.with_format(None)._fingerprint,
+            documents.digest(),
+            config.to_json(),
+            _versions(),
+        )
+        return add_columns(
+            dataset,
+            new,
+            make(folder),
+            num_proc=_count_processes(len(dataset), num_proc),
+            new_fingerprint=generate_random_fingerprint() if tokenizer else Hasher.hash(known),
+            desc=description,
+        )
+
+
+def check_new_columns(dataset: datasets.Dataset, new: Mapping[str, Any]) -> None:
+    """Raise [`ColumnError`] where a new column exists already."""
     if existing := [name for name in new if name in dataset.column_names]:
         raise ColumnError(
             f"The dataset has a column {', '.join(map(repr, existing))} already. Remove it, or name the "
             "new one otherwise: hard_negatives_column=..., and text_column=... for what is retrieved."
         )
-    terms = tokenizer or make_tokenizer(config.language)
+
+
+def add_columns(
+    dataset: datasets.Dataset, new: Mapping[str, Any], function: Callable[..., Any], **map_kwargs: Any
+) -> datasets.Dataset:
+    """Let a function add columns to rows, batch by batch; their order and format stay.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            The rows.
+        new (`Mapping[str, Any]`):
+            Features of the new columns.
+        function (`Callable`):
+            The function for `map`.
+        **map_kwargs:
+            Passed to `map`.
+
+    Returns:
+        [`~datasets.Dataset`]: the rows with the new columns.
+    """
     features = datasets.Features({**dataset.features, **new})
     if len(dataset) == 0:  # where `map` adds no column
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
     plain = dataset.with_format(None)
-    with tempfile.TemporaryDirectory(prefix="hf-rare-bm25-") as folder:
-        build_index(Path(folder), documents, documents.id_type, terms, config.k1, config.b)
-        known = (description, plain._fingerprint, documents.digest(), config.to_json(), _versions())
-        found = plain.map(
-            make(folder),
-            batched=True,
-            batch_size=ROWS_AT_ONCE,
-            features=features,
-            num_proc=_count_processes(len(dataset), num_proc),
-            new_fingerprint=generate_random_fingerprint() if tokenizer else Hasher.hash(known),
-            desc=description,
-        )
+    found = plain.map(function, batched=True, batch_size=ROWS_AT_ONCE, features=features, **map_kwargs)
     return _restore_format(found, dataset, list(new))
 
 

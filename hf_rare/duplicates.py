@@ -20,6 +20,8 @@ def split_words(text: str) -> list[str]:
 
 def normalize(text: str) -> str:
     """Unify what looks alike: compatible characters (NFKC), letter case, and white space."""
+    if text.isascii():  # the same, twice as fast
+        return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 

@@ -1,6 +1,7 @@
-"""What becomes of one row: its query ranked over an index, and what may not be a hard negative left out.
+"""What becomes of one row: documents ranked for its query, and what may not be a hard negative left out.
 
-Where rows and documents come from is left to `negatives`, the ranking to `bm25`, and what a copy is to `duplicates`.
+Where rows and documents come from is left to `negatives`, the ranking to `bm25` or `dense`, and what a copy is to
+`duplicates`.
 """
 
 import functools
@@ -21,6 +22,7 @@ MINING_REVISION = 1
 """Bumped by hand whenever a row, corpus and settings lead to other negatives than before."""
 ROUNDING = 1e-5
 """Scores are 32 bits wide: one that is higher by less than this share is not higher."""
+_SIGNATURES_KEPT = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,63 +119,102 @@ class MiningConfig(Config):
         return list(dict.fromkeys([self.text_column, self.question_column, *self.query_columns]))
 
 
-class Miner:
-    """Finds the hard negatives of a batch. The index is opened on first use, once in each process."""
+Ranked = list[tuple[int, float]]
+"""Numbers of documents with their scores, best first."""
 
-    def __init__(
-        self, folder: str, config: MiningConfig, tokenizer: Tokenizer | None, shared: Mapping[bytes, list[str]]
-    ) -> None:
-        self.folder, self.config, self.tokenizer, self.shared = folder, config, tokenizer, shared
+
+class Exclusions:
+    """What may not be a hard negative of a row: its positive, those of rows with the same question, and copies.
+
+    Args:
+        config ([`MiningConfig`]): how many are wanted, and what a copy is.
+        shared (`Mapping[bytes, list[str]]`): the positives of questions that several rows have, by [`hash_text`].
+    """
+
+    def __init__(self, config: MiningConfig, shared: Mapping[bytes, list[str]]) -> None:
+        self.config, self.shared = config, shared
+        self.wanted = config.skip_top + config.num_negatives
+        self._signatures: dict[int, Signature] = {}
+
+    def select(
+        self, question: str | None, text: str, ranked: Iterable[tuple[int, float]], get_text: Callable[[int], str]
+    ) -> Ranked:
+        """Take the best that may be hard negatives, after those to pass over."""
+        others = self.shared.get(hash_text(question), [])
+        positives = [sign(positive) for positive in dict.fromkeys([text, *others])]
+        found: Ranked = []
+        for document, score in ranked:
+            signature = self._sign(document, get_text)
+            if not any(signature.is_copy_of(one, self.config.duplicate_threshold) for one in positives):
+                found.append((document, score))
+                if len(found) == self.wanted:
+                    break
+        return found[self.config.skip_top :]
+
+    def _sign(self, document: int, get_text: Callable[[int], str]) -> Signature:
+        """Make the signature of a document; those of late are kept."""
+        signature = self._signatures.pop(document, None) or sign(get_text(document))
+        self._signatures[document] = signature
+        if len(self._signatures) > _SIGNATURES_KEPT:
+            del self._signatures[next(iter(self._signatures))]
+        return signature
+
+
+class Miner:
+    """Finds the hard negatives of a batch by BM25. The index is opened on first use, once in each process."""
+
+    def __init__(self, folder: str, exclusions: Exclusions, tokenizer: Tokenizer | None) -> None:
+        self.folder, self.exclusions, self.tokenizer = folder, exclusions, tokenizer
+        self.config = exclusions.config
 
     @functools.cached_property
     def index(self) -> Index:
         """The index, opened."""
         return Index(Path(self.folder), self.tokenizer or make_tokenizer(self.config.language))
 
-    @functools.cached_property
-    def sign_document(self) -> Callable[[int], Signature]:
-        """Make the signature of a document; those of late are kept."""
-        return functools.lru_cache(2048)(lambda document: sign(self.index.texts[document].as_py()))
-
     def __call__(self, batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         """Give the new columns of a batch."""
-        config, name = self.config, self.config.hard_negatives_column
+        config = self.config
         inputs = [batch[column] for column in (config.question_column, config.text_column, *config.query_columns)]
         rows = [self.mine(question, text, query) for question, text, *query in zip(*inputs, strict=True)]
-        columns = {name: [[self.index.texts[document].as_py() for document, _ in found] for found in rows]}
-        if config.keep_scores:
-            columns[f"{name}_scores"] = [[score for _, score in found] for found in rows]
-        if config.id_column:
-            columns[f"{name}_ids"] = [[self.index.ids[document].as_py() for document, _ in found] for found in rows]
-        return columns
+        return lay_out(rows, self._get_text, lambda document: self.index.ids[document].as_py(), config)
 
-    def mine(self, question: str | None, text: str | None, query: Sequence[str | None]) -> list[tuple[int, float]]:
+    def mine(self, question: str | None, text: str | None, query: Sequence[str | None]) -> Ranked:
         """Find documents and their scores for one row, best first."""
-        config = self.config
         if text is None or not is_usable(question, text):
             return []
-        terms = self.index.find_terms("\n".join(part for part in query if part))
+        terms = self.index.find_terms(join_query(query))
         if not terms:
             return []
-        others = self.shared.get(hash_text(question), [])
-        positives = [sign(positive) for positive in dict.fromkeys([text, *others])]
         scores = self.index.score(terms)
         limit = math.inf
-        if config.max_score_ratio is not None:
-            limit = config.max_score_ratio * self.index.score_text(terms, text) * (1 + ROUNDING)
-        found: list[tuple[int, float]] = []
-        wanted = config.skip_top + config.num_negatives
-        for document in rank(scores, wanted + 8):
-            score = float(scores[document])
-            if score <= limit and not self._is_positive(document, positives):
-                found.append((document, score))
-                if len(found) == wanted:
-                    break
-        return found[config.skip_top :]
+        if self.config.max_score_ratio is not None:
+            limit = self.config.max_score_ratio * self.index.score_text(terms, text) * (1 + ROUNDING)
+        ranked = ((document, float(scores[document])) for document in rank(scores, self.exclusions.wanted + 8))
+        within = ((document, score) for document, score in ranked if score <= limit)
+        return self.exclusions.select(question, text, within, self._get_text)
 
-    def _is_positive(self, document: int, positives: list[Signature]) -> bool:
-        signature = self.sign_document(document)
-        return any(signature.is_copy_of(positive, self.config.duplicate_threshold) for positive in positives)
+    def _get_text(self, document: int) -> str:
+        text: str = self.index.texts[document].as_py()
+        return text
+
+
+def lay_out(
+    rows: Sequence[Ranked], get_text: Callable[[int], str], get_id: Callable[[int], Any], config: MiningConfig
+) -> dict[str, list[Any]]:
+    """Give the new columns of some rows: texts, and scores and ids where they are asked for."""
+    name = config.hard_negatives_column
+    columns: dict[str, list[Any]] = {name: [[get_text(document) for document, _ in found] for found in rows]}
+    if config.keep_scores:
+        columns[f"{name}_scores"] = [[score for _, score in found] for found in rows]
+    if config.id_column:
+        columns[f"{name}_ids"] = [[get_id(document) for document, _ in found] for found in rows]
+    return columns
+
+
+def join_query(parts: Iterable[str | None]) -> str:
+    """Make one text of the parts of a query."""
+    return "\n".join(part for part in parts if part)
 
 
 def is_usable(question: str | None, text: str | None) -> bool:

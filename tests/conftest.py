@@ -17,7 +17,7 @@ from filelock import FileLock  # noqa: E402
 
 from hf_rare import ReasonDistiller  # noqa: E402
 from hf_rare.demo import find_demo_model, load_demo_dataset  # noqa: E402
-from tests.tiny import THINKING_CHAT_TEMPLATE, save_tiny_model  # noqa: E402
+from tests.tiny import THINKING_CHAT_TEMPLATE, save_tiny_embedder, save_tiny_model  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("HF_RARE_TEST_CACHE", REPOSITORY / ".cache"))
@@ -33,6 +33,12 @@ def _remove_home():
 def tiny(tmp_path_factory) -> str:
     """Folder of a tiny random teacher."""
     return str(save_tiny_model(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(scope="session")
+def tiny_embedder(tmp_path_factory) -> str:
+    """Folder of a tiny random SentenceTransformer."""
+    return str(save_tiny_embedder(tmp_path_factory.mktemp("tiny-embedder")))
 
 
 @pytest.fixture(scope="session")

@@ -361,25 +361,66 @@ def make_trainer(name: str, dataset: Dataset, folder, roles=("model",)):
     return getattr(trl, f"{name}Trainer")(args=config, train_dataset=dataset, processing_class=student, **models)
 
 
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of TRL about its own settings
 def test_trl_learns_the_completion_and_nothing_else(distilled, tmp_path):
     exported = to_sft(distilled, student_tokenizer=make_tokenizer(THINKING_CHAT_TEMPLATE), keep_columns=["id"])
     trainer = make_trainer("SFT", exported, tmp_path)
     assert trainer.train().training_loss > 0
     assert len(trainer.train_dataset) == len(exported)
-    decode = trainer.processing_class.decode
-    for row, source in zip(trainer.train_dataset, exported, strict=True):
-        batch = trainer.data_collator([{name: row[name] for name in row if name in ("input_ids", "labels")}])
-        ids, labels = batch["input_ids"][0].tolist(), batch["labels"][0].tolist()
-        start = labels.index(next(label for label in labels if label != -100))
-        assert labels[:start] == [-100] * start
-        assert labels[start:] == ids[start:]
-        assert decode(ids[start:]) == source["completion"][0]["content"].removeprefix("<think>\n") + "<|im_end|>\n"
-        assert source["prompt"][0]["content"] in decode(ids[:start])
+    tokenizer = trainer.processing_class
+    columns = trainer.train_dataset.column_names
+    rows = [{name: row[name] for name in columns if name in ("input_ids", "labels")} for row in trainer.train_dataset]
+    batch = trainer.data_collator(rows)
+    assert batch["labels"].shape == batch["input_ids"].shape
+    for i, source in enumerate(exported):
+        read = batch["attention_mask"][i].bool()
+        assert (batch["labels"][i][~read] == -100).all()  # the padding
+        ids, labels = batch["input_ids"][i][read].tolist(), batch["labels"][i][read].tolist()
+        prompt = tokenizer.apply_chat_template(source["prompt"], add_generation_prompt=True)["input_ids"]
+        start = len(prompt)
+        assert ids[:start] == prompt
+        assert labels == [-100] * start + ids[start:]
+        learnt = source["completion"][0]["content"].removeprefix("<think>\n") + "<|im_end|>\n"
+        assert tokenizer.decode(ids[start:]) == learnt
 
 
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("name", ["DPO", "KTO"])
 def test_trl_learns_from_preferences(sampled, tmp_path, name):
     exported = to_preference(sampled, form=name.lower(), student_tokenizer=make_tokenizer(), keep_columns=["id"])
     assert make_trainer(name, exported, tmp_path, roles=("model", "ref_model")).train().training_loss > 0
+
+
+@pytest.mark.integration
+def test_sentence_transformers_learns_from_triplets(distilled, tiny_embedder, tmp_path):
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    exported = to_retrieval(distilled, 2)
+    student = SentenceTransformer(tiny_embedder, device="cpu")
+    before = {name: weight.clone() for name, weight in student.named_parameters()}
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(tmp_path),
+        max_steps=2,
+        per_device_train_batch_size=4,
+        learning_rate=1e-2,
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+    )
+    loss = MultipleNegativesRankingLoss(student)
+    trainer = SentenceTransformerTrainer(student, arguments, train_dataset=exported, loss=loss)
+    batch = trainer.data_collator([exported[0], exported[1]])
+    lengths = {name: batch[name].shape[0] for name in batch if name.endswith("_input_ids")}
+    assert list(lengths) == [f"{name}_input_ids" for name in ("anchor", "positive", "negative_1", "negative_2")]
+    assert set(lengths.values()) == {2}
+    result = trainer.train()
+    assert result.global_step == 2
+    assert result.training_loss > 0
+    assert any(not weight.equal(before[name]) for name, weight in student.named_parameters())

@@ -120,6 +120,17 @@ def test_negatives_that_a_model_writes(sections, tmp_path):
     assert "hard_negatives_attempts" in rows.column_names
 
 
+def test_negatives_by_embeddings(sections, tiny_embedder):
+    sections = {name: sections[name] for name in ("input", "output")} | {
+        "negatives": {"method": "dense", "model": tiny_embedder, "dense": {"batch_size": 2}, "num_negatives": 2}
+    }
+    sections["negatives"] |= {"query": ["text"], "question_column": "text"}
+    rows, told = run(sections)
+    assert [len(negatives) for negatives in rows["hard_negatives"]] == [2] * len(rows)
+    _, told = run(sections)
+    assert told["negatives"]
+
+
 def test_gold_answers_attempts_and_a_judge(sections, tmp_path):
     rows = Dataset.from_list(
         [{"question": f"What of {topic}?", "options": ["ebb", "flood"], "answer": "B"} for topic in TOPICS]

@@ -81,3 +81,18 @@ def save_tiny_model(folder: Path, chat_template: str | None = CHAT_TEMPLATE, **m
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def save_tiny_embedder(folder: Path) -> Path:
+    """Save a random SentenceTransformer: the tiny teacher without its head, the mean of its tokens as embedding."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules
+
+    tokenizer = make_tokenizer(None)
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    model.model.save_pretrained(folder / "encoder")
+    tokenizer.save_pretrained(folder / "encoder")
+    encoder = modules.Transformer(str(folder / "encoder"))
+    pooling = modules.Pooling(model.config.hidden_size)
+    SentenceTransformer(modules=[encoder, pooling], device="cpu").save_pretrained(str(folder / "embedder"))
+    return folder / "embedder"
