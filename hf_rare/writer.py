@@ -416,8 +416,8 @@ class ColumnWriter(ABC, Generic[C, S]):
         again = max(self.config.samples_per_attempt, self.config.attempts)
         if again > 1 and not self.generator.is_sampling:
             logger.warning(
-                "A row may be written %d times, but the model does not sample, so that it writes the same each time. "
-                "Pass generation_kwargs={'temperature': ...}.",
+                "A row may be written %d times, but the model does not sample, so that all samples of a row are "
+                "equal. Pass generation_kwargs={'temperature': ...}.",
                 again,
             )
         return self.completer.complete(jobs.prompts, jobs.seeds, jobs.numbers)

@@ -67,7 +67,7 @@ def test_what_it_cannot_do_is_refused(llama, tokenizer, generation_kwargs, reaso
 
 
 def test_wrong_settings_are_refused(llama, tokenizer):
-    with pytest.raises(ConfigError, match="engine='fast' cannot be right: expected one of auto, static, continuous"):
+    with pytest.raises(ConfigError, match="engine='fast' cannot be right: expected 'auto', 'static' or 'continuous'"):
         TransformersGenerator(llama, tokenizer, engine="fast")
     generator = TransformersGenerator(
         llama, tokenizer, max_new_tokens=4, engine="continuous", continuous_batching={"pages": 3}

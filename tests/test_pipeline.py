@@ -112,8 +112,9 @@ def test_a_half_written_stage_is_made_again(sections, tmp_path):
 
 
 def test_negatives_that_a_model_writes(sections, tmp_path):
-    document = {"type": "object", "properties": {"document": {"type": "string", "maxLength": 20, "minLength": 3}}}
-    schema = {"type": "array", "items": {**document, "required": ["document"]}, "minItems": 1, "maxItems": 1}
+    document = {"type": "object", "properties": {"document": {"type": "string", "pattern": "^[a-z]{3,20}$"}}}
+    item = {**document, "required": ["document"], "additionalProperties": False}
+    schema = {"type": "array", "items": item, "minItems": 1, "maxItems": 1}
     sections["negatives"] = {"method": "generated", "num_negatives": 1, "json_schema": schema, "max_new_tokens": 60}
     rows, _ = run(sections)
     assert [len(negatives) for negatives in rows["hard_negatives"]] == [1] * len(rows)

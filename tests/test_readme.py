@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 
 from hf_rare import build_card, push_to_hub, ray
-from hf_rare.cli_settings import CONFIGS
+from hf_rare.cli_settings import MODEL_GROUPS
 from hf_rare.demo import load_demo_dataset
 from hf_rare.distill import ReasonDistiller
 from hf_rare.prompts import build_prompt
@@ -66,7 +66,7 @@ def test_the_python_blocks_run_one_after_another(teacher_in_cache, tmp_path, mon
 def test_every_setting_is_in_the_table():
     table = README.split("## Settings")[1].split("\n## ")[0]
     named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.*?)\|", table, re.MULTILINE))))
-    assert named == {name for config in CONFIGS for name in config.names()}
+    assert named == {name for config in (DistillConfig, *MODEL_GROUPS.values()) for name in config.names()}
 
 
 def test_the_original_operators_parameters_are_mapped():

@@ -222,6 +222,8 @@ class TransformersGenerator:
 
     def _make_plain_engine(self) -> PlainEngine:
         teacher = self._teacher
+        import torch
+
         config, guide = self._generation_config, None
         if self.decoding.json_schema is not None:
             from hf_rare.generation.guides import SchemaGuide
@@ -230,7 +232,8 @@ class TransformersGenerator:
             guide = SchemaGuide(
                 self.decoding.json_schema, teacher.tokenizer, vocab_size, sorted(end_token_ids(config))
             )
-        decoding = Decoding(teacher.model, teacher.tokenizer, teacher.input_device, config, self._stop_strings, guide)
+        device = torch.device(teacher.input_device)
+        decoding = Decoding(teacher.model, teacher.tokenizer, device, config, self._stop_strings, guide)
         return PlainEngine(decoding, self._packer, self.spans_processes)
 
     @cached_property
