@@ -15,8 +15,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from hf_rare import card_recipe, card_tables, markdown
 from hf_rare.card_header import describe_config, dump_header, size_category
 from hf_rare.card_merging import CLOSING_MARKER, opening_marker
-from hf_rare.distill import ReasonDistiller
 from hf_rare.statistics import Statistics, measure, named_splits
+from hf_rare.writer import ColumnWriter
 from hf_rare.writer_config import DistillConfig
 
 TAGS = ("hf_rare", "reasoning", "distillation", "retrieval-augmented-generation", "synthetic")
@@ -25,7 +25,7 @@ TASKS = ("text-generation", "question-answering")
 
 def build_card(
     dataset: datasets.Dataset | datasets.DatasetDict,
-    recipe: ReasonDistiller | Mapping[str, Any] | None = None,
+    recipe: ColumnWriter[Any, Any] | Mapping[str, Any] | None = None,
     *,
     pretty_name: str = "Distilled reasoning over retrieved documents",
     license: str | None = None,
@@ -47,7 +47,7 @@ def build_card(
     Args:
         dataset ([`~datasets.Dataset`] or [`~datasets.DatasetDict`]):
             The dataset, distilled or not.
-        recipe ([`ReasonDistiller`] or `dict`, *optional*):
+        recipe ([`ReasonDistiller`], another [`ColumnWriter`](hf_rare.writer.ColumnWriter), or `dict`, *optional*):
             The distiller that made it, or its recipe. Without it the card says that the settings are unknown.
         pretty_name (`str`, *optional*):
             Title of the card.
@@ -152,7 +152,7 @@ def build_card(
     return environment.from_string(source).render(values)
 
 
-def _as_recipe(recipe: ReasonDistiller | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _as_recipe(recipe: ColumnWriter[Any, Any] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     if recipe is None or isinstance(recipe, Mapping):
         return recipe
     from hf_rare.recipe import make_recipe

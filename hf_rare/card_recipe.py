@@ -27,6 +27,11 @@ DISTILL_SHOWN = (
     "answer_tags",
     "require_answer",
     "template_columns",
+    "gold_column",
+    "check",
+    "max_attempts",
+    "fallback",
+    "keep_attempts",
 )
 DECODING_SHOWN = ("max_new_tokens", "context_length", "chat_template_kwargs")
 MACHINERY = (

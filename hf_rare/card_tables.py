@@ -34,6 +34,12 @@ OUTPUT_MEANINGS = {
     "_document_order": "documents in the order of the prompt: 0 is the positive, i the i-th hard negative",
     "_documents_truncated": "how many documents were shortened to fit the context",
     "_sample": "number of the sample among those of its row, from 0",
+    "_verdict": f"whether the answer is the gold one: {code('right')}, {code('wrong')} or {code('unchecked')}",
+    "_attempts": "how often the row was tried",
+    "_cited_documents": "documents that the trace cites: 0 is the positive, i the i-th hard negative",
+    "_quoted_documents": "documents that the trace quotes, likewise",
+    "_grounded_on_positive": "whether the trace cites or quotes the positive",
+    "_distracted": "whether it cites or quotes hard negatives and not the positive",
 }
 
 

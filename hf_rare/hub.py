@@ -25,12 +25,12 @@ from hf_rare import commits
 from hf_rare.card import build_card
 from hf_rare.card_merging import merge_cards
 from hf_rare.commits import MAX_TRIES, Head, Repository
-from hf_rare.distill import ReasonDistiller
 from hf_rare.errors import ColumnError, ConfigError, HubError, MissingPackageError
 from hf_rare.explaining import explain, hide_tokens
 from hf_rare.plots import plot_statistics
 from hf_rare.recipe import Recipe, make_recipe, recipe_path
 from hf_rare.shards import count_bytes, iterate_shards
+from hf_rare.writer import ColumnWriter
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def push_to_hub(
     dataset: datasets.Dataset | datasets.DatasetDict,
     repo_id: str,
     *,
-    recipe: ReasonDistiller | Recipe | None = None,
+    recipe: ColumnWriter[Any, Any] | Recipe | None = None,
     config_name: str = "default",
     split: str | None = None,
     private: bool | None = None,
@@ -105,7 +105,7 @@ def push_to_hub(
             The dataset.
         repo_id (`str`):
             Name of the repository, `me/name`; made when it does not exist.
-        recipe ([`ReasonDistiller`] or `dict`, *optional*):
+        recipe ([`ReasonDistiller`], another [`ColumnWriter`](hf_rare.writer.ColumnWriter), or `dict`, *optional*):
             What made the dataset: the distiller, or its recipe.
         config_name (`str`, *optional*, defaults to `"default"`):
             Config of the repository that is written.
@@ -161,7 +161,7 @@ def push_to_hub(
         config_name=config_name,
         append=append,
         create_pr=create_pr,
-        recipe=make_recipe(recipe) if isinstance(recipe, ReasonDistiller) else recipe,
+        recipe=make_recipe(recipe) if isinstance(recipe, ColumnWriter) else recipe,
         card_settings=card_settings,
     )
     with explain(repo_id, push.describe_state):
