@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/hf-rare demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 style: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
