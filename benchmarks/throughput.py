@@ -145,8 +145,10 @@ def measure(arguments: argparse.Namespace, workload: str) -> dict[str, Any]:
     tokens = WORKLOADS[workload](arguments).count(alone["texts"])
     ways = [way for way in arguments.ways if way in WAYS and (workload == "real" or not way.startswith("pipe"))]
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in (BOUND, *ways)}
-    for _ in range(arguments.repetitions):
+    for repetition in range(arguments.repetitions):
         for way, results in runs.items():
+            if repetition and way in arguments.once:
+                continue
             results.append(run(arguments, workload, way))
             print(workload, way, {name: value for name, value in results[-1].items() if name != "texts"}, flush=True)
     rates = [max(result[f"tokens/s {kind}"] for result in runs[BOUND]) for kind in ("read", "written")]
@@ -188,6 +190,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, metavar="WAY", help=", ".join(WAYS))
+    parser.add_argument("--once", nargs="*", choices=WAYS, default=["continuous"], metavar="WAY", help="not repeated")
     parser.add_argument("--result", type=Path, default=RESULTS / "throughput.json", help="where the result goes")
     parser.add_argument("--workload", choices=WORKLOADS, help=argparse.SUPPRESS)
     parser.add_argument("--way", help=argparse.SUPPRESS)

@@ -13,7 +13,6 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 import hf_rare
 from hf_rare.explaining import hide_tokens
 from hf_rare.markdown import as_text, code, fenced, inline, join, link, literal
-from hf_rare.prompts import BUILTIN_TEMPLATES
 from hf_rare.templates import is_source, read_template_source
 from hf_rare.writer_config import DistillConfig
 
@@ -86,7 +85,7 @@ def describe_settings(recipe: Recipe) -> list[tuple[str, str]]:
             name in SHOWN_ALWAYS or value != (list(default) if isinstance(default, tuple) else default)
         ):
             settings[name] = value
-    if "template" in settings and settings["template"] not in BUILTIN_TEMPLATES:
+    if "template" in settings and settings["template"] not in defaults.builtin_templates:
         settings["template"] = "its own"
     settings |= {"hf_rare": recipe.get("hf_rare"), "generation_revision": recipe.get("generation_revision")}
     cells = {name: code(as_text(value)) for name, value in settings.items() if value is not None}
@@ -98,12 +97,9 @@ def describe_settings(recipe: Recipe) -> list[tuple[str, str]]:
 def find_template(recipe: Recipe | None) -> str | None:
     """Give the text of the prompt template; `None` where the recipe does not have it."""
     template = str(part(recipe, "distill").get("template") or "")
-    if template in BUILTIN_TEMPLATES:
-        return (
-            read_template_source(template, BUILTIN_TEMPLATES)
-            if (recipe or {}).get("hf_rare") == hf_rare.__version__
-            else None
-        )
+    if template in DistillConfig.builtin_templates:
+        is_ours = (recipe or {}).get("hf_rare") == hf_rare.__version__
+        return read_template_source(template, DistillConfig.builtin_templates) if is_ours else None
     return template if is_source(template) else None  # a path is never followed
 
 

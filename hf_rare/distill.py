@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import datasets
 
@@ -11,7 +11,7 @@ from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.judge import AnswerJudge
 from hf_rare.parsing import WITHOUT_TRACE
-from hf_rare.prompts import BUILTIN_TEMPLATES, Prompt, build_prompt, get_template, input_columns
+from hf_rare.prompts import Prompt, build_prompt, get_template, input_columns
 from hf_rare.results import Result
 from hf_rare.rows import Row, read_row
 from hf_rare.templates import Template
@@ -67,7 +67,6 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
     kind = "distill"
     noun = "trace"
     doing = "Distilling"
-    builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_TEMPLATES
 
     def __init__(self, generator: Generator, *, judge: AnswerJudge | None = None, **settings: Any) -> None:
         super().__init__(generator, **settings)

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import datasets
 
 from hf_rare.answers import Outcome
 from hf_rare.generation.protocol import Completion
+from hf_rare.item_prompts import build_item_prompt, get_item_template
 from hf_rare.json_answers import find_json
-from hf_rare.judge_prompts import BUILTIN_JUDGE_TEMPLATES, build_judge_prompt, get_judge_template
 from hf_rare.parsing import Status, is_thought_open, split_thoughts
 from hf_rare.prompts import Prompt
 from hf_rare.results import INTEGER, STRING, Result, Sample
@@ -60,7 +60,6 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
     config_type = JudgeConfig
     kind = "judge"
     doing = "Judging"
-    builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_JUDGE_TEMPLATES
 
     def compare(self, answers: Sequence[tuple[str, str, str]]) -> list[Outcome]:
         """Judge answers that are in no dataset.
@@ -101,7 +100,7 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         return datasets.Features(features)
 
     def _get_template(self) -> Template:
-        return get_judge_template(self.config)
+        return get_item_template(self.config)
 
     def _read_row(self, values: Mapping[str, Any]) -> Row:
         config = self.config
@@ -109,7 +108,7 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         return read_judged(values, *names, config.template_columns)
 
     def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
-        return build_judge_prompt(row, self.config, shortened)
+        return build_item_prompt(row, self.config, shortened)
 
     def _read_completions(
         self, results: Sequence[Result[Judgement]], completions: Sequence[Sequence[Completion]]

@@ -1,14 +1,14 @@
 """Hard negatives that a model writes, as ReasonIR does beside those it mines (arXiv 2504.20595, section 3)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import datasets
 
 from hf_rare.duplicates import sign, split_words
+from hf_rare.item_prompts import build_item_prompt, get_item_template
 from hf_rare.item_writer import STATUS_COLUMNS, Found, ItemWriter
 from hf_rare.json_answers import find_items
-from hf_rare.negative_prompts import BUILTIN_NEGATIVE_TEMPLATES, build_negative_prompt, get_negative_template
 from hf_rare.prompts import Prompt
 from hf_rare.results import STRING, Result
 from hf_rare.rows import Row, read_pair
@@ -41,7 +41,6 @@ class NegativeWriter(ItemWriter[NegativeConfig, str]):
     config_type = NegativeConfig
     kind = "negatives"
     doing = "Writing hard negatives"
-    builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_NEGATIVE_TEMPLATES
 
     @property
     def input_columns(self) -> list[str]:
@@ -74,7 +73,7 @@ class NegativeWriter(ItemWriter[NegativeConfig, str]):
         return "hard negatives"
 
     def _get_template(self) -> Template:
-        return get_negative_template(self.config)
+        return get_item_template(self.config)
 
     def _read_row(self, values: Mapping[str, Any]) -> Row:
         config = self.config
@@ -82,7 +81,7 @@ class NegativeWriter(ItemWriter[NegativeConfig, str]):
         return read_pair(values, *names, config.template_columns)
 
     def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
-        return build_negative_prompt(row, self.config, shortened)
+        return build_item_prompt(row, self.config, shortened)
 
     def _parse(self, text: str, row: Row, is_cut: bool) -> list[str]:
         found = find_items(text, _NAMES, is_cut)

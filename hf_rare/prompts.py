@@ -13,7 +13,6 @@ from hf_rare.rows import Row, derive_seed
 from hf_rare.templates import Template, read_template_source
 from hf_rare.writer_config import DistillConfig
 
-BUILTIN_TEMPLATES = ("rare", "rare-qa", "plain")
 _HINT = (
     "Documents have 'number' and 'text', options have 'letter' and 'text', tags are pairs, everything else is a text."
 )
@@ -42,7 +41,7 @@ def get_template(config: DistillConfig) -> Template:
         TemplateError: It cannot be found, does not compile, or uses an unknown placeholder.
     """
     sample = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
-    source = read_template_source(str(config.template), BUILTIN_TEMPLATES)
+    source = read_template_source(str(config.template), config.builtin_templates)
     return Template(source, _fill_in(sample, sample.documents, config), _HINT)
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import datasets
 
 from hf_rare.duplicates import split_words
+from hf_rare.item_prompts import build_item_prompt, get_item_template
 from hf_rare.item_writer import STATUS_COLUMNS, Found, ItemWriter
 from hf_rare.json_answers import find_items
 from hf_rare.prompts import Prompt
-from hf_rare.question_prompts import BUILTIN_QUESTION_TEMPLATES, build_question_prompt, get_question_template
 from hf_rare.results import INTEGER, STRING, Result
 from hf_rare.rows import Row, read_document
 from hf_rare.templates import Template
@@ -63,7 +63,6 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
     config_type = QuestionConfig
     kind = "questions"
     doing = "Asking"
-    builtin_templates: ClassVar[tuple[str, ...]] = BUILTIN_QUESTION_TEMPLATES
 
     @property
     def input_columns(self) -> list[str]:
@@ -98,13 +97,13 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
         return "questions"
 
     def _get_template(self) -> Template:
-        return get_question_template(self.config)
+        return get_item_template(self.config)
 
     def _read_row(self, values: Mapping[str, Any]) -> Row:
         return read_document(values, self.config.text_column, self.config.template_columns)
 
     def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
-        return build_question_prompt(row, self.config, shortened)
+        return build_item_prompt(row, self.config, shortened)
 
     def _parse(self, text: str, row: Row, is_cut: bool) -> list[Question]:
         return parse_questions(text, is_cut)

@@ -24,11 +24,7 @@ from hf_rare.config import GENERATION_REVISION, Config, DecodingConfig, ModelCon
 from hf_rare.errors import ConfigError, RecipeError
 from hf_rare.explaining import hide_tokens
 from hf_rare.generation.revisions import is_local
-from hf_rare.judge_prompts import BUILTIN_JUDGE_TEMPLATES
-from hf_rare.negative_prompts import BUILTIN_NEGATIVE_TEMPLATES
 from hf_rare.passed_through import reject_unknown_names
-from hf_rare.prompts import BUILTIN_TEMPLATES
-from hf_rare.question_prompts import BUILTIN_QUESTION_TEMPLATES
 from hf_rare.templates import is_source
 from hf_rare.writer_config import DistillConfig, JudgeConfig, NegativeConfig, QuestionConfig, WriterConfig
 
@@ -43,13 +39,6 @@ KINDS: dict[str, type[WriterConfig]] = {
     "judge": JudgeConfig,
 }
 """What a recipe may be of. Each kind has its settings in a section of its name."""
-
-BUILTIN: dict[str, tuple[str, ...]] = {
-    "distill": BUILTIN_TEMPLATES,
-    "questions": BUILTIN_QUESTION_TEMPLATES,
-    "negatives": BUILTIN_NEGATIVE_TEMPLATES,
-    "judge": BUILTIN_JUDGE_TEMPLATES,
-}
 OWN_BUSINESS = ("trust_remote_code", "offload_folder")
 """Settings of a model that only the person at this machine may choose."""
 
@@ -235,8 +224,8 @@ def _check_shape(recipe: Any, kind: str | None) -> None:
 def _check_harm(recipe: Recipe) -> None:
     """Raise [`RecipeError`] for what a recipe may not ask for."""
     kind = recipe["kind"]
-    template = recipe[kind].get("template", BUILTIN[kind][0])
-    if template not in BUILTIN[kind] and not is_source(str(template)):
+    template = recipe[kind].get("template", KINDS[kind].builtin_templates[0])
+    if template not in KINDS[kind].builtin_templates and not is_source(str(template)):
         raise RecipeError(f"The recipe's template {template!r} is neither built in nor a text with placeholders.")
     model = recipe.get("model") or {}
     if "/" in str(model.get("attn_implementation") or ""):

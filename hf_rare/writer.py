@@ -12,24 +12,25 @@ import json
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import datasets
 
 from hf_rare.assembly import PreparedRow, prepare_rows
+from hf_rare.attempts import Attempt
 from hf_rare.batches import add_columns, column_names, read_columns
 from hf_rare.completing import Completer
 from hf_rare.config import GENERATION_REVISION, DecodingConfig, ModelConfig, RunConfig, split_settings
 from hf_rare.errors import ColumnError, RecipeError
 from hf_rare.estimate import Estimate, estimate_run
-from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
+from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.generation.transformers_generator import TransformersGenerator
 from hf_rare.prompts import Prompt
 from hf_rare.recipe import read_recipe, recipe_settings
 from hf_rare.results import Result, Sample
-from hf_rare.rows import Row, derive_seed
+from hf_rare.rows import Row
 from hf_rare.summary import Summary
 from hf_rare.templates import Template, read_template_source
 from hf_rare.writer_config import WriterConfig
@@ -68,8 +69,6 @@ class ColumnWriter(ABC, Generic[C, S]):
     kind: ClassVar[str]
     """What a recipe calls it."""
 
-    builtin_templates: ClassVar[tuple[str, ...]]
-
     noun: ClassVar[str] = "text"
     """What it writes, in its summary."""
 
@@ -85,8 +84,8 @@ class ColumnWriter(ABC, Generic[C, S]):
         self.run = RunConfig(**run)
         self.completer = Completer(generator, self.run, self.doing)
         config: Any = self.config_type(**own)
-        if config.template not in self.builtin_templates:  # keep the text, not the path of a file that may change
-            source = read_template_source(str(config.template), self.builtin_templates)
+        if config.template not in config.builtin_templates:  # keep the text, not the path of a file that may change
+            source = read_template_source(str(config.template), config.builtin_templates)
             config = dataclasses.replace(config, template=source)
         self.config: C = config
         self.summary = Summary(noun=self.noun)
@@ -257,14 +256,14 @@ class ColumnWriter(ABC, Generic[C, S]):
         with self.completer.call():
             self._check_outputs(column_names(batch))
             results = [self._begin(row) for row in self.prepare(batch)]
-            jobs = _Jobs(results, self.config)
-            completions = self._complete(jobs)
-        while jobs:
-            jobs.hand_out(completions, self._read_completions)
-            jobs = _Jobs(results, self.config)
-            if jobs:
+            attempt = Attempt(results, self.config)
+            completions = self._complete(attempt)
+        while attempt:
+            attempt.hand_out(completions, self._read_completions)
+            attempt = Attempt(results, self.config)
+            if attempt:
                 with self.completer.call():
-                    completions = self._complete(jobs)
+                    completions = self._complete(attempt)
         columns, repeats = self._lay_out(results)
         self.summary += Summary.of_results(results)
         self.summary.generated = self.completer.generated
@@ -353,10 +352,10 @@ class ColumnWriter(ABC, Generic[C, S]):
         for start in range(0, len(dataset), 1000):
             results = [self._begin(row) for row in self.prepare(rows[start : start + 1000])]
             missing: set[int] = set()
-            while jobs := _Jobs(results, self.config, missing):
-                found = self.completer.find(jobs.prompts, jobs.seeds)
-                missing |= {number for number, one in zip(jobs.numbers, found, strict=True) if one is None}
-                jobs.hand_out(found, self._read_completions, missing)
+            while attempt := Attempt(results, self.config, missing):
+                found = self.completer.find(attempt.prompts, attempt.seeds)
+                missing |= {number for number, one in zip(attempt.numbers, found, strict=True) if one is None}
+                attempt.hand_out(found, self._read_completions, missing)
             places += [start + number for number in range(len(results)) if number not in missing]
         return dataset.select(places)
 
@@ -412,7 +411,7 @@ class ColumnWriter(ABC, Generic[C, S]):
                 f"(`ds.remove_columns({taken!r})`), or let the new one have another name."
             )
 
-    def _complete(self, jobs: "_Jobs[S]") -> list[Completion]:
+    def _complete(self, attempt: Attempt[S]) -> list[Completion]:
         again = max(self.config.samples_per_attempt, self.config.attempts)
         if again > 1 and not self.generator.is_sampling:
             logger.warning(
@@ -420,51 +419,7 @@ class ColumnWriter(ABC, Generic[C, S]):
                 "equal. Pass generation_kwargs={'temperature': ...}.",
                 again,
             )
-        return self.completer.complete(jobs.prompts, jobs.seeds, jobs.numbers)
-
-
-class _Jobs(Generic[S]):
-    """What is to be generated in one attempt at the rows that need one.
-
-    Args:
-        results (`Sequence[Result]`): all rows of the batch.
-        config ([`WriterConfig`]): attempts, samples and seed.
-        left_out (`Collection[int]`): numbers of rows that are not tried.
-    """
-
-    def __init__(self, results: Sequence[Result[S]], config: WriterConfig, left_out: Collection[int] = ()) -> None:
-        self._results = results
-        self.numbers: list[int] = []
-        self.prompts: list[EncodedPrompt] = []
-        self.seeds: list[int] = []
-        for number, result in enumerate(results):
-            row, encoded = result.prepared.row, result.prepared.encoded
-            is_over = result.is_complete or result.attempts >= config.attempts or number in left_out
-            if is_over or row is None or encoded is None:
-                continue
-            digest, count = row.digest(config.seed), config.samples_per_attempt
-            self.numbers += [number] * count
-            self.prompts += [encoded] * count
-            first = result.attempts * count
-            self.seeds += [derive_seed(digest, "sample", sample) for sample in range(first, first + count)]
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def hand_out(
-        self,
-        completions: Sequence[Completion | None],
-        read: Callable[[Sequence[Result[S]], Sequence[Sequence[Completion]]], None],
-        left_out: Collection[int] = (),
-    ) -> None:
-        """Give each row its completions, and let `read` read them."""
-        written: dict[int, list[Completion]] = {}
-        for number, completion in zip(self.numbers, completions, strict=True):
-            if completion is not None and number not in left_out:
-                written.setdefault(number, []).append(completion)
-        for number, own in written.items():
-            self._results[number].take(own)
-        read([self._results[number] for number in written], list(written.values()))
+        return self.completer.complete(attempt.prompts, attempt.seeds, attempt.numbers)
 
 
 def run_variable(config: WriterConfig, generator: Generator) -> str:

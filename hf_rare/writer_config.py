@@ -30,6 +30,9 @@ class WriterConfig(Config):
     optional_columns: ClassVar[tuple[str, ...]] = ()
     """Settings that name a column, or none."""
 
+    builtin_templates: ClassVar[tuple[str, ...]] = ()
+    """Names that `template` may be. Their files lie in `hf_rare/templates`."""
+
     template: str | Path
     template_columns: tuple[str, ...] = ()
     system_prompt: str | None = None
@@ -122,6 +125,7 @@ class DistillConfig(WriterConfig):
     """
 
     optional_columns = ("scenario_column", "gold_column")
+    builtin_templates = ("rare", "rare-qa", "plain")
 
     text_column: str = "text"
     question_column: str = "question"
@@ -176,7 +180,36 @@ class DistillConfig(WriterConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuestionConfig(WriterConfig):
+class ItemConfig(WriterConfig):
+    """What the settings of those share that ask for something small in JSON, which may take several attempts.
+
+    Args:
+        columns (`"full"` or `"minimal"`, *optional*, defaults to `"full"`):
+            `"minimal"` adds what was asked for alone, without the columns that say how it came about.
+        max_attempts (`int`, *optional*, defaults to 3):
+            How often a row is tried until there is all that was asked for (ReasonIR and the RARE operators: 3). What
+            earlier attempts have brought counts too.
+    """
+
+    placeholders: ClassVar[tuple[str, ...]] = ()
+    """What the template may use, beside the names in `template_columns`."""
+
+    columns: Literal["full", "minimal"] = "full"
+    max_attempts: int = 3
+
+    @property
+    def attempts(self) -> int:
+        """How often a row is tried until there is all that was asked for."""
+        return self.max_attempts
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self, "columns", ("full", "minimal"))
+        check_setting(self, "max_attempts", int, "a number of at least 1", lambda value: value >= 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionConfig(ItemConfig):
     """What is asked about a document, and where it goes.
 
     Args:
@@ -186,8 +219,6 @@ class QuestionConfig(WriterConfig):
             Column for the question, and prefix of the other new columns (`question_status`, ...).
         scenario_column (`str`, *optional*, defaults to `"scenario"`):
             Column for the situation that the question is about; empty where the model gives none.
-        columns (`"full"` or `"minimal"`, *optional*, defaults to `"full"`):
-            `"minimal"` adds question and scenario alone.
         template (`str` or `Path`, *optional*, defaults to `"questions"`):
             Prompt template: `"questions"` (questions that take reasoning, each with a situation, as JSON), the path of
             a Jinja file, or Jinja source. Placeholders: `document`, `num_questions`, and the names in
@@ -198,35 +229,26 @@ class QuestionConfig(WriterConfig):
         expand (`bool`, *optional*, defaults to `False`):
             One row per question instead of lists, with its number, from 0, in `question_sample`. A document without a
             question keeps one row. Input columns are repeated too, as with `ReasonDistiller`.
-        max_attempts (`int`, *optional*, defaults to 3):
-            How often a document is tried until there are enough questions (ReasonIR and the RARE operators: 3). Those
-            of all attempts count.
     """
+
+    builtin_templates = ("questions",)
+    placeholders = ("document", "num_questions")
 
     text_column: str = "text"
     question_column: str = "question"
     scenario_column: str = "scenario"
-    columns: Literal["full", "minimal"] = "full"
     template: str | Path = "questions"
     num_questions: int = 1
     expand: bool = False
-    max_attempts: int = 3
-
-    @property
-    def attempts(self) -> int:
-        """How often a document is tried until there are enough questions."""
-        return self.max_attempts
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "columns", ("full", "minimal"))
         check_setting(self, "expand", bool, "True or False")
-        for name in ("num_questions", "max_attempts"):
-            check_setting(self, name, int, "a number of at least 1", lambda value: value >= 1)
+        check_setting(self, "num_questions", int, "a number of at least 1", lambda value: value >= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NegativeConfig(WriterConfig):
+class NegativeConfig(ItemConfig):
     """What a model is given to write hard negatives, and where they go.
 
     Args:
@@ -238,8 +260,6 @@ class NegativeConfig(WriterConfig):
             Column with the situation the question is about, a string; empty or null where there is none.
         hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
             Column for the hard negatives, a list of strings, and prefix of the other new columns.
-        columns (`"full"` or `"minimal"`, *optional*, defaults to `"full"`):
-            `"minimal"` adds the hard negatives alone.
         template (`str` or `Path`, *optional*, defaults to `"hard-negatives"`):
             Prompt template: `"hard-negatives"`, the path of a Jinja file, or Jinja source. Placeholders: `question`,
             `scenario`, `document` (the positive), `num_negatives`, and the names in `template_columns`.
@@ -248,37 +268,29 @@ class NegativeConfig(WriterConfig):
         duplicate_threshold (`float`, *optional*, defaults to 0.5):
             A text that is the positive again is no negative; see
             [`MiningConfig`](hf_rare.mining.MiningConfig).
-        max_attempts (`int`, *optional*, defaults to 3):
-            How often a row is tried until there are enough hard negatives (ReasonIR: 3). Those of all attempts count.
     """
+
+    builtin_templates = ("hard-negatives",)
+    placeholders = ("question", "scenario", "document", "num_negatives")
 
     text_column: str = "text"
     question_column: str = "question"
     scenario_column: str = "scenario"
     hard_negatives_column: str = "hard_negatives"
-    columns: Literal["full", "minimal"] = "full"
     template: str | Path = "hard-negatives"
     num_negatives: int = 1
     duplicate_threshold: float | None = 0.5
-    max_attempts: int = 3
-
-    @property
-    def attempts(self) -> int:
-        """How often a row is tried until there are enough hard negatives."""
-        return self.max_attempts
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "columns", ("full", "minimal"))
-        for name in ("num_negatives", "max_attempts"):
-            check_setting(self, name, int, "a number of at least 1", lambda value: value >= 1)
+        check_setting(self, "num_negatives", int, "a number of at least 1", lambda value: value >= 1)
         if self.duplicate_threshold is not None:
             expected = "a number above 0 and up to 1, or None"
             check_setting(self, "duplicate_threshold", (int, float), expected, lambda value: 0 < value <= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeConfig(WriterConfig):
+class JudgeConfig(ItemConfig):
     """What a judge compares, and where its verdict goes.
 
     Args:
@@ -290,32 +302,19 @@ class JudgeConfig(WriterConfig):
             Column with the answer that is judged, a string.
         output_column (`str`, *optional*, defaults to `"verdict"`):
             Column for the verdict, and prefix of the other new columns.
-        columns (`"full"` or `"minimal"`, *optional*, defaults to `"full"`):
-            `"minimal"` adds the verdict alone.
         template (`str` or `Path`, *optional*, defaults to `"judge"`):
             Prompt template: `"judge"`, the path of a Jinja file, or Jinja source. Placeholders: `question`, `gold`,
             `answer`, and the names in `template_columns`.
-        max_attempts (`int`, *optional*, defaults to 3):
-            How often the judge is asked until there is a verdict.
     """
+
+    builtin_templates = ("judge",)
+    placeholders = ("question", "gold", "answer")
 
     question_column: str = "question"
     gold_column: str = "gold"
     answer_column: str = "answer"
     output_column: str = "verdict"
-    columns: Literal["full", "minimal"] = "full"
     template: str | Path = "judge"
-    max_attempts: int = 3
-
-    @property
-    def attempts(self) -> int:
-        """How often the judge is asked until there is a verdict."""
-        return self.max_attempts
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self, "columns", ("full", "minimal"))
-        check_setting(self, "max_attempts", int, "a number of at least 1", lambda value: value >= 1)
 
 
 def _is_list_of_texts(value: tuple[Any, ...]) -> bool:

@@ -90,9 +90,9 @@ def test_negatives_are_cut_before_the_positive(tiny):
     texts = {}
 
     class Spy(ReasonDistiller):
-        def _complete(self, jobs):
-            texts["prompt"] = jobs.prompts[0].text
-            return super()._complete(jobs)
+        def _complete(self, attempt):
+            texts["prompt"] = attempt.prompts[0].text
+            return super()._complete(attempt)
 
     distill_fn = Spy.from_pretrained(tiny, max_new_tokens=8, context_length=900)
     negatives = ["first " * 300, "second " * 150, "third"]

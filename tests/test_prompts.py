@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_rare.errors import TemplateError
-from hf_rare.prompts import BUILTIN_TEMPLATES, build_prompt, get_template, shuffle_documents
+from hf_rare.prompts import build_prompt, get_template, shuffle_documents
 from hf_rare.rows import Row
 from hf_rare.writer_config import DistillConfig
 
@@ -18,7 +18,7 @@ def content(row: Row, **settings) -> str:
     return build_prompt(row, DistillConfig(**settings)).messages[-1]["content"]
 
 
-@pytest.mark.parametrize("template", BUILTIN_TEMPLATES)
+@pytest.mark.parametrize("template", DistillConfig.builtin_templates)
 def test_builtin_templates_number_every_document_in_the_shuffled_order(template):
     prompt = build_prompt(ROW, DistillConfig(template=template))
     text = prompt.messages[0]["content"]
