@@ -28,7 +28,6 @@ PARTS = [
     (Journal, "refresh"),
     (Journal, "append"),
     (Journal, "read"),
-    (Completer, "_key"),
     (Completer, "_entry"),
     (Completer, "_look_up"),
     (Completer, "_open_journal"),

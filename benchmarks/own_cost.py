@@ -1,0 +1,132 @@
+"""What all but the model costs: rows a second, and memory, with a generator that answers at once.
+
+    python -m benchmarks.own_cost --model MODEL [--rows 20000] [--many-rows 100000] [--repetitions 3]
+
+Rows have prompts of about 1,000 tokens, in the words of the PostgreSQL documentation, each with a number of its own.
+They go through `map` as always: rows checked, prompts assembled, rendered and tokenised by MODEL's own tokenizer,
+completions into a journal, parsed and laid out as columns. MODEL's weights are not loaded. Each run is a process of
+its own. The baseline, in the same run, is the tokenizer alone on the same prompts, which is what no way of writing
+can do without. `--many-rows` are distilled once more to see that memory does not grow with them.
+"""
+
+import argparse
+import itertools
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from benchmarks.machine import write_result
+from benchmarks.real_rows import load_rows
+from hf_rare import ReasonDistiller, TransformersGenerator
+from hf_rare.generation.protocol import Completion, EncodedPrompt, Observer
+
+WORDS = 180
+"""Words of each of the four documents of a row."""
+
+TRACE = "<think>" + "Document 1 says that a lock is held until the end of the transaction. " * 12 + "</think>\n\nYes."
+
+
+class AtOnce(TransformersGenerator):
+    """Has a completion for every prompt, and loads nothing but the tokenizer."""
+
+    def load(self) -> None:
+        """Load nothing."""
+
+    @property
+    def refills(self) -> bool:
+        """Whether a prompt that has ended makes room for the next one at once."""
+        return True
+
+    def generate(
+        self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int], observer: Observer | None = None
+    ) -> Iterator[list[tuple[int, Completion]]]:
+        """Give completions, eight at a time."""
+        for first in range(0, len(prompts), 8):
+            places = range(first, min(first + 8, len(prompts)))
+            yield [(i, Completion(TRACE, "stop", len(prompts[i].token_ids), 200)) for i in places]
+
+
+def make_rows(number: int) -> Iterator[dict[str, Any]]:
+    """Make rows, all different."""
+    words = " ".join(load_rows()["text"][:]).split()
+    for i in range(number):
+        texts = [
+            " ".join(itertools.islice(itertools.cycle(words), start := (i * 7 + k * 811) % len(words), start + WORDS))
+            for k in range(4)
+        ]
+        yield {"question": f"What of row {i}?", "scenario": "", "text": texts[0], "hard_negatives": texts[1:]}
+
+
+def run_child(arguments: argparse.Namespace) -> None:
+    """Distil rows, and tokenise their prompts alone."""
+    datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = datasets.Dataset.from_generator(make_rows, gen_kwargs={"number": arguments.rows}, cache_dir=folder)
+        generator = AtOnce.from_pretrained(arguments.model)
+        distill_fn = ReasonDistiller(generator, journal_dir=f"{folder}/journal")
+        first = distill_fn.prepare(rows[:1000])  # loads the tokenizer
+        start = time.perf_counter()
+        done = rows.map(distill_fn, batched=True, cache_file_name=f"{folder}/done.arrow")
+        seconds = time.perf_counter() - start
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        assert set(done["reasoning_status"]) == {"ok"}
+        texts = [row.encoded.text for row in first if row.encoded is not None]
+        tokenizer = generator._teacher.tokenizer
+        start = time.perf_counter()
+        tokens = sum(map(len, tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]))
+        alone = time.perf_counter() - start
+    result = {
+        "rows a second": round(arguments.rows / seconds),
+        "rows a second, tokenizer alone": round(len(texts) / alone),
+        "tokens of a prompt": round(tokens / len(texts)),
+        "peak memory, MB": memory,
+    }
+    Path(arguments.output).write_text(json.dumps(result))
+
+
+def run(model: str, rows: int) -> dict[str, Any]:
+    """Measure in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "result.json")
+        command = [sys.executable, "-m", "benchmarks.own_cost", "--model", model, "--rows", str(rows)]
+        subprocess.run([*command, "--output", str(output)], check=True)
+        return dict(json.loads(output.read_text()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--many-rows", type=int, default=100_000)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--output", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.output:
+        run_child(arguments)
+        return
+    runs = [run(arguments.model, arguments.rows) for _ in range(arguments.repetitions)]
+    medians = {name: statistics.median(one[name] for one in runs) for name in runs[0]}
+    many = run(arguments.model, arguments.many_rows)
+    result = {
+        "rows": arguments.rows,
+        "repetitions": arguments.repetitions,
+        **medians,
+        "share of the tokenizer's speed": round(
+            medians["rows a second"] / medians["rows a second, tokenizer alone"], 2
+        ),
+        f"peak memory with {arguments.many_rows} rows, MB": many["peak memory, MB"],
+    }
+    write_result("own_cost", result)
+
+
+if __name__ == "__main__":
+    main()
