@@ -360,7 +360,7 @@ class Completer:
     @staticmethod
     def _entry(prompt: EncodedPrompt, completion: Completion, attempts: int) -> dict[str, Any]:
         return {
-            "completion": dataclasses.asdict(completion),
+            "completion": vars(completion),
             "attempts": attempts,
             "messages": [dict(message) for message in prompt.messages],
         }
