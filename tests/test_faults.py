@@ -21,9 +21,9 @@ KILLS = 20
 
 @pytest.fixture(scope="module")
 def context():
-    """A server that has torch and transformers imported and forks a fresh process for each run."""
+    """A server that has imported everything and forks a fresh process for each run."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "transformers", "datasets", "hf_rare.distill", "tests.fault_job"])
+    context.set_forkserver_preload(["tests.preloaded"])
     return context
 
 

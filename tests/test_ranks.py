@@ -24,10 +24,9 @@ SCRIPT = REPOSITORY / "tests" / "rank_job.py"
 
 @pytest.fixture(scope="module")
 def context():
-    """A server that has torch and transformers imported and forks a fresh process for each rank."""
+    """A server that has imported everything and forks a fresh process for each rank."""
     context = multiprocessing.get_context("forkserver")
-    modules = ["torch.distributed", "transformers", "datasets", "hf_rare.distill", "tests.rank_job"]
-    context.set_forkserver_preload(modules)
+    context.set_forkserver_preload(["tests.preloaded"])
     return context
 
 
