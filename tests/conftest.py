@@ -1,5 +1,6 @@
 """Fixtures: an isolated cache, a tiny random teacher for almost everything, and the real SmolLM2 for a few tests."""
 
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -51,6 +52,14 @@ def tiny_thinking(tmp_path_factory) -> str:
 def tiny_plain(tmp_path_factory) -> str:
     """Folder of a tiny teacher without a chat template."""
     return str(save_tiny_model(tmp_path_factory.mktemp("tiny-plain"), None))
+
+
+@pytest.fixture(scope="session")
+def context():
+    """A server that has imported everything and forks a fresh process for each run."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.preloaded"])
+    return context
 
 
 @pytest.fixture(scope="session")

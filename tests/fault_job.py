@@ -31,6 +31,24 @@ def distil(rows: str, teacher: str, journal: str, log: str, output: str) -> None
     ds.map(distill_fn, batched=True, batch_size=64, load_from_cache_file=False).to_json(output)
 
 
+def distil_and_say(rows: str, teacher: str, journal: str, output: str, errors: str) -> None:
+    """Distil the rows of a JSONL file as a script does; what it writes to stderr goes to a file."""
+    os.environ["HF_HOME"] = str(Path(journal).parent / "home")
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    import datasets
+
+    from hf_rare import ReasonDistiller
+
+    datasets.disable_progress_bars()
+    ds = datasets.Dataset.from_json(rows)
+    distill_fn = ReasonDistiller.from_pretrained(
+        teacher, max_new_tokens=24, max_batch_tokens=2000, journal_dir=journal
+    )
+    ds.map(distill_fn, batched=True, batch_size=50, load_from_cache_file=False).to_json(output)
+    os.write(2, f"generated {distill_fn.completer.generated}\n".encode())
+
+
 def distil_with_little_disk(*arguments: str) -> None:
     """Let every file grow to 20 KB at most, as if the disk were full then."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))

@@ -1,7 +1,6 @@
 """Real processes that are killed, and run out of disk and memory: what was generated is never lost."""
 
 import json
-import multiprocessing
 import random
 import signal
 import time
@@ -17,14 +16,6 @@ pytestmark = pytest.mark.timeout(240)
 
 ROWS = 200
 KILLS = 20
-
-
-@pytest.fixture(scope="module")
-def context():
-    """A server that has imported everything and forks a fresh process for each run."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.preloaded"])
-    return context
 
 
 @pytest.fixture(scope="module")

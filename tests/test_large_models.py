@@ -5,10 +5,10 @@ import pytest
 from hf_rare import ReasonDistiller
 from hf_rare.errors import ConfigError
 from tests import rank_job
-from tests.test_ranks import ROWS, Job, context, rows
+from tests.test_ranks import ROWS, Job, rows
 from tests.tiny import save_tiny_model
 
-__all__ = ["context", "rows"]  # fixtures
+__all__ = ["rows"]  # fixtures
 
 PLACEMENTS = {
     "the second layer": {

@@ -11,9 +11,9 @@ import pytest
 from datasets import Dataset
 
 from tests import rank_job
-from tests.test_ranks import ROWS, SCRIPT, context, free_port, rows, whole
+from tests.test_ranks import ROWS, SCRIPT, free_port, rows, whole
 
-__all__ = ["context", "rows", "whole"]  # fixtures
+__all__ = ["rows", "whole"]  # fixtures
 
 pytestmark = pytest.mark.timeout(180)
 

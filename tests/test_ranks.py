@@ -1,7 +1,6 @@
 """Several processes of one job share the rows, end with the same dataset, and wait for none that is lost."""
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -20,14 +19,6 @@ pytestmark = pytest.mark.timeout(180)
 ROWS = 96
 REPOSITORY = Path(__file__).parent.parent
 SCRIPT = REPOSITORY / "tests" / "rank_job.py"
-
-
-@pytest.fixture(scope="module")
-def context():
-    """A server that has imported everything and forks a fresh process for each rank."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.preloaded"])
-    return context
 
 
 @pytest.fixture(scope="module")

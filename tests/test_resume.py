@@ -5,8 +5,6 @@ import logging
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from hf_rare.completing import hash_job, journal_folder
 from hf_rare.config import RunConfig
 from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
 from hf_rare.generation.protocol import Completion, EncodedPrompt
+from tests import fault_job
 from tests.plain import PlainGenerator, see_micro_batches
 
 SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 1200}
@@ -452,49 +451,61 @@ def test_a_stalled_run_names_the_row(tiny, rows, caplog):
 # real processes
 
 
-SCRIPT = """
-import sys, json
-import datasets
-from hf_rare import ReasonDistiller
-
-datasets.disable_progress_bars()
-rows, teacher, journal, output = sys.argv[1:5]
-ds = datasets.load_dataset("json", data_files=rows, split="train")
-distill_fn = ReasonDistiller.from_pretrained(teacher, max_new_tokens=24, max_batch_tokens=2000, journal_dir=journal)
-print("start", flush=True)
-ds = ds.map(distill_fn, batched=True, batch_size=50, load_from_cache_file=False)
-ds.to_json(output)
-print("generated", distill_fn.completer.generated)
-"""
+ROWS = 80
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_process_that_is_ended_goes_on_where_it_was(tiny, tmp_path, ending):
-    many = [
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> str:
+    rows = [
         {"question": f"What of {i}?", "scenario": "", "text": f"Rule {i} counts. " * 8, "hard_negatives": [f"No {i}."]}
-        for i in range(80)
+        for i in range(ROWS)
     ]
-    Dataset.from_list(many).to_json(tmp_path / "rows.jsonl")
-    journal = tmp_path / "journal"
-    command = [sys.executable, "-c", SCRIPT, tmp_path / "rows.jsonl", tiny, journal]
+    path = tmp_path_factory.mktemp("many") / "rows.jsonl"
+    Dataset.from_list(rows).to_json(path)
+    return str(path)
 
-    process = subprocess.Popen([*command, tmp_path / "out.jsonl"], stderr=subprocess.PIPE, text=True)
+
+class Run:
+    """Starts of one run in processes of their own."""
+
+    def __init__(self, context, many: str, tiny: str, folder: Path) -> None:
+        self._context = context
+        self.journal, self.output, self.errors = folder / "journal", folder / "out.jsonl", folder / "errors"
+        self._arguments = (many, tiny, *map(str, (self.journal, self.output, self.errors)))
+
+    def start(self):
+        process = self._context.Process(target=fault_job.distil_and_say, args=self._arguments)
+        process.start()
+        return process
+
+    def finish(self) -> str:
+        """Run to the end, and give the output."""
+        (process := self.start()).join(60)
+        assert process.exitcode == 0
+        return self.output.read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(context, many, tiny, tmp_path_factory) -> str:
+    """The output of a run that is not ended."""
+    return Run(context, many, tiny, tmp_path_factory.mktemp("whole")).finish()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_is_ended_goes_on_where_it_was(context, many, whole, tiny, tmp_path, ending):
+    run = Run(context, many, tiny, tmp_path)
+    process = run.start()
     deadline = time.monotonic() + 60
-    while len(entries(journal)) < 20 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(ending)
-    _, errors = process.communicate(timeout=30)
-    safe = len(entries(journal))
-    assert 20 <= safe < 80
-    assert process.returncode != 0
+    while len(entries(run.journal)) < 20 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process._popen._send_signal(ending)
+    process.join(30)
+    safe = len(entries(run.journal))
+    assert 20 <= safe < ROWS
+    assert process.exitcode not in (0, None)
     if ending != signal.SIGKILL:
-        assert f"Stopped. {safe} completions are safe in" in errors
+        assert f"Stopped. {safe} completions are safe in" in run.errors.read_text()
     if ending == signal.SIGTERM:
-        assert process.returncode == 143
-    done = subprocess.run([*command, tmp_path / "out.jsonl"], capture_output=True, text=True, timeout=100, check=True)
-    assert f"generated {80 - safe}\n" in done.stdout
-    subprocess.run(
-        [*command[:-1], tmp_path / "other", tmp_path / "whole.jsonl"], timeout=100, check=True, capture_output=True
-    )
-    assert (tmp_path / "out.jsonl").read_text() == (tmp_path / "whole.jsonl").read_text()
+        assert process.exitcode == 143
+    assert run.finish() == whole
+    assert f"generated {ROWS - safe}\n" in run.errors.read_text()
