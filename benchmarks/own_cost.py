@@ -10,7 +10,6 @@ can do without. `--many-rows` are distilled once more to see that memory does no
 """
 
 import argparse
-import itertools
 import json
 import resource
 import statistics
@@ -58,11 +57,11 @@ class AtOnce(TransformersGenerator):
 def make_rows(number: int) -> Iterator[dict[str, Any]]:
     """Make rows, all different."""
     words = " ".join(load_rows()["text"][:]).split()
+    count = len(words)
+    words += words[:WORDS]  # a document may run over the end
     for i in range(number):
-        texts = [
-            " ".join(itertools.islice(itertools.cycle(words), start := (i * 7 + k * 811) % len(words), start + WORDS))
-            for k in range(4)
-        ]
+        starts = [(i * 7 + k * 811) % count for k in range(4)]
+        texts = [" ".join(words[start : start + WORDS]) for start in starts]
         yield {"question": f"What of row {i}?", "scenario": "", "text": texts[0], "hard_negatives": texts[1:]}
 
 

@@ -33,7 +33,6 @@ def distil(rows: str, teacher: str, journal: str, log: str, output: str) -> None
 
 def distil_and_say(rows: str, teacher: str, journal: str, output: str, errors: str) -> None:
     """Distil the rows of a JSONL file as a script does; what it writes to stderr goes to a file."""
-    os.environ["HF_HOME"] = str(Path(journal).parent / "home")
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import datasets
