@@ -139,9 +139,10 @@ class DecodingConfig(Config):
             As many rows are written together as fit into this many tokens: each takes its prompt and `max_new_tokens`,
             and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text.
         engine (`"auto"`, `"static"` or `"continuous"`, *optional*, defaults to `"auto"`):
-            What writes. `"static"` lets a row that has ended make room for the next one at once; models and settings
-            that it cannot serve (sliding windows, state spaces, beam search, ...) are written by `generate` in
-            micro-batches. `"continuous"` is the continuous batching of transformers, which is greedy only. `"auto"` is
+            What writes. `"static"` lets a row that has ended make room for the next one at once, and on a CPU takes
+            several tokens in a step where a row says again what stands in its prompt; models and settings that it
+            cannot serve (sliding windows, state spaces, beam search, ...) are written by `generate` in micro-batches.
+            `"continuous"` is the continuous batching of transformers, which is greedy only. `"auto"` is
             `"continuous"` on CUDA where it can be, else `"static"`. Engines compute the same text up to floating
             point: sums are taken in another order, and where two tokens are all but equally likely, another one may
             win. In half precision this is seen now and then, in float32 hardly ever.

@@ -15,7 +15,7 @@ REFUSED_GENERATION_KWARGS = {
     "num_return_sequences": "pass num_samples=...",
     "encoder_repetition_penalty": "it counts padding, so it would depend on the batch; pass repetition_penalty",
     "encoder_no_repeat_ngram_size": "it counts padding, so it would depend on the batch; pass no_repeat_ngram_size",
-    "prompt_lookup_num_tokens": "transformers allows it for one row at a time only",
+    "prompt_lookup_num_tokens": "transformers allows it for one row at a time; on a CPU the engine does it by itself",
     "return_dict_in_generate": "only the text of a completion is kept",
     "output_attentions": "only the text of a completion is kept",
     "output_hidden_states": "only the text of a completion is kept",

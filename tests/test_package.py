@@ -35,7 +35,7 @@ LAYERS = [
         "generation.encoding",
         "generation.devices",
     ],
-    ["generation.loading", "generation.decoding"],
+    ["generation.loading", "generation.decoding", "generation.token_lookup"],
     ["generation.plain_engine"],
     ["generation.row_logits", "generation.slot_cache", "generation.row_cache"],
     ["generation.static_engine", "generation.continuous_engine"],

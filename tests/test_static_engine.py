@@ -8,7 +8,9 @@ import torch
 import transformers
 
 from hf_rare import TransformersGenerator
-from hf_rare.generation.static_engine import StaticEngine
+from hf_rare.generation.row_cache import RowCache
+from hf_rare.generation.slot_cache import SlotCache
+from hf_rare.generation.static_engine import GUESS_UP_TO, StaticEngine
 from tests.plain import PlainGenerator
 from tests.test_generator import TokenList, complete
 from tests.tiny import make_model, make_tokenizer
@@ -140,12 +142,35 @@ def test_the_samples_of_a_prompt_are_read_once(llama, tokenizer):
     assert completions == complete(PlainGenerator(llama, tokenizer, **settings), CONVERSATIONS[:1] * 5)
 
 
+@pytest.mark.parametrize("generation_kwargs", [{}, {"temperature": 0.02}, {"stop_strings": ["e"], "top_k": 2}])
+@pytest.mark.parametrize("kind", [RowCache, SlotCache])
+def test_either_cache_gives_the_text_of_generate(llama, tokenizer, kind, generation_kwargs):
+    settings = {"max_new_tokens": 40, "generation_kwargs": generation_kwargs, **SMALL}
+    generator = TransformersGenerator(llama, tokenizer, **settings)
+    generator.load()
+    generator._engine = StaticEngine(generator._make_plain_engine(), kind)
+    assert complete(generator, CONVERSATIONS) == complete(PlainGenerator(llama, tokenizer, **settings), CONVERSATIONS)
+
+
+def test_a_row_that_repeats_itself_takes_fewer_steps_than_tokens(llama, tokenizer, monkeypatch):
+    few = {"suppress_tokens": [i for i in range(len(tokenizer)) if i not in (80, 81)]}
+    generator = TransformersGenerator(llama, tokenizer, max_new_tokens=60, generation_kwargs=few)
+    alone, told, passes = complete(generator, CONVERSATIONS[:1])[0], TokenList(), []
+    spoil_forward(monkeypatch, llama, lambda input_ids, rows: passes.append((rows, input_ids.shape[1])))
+    assert complete(generator, CONVERSATIONS[:1], observer=told)[0] == alone
+    assert alone.completion_tokens == 60 == sum(tokens for _, tokens in told)
+    assert len(passes) < 30
+    passes.clear()
+    complete(generator, CONVERSATIONS * 6)
+    assert {tokens - rows for rows, tokens in passes if rows >= GUESS_UP_TO} == {0}  # no room for guesses
+
+
 def spoil_forward(monkeypatch, model, spoil):
-    """Call `spoil(input_ids)` before each pass of the model."""
+    """Call `spoil(input_ids, number of rows)` before each pass of the model."""
     real = model.forward
 
     def forward(**inputs):
-        spoil(inputs["input_ids"])
+        spoil(inputs["input_ids"], len(getattr(inputs["past_key_values"], "lengths", inputs["input_ids"])))
         return real(**inputs)
 
     forward.__signature__ = inspect.signature(real)
@@ -156,7 +181,7 @@ def test_a_prompt_that_fails_fails_alone(llama, tokenizer, monkeypatch, caplog):
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=12, **SMALL)
     expected = complete(generator, CONVERSATIONS)
 
-    def spoil(input_ids):
+    def spoil(input_ids, rows):
         if "What of 7?" in " ".join(tokenizer.batch_decode(input_ids)):
             raise ValueError("poison")
 
@@ -168,25 +193,25 @@ def test_a_prompt_that_fails_fails_alone(llama, tokenizer, monkeypatch, caplog):
     assert "poison" in caplog.text
 
 
-@pytest.mark.parametrize("rows", [1, 3])
-def test_out_of_memory_makes_the_batch_smaller(llama, tokenizer, monkeypatch, rows):
+@pytest.mark.parametrize("fitting", [1, 3])
+def test_out_of_memory_makes_the_batch_smaller(llama, tokenizer, monkeypatch, fitting):
     settings = {"max_new_tokens": 12, "generation_kwargs": {"temperature": 1.3}}
     expected = complete(TransformersGenerator(llama, tokenizer, **settings), CONVERSATIONS)
     generator, sizes = TransformersGenerator(llama, tokenizer, **settings), []
     generator.load()
     assert isinstance(generator._engine, StaticEngine)
 
-    def spoil(input_ids):
-        sizes.append(len(input_ids))
-        if len(input_ids) > rows:
+    def spoil(input_ids, rows):
+        sizes.append(rows)
+        if rows > fitting:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     spoil_forward(monkeypatch, llama, spoil)
     assert complete(generator, CONVERSATIONS) == expected
-    assert max(sizes) > rows
+    assert max(sizes) > fitting
     sizes.clear()
     assert complete(generator, CONVERSATIONS) == expected
-    assert max(sizes) <= rows + 1  # what did not fit is remembered
+    assert max(sizes) <= fitting + 1  # what did not fit is remembered
 
 
 def test_a_failure_while_writing_is_tried_again(llama, tokenizer, monkeypatch):
@@ -194,8 +219,8 @@ def test_a_failure_while_writing_is_tried_again(llama, tokenizer, monkeypatch):
     expected = complete(generator, CONVERSATIONS)
     passes = []
 
-    def spoil(input_ids):
-        passes.append(len(input_ids))
+    def spoil(input_ids, rows):
+        passes.append(rows)
         if len(passes) == 10:
             raise RuntimeError("a cosmic ray")
 

@@ -6,6 +6,7 @@ the many small steps would cost more than the padding; there, [`SlotCache`] serv
 """
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,14 +29,20 @@ class RowCache(Cache):
 
     Attributes:
         lengths (`list[int]`): tokens of each row.
+        spans (`list[tuple[int, int]]`): the first token of each row among all tokens of the step, and the end.
     """
 
     is_padded = False
     """Whether every row takes the memory of the longest."""
 
+    takes_guesses = True
+    """Whether a step can take more than one token of a row."""
+
     def __init__(self, layers: int) -> None:
         super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
         self.lengths: list[int] = []
+        self.spans: list[tuple[int, int]] = []
+        self._masks: dict[tuple[int, int], torch.Tensor] = {}
 
     def make_room(self, rows: int) -> None:
         """Do nothing: every row brings its own room."""
@@ -59,15 +66,51 @@ class RowCache(Cache):
             rows[row] = rows[-1]
             rows.pop()
 
-    def begin_step(self) -> tuple[None, torch.Tensor]:
-        """Make room for one more token in every row.
+    def begin_step(self, texts: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+        """Make room for the next tokens of every row.
+
+        Args:
+            texts (`Sequence[list[int]]`): the tokens of each row, at least one.
 
         Returns:
-            `None` for the attention mask, and the place of the new token in each row, of shape `(rows, 1)`.
+            `dict[str, torch.Tensor]`: what the model's forward takes: the tokens of all rows, one row behind the
+            other, and the place of each in its own row, both of shape `(1, tokens)`. No mask is needed.
         """
-        places = torch.tensor(self.lengths)[:, None]
-        self.lengths = [length + 1 for length in self.lengths]
-        return None, places
+        places = [
+            place
+            for length, text in zip(self.lengths, texts, strict=True)
+            for place in range(length, length + len(text))
+        ]
+        self.lengths = [length + len(text) for length, text in zip(self.lengths, texts, strict=True)]
+        ends = list(itertools.accumulate(map(len, texts)))
+        self.spans = list(zip([0, *ends], ends, strict=False))
+        self._masks = {}
+        return {"input_ids": torch.tensor([list(itertools.chain(*texts))]), "position_ids": torch.tensor([places])}
+
+    def take_back(self, row: int, tokens: int) -> None:
+        """Forget the last tokens of a row."""
+        self.lengths[row] -= tokens
+
+    def mask(self, row: int, repeats: int, like: torch.Tensor) -> torch.Tensor | None:
+        """Give what hides from the new tokens of a row those behind them; `None` for one token.
+
+        Args:
+            row (`int`): the number of the row.
+            repeats (`int`): how often the new tokens stand below one another, once for each query head of a key head.
+            like (`torch.Tensor`): a tensor of the type and the device that the mask is to have.
+
+        Returns:
+            `torch.Tensor` of shape `(repeats * new tokens, tokens of the row)`, which is added to the scores.
+        """
+        first, end = self.spans[row]
+        tokens, length = end - first, self.lengths[row]
+        if tokens == 1:
+            return None
+        if (row, repeats) not in self._masks:
+            mask = like.new_zeros(tokens, length)
+            mask[:, length - tokens :] = like.new_full((tokens, tokens), -torch.inf).triu(diagonal=1)
+            self._masks[row, repeats] = mask.repeat(repeats, 1)
+        return self._masks[row, repeats]
 
 
 class _RowLayer(DynamicLayer):
@@ -78,57 +121,59 @@ class _RowLayer(DynamicLayer):
 
     def __init__(self, cache: RowCache) -> None:
         super().__init__()
-        self._cache = cache
+        self.cache = cache
         self.keys, self.values = [], []
         self.is_initialized = True
 
     def take(self, prompts: Any, sources: Sequence[tuple[int, int]]) -> None:
         for source, padding in sources:
-            self.keys.append(_with_room(prompts.keys[source, :, padding:]))
-            self.values.append(_with_room(prompts.values[source, :, padding:]))
+            for rows, states in ((self.keys, prompts.keys), (self.values, prompts.values)):
+                own = states[source, :, padding:]
+                rows.append(_with_room(own, own.shape[1] + 1))
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        for rows, states in ((self.keys, key_states), (self.values, value_states)):
-            for i, length in enumerate(self._cache.lengths):
+        """Take the new tokens of all rows, and give the layer itself in the place of keys and values."""
+        for rows, states in ((self.keys, key_states[0]), (self.values, value_states[0])):
+            for i, (length, (first, end)) in enumerate(zip(self.cache.lengths, self.cache.spans, strict=True)):
                 if length > rows[i].shape[1]:
-                    rows[i] = _with_room(rows[i])
-                rows[i][:, length - 1] = states[i, :, 0]
-        return self.view(self.keys), self.view(self.values)
-
-    def view(self, rows: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Give the tokens of each row without the room behind them."""
-        return [row[None, :, :length] for row, length in zip(rows, self._cache.lengths, strict=True)]
+                    rows[i] = _with_room(rows[i], length)
+                rows[i][:, length - (end - first) : length] = states[:, first:end]
+        return self, self
 
     def get_seq_length(self) -> int:
         """Tokens of the longest row before the one that is being written."""
-        return max(self._cache.lengths, default=1) - 1
+        return max(self.cache.lengths, default=1) - 1
 
 
 def attend_by_row(
     module: Any, query: torch.Tensor, key: Any, value: Any, mask: None, scaling: float | None = None, **kwargs: Any
 ) -> tuple[torch.Tensor, None]:
-    """Attend from one new token of each row to the tokens of that row, as transformers calls it.
+    """Attend from the new tokens of each row to the tokens of that row, as transformers calls it.
 
     Args:
         module: the attention layer.
-        query (`torch.Tensor` of shape `(rows, heads, 1, head size)`): the queries.
-        key (`list` of `torch.Tensor` of shape `(1, key heads, tokens, head size)`): the keys of each row.
-        value: the values of each row, likewise.
+        query (`torch.Tensor` of shape `(1, heads, tokens, head size)`): the queries, one row behind the other.
+        key: the layer of a [`RowCache`].
+        value: the same layer.
         mask: `None`: no row has padding.
         scaling (`float`, *optional*): what scores are multiplied with.
         **kwargs: what other kinds of attention need. A model whose attention differs by one of them is found out by
             the trial that every model goes through.
 
     Returns:
-        `torch.Tensor` of shape `(rows, 1, heads, value size)`, and `None` for the weights.
+        `torch.Tensor` of shape `(1, tokens, heads, value size)`, and `None` for the weights.
     """
-    attended = torch.empty(*query.shape[:3], value[0].shape[-1], dtype=query.dtype, device=query.device)
-    for i, (keys, values) in enumerate(zip(key, value, strict=True)):
-        heads = keys.shape[1]
-        grouped = query[i].view(1, heads, -1, query.shape[-1])  # the queries of one key head side by side
-        result = torch.nn.functional.scaled_dot_product_attention(grouped, keys, values, scale=scaling)
-        attended[i] = result.view(query.shape[1], 1, -1)
-    return attended.transpose(1, 2), None
+    heads, size = query.shape[1], value.values[0].shape[-1]
+    attended = query.new_empty(1, query.shape[2], heads, size)
+    for i, (length, (first, end)) in enumerate(zip(key.cache.lengths, key.cache.spans, strict=True)):
+        keys, values = key.keys[i][None, :, :length], value.values[i][None, :, :length]
+        key_heads = keys.shape[1]
+        grouped = query[0, :, first:end].reshape(1, key_heads, -1, query.shape[-1])  # queries of one key head together
+        result = torch.nn.functional.scaled_dot_product_attention(
+            grouped, keys, values, attn_mask=key.cache.mask(i, heads // key_heads, query), scale=scaling
+        )
+        attended[0, first:end] = result.view(heads, end - first, size).transpose(0, 1)
+    return attended, None
 
 
 def _no_mask(*args: Any, **kwargs: Any) -> None:
@@ -150,10 +195,9 @@ def attending_by_row(model: Any) -> Iterator[None]:
         model.config._attn_implementation = before
 
 
-def _with_room(states: torch.Tensor) -> torch.Tensor:
-    """Copy keys or values of one row into a tensor that is longer."""
-    heads, length, size = states.shape
-    room = ROOM_STEP * -(-(length + 1 + length // 8) // ROOM_STEP)
-    roomy = states.new_empty(heads, room, size)
-    roomy[:, :length] = states
+def _with_room(states: torch.Tensor, length: int) -> torch.Tensor:
+    """Copy keys or values of one row into a tensor that has room for so many tokens and more."""
+    room = ROOM_STEP * -(-(length + length // 8) // ROOM_STEP)
+    roomy = states.new_empty(states.shape[0], room, states.shape[2])
+    roomy[:, : states.shape[1]] = states
     return roomy

@@ -17,6 +17,7 @@ from transformers.generation import logits_process
 from hf_rare.generation.decoding import Decoding, end_token_ids
 from hf_rare.generation.plain_engine import set_up
 from hf_rare.generation.sampling import draw_tokens
+from hf_rare.generation.token_lookup import TokenLookup
 
 LOGITS_ALONE = (
     logits_process.EpsilonLogitsWarper,
@@ -44,6 +45,7 @@ class Row:
         seed (`int`): the seed of its draw.
         written (`list[int]`): the tokens written so far.
         is_bad (`bool`): whether its logits were not finite.
+        has_ended (`bool`): whether its last token ends it.
     """
 
     index: int
@@ -51,12 +53,14 @@ class Row:
     seed: int
     written: list[int] = field(default_factory=list)
     is_bad: bool = False
+    has_ended: bool = False
+    lookup: TokenLookup | None = None
     stream: torch.Generator | None = None
     processors: Any = None
 
 
 class TokenChooser:
-    """Chooses the next token of each row, and tells which rows have ended.
+    """Chooses the next token of each row, and marks the rows that have ended.
 
     Args:
         decoding ([`Decoding`]): the model and how it writes.
@@ -73,12 +77,17 @@ class TokenChooser:
         self._shared = shared if all(type(processor) in LOGITS_ALONE for processor in shared) else None
 
     @property
+    def max_new_tokens(self) -> int:
+        """Most tokens of a row."""
+        return int(self._config.max_new_tokens)
+
+    @property
     def looks_at_logits_alone(self) -> bool:
         """Whether no setting looks at the text so far."""
         return self._shared is not None
 
     def choose(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
-        """Append a token to each row.
+        """Append a token to each row, and mark the rows that end with it.
 
         Args:
             rows (`Sequence[Row]`): the rows.
@@ -100,9 +109,10 @@ class TokenChooser:
         for row, token, bad in zip(rows, tokens.tolist(), is_bad.tolist(), strict=True):
             row.written.append(token)
             row.is_bad = bad
+        for row, has_ended in zip(rows, self._have_ended(rows), strict=True):
+            row.has_ended = has_ended
 
-    def have_ended(self, rows: Sequence[Row]) -> list[bool]:
-        """Tell which rows end with their last token."""
+    def _have_ended(self, rows: Sequence[Row]) -> list[bool]:
         limit = self._config.max_new_tokens
         ended = [row.is_bad or row.written[-1] in self._end_ids or len(row.written) >= limit for row in rows]
         if self._stop is not None:

@@ -31,6 +31,9 @@ class SlotCache(Cache):
     is_padded = True
     """Whether every row takes the memory of the longest."""
 
+    takes_guesses = False
+    """Whether a step can take more than one token of a row."""
+
     def __init__(self, layers: int) -> None:
         super().__init__(layers=[_SlotLayer(self) for _ in range(layers)])
         self.lengths: list[int] = []
@@ -77,18 +80,26 @@ class SlotCache(Cache):
         self.lengths[row] = self.lengths[last]
         del self.lengths[last]
 
-    def begin_step(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def begin_step(self, texts: Sequence[list[int]]) -> dict[str, torch.Tensor]:
         """Make room for one more token in every row.
 
+        Args:
+            texts (`Sequence[list[int]]`): the token of each row.
+
         Returns:
-            pair of `torch.Tensor`: the attention mask of shape `(rows, longest row)`, and the place of the new token
-            in each row, of shape `(rows, 1)`.
+            `dict[str, torch.Tensor]`: what the model's forward takes: the tokens and their places, of shape
+            `(rows, 1)`, and the mask, of shape `(rows, longest row)`.
         """
         places = torch.tensor(self.lengths)
         self.lengths = [length + 1 for length in self.lengths]
         self._make_room()
         self._places = {places.device: (torch.arange(len(self.lengths)), places)}
-        return (torch.arange(max(self.lengths)) <= places[:, None]).long(), places[:, None]
+        mask = (torch.arange(max(self.lengths)) <= places[:, None]).long()
+        return {"input_ids": torch.tensor(texts), "attention_mask": mask, "position_ids": places[:, None]}
+
+    def take_back(self, row: int, tokens: int) -> None:
+        """Forget the last tokens of a row."""
+        self.lengths[row] -= tokens
 
     def places(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Give the numbers of the rows and the places of their new tokens, on a device."""

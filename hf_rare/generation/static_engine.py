@@ -1,7 +1,8 @@
 """Writing with a batch that is never idle: a row that has ended leaves it, and the next prompt takes its place.
 
 Prompts are read in small groups of about one length, so that hardly any padding is computed; all rows write together,
-each at its own place in a [`RowCache`] or a [`SlotCache`]. It works for models whose layers all attend to the whole
+each at its own place in a [`RowCache`] or a [`SlotCache`], and in steps of several tokens where their prompts hint at
+what comes next ([`TokenLookup`]). It works for models whose layers all attend to the whole
 text and tell where a token stands by its position. Whether a model is one of these is tried on a few tokens; for any
 other, and for what only `generate` can do, [`choose_cache`] gives the reason.
 """
@@ -26,6 +27,7 @@ from hf_rare.generation.renumbering import Renumbered
 from hf_rare.generation.row_cache import RowCache, attending_by_row
 from hf_rare.generation.row_logits import Row, TokenChooser
 from hf_rare.generation.slot_cache import SlotCache
+from hf_rare.generation.token_lookup import TokenLookup
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,9 @@ READ_TOGETHER = {"cpu": 512}
 """Tokens of prompts that are read at once: more of them are read no faster."""
 
 READ_TOGETHER_ELSEWHERE = 4096
+
+GUESS_UP_TO = 64
+"""Tokens of a step up to which guesses are taken in: with more, a step takes as long as its tokens are many."""
 
 MOST_PADDING = 1 / 16
 """Share of padding in a group of prompts that are read at once."""
@@ -121,12 +126,13 @@ class _Batch:
         return self._packer.size(lengths) if self._cache.is_padded else self._packer.whole_size(lengths)
 
     def step(self) -> list[tuple[int, Completion]]:
-        """Read the next prompts, or else write one more token of each row; give what has ended."""
+        """Read the next prompts, or else write at least one more token of each row; give what has ended."""
         if (group := self._next_group()) or not self.rows:
             return self._read(group)
-        mask, places = self._cache.begin_step()
-        tokens = torch.tensor([row.written[-1:] for row in self.rows])
-        self._choose(self.rows, _forward(self._decoding, tokens, mask, places, self._cache), 0)
+        guesses = self._guess()
+        texts = [row.written[-1:] + guess for row, guess in zip(self.rows, guesses, strict=True)]
+        logits = _forward(self._decoding, self._cache.begin_step(texts), self._cache, keep=0)
+        self._choose_along(guesses, logits.flatten(0, 1))
         return self._take_ended()
 
     def give_up(self, everything: bool) -> list[Row]:
@@ -140,6 +146,41 @@ class _Batch:
             failed, self.rows = [*self.rows, *failed], []
             self._cache = self._make_cache()
         return [Row(row.index, row.prompt, row.seed) for row in failed]
+
+    def _guess(self) -> list[list[int]]:
+        """Guess the next tokens of each row, as many as a step has room for: first of those that were guessed well."""
+        guesses: list[list[int]] = [[] for _ in self.rows]
+        left = GUESS_UP_TO - len(self.rows) if self._cache.takes_guesses else 0
+        if left > 0:
+            lookups = [row.lookup or TokenLookup(row.prompt) for row in self.rows]
+            for i in sorted(range(len(lookups)), key=lambda i: -lookups[i].reach):
+                row = self.rows[i]
+                row.lookup = lookups[i]
+                at_most = min(left, self._chooser.max_new_tokens - len(row.written) - 1)
+                guesses[i] = row.lookup.guess(row.written, at_most)
+                left -= len(guesses[i])
+        return guesses
+
+    def _choose_along(self, guesses: list[list[int]], logits: torch.Tensor) -> None:
+        """Choose the next tokens of each row, as far as they are what was guessed and the one behind it.
+
+        Token by token, in the order in which the row would have written them: what a draw or a processor of logits
+        does depends on nothing that is not written.
+        """
+        starts = [0, *itertools.accumulate(1 + len(guess) for guess in guesses)]
+        going, number = list(range(len(self.rows))), 0
+        while going:
+            self._choose([self.rows[i] for i in going], logits[[starts[i] + number for i in going]], 0)
+            still_right = [
+                i
+                for i in going
+                if guesses[i][number : number + 1] == self.rows[i].written[-1:] and not self.rows[i].has_ended
+            ]
+            for i in set(going).difference(still_right):
+                if (lookup := self.rows[i].lookup) is not None and guesses[i]:
+                    lookup.learn(is_right=number == len(guesses[i]))
+                    self._cache.take_back(i, len(guesses[i]) - number)
+            going, number = still_right, number + 1
 
     def _next_group(self) -> list[Row]:
         """Take the prompts that are read next: none while too few places are free to be worth it."""
@@ -195,7 +236,7 @@ class _Batch:
 
     def _take_ended(self) -> list[tuple[int, Completion]]:
         """Let the rows that have ended leave."""
-        ended = [i for i, has_ended in enumerate(self._chooser.have_ended(self.rows)) if has_ended]
+        ended = [i for i, row in enumerate(self.rows) if row.has_ended]
         completions = [(self.rows[i].index, self._read_completion(self.rows[i])) for i in ended]
         for i in reversed(ended):  # the last row takes the place
             self._cache.drop(i, self.rows[i].is_bad)
@@ -229,9 +270,11 @@ def read_prompts(decoding: Decoding, prompts: list[list[int]]) -> tuple[Cache, t
     tokens = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
     shifts = torch.tensor([[width - len(prompt)] for prompt in prompts])
     places = torch.arange(width) - shifts
-    mask = (places >= 0).long() if shifts.any() else None
+    inputs = {"input_ids": tokens, "position_ids": places.clamp(min=0)}
+    if shifts.any():
+        inputs["attention_mask"] = (places >= 0).long()
     cache = DynamicCache(config=decoding.model.config)
-    return cache, _forward(decoding, tokens, mask, places.clamp(min=0), cache)
+    return cache, _forward(decoding, inputs, cache)[:, -1]
 
 
 def choose_cache(decoding: Decoding) -> tuple["type[RowCache] | type[SlotCache] | None", str]:
@@ -279,14 +322,13 @@ def _try_out(decoding: Decoding, kind: "type[RowCache] | type[SlotCache]") -> st
     """Write two rows of different lengths, and compare the logits with those of the whole texts."""
     size = decoding.model.config.get_text_config().vocab_size
     texts = [[(7 * i + 11 * row) % size for i in range(1, 9 - 3 * row)] for row in range(2)]
+    ahead = 2 if kind.takes_guesses else 1
     try:
         cache = kind(count_layers(decoding))
-        for text in texts:
-            cache.add(read_prompts(decoding, [text[:-2]])[0], [(0, 0)])
-        for last in (-2, -1):
-            mask, places = cache.begin_step()
-            tokens = torch.tensor([[text[last]] for text in texts])
-            logits = _forward(decoding, tokens, mask, places, cache)
+        for text, together in zip(texts, (ahead, 1), strict=True):
+            cache.add(read_prompts(decoding, [text[: -1 - together]])[0], [(0, 0)])
+        for parts in ([texts[0][-1 - ahead : -1], texts[1][-2:-1]], [text[-1:] for text in texts]):
+            logits = _forward(decoding, cache.begin_step(parts), cache, keep=0).flatten(0, 1)
         expected = torch.cat([read_prompts(decoding, [text])[1] for text in texts])
     except Exception as err:
         return f"the model fails with rows of different lengths ({type(err).__name__}: {err})"
@@ -300,19 +342,16 @@ def count_layers(decoding: Decoding) -> int:
     return len(DynamicCache(config=decoding.model.config).layers)
 
 
-def _forward(
-    decoding: Decoding, tokens: torch.Tensor, mask: torch.Tensor | None, places: torch.Tensor, cache: Cache
-) -> torch.Tensor:
+def _forward(decoding: Decoding, inputs: dict[str, torch.Tensor], cache: Cache, keep: int = 1) -> torch.Tensor:
+    """Give the logits behind the last `keep` tokens, or behind all of them with 0: `(rows, tokens, vocab_size)`."""
     device: Any = decoding.device
     by_row = attending_by_row(decoding.model) if isinstance(cache, RowCache) else contextlib.nullcontext()
     with torch.no_grad(), set_up(decoding.model, decoding.config), by_row:
         output = decoding.model(
-            input_ids=tokens.to(device),
-            attention_mask=mask if mask is None else mask.to(device),
-            position_ids=places.to(device),
+            **{name: tensor.to(device) for name, tensor in inputs.items()},
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=keep,
         )
-    logits: torch.Tensor = output.logits[:, -1]
+    logits: torch.Tensor = output.logits
     return logits
