@@ -83,16 +83,19 @@ class _Call:
     done: dict[str, Completion]
     attempts: dict[str, int]
 
+    def __post_init__(self) -> None:
+        self._places: dict[str, list[int]] = {}
+        for i, key in enumerate(self.keys):
+            self._places.setdefault(key, []).append(i)
+
     @property
     def missing(self) -> list[int]:
         """Prompts without a completion, by index; of equal ones the first."""
-        first_places = {key: i for i, key in reversed(list(enumerate(self.keys)))}
-        return sorted(i for key, i in first_places.items() if key not in self.done)
+        return [places[0] for key, places in self._places.items() if key not in self.done]
 
     def places(self, keys: Iterable[str]) -> list[int]:
         """Give the indices of all prompts with these keys."""
-        wanted = set(keys)
-        return [i for i, key in enumerate(self.keys) if key in wanted]
+        return sorted(i for key in set(keys) for i in self._places.get(key, ()))
 
 
 class Completer:

@@ -134,7 +134,8 @@ class DecodingConfig(Config):
         chat_template_kwargs (`dict`, *optional*):
             Passed to `apply_chat_template`, for example `enable_thinking`.
         context_length (`int`, *optional*):
-            Most tokens of prompt and completion together. By default what model and tokenizer say.
+            Most tokens of prompt and completion together, or of the prompt alone where an encoder reads it. By
+            default what model and tokenizer say.
         max_batch_tokens (`int`, *optional*, defaults to 32768):
             As many rows are written together as fit into this many tokens: each takes its prompt and `max_new_tokens`,
             and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text.

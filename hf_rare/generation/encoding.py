@@ -37,18 +37,27 @@ class PromptEncoder:
             messages, and one warning is logged.
         chat_template_kwargs (`Mapping[str, Any]`):
             Passed to `apply_chat_template`.
+        has_encoder (`bool`, *optional*, defaults to `False`):
+            Whether an encoder reads the prompts, which without a chat template end as its tokenizer ends any text.
 
     Raises:
         ConfigError: The chat template fails on a plain question.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", chat_template_kwargs: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        chat_template_kwargs: Mapping[str, Any],
+        has_encoder: bool = False,
+    ) -> None:
         self._tokenizer = copy.deepcopy(tokenizer)
         self._chat_template_kwargs = dict(chat_template_kwargs)
         if not tokenizer.chat_template and "chat_template" not in chat_template_kwargs:
             logger.warning("The tokenizer has no chat template: prompts are plain text.")
-            has_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-            self._tokenizer.chat_template = ("{{ bos_token }}" if has_bos else "") + PLAIN_TEMPLATE
+            around = tokenizer("a")["input_ids"]
+            opening = "{{ bos_token }}" if around[0] == tokenizer.bos_token_id else ""
+            closing = "{{ eos_token }}" if has_encoder and around[-1] == tokenizer.eos_token_id else ""
+            self._tokenizer.chat_template = opening + PLAIN_TEMPLATE + closing
         added = [token for token in tokenizer.get_added_vocab() if token.strip()]
         # tags like <think> are control tokens too where they are not special and the template does not write them
         tags = [token for token in added if re.fullmatch(r"<.+>|\[.+\]", token)]

@@ -103,7 +103,7 @@ class Teacher:
     @cached_property
     def model(self) -> "PreTrainedModel":
         """The model in evaluation mode, on the device that accelerate gives this process or spread by `device_map`."""
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
         kwargs: dict[str, Any] = {
             "dtype": self.config.dtype,
@@ -114,7 +114,7 @@ class Teacher:
             kwargs["use_safetensors"] = True
         if self.config.quantization_config:
             kwargs["quantization_config"] = _make_quantization_config(self.config.quantization_config)
-        model = self._load(AutoModelForCausalLM, **kwargs)
+        model = self._load(AutoModelForSeq2SeqLM if self.has_encoder else AutoModelForCausalLM, **kwargs)
         if self.config.adapter:
             self._load_adapter(model)
         if model.device.type == "cpu" and model.dtype.itemsize < 4:
@@ -123,6 +123,11 @@ class Teacher:
                 model.dtype,
             )
         return model.eval()
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder reads the prompt and a decoder writes. Known before the weights are loaded."""
+        return bool(getattr(self.model_config, "is_encoder_decoder", False))
 
     @property
     def input_device(self) -> Any:
@@ -140,7 +145,7 @@ class Teacher:
 
     @property
     def context_length(self) -> int | None:
-        """Most tokens of prompt and completion together, where config or tokenizer say it."""
+        """Most tokens of prompt and completion, or of what an encoder reads, where config or tokenizer say it."""
         positions = getattr(self.model_config.get_text_config(), "max_position_embeddings", None)
         limits = [positions, self.tokenizer.model_max_length]
         return min((limit for limit in limits if isinstance(limit, int) and limit < 10**9), default=None)

@@ -89,7 +89,9 @@ class PlainEngine:
         from hf_rare.generation.sampling import LogitsGuard, TokenCounter, sample_per_row
 
         decoding, config = self.decoding, self.decoding.config
-        inputs = decoding.tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(decoding.device)
+        has_encoder = decoding.model.config.is_encoder_decoder  # which counts places from the left
+        side = {"padding_side": "right"} if has_encoder else {}
+        inputs = decoding.tokenizer.pad({"input_ids": prompts}, return_tensors="pt", **side).to(decoding.device)
         criteria = StoppingCriteriaList()
         if decoding.stop_strings:
             criteria.append(decoding.make_stop_criterion())
@@ -104,7 +106,8 @@ class PlainEngine:
                 stopping_criteria=criteria,
                 **sampling,
             )
-        written = output[:, inputs["input_ids"].shape[1] :].tolist()
+        read = 1 if has_encoder else inputs["input_ids"].shape[1]  # a decoder begins with a token of its own
+        written = output[:, read:].tolist()
         completions = [decoding.read(ids, len(prompt)) for ids, prompt in zip(written, prompts, strict=True)]
         for row in guard.bad_rows:
             completions[row] = not_finite(len(prompts[row]))

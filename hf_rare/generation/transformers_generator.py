@@ -35,7 +35,7 @@ class TransformersGenerator:
 
     Args:
         model ([`~transformers.PreTrainedModel`]):
-            A loaded causal language model.
+            A loaded causal language model, or one of encoder and decoder.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
             Its tokenizer.
         **settings:
@@ -103,12 +103,14 @@ class TransformersGenerator:
     def max_prompt_tokens(self) -> int | None:
         """Most tokens of a prompt that leave room for `max_new_tokens`; `None` where the model has no limit.
 
+        Where the prompt is read by an encoder, the completion takes none of its room.
+
         Raises:
             ConfigError: `max_new_tokens` alone fills the context.
         """
         context_length = self.decoding.context_length or self._teacher.context_length
-        if context_length is None:
-            return None
+        if context_length is None or self._teacher.has_encoder:
+            return context_length
         if context_length <= self.decoding.max_new_tokens:
             raise ConfigError(
                 f"max_new_tokens={self.decoding.max_new_tokens} leaves no room for a prompt: the context of "
@@ -242,7 +244,7 @@ class TransformersGenerator:
 
     @cached_property
     def _encoder(self) -> PromptEncoder:
-        return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs)
+        return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs, self._teacher.has_encoder)
 
     @property
     def _generation_config(self) -> "GenerationConfig":
