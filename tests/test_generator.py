@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 import torch
+from transformers import GenerationMixin
 
 from hf_rare import TransformersGenerator
 from hf_rare.config import ModelConfig
@@ -334,3 +335,34 @@ def test_a_tokenizer_without_pad_and_end_is_refused():
     tokenizer.pad_token = tokenizer.eos_token = None
     with pytest.raises(ConfigError, match="neither a pad token nor an end token"):
         TransformersGenerator(make_model(len(tokenizer), 2, 0), tokenizer)
+
+
+class OtherModel(GenerationMixin):
+    """A model with the interface of transformers' generation, which is not of torch, as those of other runtimes."""
+
+    main_input_name = "input_ids"
+
+    def __init__(self, model):
+        self._model = model
+        self.generation_config = copy.deepcopy(model.generation_config)
+
+    def __call__(self, *args, **kwargs):
+        return self._model(*args, **kwargs)
+
+    def __getattr__(self, name):
+        if name in ("state_dict", "parameters", "training", "eval"):
+            raise AttributeError(name)
+        return getattr(self._model, name)
+
+
+@pytest.mark.parametrize("generation_kwargs", [{}, {"temperature": 1.3}])
+def test_a_model_that_is_not_of_torch_writes_what_generate_does(caplog, generation_kwargs):
+    tokenizer = make_tokenizer()
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    settings = {"max_new_tokens": 12, "generation_kwargs": generation_kwargs}
+    with caplog.at_level(logging.INFO, logger="hf_rare"):
+        generator = TransformersGenerator(OtherModel(model), tokenizer, **settings)
+        assert complete(generator) == complete(TransformersGenerator(model, tokenizer, **settings))
+    assert "The journal cannot tell weights" in caplog.text
+    assert "by `generate` in micro-batches: the model is not of torch" in caplog.text
+    assert pickle.loads(pickle.dumps(generator)).identity() == generator.identity()

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from transformers import ContinuousBatchingConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
@@ -105,7 +106,7 @@ class ContinuousEngine:
 def why_not_continuous(decoding: Decoding, is_one_of_many: bool = False) -> str:
     """Say why [`ContinuousEngine`] cannot be used; empty where it can."""
     model, config = decoding.model, decoding.config
-    if not hasattr(model, "init_continuous_batching"):
+    if not isinstance(model, torch.nn.Module) or not hasattr(model, "init_continuous_batching"):
         return "the model has no continuous batching"
     if config.do_sample:
         return "its sampling draws for all rows from one stream, so that a text would depend on the other rows"

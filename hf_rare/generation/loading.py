@@ -228,7 +228,10 @@ def _pad_left(tokenizer: Any) -> Any:
 
 
 def _digest(model: Any, tokenizer: Any) -> str:
-    """Digest config, tokenizer and every weight. It takes about a second for 8 GB."""
+    """Digest config, tokenizer and every weight. It takes about a second for 8 GB.
+
+    A model that is not of torch does not show its weights: it counts with its class, its config and its name.
+    """
     import torch
 
     hasher = xxhash.xxh3_128(model.config.to_json_string().encode())
@@ -237,6 +240,11 @@ def _digest(model: Any, tokenizer: Any) -> str:
     hasher.update((backend.to_str() if backend else json.dumps(sorted(tokenizer.get_vocab().items()))).encode())
     settings = (tokenizer.chat_template, tokenizer.model_max_length, sorted(tokenizer.special_tokens_map.items()))
     hasher.update(json.dumps(settings, default=str).encode())
+    if not isinstance(model, torch.nn.Module):
+        name = model.config.name_or_path
+        logger.warning("The journal cannot tell weights of %s from others with the same config.", name or type(model))
+        hasher.update(f"{type(model).__name__} {name}".encode())
+        return f"memory-{hasher.hexdigest()}"
     for name, weight in model.state_dict().items():
         hasher.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         if weight.device.type != "meta":  # weights that are offloaded count with their shape only

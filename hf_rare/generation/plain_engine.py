@@ -117,7 +117,7 @@ class PlainEngine:
 @contextlib.contextmanager
 def set_up(model: "PreTrainedModel", config: "GenerationConfig") -> Iterator[None]:
     """Put a generation config in the place of the model's own, which would fill its gaps, and switch dropout off."""
-    before, was_training = model.generation_config, model.training
+    before, was_training = model.generation_config, getattr(model, "training", False)
     model.generation_config = config
     if was_training:
         model.eval()

@@ -300,6 +300,8 @@ def choose_cache(decoding: Decoding) -> tuple["type[RowCache] | type[SlotCache] 
 def _why_not(decoding: Decoding) -> str:
     """Say why no kind of cache will do; empty where that is to be tried."""
     model, config = decoding.model, decoding.config
+    if not isinstance(model, torch.nn.Module):
+        return "the model is not of torch"
     if (config.num_beams or 1) > 1:
         return "beam search keeps several texts for each row"
     if config.use_cache is False:

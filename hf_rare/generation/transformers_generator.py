@@ -35,7 +35,8 @@ class TransformersGenerator:
 
     Args:
         model ([`~transformers.PreTrainedModel`]):
-            A loaded causal language model, or one of encoder and decoder.
+            A loaded causal language model, or one of encoder and decoder. One that is not of torch but has the
+            interface of [`~transformers.GenerationMixin`] is written with by its `generate`.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
             Its tokenizer.
         **settings:
