@@ -13,17 +13,16 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 
-from benchmarks.machine import write_result
+from benchmarks.machine import run_in_process, write_result
 from benchmarks.real_rows import load_rows
 from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Observer
@@ -92,15 +91,6 @@ def run_child(arguments: argparse.Namespace) -> None:
     Path(arguments.output).write_text(json.dumps(result))
 
 
-def run(model: str, rows: int) -> dict[str, Any]:
-    """Measure in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder, "result.json")
-        command = [sys.executable, "-m", "benchmarks.own_cost", "--model", model, "--rows", str(rows)]
-        subprocess.run([*command, "--output", str(output)], check=True)
-        return dict(json.loads(output.read_text()))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
@@ -112,9 +102,10 @@ def main() -> None:
     if arguments.output:
         run_child(arguments)
         return
-    runs = [run(arguments.model, arguments.rows) for _ in range(arguments.repetitions)]
+    run = partial(run_in_process, "own_cost", "--model", arguments.model, "--rows")
+    runs = [run(arguments.rows) for _ in range(arguments.repetitions)]
     medians = {name: statistics.median(one[name] for one in runs) for name in runs[0]}
-    many = run(arguments.model, arguments.many_rows)
+    many = run(arguments.many_rows)
     result = {
         "rows": arguments.rows,
         "repetitions": arguments.repetitions,

@@ -16,14 +16,11 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import RESULTS, describe_machine
+from benchmarks.machine import RESULTS, describe_machine, run_in_process
 from benchmarks.throughput_workloads import WORKLOADS, Workload
 
 HAND_WRITTEN = "map + generate, 8 rows"
@@ -132,16 +129,12 @@ def run_child(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace, workload: str, way: str) -> dict[str, Any]:
     """Run one way of writing in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder, "result.json")
-        command = [sys.executable, "-m", "benchmarks.throughput", "--model", arguments.model, "--rows"]
-        command += [str(arguments.rows), "--max-new-tokens", str(arguments.max_new_tokens)]
-        command += ["--long-tailed-rows", str(arguments.long_tailed_rows)]
-        command += ["--workload", workload, "--way", way, "--output", str(output)]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-        if done.returncode:
-            return {"failed": done.stderr.strip().splitlines()[-1][:300]}
-        return dict(json.loads(output.read_text()))
+    sizes = ["--rows", arguments.rows, "--max-new-tokens", arguments.max_new_tokens]
+    sizes += ["--long-tailed-rows", arguments.long_tailed_rows]
+    try:
+        return run_in_process("throughput", "--model", arguments.model, *sizes, "--workload", workload, "--way", way)
+    except RuntimeError as err:
+        return {"failed": str(err)}
 
 
 def measure(arguments: argparse.Namespace, workload: str) -> dict[str, Any]:

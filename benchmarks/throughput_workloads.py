@@ -112,8 +112,8 @@ class LongTailedRows(Workload):
         self.model = make_model(size, end, self.tokenizer.pad_token_id)
 
         def count_down(module: Any, arguments: Any, inputs: dict[str, Any], output: Any) -> Any:
-            kept = output.logits.shape[1]
-            last = inputs["input_ids"][:, -kept:] - 1
+            kept = inputs.get("logits_to_keep", 0)  # a number of last tokens, 0 for all, or places
+            last = inputs["input_ids"][:, slice(-kept, None) if isinstance(kept, int) else kept] - 1
             output.logits.fill_(0).scatter_(2, last.masked_fill(last < COUNT_FROM, end)[..., None], 1)
             return output
 

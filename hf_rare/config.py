@@ -174,8 +174,7 @@ class DecodingConfig(Config):
         check_choice(self, "engine", ("auto", "static", "continuous"))
         check_setting(self, "json_schema", (dict, type(None)), "a JSON schema as a dict, or None")
         if self.context_length is not None:
-            expected = f"more than max_new_tokens={self.max_new_tokens}"
-            check_setting(self, "context_length", int, expected, lambda value: value > self.max_new_tokens)
+            check_setting(self, "context_length", int, "a number of at least 1", lambda value: value >= 1)
         object.__setattr__(self, "generation_kwargs", check_generation_kwargs(self.generation_kwargs))
         check_chat_template_kwargs(self.chat_template_kwargs)
         _check_json(self)

@@ -103,7 +103,7 @@ class _Clock:
             self.read = (self.read[0] + taken, self.read[1] + prompt_tokens)
             return
         steps = self.steps.setdefault(self._count, [])
-        steps.append(taken)
+        steps.append(taken * self._count / generated_tokens if self.refills else taken)  # time for a token of each row
         if len(steps) >= self.max_steps:
             raise _EnoughError
 

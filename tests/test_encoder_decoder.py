@@ -7,6 +7,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
 from hf_rare import ReasonDistiller, TransformersGenerator
+from hf_rare.errors import ConfigError
 from hf_rare.generation.plain_engine import PlainEngine
 from tests.test_generator import complete
 from tests.tiny import make_tokenizer
@@ -35,7 +36,7 @@ def teacher(request):
     )
     kind, config = request.param(tokenizer)
     config.pad_token_id = config.decoder_start_token_id = tokenizer.pad_token_id
-    config.eos_token_id, config.bos_token_id, config.forced_eos_token_id = tokenizer.eos_token_id, None, None
+    config.eos_token_id, config.bos_token_id = tokenizer.eos_token_id, None  # Bart's own forces an end
     torch.manual_seed(0)
     return kind(config).eval(), tokenizer
 
@@ -48,10 +49,11 @@ def test_greedy_text_is_that_of_generate_by_hand(teacher):
     for messages, completion in zip(CONVERSATIONS, completions, strict=True):
         inputs = tokenizer(messages[0]["content"] + "\n\n", return_tensors="pt", return_token_type_ids=False)
         assert inputs["input_ids"][0, -1] == tokenizer.eos_token_id
-        ids = model.generate(**inputs, max_new_tokens=12, do_sample=False)[0, 1:].tolist()
+        ids = model.generate(**inputs, max_new_tokens=12, do_sample=False, forced_eos_token_id=None)[0, 1:].tolist()
         assert completion.text == tokenizer.decode([i for i in ids if i != tokenizer.eos_token_id])
         assert completion.completion_tokens == len(ids)
         assert completion.prompt_tokens == inputs["input_ids"].shape[1]
+        assert completion.finish_reason == ("stop" if ids[-1] == tokenizer.eos_token_id else "length")
 
 
 def test_a_draw_does_not_depend_on_the_other_rows(teacher):
@@ -60,6 +62,15 @@ def test_a_draw_does_not_depend_on_the_other_rows(teacher):
     alone = TransformersGenerator(*teacher, max_batch_tokens=1, **settings)
     assert together == complete(alone, CONVERSATIONS)
     assert len({completion.text for completion in together}) == len(CONVERSATIONS)
+
+
+def test_a_decoder_that_can_tell_so_many_places_is_not_asked_for_more(teacher):
+    generator = TransformersGenerator(*teacher, max_new_tokens=512)
+    if isinstance(teacher[0], BartForConditionalGeneration):
+        with pytest.raises(ConfigError, match="holds 512 tokens"):
+            _ = generator.max_prompt_tokens
+    else:
+        assert generator.max_prompt_tokens == 2048  # what the tokenizer says
 
 
 def test_it_is_loaded_by_its_name_and_distils_rows(teacher, tmp_path):
@@ -72,5 +83,5 @@ def test_it_is_loaded_by_its_name_and_distils_rows(teacher, tmp_path):
     assert distill_fn.generator.max_prompt_tokens == 1024  # the completion takes none of the prompt's room
     rows = {"question": ["Why?", "How?"], "scenario": ["", ""], "text": ["A.", "B."], "hard_negatives": [["C."]] * 2}
     done = Dataset.from_dict(rows).map(distill_fn, batched=True)
-    assert {*done["reasoning_status"]} <= {"ok", "truncated", "empty"}
+    assert all(done["reasoning_completion_tokens"])
     assert type(distill_fn.generator._teacher.model) is type(model)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hf_rare import ReasonDistiller
 from hf_rare.cli import main
 from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.estimate import _count_steps, _expected_longest, _spread
+from hf_rare.estimate import _Clock, _count_steps, _expected_longest, _spread
 
 
 def test_an_estimate_counts_tokens_and_leaves_no_trace(rows, tiny, tmp_path):
@@ -32,6 +32,16 @@ def test_samples_and_smaller_micro_batches_count(rows, tiny):
     )
     assert three.completion_tokens == pytest.approx(3 * one.completion_tokens, abs=2)
     assert three.rows_together < one.rows_together
+
+
+def test_a_step_of_several_tokens_is_timed_by_the_token(monkeypatch):
+    times = iter([0.0, 1.0, 4.0])
+    monkeypatch.setattr("hf_rare.estimate.time.perf_counter", lambda: next(times))
+    clock = _Clock(refills=True, lengths=[3, 3])
+    clock.begin([0, 1])
+    clock.add_tokens(0, 2)
+    clock.add_tokens(0, 6)  # three tokens of each row
+    assert clock.steps == {2: [1.0, 1.0]}
 
 
 def test_what_cannot_be_estimated(rows, tiny):

@@ -9,10 +9,10 @@ TEXTS = st.lists(st.integers(0, 3), min_size=2, max_size=30)
 
 
 def look_back(text, tokens):
-    """Find by reading backwards what followed the last two tokens of a text where they stood last."""
+    """Find by reading backwards what followed the last two tokens of a text where they stood last, again and again."""
     for place in range(len(text) - 1, 1, -1):
         if text[place - 2 : place] == text[-2:]:
-            return text[place : place + tokens]
+            return (text[place:] * tokens)[:tokens]
     return []
 
 
@@ -28,11 +28,14 @@ def test_a_guess_is_what_followed_the_last_two_tokens(prompt, written, at_most):
 def test_what_was_right_makes_guesses_longer_and_what_was_wrong_shorter():
     lookup = TokenLookup(list(range(40)))
     assert lookup.guess([3, 4], 9) == [5, 6]
-    for is_right in (True, True, False):
-        lookup.learn(is_right)
+    lookup.learn(2, 2)
     assert lookup.guess([3, 4], 9) == [5, 6, 7]
-    for _ in range(5):
-        lookup.learn(False)
+    assert lookup.guess([3, 4], 1) == [5]
+    lookup.learn(1, 1)  # there was room for no more
+    assert lookup.guess([3, 4], 9) == [5, 6, 7]
+    lookup.learn(3, 1)
+    assert lookup.guess([3, 4], 9) == [5]
+    lookup.learn(1, 0)
     assert lookup.guess([3, 4], 9) == [5]
 
 
@@ -40,3 +43,4 @@ def test_prompts_of_one_token_can_be_looked_up():
     lookup = TokenLookup([7])
     assert lookup.guess([1], 3) == []
     assert lookup.guess([1, 7, 1], 3) == [7, 1]
+    assert lookup.guess([1, 7, 1, 1, 1], 3) == [1, 1]

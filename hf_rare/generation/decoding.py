@@ -50,6 +50,7 @@ def build_generation_config(
         config.update(**dict.fromkeys(SAMPLING_NAMES))
     config.update(max_new_tokens=decoding.max_new_tokens, max_length=None, max_time=None, min_length=None)
     config.update(num_return_sequences=1, return_dict_in_generate=False, **dict.fromkeys(OUTPUTS, False))
+    config.forced_eos_token_id = given.get("forced_eos_token_id")  # a model's own hides that a text was cut
     if config.eos_token_id is None:
         config.eos_token_id = eos_token_id
     if config.pad_token_id is None:

@@ -55,8 +55,8 @@ class PromptEncoder:
         if not tokenizer.chat_template and "chat_template" not in chat_template_kwargs:
             logger.warning("The tokenizer has no chat template: prompts are plain text.")
             around = tokenizer("a")["input_ids"]
-            opening = "{{ bos_token }}" if around[0] == tokenizer.bos_token_id else ""
-            closing = "{{ eos_token }}" if has_encoder and around[-1] == tokenizer.eos_token_id else ""
+            opening = "{{ bos_token }}" if around[:1] == [tokenizer.bos_token_id] else ""
+            closing = "{{ eos_token }}" if has_encoder and around[-1:] == [tokenizer.eos_token_id] else ""
             self._tokenizer.chat_template = opening + PLAIN_TEMPLATE + closing
         added = [token for token in tokenizer.get_added_vocab() if token.strip()]
         # tags like <think> are control tokens too where they are not special and the template does not write them

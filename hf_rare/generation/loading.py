@@ -144,10 +144,14 @@ class Teacher:
         return str(dtype or "float32").removeprefix("torch.")
 
     @property
+    def positions(self) -> int | None:
+        """Most tokens of a text that the model can tell the places of, where its config says it."""
+        return getattr(self.model_config.get_text_config(), "max_position_embeddings", None)
+
+    @property
     def context_length(self) -> int | None:
         """Most tokens of prompt and completion, or of what an encoder reads, where config or tokenizer say it."""
-        positions = getattr(self.model_config.get_text_config(), "max_position_embeddings", None)
-        limits = [positions, self.tokenizer.model_max_length]
+        limits = [self.positions, self.tokenizer.model_max_length]
         return min((limit for limit in limits if isinstance(limit, int) and limit < 10**9), default=None)
 
     def identity(self) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class RowCache(Cache):
         super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
         self.lengths: list[int] = []
         self.spans: list[tuple[int, int]] = []
-        self._masks: dict[tuple[int, int], torch.Tensor] = {}
+        self._masks: dict[tuple[int, int, torch.device, torch.dtype], torch.Tensor] = {}
 
     def make_room(self, rows: int) -> None:
         """Do nothing: every row brings its own room."""
@@ -106,11 +106,12 @@ class RowCache(Cache):
         tokens, length = end - first, self.lengths[row]
         if tokens == 1:
             return None
-        if (row, repeats) not in self._masks:
+        kind = row, repeats, like.device, like.dtype
+        if kind not in self._masks:
             mask = like.new_zeros(tokens, length)
             mask[:, length - tokens :] = like.new_full((tokens, tokens), -torch.inf).triu(diagonal=1)
-            self._masks[row, repeats] = mask.repeat(repeats, 1)
-        return self._masks[row, repeats]
+            self._masks[kind] = mask.repeat(repeats, 1)
+        return self._masks[kind]
 
 
 class _RowLayer(DynamicLayer):
@@ -141,7 +142,7 @@ class _RowLayer(DynamicLayer):
         return self, self
 
     def get_seq_length(self) -> int:
-        """Tokens of the longest row before the one that is being written."""
+        """Tokens of the longest row, without the last of the step."""
         return max(self.cache.lengths, default=1) - 1
 
 

@@ -46,6 +46,9 @@ class Row:
         written (`list[int]`): the tokens written so far.
         is_bad (`bool`): whether its logits were not finite.
         has_ended (`bool`): whether its last token ends it.
+        lookup ([`TokenLookup`], *optional*): guesses its next tokens.
+        stream (`torch.Generator`, *optional*): what its draws come from.
+        processors (`LogitsProcessorList`, *optional*): its own logits processors, where they look at the text.
     """
 
     index: int
@@ -113,11 +116,11 @@ class TokenChooser:
             row.has_ended = has_ended
 
     def _have_ended(self, rows: Sequence[Row]) -> list[bool]:
-        limit = self._config.max_new_tokens
+        limit = self.max_new_tokens
         ended = [row.is_bad or row.written[-1] in self._end_ids or len(row.written) >= limit for row in rows]
         if self._stop is not None:
             width = self._stop.maximum_token_len
-            endings = [(row.prompt[-width:] + row.written)[-width:] for row in rows]
+            endings = [(row.prompt[-width:] + row.written[-width:])[-width:] for row in rows]
             padding: int = self._decoding.config.pad_token_id or 0
             window = torch.tensor([[padding] * (width - len(ids)) + ids for ids in endings])
             ended = [one or other for one, other in zip(ended, self._stop(window, None).tolist(), strict=True)]

@@ -2,9 +2,9 @@
 
 Prompts are read in small groups of about one length, so that hardly any padding is computed; all rows write together,
 each at its own place in a [`RowCache`] or a [`SlotCache`], and in steps of several tokens where their prompts hint at
-what comes next ([`TokenLookup`]). It works for models whose layers all attend to the whole
-text and tell where a token stands by its position. Whether a model is one of these is tried on a few tokens; for any
-other, and for what only `generate` can do, [`choose_cache`] gives the reason.
+what comes next ([`TokenLookup`]). It works for models whose layers all attend to the whole text and tell where a token
+stands by its position. Whether a model is one of these is tried on a few tokens; for any other, and for what only
+`generate` can do, [`choose_cache`] gives the reason.
 """
 
 import contextlib
@@ -60,6 +60,7 @@ class StaticEngine:
     """Whether a prompt that has ended makes room for the next one at once."""
 
     def __init__(self, plain: PlainEngine, kind: "type[RowCache] | type[SlotCache]") -> None:
+        self.kind = kind
         self._plain = plain
         self._make_cache = partial(kind, count_layers(plain.decoding))
         self._chooser = TokenChooser(plain.decoding)
@@ -130,10 +131,21 @@ class _Batch:
         if (group := self._next_group()) or not self.rows:
             return self._read(group)
         guesses = self._guess()
-        texts = [row.written[-1:] + guess for row, guess in zip(self.rows, guesses, strict=True)]
-        logits = _forward(self._decoding, self._cache.begin_step(texts), self._cache, keep=0)
-        self._choose_along(guesses, logits.flatten(0, 1))
+        logits = self._go_on(guesses)
+        if any(guesses) and not logits.amax(dim=-1).isfinite().all():  # a wrong guess can spoil its whole row
+            for i, guess in enumerate(guesses):
+                self._cache.take_back(i, 1 + len(guess))
+            guesses = [[] for _ in guesses]
+            logits = self._go_on(guesses)
+        before = sum(len(row.written) for row in self.rows)
+        self._choose_along(guesses, logits)
+        self._tell(0, sum(len(row.written) for row in self.rows) - before)
         return self._take_ended()
+
+    def _go_on(self, guesses: list[list[int]]) -> torch.Tensor:
+        """Let the model read the last token of each row and the guess behind it; give the logits behind each token."""
+        texts = [row.written[-1:] + guess for row, guess in zip(self.rows, guesses, strict=True)]
+        return _forward(self._decoding, self._cache.begin_step(texts), self._cache, keep=0).flatten(0, 1)
 
     def give_up(self, everything: bool) -> list[Row]:
         """Take out the rows that failed: the prompts that were being read, or else all rows; with `everything`, both.
@@ -170,7 +182,7 @@ class _Batch:
         starts = [0, *itertools.accumulate(1 + len(guess) for guess in guesses)]
         going, number = list(range(len(self.rows))), 0
         while going:
-            self._choose([self.rows[i] for i in going], logits[[starts[i] + number for i in going]], 0)
+            self._chooser.choose([self.rows[i] for i in going], logits[[starts[i] + number for i in going]])
             still_right = [
                 i
                 for i in going
@@ -178,7 +190,7 @@ class _Batch:
             ]
             for i in set(going).difference(still_right):
                 if (lookup := self.rows[i].lookup) is not None and guesses[i]:
-                    lookup.learn(is_right=number == len(guesses[i]))
+                    lookup.learn(len(guesses[i]), number)
                     self._cache.take_back(i, len(guesses[i]) - number)
             going, number = still_right, number + 1
 
@@ -222,17 +234,17 @@ class _Batch:
         cache, logits = read_prompts(self._decoding, distinct)
         sources = [numbers[tuple(row.prompt)] for row in group]
         width = len(distinct[0])
-        self._choose(group, logits[sources], sum(map(len, distinct)))
+        self._chooser.choose(group, logits[sources])
+        self._tell(sum(map(len, distinct)), len(group))
         self._cache.add(cache, [(i, width - len(distinct[i])) for i in sources])
         self.rows += group
         self._most_rows = max(self._most_rows, len(self.rows))
         self._reading = []
         return self._take_ended()
 
-    def _choose(self, rows: list[Row], logits: torch.Tensor, prompt_tokens: int) -> None:
-        self._chooser.choose(rows, logits)
+    def _tell(self, prompt_tokens: int, generated_tokens: int) -> None:
         if self._observer is not None:
-            self._observer.add_tokens(prompt_tokens, len(rows))
+            self._observer.add_tokens(prompt_tokens, generated_tokens)
 
     def _take_ended(self) -> list[tuple[int, Completion]]:
         """Let the rows that have ended leave."""
@@ -294,6 +306,7 @@ def choose_cache(decoding: Decoding) -> tuple["type[RowCache] | type[SlotCache] 
     for kind in kinds:
         if not (reason := _try_out(decoding, kind)):
             return kind, ""
+        logger.info("No %s is used: %s.", kind.__name__, reason)
     return None, reason
 
 

@@ -16,7 +16,7 @@ FIRST_REACH = 2
 class TokenLookup:
     """Guesses the next tokens of one row.
 
-    A guess that was right makes the next one longer by a token, another one shorter.
+    A guess that was right makes the next one longer by a token; a wrong one makes it as long as was right of it.
 
     Args:
         prompt (`Sequence[int]`): the tokens of the row's prompt.
@@ -47,9 +47,15 @@ class TokenLookup:
         for token in written[len(self._text) - self._prompt_tokens :]:
             self._behind[tuple(self._text[-2:])] = len(self._text)
             self._text.append(token)
-        place = self._behind.get(tuple(self._text[-2:]), len(self._text))
-        return self._text[place : place + max(0, min(self.reach, at_most))]
+        place = self._behind.get(tuple(self._text[-2:]))
+        if place is None:
+            return []
+        period = len(self._text) - place  # what goes round in a circle may go round again
+        return [self._text[place + i % period] for i in range(min(self.reach, at_most))]
 
-    def learn(self, is_right: bool) -> None:
-        """Take in whether all tokens of the last guess were what the row has written."""
-        self.reach = self.reach + 1 if is_right else max(1, self.reach - 1)
+    def learn(self, guessed: int, right: int) -> None:
+        """Take in how many tokens the last guess had, and how many of them the row has written."""
+        if right < guessed:
+            self.reach = max(1, right)
+        elif guessed == self.reach:
+            self.reach += 1

@@ -109,15 +109,17 @@ class TransformersGenerator:
         Raises:
             ConfigError: `max_new_tokens` alone fills the context.
         """
-        context_length = self.decoding.context_length or self._teacher.context_length
-        if context_length is None or self._teacher.has_encoder:
-            return context_length
-        if context_length <= self.decoding.max_new_tokens:
+        teacher, max_new_tokens = self._teacher, self.decoding.max_new_tokens
+        context_length = self.decoding.context_length or teacher.context_length
+        room = teacher.positions if teacher.has_encoder else context_length
+        if room is not None and room <= max_new_tokens:
             raise ConfigError(
-                f"max_new_tokens={self.decoding.max_new_tokens} leaves no room for a prompt: the context of "
-                f"{self._teacher.config.model_id!r} holds {context_length} tokens. Pass a smaller max_new_tokens."
+                f"max_new_tokens={max_new_tokens} leaves no room: the context of {teacher.config.model_id!r} holds "
+                f"{room} tokens. Pass a smaller max_new_tokens."
             )
-        return context_length - self.decoding.max_new_tokens
+        if context_length is None or teacher.has_encoder:
+            return context_length
+        return context_length - max_new_tokens
 
     @property
     def is_sampling(self) -> bool:
@@ -156,7 +158,7 @@ class TransformersGenerator:
         self._teacher.unload()
 
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
-        """Turn conversations into prompts: the model's chat template and its tokens. Loads the tokenizer only."""
+        """Turn conversations into prompts: the model's chat template and its tokens. Loads no weights."""
         return self._encoder.encode(conversations)
 
     def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
@@ -220,7 +222,7 @@ class TransformersGenerator:
         if kind is None:
             logger.info("Rows are written by `generate` in micro-batches: %s.", reason)
             return plain
-        logger.info("Rows are written by the static engine.")
+        logger.info("Rows are written by the static engine, with a %s.", kind.__name__)
         return StaticEngine(plain, kind)
 
     def _make_plain_engine(self) -> PlainEngine:
