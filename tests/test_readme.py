@@ -1,12 +1,15 @@
 """What the README shows runs, and what it says of parameters and the demo's row is true."""
 
 import inspect
+import json
 import re
 import shutil
 
 import huggingface_hub
 import pytest
 
+from benchmarks.machine import RESULTS
+from benchmarks.plot_throughput import make_table
 from hf_rare import build_card, push_to_hub, ray
 from hf_rare.cli_settings import MODEL_GROUPS
 from hf_rare.demo import load_demo_dataset
@@ -97,3 +100,7 @@ def test_the_example_is_a_row_of_the_demo():
     assert f"question: {row['question']}" in example
     assert f"reasoning_document_order: {prompt.document_order}" in example
     assert f"reasoning_positive_position: {prompt.document_order.index(0) + 1}" in example
+
+
+def test_the_table_of_speeds_is_that_of_the_result():
+    assert make_table(json.loads((RESULTS / "throughput.json").read_text())) in README
