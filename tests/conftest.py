@@ -22,6 +22,12 @@ from tests.tiny import THINKING_CHAT_TEMPLATE, save_tiny_embedder, save_tiny_mod
 
 REPOSITORY = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("HF_RARE_TEST_CACHE", REPOSITORY / ".cache"))
+SLOWEST = ("test_smollm2.py", "test_ray.py", "test_launchers.py", "test_num_proc.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Let the slowest files begin, so that no process is left alone with one of them in the end."""
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
