@@ -85,7 +85,7 @@ def test_workers_that_are_ended_cost_what_was_in_flight(tiny, tmp_path, whole, e
     run = Run(tiny, tmp_path)
     process = run.start("out.jsonl")
     deadline = time.monotonic() + 60
-    while len(run.log()) < 5 and time.monotonic() < deadline:
+    while (len(run.log()) < 5 or len({pid for pid, _ in run.log()}) < 2) and time.monotonic() < deadline:
         time.sleep(0.02)
     if ending == "Ctrl-C":
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
