@@ -134,8 +134,8 @@ class DecodingConfig(Config):
         chat_template_kwargs (`dict`, *optional*):
             Passed to `apply_chat_template`, for example `enable_thinking`.
         context_length (`int`, *optional*):
-            Most tokens of prompt and completion together, or of the prompt alone where an encoder reads it. By
-            default what model and tokenizer say.
+            Most tokens of prompt and completion together, or of the prompt alone where an encoder reads it; more
+            than `max_new_tokens` in either case. By default what model and tokenizer say.
         max_batch_tokens (`int`, *optional*, defaults to 32768):
             As many rows are written together as fit into this many tokens: each takes its prompt and `max_new_tokens`,
             and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text.
@@ -174,7 +174,8 @@ class DecodingConfig(Config):
         check_choice(self, "engine", ("auto", "static", "continuous"))
         check_setting(self, "json_schema", (dict, type(None)), "a JSON schema as a dict, or None")
         if self.context_length is not None:
-            check_setting(self, "context_length", int, "a number of at least 1", lambda value: value >= 1)
+            expected = f"more than max_new_tokens={self.max_new_tokens}"
+            check_setting(self, "context_length", int, expected, lambda value: value > self.max_new_tokens)
         object.__setattr__(self, "generation_kwargs", check_generation_kwargs(self.generation_kwargs))
         check_chat_template_kwargs(self.chat_template_kwargs)
         _check_json(self)

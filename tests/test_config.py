@@ -41,6 +41,7 @@ def test_wrong_distill_setting_is_refused_by_name(settings):
         {"max_new_tokens": 0},
         {"max_batch_tokens": 0},
         {"context_length": 0},
+        {"context_length": 100, "max_new_tokens": 100},
         {"generation_kwargs": ["temperature"]},
         {"generation_kwargs": {"stop_strings": object()}},
         {"generation_kwargs": {"do_sample": True, "num_beams": 2}},
