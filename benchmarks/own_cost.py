@@ -5,14 +5,16 @@
 Rows have prompts of about 1,000 tokens, in the words of the PostgreSQL documentation, each with a number of its own.
 They go through `map` as always: rows checked, prompts assembled, rendered and tokenised by MODEL's own tokenizer,
 completions into a journal, parsed and laid out as columns. MODEL's weights are not loaded. Each run is a process of
-its own. The baseline, in the same run, is the tokenizer alone on the same prompts, which is what no way of writing
-can do without. Memory is the most that is seen at a batch, without the pages of memory-mapped files; `--many-rows` are
+its own, with the package fastokens and without it. The baseline, in the same run, is MODEL's own tokenizer alone on the
+same prompts. Memory is the most that is seen at a batch, without the pages of memory-mapped files; `--many-rows` are
 distilled once more to see that it does not grow with them.
 """
 
 import argparse
+import importlib.metadata
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -77,6 +79,8 @@ def make_rows(number: int) -> Iterator[dict[str, Any]]:
 def run_child(arguments: argparse.Namespace) -> None:
     """Distil rows, and tokenise their prompts alone."""
     datasets.disable_progress_bars()
+    if arguments.without_fastokens:
+        sys.modules["fastokens"] = None  # type: ignore[assignment]  # as if it were not installed
     with tempfile.TemporaryDirectory() as folder:
         rows = datasets.Dataset.from_generator(make_rows, gen_kwargs={"number": arguments.rows}, cache_dir=folder)
         generator = AtOnce.from_pretrained(arguments.model)
@@ -106,24 +110,26 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--many-rows", type=int, default=100_000)
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--without-fastokens", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--output", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.output:
         run_child(arguments)
         return
     run = partial(run_in_process, "own_cost", "--model", arguments.model, "--rows")
-    runs = [run(arguments.rows) for _ in range(arguments.repetitions)]
-    medians = {name: statistics.median(one[name] for one in runs) for name in runs[0]}
-    many = run(arguments.many_rows)
-    result = {
+    result: dict[str, Any] = {
+        "fastokens": importlib.metadata.version("fastokens"),
         "rows": arguments.rows,
         "repetitions": arguments.repetitions,
-        **medians,
-        "share of the tokenizer's speed": round(
-            medians["rows a second"] / medians["rows a second, tokenizer alone"], 2
-        ),
-        f"memory with {arguments.many_rows} rows, MB": many["memory, MB"],
     }
+    runs: dict[str, list[dict[str, Any]]] = {"with fastokens": [], "without": []}
+    for _ in range(arguments.repetitions):
+        runs["with fastokens"].append(run(arguments.rows))
+        runs["without"].append(run(arguments.rows, "--without-fastokens"))
+    for way, done in runs.items():
+        result[way] = {name: statistics.median(one[name] for one in done) for name in done[0]}
+    many = run(arguments.many_rows)
+    result["with fastokens"][f"memory with {arguments.many_rows} rows, MB"] = many["memory, MB"]
     write_result("own_cost", result)
 
 

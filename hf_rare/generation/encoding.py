@@ -10,6 +10,7 @@ import jinja2
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import EncodedPrompt, Messages
+from hf_rare.generation.tokenizing import TextTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,6 +52,7 @@ class PromptEncoder:
         has_encoder: bool = False,
     ) -> None:
         self._tokenizer = copy.deepcopy(tokenizer)
+        self._tokenize = TextTokenizer(self._tokenizer)
         self._chat_template_kwargs = dict(chat_template_kwargs)
         if not tokenizer.chat_template and "chat_template" not in chat_template_kwargs:
             logger.warning("The tokenizer has no chat template: prompts are plain text.")
@@ -84,7 +86,7 @@ class PromptEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, control tokens taken as plain text."""
-        return [len(ids) for ids in self._tokenize(list(texts), split_special_tokens=True)]
+        return [len(ids) for ids in self._tokenize(texts, split_special_tokens=True)]
 
     def shorten(self, text: str, max_tokens: int) -> str:
         """Cut a text after its first `max_tokens` tokens, where a character ends."""
@@ -141,11 +143,3 @@ class PromptEncoder:
 
     def _has_control_token(self, messages: Messages) -> bool:
         return any(self._control_token.search(message["content"]) for message in messages)
-
-    def _tokenize(self, texts: list[str], split_special_tokens: bool = False) -> list[list[int]]:
-        if not texts:
-            return []
-        encoded = self._tokenizer(
-            texts, add_special_tokens=False, split_special_tokens=split_special_tokens, return_attention_mask=False
-        )
-        return list(encoded["input_ids"])
