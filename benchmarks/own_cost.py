@@ -5,9 +5,9 @@
 Rows have prompts of about 1,000 tokens, in the words of the PostgreSQL documentation, each with a number of its own.
 They go through `map` as always: rows checked, prompts assembled, rendered and tokenised by MODEL's own tokenizer,
 completions into a journal, parsed and laid out as columns. MODEL's weights are not loaded. Each run is a process of
-its own, with the package fastokens and without it. The baseline, in the same run, is MODEL's own tokenizer alone on the
-same prompts. Memory is the most that is seen at a batch, without the pages of memory-mapped files; `--many-rows` are
-distilled once more to see that it does not grow with them.
+its own, with the package fastokens and without it. The baseline, in the same run, is MODEL's own tokenizer alone on
+the same prompts. Memory is the most that is seen at a batch, without the pages of memory-mapped files; `--many-rows`
+are distilled once more to see that it does not grow with them.
 """
 
 import argparse

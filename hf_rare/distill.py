@@ -112,12 +112,13 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
             [read_trace(result, completion, self.config, require_answer) for completion in written]
             for result, written in zip(results, completions, strict=True)
         ]
-        for result, traces in zip(results, self._check(results, read), strict=True):
+        checked = self._check(results, read) if self.config.gold_column else read
+        for result, traces in zip(results, checked, strict=True):
             result.samples += traces
             result.is_complete = any(trace.will_do for trace in result.samples)
 
     def _check(self, results: Sequence[Result[Trace]], read: list[list[Trace]]) -> list[list[Trace]]:
-        """Compare the answers of traces with the gold ones, where there are any. What is not whole is wrong."""
+        """Compare the answers of traces with the gold ones, where a row has any. What is not whole is wrong."""
         rows = [result.prepared.row for result in results]
         answers = [
             (row.question, " or ".join(row.gold), trace.answer or trace.reasoning)

@@ -37,12 +37,13 @@ class Summary:
     @classmethod
     def of_results(cls, results: Iterable[Result[Any]]) -> Self:
         """Count the results of a batch."""
-        summary = cls()
-        for result in results:
-            summary.statuses.update(sample.status for sample in result.samples)
-            summary.prompt_tokens += result.prompt_tokens
-            summary.completion_tokens += sum(sample.completion_tokens for sample in result.samples)
-        return summary
+        results = list(results)
+        samples = [sample for result in results for sample in result.samples]
+        return cls(
+            Counter(sample.status for sample in samples),
+            sum(result.prompt_tokens for result in results),
+            sum(sample.completion_tokens for sample in samples),
+        )
 
     @classmethod
     def of_dataset(cls, dataset: datasets.Dataset, output_column: str = "reasoning") -> Self:

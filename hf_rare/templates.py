@@ -41,6 +41,7 @@ class Template:
         try:
             used = jinja2.meta.find_undeclared_variables(environment.parse(source))
             self._template = environment.from_string(source)
+            self._template.globals = dict(self._template.globals)  # read for every text, and slow as a chain of dicts
         except jinja2.TemplateSyntaxError as err:
             raise TemplateError(f"The template does not compile: {err.message} (line {err.lineno}).") from err
         if unknown := sorted(used - set(sample) - set(environment.globals)):

@@ -1,6 +1,5 @@
 """From completions to traces, and from the traces of a row to its new columns: the row contract."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,7 +67,7 @@ def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfi
         answer_tags=config.answer_tags,
         require_answer=require_answer,
     )
-    return Trace(**dataclasses.asdict(parsed), completion_tokens=completion.completion_tokens)
+    return Trace(**vars(parsed), completion_tokens=completion.completion_tokens)
 
 
 def choose_traces(result: TracesOfRow, config: DistillConfig) -> list[Trace]:
@@ -124,9 +123,9 @@ def to_columns(results: Sequence[TracesOfRow], config: DistillConfig) -> dict[st
         name = ending[1:] or "reasoning"
         values = [[getattr(trace, name) for trace in result.samples] for result in results]
         columns[output + ending] = list(values) if as_lists else [value for row in values for value in row]
-    repeated = [result for result in results for _ in (result.samples if config.expand else [None])]
+    shared = [_values_of_row(result) for result in results for _ in (result.samples if config.expand else [None])]
     for ending in _row_columns(config):
-        columns[output + ending] = [_value_of_row(result, ending) for result in repeated]
+        columns[output + ending] = [row[ending] for row in shared]
     if config.expand:
         columns[f"{output}_sample"] = [number for result in results for number in range(len(result.samples))]
     return {name: columns[name] for name in output_features(config)}
@@ -140,14 +139,13 @@ def _row_columns(config: DistillConfig) -> dict[str, object]:
     return {**ROW_COLUMNS, **({"_attempts": INTEGER} if config.attempts > 1 else {})}
 
 
-def _value_of_row(result: TracesOfRow, ending: str) -> object:
+def _values_of_row(result: TracesOfRow) -> dict[str, object]:
     prompt = result.prepared.prompt
     order = prompt.document_order if prompt is not None else []
-    values = {
+    return {
         "_prompt_tokens": result.prompt_tokens,
         "_positive_position": order.index(0) + 1 if order else 0,
         "_document_order": order,
         "_documents_truncated": prompt.documents_truncated if prompt is not None else 0,
         "_attempts": result.attempts,
     }
-    return values[ending]

@@ -77,8 +77,8 @@ def at_once(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tokens_are_those_of_the_own_tokenizer(kind):
     pieces = st.sampled_from(["<|im_start|>", "<think>", " ", "\n", "\r\n", "'s", "'LL", "document", "12", "e\u0301"])
-    # a contraction with a long s, as in 'ſ, is the one case known to differ: in llama's tokens, and once in a million
-    rare = st.text(st.characters(codec="utf-8", exclude_characters="ſ"), max_size=8)
+    # with a long s behind an apostrophe llama's tokens differ, the one case that is known
+    rare = st.text(st.characters(codec="utf-8", exclude_characters="\u017f"), max_size=8)
     text = st.lists(pieces | rare, max_size=12).map("".join)
 
     @settings(max_examples=150, deadline=None)
