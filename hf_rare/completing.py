@@ -61,7 +61,8 @@ def hash_job(identity: bytes, prompt: EncodedPrompt, seed: int | None) -> str:
     hasher = hashlib.blake2b(identity, digest_size=16)
     for text in [*texts, str(seed) if seed is not None else ""]:
         data = text.encode()
-        hasher.update(len(data).to_bytes(8, "little") + data)
+        hasher.update(len(data).to_bytes(8, "little"))
+        hasher.update(data)
     return hasher.hexdigest()
 
 

@@ -35,6 +35,7 @@ class Row:
     options: tuple[tuple[str, str], ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
     gold: tuple[str, ...] = ()
+    _digests: dict[int, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def documents(self) -> tuple[str, ...]:
@@ -42,7 +43,12 @@ class Row:
         return (self.positive, *self.hard_negatives)
 
     def digest(self, seed: int) -> bytes:
-        """Hash `seed` and all that a prompt is made of: 16 bytes that depend on nothing else."""
+        """Hash `seed` and all that a prompt is made of, once: 16 bytes that depend on nothing else."""
+        if seed not in self._digests:
+            self._digests[seed] = self._hash(seed)
+        return self._digests[seed]
+
+    def _hash(self, seed: int) -> bytes:
         hasher = hashlib.blake2b(digest_size=16)
         options = [text for option in self.options for text in option]
         extra = [text for item in sorted(self.extra.items()) for text in item]
@@ -50,7 +56,8 @@ class Row:
             hasher.update(len(texts).to_bytes(8, "little"))
             for text in texts:
                 data = text.encode()
-                hasher.update(len(data).to_bytes(8, "little") + data)
+                hasher.update(len(data).to_bytes(8, "little"))
+                hasher.update(data)
         return hasher.digest()
 
 

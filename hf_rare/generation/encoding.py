@@ -66,7 +66,8 @@ class PromptEncoder:
         self._tokenizer.chat_control_tokens = [*(tokenizer.chat_control_tokens or ()), *tags]
         self._control_token = re.compile("|".join(map(re.escape, added)) or "(?!)")
         self._has_system_role = self._try_system_role()
-        self._opening = self._render([{"role": "user", "content": MARKER}]).rpartition(MARKER)[2]
+        (rendered,) = self._render([[{"role": "user", "content": MARKER}]])
+        self._opening = rendered.rpartition(MARKER)[2]
 
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         """Turn conversations into prompts.
@@ -98,11 +99,11 @@ class PromptEncoder:
         )["offset_mapping"]
         return text[: offsets[max_tokens - 1][1]] if 0 < max_tokens < len(offsets) else text
 
-    def _render(self, messages: Messages) -> str:
-        return str(self._apply_chat_template(messages, tokenize=False))
+    def _render(self, conversations: Sequence[Messages]) -> list[str]:
+        return list(self._apply_chat_template(conversations, tokenize=False)) if conversations else []
 
     def _encode_all(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
-        texts = [self._render(messages) for messages in conversations]
+        texts = self._render(conversations)
         plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
         token_ids = dict(zip(plain, self._tokenize([texts[i] for i in plain]), strict=True))
         return [
@@ -112,28 +113,34 @@ class PromptEncoder:
 
     def _tokenize_sanitized(self, messages: Messages) -> list[int]:
         kwargs = {"tokenize": True, "return_dict": False, "sanitize_control_tokens": True}
-        return list(self._apply_chat_template(messages, **kwargs))
+        (token_ids,) = self._apply_chat_template([messages], **kwargs)
+        return list(token_ids)
 
-    def _apply_chat_template(self, messages: Messages, **kwargs: Any) -> Any:
+    def _apply_chat_template(self, conversations: Sequence[Messages], **kwargs: Any) -> Any:
+        return self._tokenizer.apply_chat_template(
+            [self._adapt_roles(messages) for messages in conversations],
+            add_generation_prompt=True,
+            **self._chat_template_kwargs,
+            **kwargs,
+        )
+
+    def _adapt_roles(self, messages: Messages) -> list[dict[str, str]]:
+        """Put the system prompt before the question where the template has no system role."""
         if messages[0]["role"] == "system" and not self._has_system_role:
             content = f"{messages[0]['content']}\n\n{messages[1]['content']}"
             messages = [{"role": "user", "content": content}, *messages[2:]]
-        return self._tokenizer.apply_chat_template(
-            [dict(message) for message in messages], add_generation_prompt=True, **self._chat_template_kwargs, **kwargs
-        )
+        return [dict(message) for message in messages]
 
     def _try_system_role(self) -> bool:
         question = {"role": "user", "content": "question"}
         marker = "hf-rare-system-prompt"
         self._has_system_role = True
         try:
-            return marker in self._apply_chat_template(
-                [{"role": "system", "content": marker}, question], tokenize=False
-            )
+            return marker in self._render([[{"role": "system", "content": marker}, question]])[0]
         except jinja2.TemplateError:
             pass
         try:
-            self._apply_chat_template([question], tokenize=False)
+            self._render([[question]])
         except (jinja2.TemplateError, TypeError, ValueError) as err:
             raise ConfigError(
                 f"The chat template of the model fails on a plain question: {err}. Check chat_template_kwargs="
