@@ -41,6 +41,8 @@ KINDS: dict[str, type[WriterConfig]] = {
 """What a recipe may be of. Each kind has its settings in a section of its name."""
 OWN_BUSINESS = ("trust_remote_code", "offload_folder")
 """Settings of a model that only the person at this machine may choose."""
+REVISIONS = {"model_id": "revision", "adapter": "adapter_revision"}
+"""Settings that name weights, and the setting that says which revision of them."""
 
 Recipe = dict[str, Any]
 
@@ -77,8 +79,7 @@ def describe_command() -> str | None:
     program, *arguments = sys.argv
     if Path(program).name not in ("hf-rare", "__main__.py"):
         return None
-    names = [Path(argument).name if Path(argument).exists() else argument for argument in arguments]
-    return shlex.join(["hf-rare", *names])
+    return shlex.join(["hf-rare", *map(_without_folders, arguments)])
 
 
 def read_recipe(
@@ -145,23 +146,18 @@ def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, An
         `dict[str, Any]`: the settings by name.
 
     Raises:
-        RecipeError: The recipe does not name a teacher that can be had.
+        RecipeError: The recipe does not name a teacher, or an adapter of it, that can be had.
     """
     model = {name: value for name, value in (recipe.get("model") or {}).items() if value is not None}
     if model_id is not None:
         model |= {"model_id": model_id}
         model.pop("revision", None)
-    elif not model or model["revision"].startswith(("local-", "memory-")):
-        name = model.get("model_id", "one of its own kind")
-        raise RecipeError(
-            f"The recipe's teacher {name!r} is not on the Hub: it came from a local folder or from memory. Pass "
-            "model_id=..., the folder where it lies here."
-        )
-    elif is_local(model["model_id"]):
-        raise RecipeError(
-            f"The recipe's teacher is {model['model_id']!r} on the Hub, and a folder of this name is here. Change the "
-            "working directory, or pass model_id=... to take the folder."
-        )
+    else:
+        _check_source(model, "model_id", "teacher")
+    if "adapter" in model:
+        _check_source(model, "adapter", "adapter")
+    else:  # there is none, or the caller has another one
+        model.pop("adapter_revision", None)
     if recipe["generation_revision"] != GENERATION_REVISION:
         logger.warning(
             "The recipe was written by hf_rare %s, which makes other prompts than %s from the same rows.",
@@ -171,13 +167,58 @@ def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, An
     return {**recipe[recipe["kind"]], **model, **(recipe.get("decoding") or {})}
 
 
+def is_off_hub(model: Mapping[str, Any], name: str = "model_id") -> bool:
+    """Tell whether the revision of a model, or of its `"adapter"`, is that of a local folder or of a loaded object."""
+    return str(model.get(REVISIONS[name]) or "").startswith(("local-", "memory-"))
+
+
+def _check_source(model: Mapping[str, Any], name: str, noun: str) -> None:
+    """Raise [`RecipeError`] for weights that are not on the Hub, and for a folder with the name of some that are."""
+    if model.get(name) is None or is_off_hub(model, name):
+        raise RecipeError(
+            f"The recipe's {noun} {model.get(name, 'one of its own kind')!r} is not on the Hub: it came from a local "
+            f"folder or from memory. Pass {name}=..., the folder where it lies here."
+        )
+    if is_local(model[name]):
+        raise RecipeError(
+            f"The recipe's {noun} is {model[name]!r} on the Hub, and a folder of this name is here. Change the "
+            f"working directory, or pass {name}=... to take the folder."
+        )
+
+
 def _without_paths(model: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in model.items() if name not in OWN_BUSINESS}
-    for name in ("model_id", "adapter"):
-        revision = kept["revision" if name == "model_id" else "adapter_revision"] or ""
-        if kept[name] and revision.startswith(("local-", "memory-")):
-            kept[name] = Path(kept[name]).name
+    for name in REVISIONS:
+        if kept[name] and is_off_hub(kept, name):
+            kept[name] = _folder_name(Path(kept[name]))
     return kept
+
+
+def _folder_name(path: Path) -> str:
+    """Give the last part of a path; for `.` and `..` the name of the folder that they mean."""
+    return path.name if path.name not in ("", "..") else path.resolve().name
+
+
+def _without_folders(argument: str) -> str:
+    """Leave the folders out of an argument that is a path, or that is an option with `=` and a path."""
+    if _is_path(argument):
+        return Path(argument).name or argument
+    option, equals, value = argument.partition("=")
+    return f"{option}={Path(value).name or value}" if equals and _is_path(value) else argument
+
+
+def _is_path(text: str) -> bool:
+    """Tell whether a text is a path: something lies there, or in a folder of it, as for `/folder/*.parquet`."""
+    path = Path(text)
+    folders = [] if _is_name(text) else [folder for folder in path.parents if folder.name]
+    return any(_exists(place) for place in (path, *folders))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # it is too long, may not be looked at, or is the home of nobody
+        return False
 
 
 def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> Path:
@@ -237,8 +278,13 @@ def _check_harm(recipe: Recipe) -> None:
         raise RecipeError(
             f"The recipe asks for {asked[0]}, which a recipe may not. Pass it yourself where you trust it."
         )
-    for name in ("model_id", "adapter"):
-        if model.get(name) is not None and not _is_name(model[name]):
+    for name in REVISIONS:
+        if model.get(name) is None:
+            continue
+        if is_off_hub(model, name):
+            if not _is_folder_name(model[name]):
+                raise RecipeError(f"The recipe's {name}={model[name]!r} is not the name of a folder.")
+        elif not _is_name(model[name]):
             raise RecipeError(f"The recipe's {name}={model[name]!r} is not a name on the Hub.")
     gguf_file = model.get("gguf_file")
     if gguf_file is not None and not re.fullmatch(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)*", str(gguf_file)):
@@ -251,3 +297,7 @@ def _is_name(value: Any) -> bool:
     except HFValidationError:
         return False
     return True
+
+
+def _is_folder_name(value: Any) -> bool:
+    return isinstance(value, str) and value not in (".", "..") and not re.search(r"[/\\]", value)

@@ -140,7 +140,7 @@ class ColumnWriter(ABC, Generic[C, S]):
                 Token for the Hub; by default the one of `hf auth login`.
             **settings:
                 Settings that are not the recipe's: those of [`RunConfig`](hf_rare.config.RunConfig), and whatever
-                should differ. `model_id` says where the model lies here, when it came from a local folder.
+                should differ. `model_id` and `adapter` say where these lie here, when they came from a local folder.
 
         Returns:
             The callable.

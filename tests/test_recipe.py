@@ -1,6 +1,10 @@
 """Recipes: an equal distiller from what travels with a dataset, and nothing that a stranger could do with one."""
 
 import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from datasets.fingerprint import Hasher
@@ -9,7 +13,7 @@ from hf_rare import ReasonDistiller
 from hf_rare.config import GENERATION_REVISION
 from hf_rare.errors import RecipeError
 from hf_rare.generation.loading import get_teacher
-from hf_rare.recipe import make_recipe
+from hf_rare.recipe import describe_command, make_recipe, read_recipe
 
 SHA = "c" * 40
 
@@ -134,3 +138,107 @@ def test_another_revision_of_the_prompts_is_pointed_out(recipe, caplog):
     recipe["generation_revision"] = GENERATION_REVISION - 1
     ReasonDistiller.from_recipe(recipe)
     assert "makes other prompts" in caplog.text
+
+
+def _describe(monkeypatch, *arguments: str) -> str | None:
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/hf-rare", *arguments])
+    return describe_command()
+
+
+def test_no_folder_is_in_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "split=train").mkdir()
+    (tmp_path / "split=train" / "x.parquet").touch()
+    folder = tmp_path / "split=train"
+    arguments = [
+        f"{folder}/x.parquet",
+        f"--output={folder}/x.parquet",
+        f"--output={folder}/new.parquet",
+        f"{folder}/*.parquet",
+        "split=train/*.parquet",
+        "--output=~/split=train/x.parquet",
+        f"{folder}/{'x' * 300}",
+    ]
+    described = shlex.split(_describe(monkeypatch, "distill", *arguments))
+    names = ["x.parquet", "--output=x.parquet", "--output=new.parquet", *["*.parquet"] * 2, "--output=x.parquet"]
+    assert described == ["hf-rare", "distill", *names, "x" * 300]
+
+
+def test_what_is_no_path_stays_in_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "me").mkdir()
+    arguments = [
+        "--json-schema",
+        json.dumps({"description": "x" * 5000}),
+        f"--system-prompt={'x' * 5000}",
+        "--template",
+        "{{ question }} a/b " + "x/" * 3000,
+        "--system-prompt",
+        "/no_think",
+        "~nobody/x",
+        "me/teacher",
+        "a\0b",
+        ".",
+        "",
+    ]
+    assert shlex.split(_describe(monkeypatch, *arguments)) == ["hf-rare", *arguments]
+
+
+@pytest.mark.parametrize("name", ["Qwen--Qwen3-8B", "llama 3", "a" * 100])
+def test_a_teacher_from_a_folder_of_any_name(rows, tiny, tmp_path, name):
+    folder = tmp_path / name
+    shutil.copytree(tiny, folder)
+    distill_fn = ReasonDistiller.from_pretrained(str(folder), max_new_tokens=4)
+    recipe = read_recipe(make_recipe(distill_fn))
+    assert recipe["model"]["model_id"] == name
+    again = ReasonDistiller.from_recipe(recipe, model_id=str(folder))
+    assert Hasher.hash(again) == Hasher.hash(distill_fn)
+    with pytest.raises(RecipeError, match="Pass model_id="):
+        ReasonDistiller.from_recipe(recipe)
+
+
+def test_a_teacher_from_the_working_directory(tiny, monkeypatch):
+    monkeypatch.chdir(tiny)
+    for place in (".", "../" + Path(tiny).name, "./"):
+        recipe = read_recipe(make_recipe(ReasonDistiller.from_pretrained(place, max_new_tokens=4)))
+        assert recipe["model"]["model_id"] == Path(tiny).name
+        ReasonDistiller.from_recipe(recipe, model_id=".")
+    recipe["model"]["model_id"] = ""  # as it was written before
+    ReasonDistiller.from_recipe(recipe, model_id=".")
+
+
+@pytest.mark.parametrize("name", ["model_id", "adapter"])
+@pytest.mark.parametrize("value", [".", "..", "/root/model", "../model", "a\\b", "me/teacher", 7])
+def test_only_a_name_may_stand_for_a_folder(recipe, name, value):
+    revision = "revision" if name == "model_id" else "adapter_revision"
+    recipe["model"] |= {name: value, revision: "local-1"}
+    with pytest.raises(RecipeError, match="is not the name of a folder"):
+        read_recipe(recipe)
+
+
+def test_an_adapter_that_cannot_be_had(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    adapter = tmp_path / "my adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    recipe["model"] |= {"adapter": "my adapter", "adapter_revision": "local-1"}
+    with pytest.raises(RecipeError, match=r"adapter 'my adapter' is not on the Hub.*Pass adapter="):
+        ReasonDistiller.from_recipe(recipe)
+    config = ReasonDistiller.from_recipe(recipe, adapter=str(adapter)).generator._teacher.config
+    assert config.adapter == str(adapter)
+    assert config.adapter_revision.startswith("local-")
+    with_other = ReasonDistiller.from_recipe(recipe, adapter="me/adapter", adapter_revision=SHA)
+    assert with_other.generator._teacher.config.adapter_revision == SHA
+    without = ReasonDistiller.from_recipe(recipe, adapter=None).generator._teacher.config
+    assert (without.adapter, without.adapter_revision) == (None, None)
+
+
+def test_an_adapter_on_the_hub_is_no_folder_here(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe["model"] |= {"adapter": "me/adapter", "adapter_revision": SHA}
+    config = ReasonDistiller.from_recipe(recipe).generator._teacher.config
+    assert (config.adapter, config.adapter_revision) == ("me/adapter", SHA)
+    (tmp_path / "me" / "adapter").mkdir(parents=True)
+    with pytest.raises(RecipeError, match="a folder of this name is here"):
+        ReasonDistiller.from_recipe(recipe)
