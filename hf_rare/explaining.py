@@ -1,7 +1,10 @@
 """What goes wrong with the Hub, in words that a person can act on, and without tokens."""
 
 import contextlib
+import errno
 import re
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 
 import httpx2
@@ -17,6 +20,9 @@ from hf_rare.errors import HubError
 
 NETWORK_ERRORS = (httpx2.HTTPError, OSError)
 """What huggingface_hub raises without a connection; its own errors of the server's answers are others."""
+CONNECTION_ERRORS = (httpx2.HTTPError, ConnectionError, TimeoutError, socket.gaierror, socket.herror, ssl.SSLError)
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+DISK_ERRORS = (*FULL_DISK, errno.EACCES, errno.ENOENT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -39,6 +45,16 @@ def explain(repo_id: str, describe_state: Callable[[], str]) -> Iterator[None]:
 def _describe(err: BaseException) -> str:
     """Say what went wrong and what to do."""
     status, server = status_of(err), hide_tokens(str(getattr(err, "server_message", None) or err))
+    if _is_of_disk(err) and getattr(err, "errno", None) in FULL_DISK:
+        return (
+            f"the disk of this machine is full ({server}). Make room, or set TMPDIR to a folder on another disk, and "
+            "try again; shards that arrived are not uploaded twice."
+        )
+    if _is_of_disk(err):
+        return (
+            f"a file of this machine cannot be read or written ({type(err).__name__}: {server}). Mend that and try "
+            "again; shards that arrived are not uploaded twice."
+        )
     if isinstance(err, HFValidationError):
         return f"this cannot be the name of a repository ({server}). Pass a name like me/my-dataset."
     if status == 401 and _had_token(err):
@@ -73,6 +89,13 @@ def _describe(err: BaseException) -> str:
             "that arrived are not uploaded twice."
         )
     return f"the Hub refused (status {status}: {server}). Mend what it names and try again."
+
+
+def _is_of_disk(err: BaseException) -> bool:
+    """Tell whether an error is about a file of this machine."""
+    if not isinstance(err, OSError) or isinstance(err, CONNECTION_ERRORS) or status_of(err) is not None:
+        return False
+    return err.filename is not None or err.errno in DISK_ERRORS
 
 
 _TOKEN = re.compile(r"\bhf_(?!hub_|rare_)\w{8,}(\.[\w.-]+)?")

@@ -1,14 +1,19 @@
 """What people are told when a push fails: what failed, what is on the Hub now, what to do. And never a token."""
 
+import errno
 import logging
 import re
+import socket
+import ssl
 import traceback
 
+import httpx2
 import pytest
-from datasets import load_dataset
+from datasets import Dataset, Features, Image, load_dataset
 
 from hf_rare import push_to_hub
 from hf_rare.errors import HubError
+from hf_rare.explaining import explain
 from tests.loopback_hub import hub_fixture, quick_retries_fixture  # noqa: F401
 from tests.pushing import REPO, no_waiting_fixture, table_fixture  # noqa: F401
 
@@ -157,3 +162,45 @@ def test_what_nobody_foresaw(hub, fail, there):
     hub.fault("POST .*/commit/", status=418, message=f"Short and stout, {FOREIGN_TOKEN}")
     assert says(fail(), "the Hub refused (status 418: ", "Short and stout, hf_...", "try again", NOTHING)
     assert there()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk(hub, fail, there, monkeypatch, number):
+    def write(*args, **kwargs):
+        raise OSError(number, "Error writing bytes to file. Detail: storage")
+
+    monkeypatch.setattr(Dataset, "to_parquet", write)
+    message = fail()
+    assert says(message, "the disk of this machine is full", f"[Errno {number}]", "Make room", "TMPDIR", NOTHING)
+    assert "Check the connection" not in message
+    assert "the Hub has no room" not in message
+    assert there()
+
+
+def test_an_image_that_is_missing(hub, there, tmp_path):
+    rows = Dataset.from_dict({"image": [str(tmp_path / "storage.png")]}, features=Features({"image": Image()}))
+    with pytest.raises(HubError) as caught:
+        push_to_hub(rows, REPO, config_name="images")
+    message = str(caught.value)
+    assert says(message, "a file of this machine cannot be read or written", "storage.png", "Mend that", NOTHING)
+    assert there()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/x/token"), "a file of this machine"),
+        (OSError(errno.EROFS, "Read-only file system"), "a file of this machine"),
+        (ConnectionError("Xet"), "the Hub cannot be reached"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "the Hub cannot be reached"),
+        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "the Hub cannot be reached"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "the Hub cannot be reached"),
+        (ssl.SSLError(5, "EOF occurred"), "the Hub cannot be reached"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "the Hub cannot be reached"),
+        (OSError("something"), "the Hub cannot be reached"),
+        (httpx2.ConnectError("refused"), "the Hub cannot be reached"),
+    ],
+)
+def test_whether_disk_or_network_failed(error, words):
+    with pytest.raises(HubError, match=words), explain(REPO, lambda: NOTHING):
+        raise error
