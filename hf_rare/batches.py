@@ -115,11 +115,9 @@ def _to_list(column: Any, name: str) -> list[Any]:
 
 
 def _to_plain(value: Any) -> Any:
-    """Turn arrays into lists, numpy scalars into Python's, and pandas' missing text (a NaN) into None."""
-    if isinstance(value, np.ndarray):
+    """Turn arrays and tensors into lists, their scalars into Python's, and a missing value (a NaN) into None."""
+    if hasattr(value, "tolist"):
         value = value.tolist()
-    elif isinstance(value, np.generic):
-        value = value.item()
     if isinstance(value, list | tuple):
         return [_to_plain(item) for item in value]
     return None if isinstance(value, float) and value != value else value
@@ -135,8 +133,9 @@ def _take(column: Any, rows: Any) -> Any:
 
 def _keep_type(values: list[Any], feature: Any) -> list[Any]:
     """Let lists that are all empty keep their type: `map` takes types from the first batch, and [] alone has none."""
-    if isinstance(feature, datasets.List) and not any(values):
-        return [np.empty(0, dtype=feature.feature.dtype) for _ in values]
+    if isinstance(feature, datasets.List) and isinstance(feature.feature, datasets.Value) and not any(values):
+        dtype = feature.feature.dtype
+        return [np.empty(0, dtype=str if dtype == "string" else dtype) for _ in values]
     return values
 
 

@@ -29,7 +29,7 @@ def find_json(text: str, is_cut: bool = False) -> list[Any]:
     while failures < MAX_FAILURES and (start := _find_opening(text, place)) >= 0:
         try:
             value, place = _DECODER.raw_decode(text, start)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # ValueError also for an integer of too many digits
             place, failures = start + 1, failures + 1
             continue
         if value:  # {} and [] say nothing

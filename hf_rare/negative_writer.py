@@ -86,7 +86,8 @@ class NegativeWriter(ItemWriter[NegativeConfig, str]):
     def _parse(self, text: str, row: Row, is_cut: bool) -> list[str]:
         found = find_items(text, _NAMES, is_cut)
         texts = [
-            item if isinstance(item, str) else next(item[name] for name in _NAMES if name in item) for item in found
+            item if isinstance(item, str) else next(item[name] for name in _NAMES if isinstance(item.get(name), str))
+            for item in found
         ]
         positive = sign(row.positive)
         return [

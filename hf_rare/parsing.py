@@ -107,7 +107,7 @@ def split_thoughts(completion: str, tags: tuple[str, str], thought_is_open: bool
         before, _, rest = visible.partition(opening)
         thought, _, after = rest.partition(closing)
         thoughts, visible = [*thoughts, thought.strip()], before + after
-    return "\n\n".join(filter(None, thoughts)), visible, True
+    return "\n\n".join(filter(None, thoughts)), visible, opening not in visible
 
 
 def _split_answer(text: str, tags: tuple[str, str]) -> tuple[str, str, bool]:

@@ -79,7 +79,7 @@ def choose_traces(result: TracesOfRow, config: DistillConfig) -> list[Trace]:
     if not result.samples:
         prepared = result.prepared
         return [Trace(status=prepared.status, error=prepared.error)] * config.num_samples
-    if config.has_many_traces or result.attempts < 2:
+    if config.has_many_traces:
         return result.samples
     if good := [trace for trace in result.samples if trace.will_do]:
         return good[:1]
@@ -87,6 +87,8 @@ def choose_traces(result: TracesOfRow, config: DistillConfig) -> list[Trace]:
         last = result.samples[-1]
         reason = last.error or f"its answer {last.answer!r} is wrong"
         error = f"none of {result.attempts} attempts will do; of the last one, {reason}"
+        if result.attempts == 1:
+            error = f"the only attempt will not do: {reason}"
         return [Trace(status="failed", error=error, verdict=last.verdict, completion_tokens=last.completion_tokens)]
     return [result.samples[0 if config.fallback == "first" else -1]]
 

@@ -60,6 +60,25 @@ def test_a_frame_with_an_index_of_its_own_is_repeated_by_place():
 def test_lists_that_are_all_empty_keep_their_type():
     lists = add_columns(PLAIN, {"l": [[], [], []]}, FEATURES)["l"]
     assert [values.dtype for values in lists] == [np.int64] * 3
+    text = datasets.List(datasets.Value("string"))
+    rows = datasets.Dataset.from_dict({"n": [1, 2]})
+    written = rows.map(
+        lambda batch: add_columns(batch, {"l": [["x"] if n > 1 else [] for n in batch["n"]]}, {"l": text}),
+        batched=True,
+        batch_size=1,
+    )
+    assert written.features["l"] == text
+    assert written["l"][:] == [[], ["x"]]
+    assert add_columns(PLAIN, {"l": [[], []]}, {"l": datasets.List(text)})["l"] == [[], []]
+
+
+@pytest.mark.parametrize("format", [None, "numpy", "torch", "pandas", "polars", "arrow"])
+def test_values_are_plain_in_every_format(format):
+    values = {"n": [1, 2], "list": [[1, 2], [3]], "text": ["a", "b"], "texts": [["a"], []], "flag": [True, False]}
+    rows = read_columns(datasets.Dataset.from_dict(values).with_format(format)[:], list(values))
+    assert rows == [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    assert [type(rows[0][name]) for name in values] == [int, list, str, list, bool]
+    assert type(rows[0]["list"][0]) is int
 
 
 def test_one_row_instead_of_a_batch_is_explained():

@@ -37,6 +37,7 @@ JSON = st.recursive(
         ('{"questions": []}', []),
         ('{"answer": 3}', []),
         ("[[[[", []),
+        ('{"number": ' + "1" * 5000 + '} {"question": "q"}', [{"question": "q"}]),
     ],
 )
 def test_items_are_found_whatever_stands_around_them(text, items):

@@ -53,6 +53,21 @@ def test_the_answers_of_reasonir_are_read():
     assert writer.apply(ROWS.select([0]))[0]["hard_negatives"] == ["Long and beside the point."]
 
 
+def test_a_number_under_a_known_key_is_passed_over():
+    text = '{"hard_negatives": [{"document": 1, "text": "Long and beside the point."}]}'
+    writer = NegativeWriter(ScriptedGenerator(lambda prompt, seed: text))
+    assert writer.apply(ROWS.select([0]))[0]["hard_negatives"] == ["Long and beside the point."]
+
+
+def test_a_batch_without_any_negatives_keeps_the_type():
+    def answer(text, seed):
+        return "none" if "boat" in text else '{"hard_negatives": ["Moons."]}'
+
+    written = ROWS.map(NegativeWriter(ScriptedGenerator(answer)), batched=True, batch_size=1)
+    assert written["hard_negatives"][:] == [[], ["Moons."], []]
+    assert written.features["hard_negatives"] == List(Value("string"))
+
+
 def test_a_document_that_is_cut_is_no_document():
     from hf_rare.generation.protocol import Completion
 

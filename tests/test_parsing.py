@@ -34,6 +34,8 @@ def parse(completion: str, **settings) -> tuple[str, str, str]:
         ("I write <think> never. So B.", ("I write <think> never. So B.", "", "unparsed")),
         ("steps <answer>B</answer> (between <answer> tags)", ("steps\n\n(between <answer> tags)", "B", "ok")),
         ("<think>a</think>x <think>b</think>y", ("a\n\nb", "x y", "ok")),
+        ("<think>a</think>The answer is B.<think>hmm", ("a", "The answer is B.<think>hmm", "unparsed")),
+        ("<think>a</think>x <think>b</think>y<think>", ("a\n\nb", "x y<think>", "unparsed")),
         ("<think>a <answer>B</answer></think>", ("a", "B", "ok")),
         ("<think>a b <answer>C</answer>", ("a b", "C", "unparsed")),
         ("", ("", "", "empty")),

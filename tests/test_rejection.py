@@ -71,6 +71,14 @@ def test_what_is_kept_when_none_is_right(fallback, reasoning, status, error):
     assert rows[1]["reasoning_verdict"] == "right"
 
 
+def test_the_fallback_counts_with_a_single_attempt():
+    rows, _ = distil(fallback="none", max_attempts=1)
+    assert [row["reasoning_status"] for row in rows] == ["ok", "failed", "failed", "ok"]
+    assert rows[1]["reasoning_error"] == "the only attempt will not do: its answer 'A' is wrong"
+    assert rows[1]["reasoning"] == ""
+    assert distil(fallback="last", max_attempts=1)[0] == distil(max_attempts=1)[0]
+
+
 def test_all_attempts_are_kept_for_preference_training():
     rows, _ = distil(keep_attempts=True, max_attempts=4)
     hard = rows[1]
