@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 import yaml
+from datasets.data_files import sanitize_patterns
 
 from hf_rare.errors import ConfigError
 
@@ -68,10 +69,18 @@ def describe_config(
     described = yaml.safe_load(yaml.safe_dump(info._to_yaml_dict(), sort_keys=False))
     described = {name: value for name, value in described.items() if value is not None}
     header: Header = {"dataset_info": {"config_name": config_name, **described}}
-    if data_files:
-        files = [{"split": name, "path": _plain_path(path)} for name, path in data_files.items()]
-        header = {"configs": [{"config_name": config_name, "data_files": files}], **header}
-    return header
+    return {**describe_files(config_name, data_files), **header} if data_files else header
+
+
+def describe_files(config_name: str, data_files: Mapping[str, str | Sequence[str]]) -> Header:
+    """Give the key `configs` for one config.
+
+    Args:
+        config_name (`str`): the config.
+        data_files (`Mapping[str, str | Sequence[str]]`): paths or patterns in the repository, by split.
+    """
+    files = [{"split": name, "path": _plain_path(path)} for name, path in data_files.items()]
+    return {"configs": [{"config_name": config_name, "data_files": files}]}
 
 
 def dump_header(header: Header) -> str:
@@ -149,13 +158,13 @@ def merge_headers(existing: str, new: str, keep_splits: bool = True) -> str:
 
 def _merge_data(old: Header, new: Header, keep_splits: bool) -> Header:
     """Merge what describes the data, config by config."""
-    configs = _by_name(old.get("configs"), "configs")
-    for name, config in _by_name(new.get("configs"), "configs").items():
+    configs = configs_by_name(old.get("configs"), "configs")
+    for name, config in configs_by_name(new.get("configs"), "configs").items():
         before = configs.get(name, {})
-        files = _merge_named(before.get("data_files"), config.get("data_files"), "split", keep_splits)
+        files = _merge_named(_list_splits(before.get("data_files")), config.get("data_files"), "split", keep_splits)
         configs[name] = {**before, **config, **({"data_files": files} if files else {})}
-    infos = _by_name(old.get("dataset_info"), "dataset_info")
-    for name, info in _by_name(new.get("dataset_info"), "dataset_info").items():
+    infos = configs_by_name(old.get("dataset_info"), "dataset_info")
+    for name, info in configs_by_name(new.get("dataset_info"), "dataset_info").items():
         before = infos.get(name, {})
         splits = _merge_named(before.get("splits"), info.get("splits"), "name", keep_splits)
         infos[name] = {**info, **({"splits": splits} if splits else {})}
@@ -179,14 +188,41 @@ def _merge_data(old: Header, new: Header, keep_splits: bool) -> Header:
     return merged
 
 
-def _by_name(entries: Any, key: str) -> dict[str, Header]:
-    """Give entries of configs by name, from a list or, where there is one alone, from a dict."""
+def configs_by_name(entries: Any, key: str) -> dict[str, Header]:
+    """Give entries of configs by name, from a list or, where there is one alone, from a dict.
+
+    Args:
+        entries: what the header has under `key`.
+        key (`str`): `configs` or `dataset_info`.
+
+    Raises:
+        ConfigError: They are neither.
+    """
     if entries is None:
         return {}
     listed = [entries] if isinstance(entries, dict) else entries
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise ConfigError(f"{key!r} in the YAML header of the card is neither a dict nor a list of dicts. Mend it.")
     return {str(entry.get("config_name", "default")): dict(entry) for entry in listed}
+
+
+def patterns_by_split(data_files: Any) -> dict[str, list[str]]:
+    """Give the patterns of a config's files by split, in whatever way a header names them.
+
+    Raises:
+        ConfigError: No way that `datasets` knows.
+    """
+    try:
+        return {split: list(paths) for split, paths in sanitize_patterns(data_files or {}).items()}
+    except (ValueError, TypeError) as err:
+        raise ConfigError(f"'data_files' in the YAML header of the card cannot be read: {err}. Mend it.") from err
+
+
+def _list_splits(data_files: Any) -> Any:
+    """Give files as a list by split; as they are where they are such a list."""
+    if isinstance(data_files, list) and all(isinstance(entry, dict) for entry in data_files):
+        return data_files
+    return [{"split": split, "path": paths} for split, paths in patterns_by_split(data_files).items()]
 
 
 def _merge_named(old: Any, new: Any, key: str, keep: bool) -> Any:

@@ -72,7 +72,7 @@ class Repository:
     def read_text(self, head: Head, path: str) -> str:
         """Read a text file as it is at a commit."""
         local = self.api.hf_hub_download(self.repo_id, path, repo_type="dataset", revision=head.oid)
-        return Path(local).read_text(encoding="utf-8")
+        return Path(local).read_bytes().decode()  # line ends stay as they are
 
     def commit(
         self, operations: Sequence[Any], head: Head, message: str, create_pr: bool

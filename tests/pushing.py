@@ -1,7 +1,7 @@
 """What the tests of pushes share: the repository, rows, a recipe, and waits that are short."""
 
 import pytest
-from datasets import Dataset
+from datasets import Dataset, load_dataset
 
 REPO = "me/rare"
 
@@ -35,3 +35,11 @@ def make_recipe_without_model() -> dict:
         "versions": {},
         "command": None,
     }
+
+
+def load(split="train", name=None, **kwargs):
+    return load_dataset(REPO, name, split=split, **kwargs)
+
+
+def rows_of(dataset) -> list[dict]:
+    return list(dataset)

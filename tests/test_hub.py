@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import Dataset, DatasetDict
 from huggingface_hub import DatasetCard, HfApi
 
 import hf_rare.hub
@@ -18,15 +18,14 @@ from hf_rare.errors import ConfigError, HubError
 from hf_rare.hub import push_to_hub
 from hf_rare.recipe import describe_command, make_recipe
 from tests.loopback_hub import hub_fixture, quick_retries_fixture, xet_fixture  # noqa: F401
-from tests.pushing import REPO, make_recipe_without_model, no_waiting_fixture, table_fixture  # noqa: F401
-
-
-def load(split="train", name=None, **kwargs):
-    return load_dataset(REPO, name, split=split, **kwargs)
-
-
-def rows_of(dataset) -> list[dict]:
-    return list(dataset)
+from tests.pushing import (
+    REPO,
+    load,
+    make_recipe_without_model,
+    no_waiting_fixture,  # noqa: F401
+    rows_of,
+    table_fixture,  # noqa: F401
+)
 
 
 def header(hub, revision="main") -> dict:
