@@ -14,7 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hf_rare import card_recipe, card_tables, markdown
 from hf_rare.card_header import describe_config, dump_header, size_category
-from hf_rare.card_merging import CLOSING_MARKER, opening_marker
+from hf_rare.card_merging import CLOSING_MARKER, INTRODUCTION, NO_LICENCE, describe_sources, opening_marker
 from hf_rare.statistics import Statistics, measure, named_splits
 from hf_rare.writer import ColumnWriter
 from hf_rare.writer_config import DistillConfig
@@ -35,11 +35,11 @@ def build_card(
     config_name: str = "default",
     splits: Mapping[str, Any] | None = None,
     data_files: Mapping[str, str | Sequence[str]] | None = None,
-    download_size: int | None = None,
     source_datasets: Sequence[str] = (),
     source_metadata: Any = None,
     plot_path: str | None = None,
     recipe_path: str | None = None,
+    recipe_is_of_all_rows: bool = True,
     command: str | None = None,
 ) -> str:
     """Write the card of a distilled dataset.
@@ -66,8 +66,6 @@ def build_card(
             `num_bytes`. For `dataset_info` in the header.
         data_files (`Mapping[str, str | Sequence[str]]`, *optional*):
             Paths or patterns of the files in the repository, by split. For `configs` in the header.
-        download_size (`int`, *optional*):
-            Bytes of these files together.
         source_datasets (`Sequence[str]`, *optional*):
             Names of the datasets on the Hub that the rows come from.
         source_metadata (`dict` or [`~huggingface_hub.DatasetCardData`], *optional*):
@@ -76,6 +74,8 @@ def build_card(
             Path in the repository of the picture from `plot_statistics`. Without it the card has none.
         recipe_path (`str`, *optional*):
             Path in the repository of the recipe. Without it the card does not speak of one.
+        recipe_is_of_all_rows (`bool`, *optional*, defaults to `True`):
+            Whether all rows were made by the recipe. Where they were not, the card says so.
         command (`str`, *optional*):
             Command that made the rows. By default what the recipe says.
 
@@ -104,7 +104,7 @@ def build_card(
         "base_model": [teacher] if teacher else None,
     }
     header = {name: _clean(value) for name, value in header.items() if value} | describe_config(
-        config_name, features, splits or {}, data_files, download_size
+        config_name, features, splits or {}, data_files
     )
     row = next(
         (row for split in parts.values() if (row := card_tables.find_sample(split, columns["output_column"]))), None
@@ -112,7 +112,7 @@ def build_card(
     call = _load_call(repo_id, config_name, "train" if "train" in parts else next(iter(parts), "train"))
     command = command or (known or {}).get("command")
     template = card_recipe.find_template(known)
-    template_name = str(card_recipe.part(known, "distill").get("template") or "")
+    template_name = str(card_recipe.own_settings(known).get("template") or "")
     values = {
         "header": dump_header(header),
         "pretty_name": markdown.inline(pretty_name),
@@ -124,6 +124,9 @@ def build_card(
         "load": markdown.code(_load_call(repo_id, config_name)),
         "loading": markdown.fenced(f"from datasets import load_dataset\n\nds = {call}", "python"),
         "recipe": known,
+        "kind": card_recipe.kind_of(known),
+        "how_it_was_made": card_recipe.describe_writer(known),
+        "other_rows": "" if recipe_is_of_all_rows else card_recipe.OTHER_ROWS,
         "settings": markdown.table(("setting", "value"), card_recipe.describe_settings(known or {})),
         "versions": card_recipe.describe_versions(known),
         "command": markdown.fenced(card_recipe.without_folders(str(command)), "bash", 4000) if command else None,
@@ -140,9 +143,9 @@ def build_card(
         "has": set(features),
         "names": columns,
         "in_lists": isinstance(features.get(columns["output_column"]), datasets.List | datasets.LargeList),
-        "licence": markdown.join(map(markdown.code, _as_list(licence.get("license")))),
-        "licence_is_of_source": license is None,
-        "sources": [markdown.code(name) for name in source_datasets],
+        "licence": _describe_licence(_as_list(licence.get("license")), is_of_source=license is None),
+        "introduction": INTRODUCTION,
+        "sources": describe_sources(source_datasets),
     }
     source = resources.files("hf_rare.cards").joinpath("dataset_card.md").read_text(encoding="utf-8")
     environment = ImmutableSandboxedEnvironment(
@@ -162,7 +165,9 @@ def _as_recipe(recipe: ColumnWriter[Any, Any] | Mapping[str, Any] | None) -> Map
 
 def _column_names(recipe: Mapping[str, Any] | None, output_column: str | None) -> dict[str, str]:
     """Give the names of the columns by setting: what the recipe says, or else the defaults."""
-    defaults, said = DistillConfig(), card_recipe.part(recipe, "distill")
+    defaults, said = DistillConfig(), card_recipe.own_settings(recipe)
+    if card_recipe.kind_of(recipe) != "distill":
+        said.pop("output_column", None)  # it has no traces in it
     names = {name: str(said.get(name) or getattr(defaults, name)) for name in card_tables.COLUMN_SETTINGS}
     return {**names, **({"output_column": output_column} if output_column else {})}
 
@@ -173,6 +178,13 @@ def _choose_licence_and_language(license: str | None, language: str | list[str] 
     chosen = {"license": license} if license else of_source
     spoken = language or (source.get("language") if source else None)
     return {name: value for name, value in {**chosen, "language": spoken}.items() if value}
+
+
+def _describe_licence(names: Sequence[Any], is_of_source: bool) -> str:
+    if not names:
+        return NO_LICENCE
+    licence = markdown.join(map(markdown.code, names))
+    return f"{licence}, as the dataset that the rows come from." if is_of_source else f"{licence}."
 
 
 def _as_list(value: Any) -> list[Any]:

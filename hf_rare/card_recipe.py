@@ -1,4 +1,4 @@
-"""What a recipe says, for a card: the teacher, the settings that change a trace, and the template, as Markdown.
+"""What a recipe says, for a card: the teacher, the settings that change what it writes, and the template, as Markdown.
 
 A recipe may be a stranger's: any part of it may be missing or of another type, and no path in it is followed.
 """
@@ -13,14 +13,42 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 import hf_rare
 from hf_rare.explaining import hide_tokens
 from hf_rare.markdown import as_text, code, fenced, inline, join, link, literal
+from hf_rare.recipe import KINDS, is_off_hub
 from hf_rare.templates import is_source, read_template_source
-from hf_rare.writer_config import DistillConfig
 
-SHOWN_ALWAYS = ("template", "seed", "num_samples")
-DISTILL_SHOWN = (
+DESCRIPTIONS = {
+    "distill": (
+        "Each row was given to the teacher as a prompt with the question, the scenario and a numbered list of "
+        "documents in an order shuffled by the row's own content; the teacher reasoned over them."
+    ),
+    "questions": (
+        "Each document was given to a model, which was asked for questions about it, each with the situation that it "
+        "is about."
+    ),
+    "negatives": (
+        "Each question was given to a model with the document that settles it; the model was asked for documents that "
+        "only look as if they settled it (hard negatives)."
+    ),
+    "judge": (
+        "Each question was given to a model with its right answer and with another answer; the model was asked "
+        "whether they say the same."
+    ),
+}
+"""What a writer of each kind did."""
+WRITERS = {
+    "distill": ("hf_rare", "ReasonDistiller", "distill_fn"),
+    "questions": ("hf_rare", "QueryGenerator", "query_fn"),
+    "negatives": ("hf_rare.negative_writer", "NegativeWriter", "negative_fn"),
+    "judge": ("hf_rare.judge", "AnswerJudge", "judge"),
+}
+"""Module and class of a writer of each kind, and what code calls it."""
+SHOWN_ALWAYS = ("template", "seed", "num_samples", "num_questions", "num_negatives")
+SHOWN = (
     "template",
     "system_prompt",
     "num_samples",
+    "num_questions",
+    "num_negatives",
     "seed",
     "thought_tags",
     "answer_tags",
@@ -28,6 +56,7 @@ DISTILL_SHOWN = (
     "template_columns",
     "gold_column",
     "check",
+    "duplicate_threshold",
     "max_attempts",
     "fallback",
     "keep_attempts",
@@ -46,6 +75,10 @@ MACHINERY = (
 )
 """Settings of a generation config that change no trace; the recipe has them."""
 
+OTHER_ROWS = (
+    "These are not the settings of all rows: some were pushed with others, or without a record of how they were made."
+)
+
 Recipe = Mapping[str, Any]
 
 
@@ -53,6 +86,23 @@ def part(recipe: Recipe | None, name: str) -> dict[str, Any]:
     """Give one part of a recipe; empty where it is not there."""
     value = (recipe or {}).get(name)
     return dict(value) if isinstance(value, Mapping) else {}
+
+
+def kind_of(recipe: Recipe | None) -> str | None:
+    """Give the kind of a recipe; `None` where it is not one of `KINDS`."""
+    kind = (recipe or {}).get("kind")
+    return kind if isinstance(kind, str) and kind in KINDS else None
+
+
+def own_settings(recipe: Recipe | None) -> dict[str, Any]:
+    """Give the settings of the writer that a recipe is of: those in the section of its kind."""
+    kind = kind_of(recipe)
+    return part(recipe, kind) if kind else {}
+
+
+def describe_writer(recipe: Recipe | None) -> str:
+    """Say in a sentence what was asked of the model."""
+    return DESCRIPTIONS.get(kind_of(recipe) or "", "What a model was given to make these rows is not known here.")
 
 
 def find_hub_teacher(recipe: Recipe | None) -> str | None:
@@ -69,7 +119,7 @@ def find_hub_teacher(recipe: Recipe | None) -> str | None:
 
 
 def describe_settings(recipe: Recipe) -> list[tuple[str, str]]:
-    """Give name and value of each setting that changes a trace, as cells of a table."""
+    """Give name and value of each setting that changes what is written, as cells of a table."""
     teacher = part(recipe, "identity") or part(recipe, "model")
     settings = {name: value for name, value in teacher.items() if name != "generation_config"}
     for name in ("model_id", "adapter"):
@@ -77,16 +127,7 @@ def describe_settings(recipe: Recipe) -> list[tuple[str, str]]:
             settings[name] = without_folders(str(settings[name]))
     settings |= {name: v for name, v in part(teacher, "generation_config").items() if name not in MACHINERY}
     settings |= {name: value for name, value in part(recipe, "decoding").items() if name in DECODING_SHOWN and value}
-    defaults, own = DistillConfig(), part(recipe, "distill")
-    for name in DISTILL_SHOWN:
-        value = own.get(name)
-        default = getattr(defaults, name)
-        if name in own and (
-            name in SHOWN_ALWAYS or value != (list(default) if isinstance(default, tuple) else default)
-        ):
-            settings[name] = value
-    if "template" in settings and settings["template"] not in defaults.builtin_templates:
-        settings["template"] = "its own"
+    settings |= _describe_own_settings(recipe)
     settings |= {"hf_rare": recipe.get("hf_rare"), "generation_revision": recipe.get("generation_revision")}
     cells = {name: code(as_text(value)) for name, value in settings.items() if value is not None}
     if teacher_on_hub := find_hub_teacher(recipe):
@@ -94,12 +135,30 @@ def describe_settings(recipe: Recipe) -> list[tuple[str, str]]:
     return [(code(name), value) for name, value in cells.items()]
 
 
+def _describe_own_settings(recipe: Recipe) -> dict[str, Any]:
+    """Give the settings of the writer that are shown: some always, the others where they are not the default."""
+    kind, own = kind_of(recipe), own_settings(recipe)
+    if kind is None:
+        return {}
+    config_type: Any = KINDS[kind]
+    defaults, settings = config_type(), {}
+    for name in SHOWN:
+        if name not in own or name not in config_type.names():
+            continue
+        default = getattr(defaults, name)
+        if name in SHOWN_ALWAYS or own[name] != (list(default) if isinstance(default, tuple) else default):
+            settings[name] = own[name]
+    if "template" in settings and settings["template"] not in config_type.builtin_templates:
+        settings["template"] = "its own"
+    return settings
+
+
 def find_template(recipe: Recipe | None) -> str | None:
     """Give the text of the prompt template; `None` where the recipe does not have it."""
-    template = str(part(recipe, "distill").get("template") or "")
-    if template in DistillConfig.builtin_templates:
+    kind, template = kind_of(recipe), str(own_settings(recipe).get("template") or "")
+    if kind and template in KINDS[kind].builtin_templates:
         is_ours = (recipe or {}).get("hf_rare") == hf_rare.__version__
-        return read_template_source(template, DistillConfig.builtin_templates) if is_ours else None
+        return read_template_source(template, KINDS[kind].builtin_templates) if is_ours else None
     return template if is_source(template) else None  # a path is never followed
 
 
@@ -117,23 +176,41 @@ def describe_reproduction(recipe: Recipe | None, path: str | None, repo_id: str 
     """Say how to make the rows again: code where a recipe is in the repository, or else what is missing."""
     if recipe is None:
         return "Without a record of the settings these rows cannot be made again."
+    kind = kind_of(recipe)
+    if kind is None:
+        return "What was recorded is not enough to make these rows again: this hf_rare does not know its kind."
     if not part(recipe, "model"):
         return (
-            "The teacher was handed over as a loaded object or is not a transformers model: the settings above say "
+            "The model was handed over as a loaded object or is not a transformers model: the settings above say "
             "what is known of it, and that is not enough to load it."
         )
     if path is None:
         return "The settings above, with the same rows and the same versions, are what it takes."
-    arguments = [literal(repo_id or path)]
+    place = [literal(repo_id or path)]
     if repo_id and config_name != "default":
-        arguments.append(f"config_name={literal(config_name)}")
-    if find_hub_teacher(recipe) is None:
-        arguments.append('model_id="FOLDER"')
-    lines = [
-        "from hf_rare import ReasonDistiller",
-        "",
-        f"distill_fn = ReasonDistiller.from_recipe({', '.join(arguments)})",
-        "again = distill_fn.apply(rows)  # the same input columns",
+        place.append(f"config_name={literal(config_name)}")
+    judge = part(recipe, "judge") if kind == "distill" else {}
+    folders, of_judge = _folder_arguments(recipe), _folder_arguments(judge) if judge else {}
+    module, writer, variable = WRITERS[kind]
+    imports, steps, arguments = [f"from {module} import {writer}"], [], [*place, *folders.values()]
+    if judge:
+        imports += ["from hf_rare.judge import AnswerJudge", "from hf_rare.recipe import read_recipe"]
+        inner = ", ".join(['recipe["judge"]', *of_judge.values()])
+        steps += [f"recipe = read_recipe({', '.join(place)})", f"judge = AnswerJudge.from_recipe({inner})"]
+        arguments = ["recipe", *folders.values(), "judge=judge"]
+    steps += [
+        f"{variable} = {writer}.from_recipe({', '.join(arguments)})",
+        f"again = {variable}.apply(rows)  # the same input columns",
     ]
-    where = "" if find_hub_teacher(recipe) else " The teacher is not on the Hub: pass the folder where it lies."
-    return f"{code(path)} holds all settings.{where}\n\n{fenced(chr(10).join(lines), 'python')}"
+    absent = [*folders, *(f"{noun} of the judge" for noun in of_judge)]
+    where = "".join(f" The {noun} is not on the Hub: pass the folder where it lies." for noun in absent)
+    lines = "\n".join([*imports, "", *steps])
+    return f"{code(path)} holds all settings.{where}\n\n{fenced(lines, 'python')}"
+
+
+def _folder_arguments(recipe: Recipe) -> dict[str, str]:
+    """Give the arguments that must be passed, by what they stand for, since it is not on the Hub."""
+    model = part(recipe, "model")
+    arguments = {} if find_hub_teacher(recipe) else {"model": 'model_id="FOLDER"'}
+    is_adapter_here = model.get("adapter") is not None and is_off_hub(model, "adapter")
+    return {**arguments, "adapter": 'adapter="FOLDER"'} if is_adapter_here else arguments

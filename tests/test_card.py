@@ -4,6 +4,7 @@ After a change that is meant, write the approved text anew with `HF_RARE_APPROVE
 the difference.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 from datasets import Dataset, DatasetDict, Features, List, Value, load_dataset
+from datasets.fingerprint import Hasher
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
@@ -21,12 +23,17 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import hf_rare
-from hf_rare import ReasonDistiller, build_card
+from hf_rare import QueryGenerator, ReasonDistiller, build_card
 from hf_rare.card_header import split_header
 from hf_rare.card_merging import find_blocks
-from hf_rare.card_recipe import find_hub_teacher, without_folders
+from hf_rare.card_recipe import describe_writer, find_hub_teacher, without_folders
 from hf_rare.errors import ConfigError
 from hf_rare.grounding import audit_grounding
+from hf_rare.judge import AnswerJudge
+from hf_rare.negative_writer import NegativeWriter
+from hf_rare.recipe import make_recipe
+from hf_rare.templates import read_template_source
+from hf_rare.writer_config import DistillConfig
 from tests.conftest import REPOSITORY
 from tests.distilled import SHA, distilled_rows, recipe
 
@@ -46,7 +53,6 @@ def _full_card(dataset, **changes) -> str:
         "repo_id": "me/rare-small",
         "splits": {"train": SimpleNamespace(num_rows=len(dataset), num_bytes=45_678)},
         "data_files": {"train": "data/train-*"},
-        "download_size": 23_456,
         "source_datasets": ["me/questions"],
         "plot_path": "assets/statistics.png",
         "recipe_path": "recipe.json",
@@ -194,6 +200,98 @@ def test_columns_that_are_gone_or_of_another_type(distilled):
     card = build_card(odd, {"kind": "questions", "distill": "?", "versions": [], "identity": None})
     assert "Tokens, lengths and positions are not known" in card
     assert "The prompt template was not recorded." in card
+
+
+MAKERS = {
+    "questions": QueryGenerator,
+    "negatives": NegativeWriter,
+    "judge": AnswerJudge,
+}
+OF_DISTILLERS = ("numbered list", "document order", "ReasonDistiller", "the teacher reasoned", "num_samples")
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_recipes_of_other_writers(rows, tiny, tmp_path, kind):
+    writer = MAKERS[kind].from_pretrained(tiny, max_new_tokens=4, seed=7, system_prompt="Be brief.", max_attempts=2)
+    said = make_recipe(writer, command="hf-rare run x.yaml")
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(said))
+    card = build_card(rows, said, recipe_path=str(path))
+    for words in (
+        describe_writer(said),
+        "| `seed` | `7` |",
+        "| `system_prompt` | `Be brief.` |",
+        "| `max_attempts` | `2` |",
+        f"| `template` | `{writer.config.template}` |",
+        "Prompt and draw of a row depend on its content",
+        "There is no column with traces in them.",
+    ):
+        assert words in card, words
+    template = read_template_source(writer.config.template, writer.config.builtin_templates)
+    assert template.strip().splitlines()[0] in card
+    assert "was not recorded.\n\n### Columns" not in card
+    assert not [words for words in OF_DISTILLERS if words in card]
+    assert not [words for words in ("traces in", "step-by-step") if words in card.split("### How it was made")[1]]
+    (code,) = re.findall(r"```python\n(from hf_rare.*?)```", card, re.DOTALL)
+    namespace = {"rows": rows.add_column("gold", ["so"] * 6).select_columns(writer.input_columns)}
+    exec(code.replace("FOLDER", tiny), namespace)
+    assert set(writer.output_features) <= set(namespace["again"].column_names)
+
+
+def test_numbers_of_questions_and_hard_negatives_are_shown(rows):
+    for kind, setting in (("questions", "num_questions"), ("negatives", "num_negatives")):
+        said = {"kind": kind, kind: {setting: 3, "text_column": "document", "duplicate_threshold": 0.25}}
+        card = build_card(rows.rename_column("text", "document"), said)
+        assert f"| `{setting}` | `3` |" in card
+        assert ("| `duplicate_threshold` | `0.25` |" in card) is (kind == "negatives")
+        assert "| `document` | `string` | the document that helps (the positive) |" in card
+
+
+def test_a_judge_is_made_again_too(rows, tiny, tmp_path):
+    judge = AnswerJudge.from_pretrained(tiny, max_new_tokens=4)
+    distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=4, gold_column="answer", judge=judge)
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(make_recipe(distill_fn)))
+    card = build_card(rows, distill_fn, recipe_path=str(path))
+    assert "The model of the judge is not on the Hub: pass the folder where it lies." in card
+    (code,) = re.findall(r"```python\n(from hf_rare.*?)```", card, re.DOTALL)
+    namespace = {"rows": rows}
+    exec(code.replace("FOLDER", tiny), namespace)
+    assert Hasher.hash(namespace["distill_fn"]) == Hasher.hash(distill_fn)
+
+
+def test_an_adapter_from_a_folder_must_be_passed(distilled):
+    said = recipe()
+    assert "adapter=" not in build_card(distilled, said, recipe_path="recipe.json")
+    said["model"] |= {"adapter": "me/adapter", "adapter_revision": SHA}
+    assert "adapter=" not in build_card(distilled, said, recipe_path="recipe.json")
+    said["model"] |= {"adapter": "lora", "adapter_revision": "local-" + SHA}
+    card = build_card(distilled, said, recipe_path="recipe.json")
+    assert "The adapter is not on the Hub: pass the folder where it lies." in card
+    assert 'from_recipe("recipe.json", adapter="FOLDER")' in card
+
+
+ODD = [None, 3, "?", [], {}, [["a"]], {"a": {}}, True]
+
+
+@pytest.mark.parametrize("kind", ["distill", "questions", "negatives", "judge", "other", None, 3, ["distill"], {}])
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_no_recipe_of_a_stranger_breaks_the_card(distilled, kind, odd):
+    names = ("model", "identity", "decoding", "versions", "command", "hf_rare", "generation_revision", "judge")
+    small = distilled.select([0])
+    for said in (
+        {"kind": kind},
+        {"kind": kind, **dict.fromkeys(names, odd), str(kind): odd},
+        {"kind": kind, str(kind): dict.fromkeys(DistillConfig.names(), odd), "model": dict.fromkeys(MODEL, odd)},
+    ):
+        card = build_card(small, said, recipe_path="recipe.json", repo_id="me/rare")
+        if not isinstance(kind, str) or kind == "other":
+            assert "What a model was given to make these rows is not known here." in card
+            assert "from_recipe" not in card
+            assert not [words for words in OF_DISTILLERS if words in card]
+
+
+MODEL = ("model_id", "revision", "adapter", "adapter_revision", "generation_config")
 
 
 def test_old_recipes_and_paths(distilled):

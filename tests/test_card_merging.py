@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hf_rare import build_card
 from hf_rare.card_header import read_header, split_header
-from hf_rare.card_merging import CLOSING_MARKER, find_blocks, merge_cards, opening_marker
+from hf_rare.card_merging import CLOSING_MARKER, NO_LICENCE, find_blocks, merge_cards, opening_marker
 from hf_rare.errors import ConfigError
 
 ROWS = Dataset.from_dict({"question": ["Why?", "How?"], "text": ["So.", "Thus."], "reasoning": ["One.", "Two."]})
@@ -27,7 +27,6 @@ def _card(config_name="default", *splits, dataset=ROWS, **given) -> str:
         config_name=config_name,
         splits={name: SimpleNamespace(num_rows=len(dataset), num_bytes=100) for name in splits},
         data_files={name: f"{folder}/{name}-*" for name in splits},
-        download_size=50,
         **given,
     )
 
@@ -155,7 +154,9 @@ def test_a_card_from_datasets_itself_gets_the_whole_text():
 
 
 def test_splits_are_merged_or_replaced():
-    train, test = _card("default", "train"), _card("default", "test", dataset=ROWS.select([0]))
+    test = _card("default", "test", dataset=ROWS.select([0]))
+    train = _card("default", "train").replace("  dataset_size:", "  download_size: 50\n  dataset_size:")
+    assert _header(train)["dataset_info"]["download_size"] == 50
     merged = merge_cards(train, test)
     (config,) = _header(merged)["configs"]
     assert [files["split"] for files in config["data_files"]] == ["train", "test"]
@@ -166,7 +167,6 @@ def test_splits_are_merged_or_replaced():
     assert merge_cards(merged, test) == merged
     alone = merge_cards(train, test, keep_splits=False)
     assert [split["name"] for split in _header(alone)["dataset_info"]["splits"]] == ["test"]
-    assert _header(alone)["dataset_info"]["download_size"] == 50
 
 
 def test_other_shapes_of_the_header():
@@ -255,3 +255,60 @@ def test_merging_again_changes_nothing_and_loses_nothing(body, header, tags, car
         kept = {name: value for name, value in header.items() if value is not None and name != "tags"}
         assert _header(card) | kept == _header(card)
         assert set(tags) <= set(_header(card)["tags"])
+
+
+def test_a_licence_that_is_given_later_is_in_header_and_text():
+    first, later = _card(), _card(license="cc-by-4.0")
+    for line_end in ("\n", "\r\n"):
+        merged = merge_cards(first.replace("\n", line_end), later)
+        assert _header(merged)["license"] == "cc-by-4.0"
+        assert merged.replace("\r\n", "\n").split("---\n", 2)[2] == later.split("---\n", 2)[2]
+        assert line_end == "\n" or "\n" not in merged.replace("\r\n", "")
+        assert merge_cards(merged, later) == merged
+        assert "`cc-by-4.0`." in merge_cards(merged, first)
+    before = first.replace(f"{NO_LICENCE}\n\n", f"{NO_LICENCE} ")  # as it was written before
+    assert "`cc-by-4.0`. The documents may come" in merge_cards(before, later)
+
+
+@pytest.mark.parametrize(
+    ("text", "by_hand"),
+    [
+        (f"## Licence\n\n{NO_LICENCE}", f"## Licence\n\nAsk me. {NO_LICENCE}"),
+        (f"## Licence\n\n{NO_LICENCE}", f"## Terms\n\n{NO_LICENCE}"),
+        (f"## Licence\n\n{NO_LICENCE}", f"## Licence\n\n> {NO_LICENCE}"),
+        ("## Citation", f"## Licence\n\n{NO_LICENCE}\n\n## Citation"),
+        ("\ntags:", "\nlicense: mit\ntags:"),
+    ],
+)
+def test_what_a_person_says_of_the_licence_stays(text, by_hand):
+    edited = _card().replace(text, by_hand, 1)
+    assert by_hand in edited
+    merged = merge_cards(edited, _card(license="cc-by-4.0"))
+    assert split_header(merged)[1] == split_header(edited)[1]
+
+
+def test_a_licence_within_the_rows_is_not_that_of_the_card():
+    said = {"kind": "distill", "distill": {"template": f"{{{{ question }}}}\n## Licence\n\n{NO_LICENCE}\n"}}
+    merged = merge_cards(_card(recipe=said), _card(recipe=said, license="mit"))
+    assert merged.count(NO_LICENCE) == 1
+    assert merged.count("\n`mit`.\n") == 1
+
+
+def test_where_the_rows_come_from_is_brought_up_to_the_header():
+    card = merge_cards(_card(), _card("law", source_datasets=["a/laws"]))
+    assert card.count("The rows come from `a/laws`.") == 1
+    assert "was not recorded.\n\n<!--" not in card
+    card = merge_cards(card.replace("\n", "\r\n"), _card("medicine", source_datasets=["b/cases"]))
+    assert _header(card)["source_datasets"] == ["a/laws", "b/cases"]
+    assert card.count("\r\nThe rows come from `a/laws` and `b/cases`.\r\n") == 1
+    assert merge_cards(card, _card()) == merge_cards(merge_cards(card, _card()), _card())
+    assert "`a/laws` and `b/cases`." in merge_cards(card, _card())
+
+
+@pytest.mark.parametrize("by_hand", ["The rows come from `a/b` and my desk.", "The rows come from a/b."])
+def test_what_a_person_says_of_the_sources_stays(by_hand):
+    edited = _card(source_datasets=["a/b"]).replace("The rows come from `a/b`.", by_hand)
+    assert by_hand in merge_cards(edited, _card(source_datasets=["c/d"]))
+    written = "---\nsource_datasets: a/b\n---\n# Mine\n\nThe rows come from `a/b`.\n"
+    merged = merge_cards(written, _card(source_datasets=["c/d"]))
+    assert split_header(merged)[1].startswith("# Mine\n\nThe rows come from `a/b`.\n")
