@@ -18,26 +18,39 @@ _KEPT_MARKS = frozenset("#%&@")
 
 _STATED = re.compile(
     r"\b(?:answer(?: option| choice)?|(?:correct|right|best) (?:option|choice)|final (?:result|choice))"
-    r"(?: (?:to|for) [^.:\n]{1,80}?)?\s*(?:\bis\b|\bare\b|\bwould be\b|\bmust be\b|[:=])(?!\s*not\b)[\s:]*([^\s].*)",
+    r"(?: (?:to|for) [^.:\n]{1,80}?)?\s*(?:\bis\b|\bare\b|\bwould be\b|\bmust be\b|[:=])(?!\s*not\b)[\s:]*(?=\S)",
     re.IGNORECASE,
 )
+_REMARK = re.compile(
+    r"(?:(?:also|clearly|directly|explicitly|therefore|thus) )?(?:based|because|clear|confirmed|consistent|correct"
+    r"|derived|evident|found(?! to be\b)|given(?! (?:as|by)\b)|in (?:the )?(?:document|passage|source|text)s?"
+    r"|mentioned|obvious|stated(?! as\b)|supported)\b(?!:)",
+    re.IGNORECASE,
+)
+"""What stands behind "the answer is" where a sentence says something about the answer, and not which it is."""
+
+LAST_STATEMENTS = 5
+"""Statements that are looked at, so that a text which repeats itself takes no time."""
+
 _SENTENCE_END = re.compile(r"(?<=\w\w[\w)])[.!?](?=\s|$)|[;\n]")
 
 _NUMBER = re.compile(
-    r"(?<![\w.])(?:(?<!\d)[-+])?(?:\d{1,3}(?:[,\u2009\u202f'_ ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)*|\.\d+)"
-    r"(?:e[-+]?\d{1,3}(?!\d)|\s?[x\u00d7*]\s?10\s?\^?\s?\{?[-+]?\d{1,3}\}?)?"
+    r"(?<![\w.])(?:(?<!\d)[-+][$€£¥]?)?(?:\d{1,3}(?:[,\u2009\u202f'_ ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:[.,]\d+)*|\.\d+)"
+    r"(?:e[-+]?\d{1,3}(?!\d)|\s?[x\u00d7*]\s?10\s?\^\s?\{?[-+]?\d{1,3}\}?)?"
     r"(?:\s?/\s?\d+(?:\.\d+)?)?\s?%?",
     re.IGNORECASE,
 )
+_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}")
 _LATEX = [
     (re.compile(r"\\d?frac\{([^{}]+)\}\{([^{}]+)\}"), r"\1/\2"),
-    (re.compile(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}"), r" \1 "),
+    (_LATEX_TEXT, r" \1 "),
     (re.compile(r"\\times|\\cdot"), "\u00d7"),
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\[,;! ]|\\left|\\right"), ""),
     (re.compile(r"\\([%$])"), r"\1"),
 ]
 _MINUS = str.maketrans({"\u2212": "-", "\u2012": "-", "\u2013": "-"})
+_SUPERSCRIPT = re.compile(r"(?<=\d)[\u207b\u207a]?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 
 _FULL_LETTER = re.compile(r"(?:(?:option|choice|answer)\s+)?[^\w]*([A-Za-z])[^\w]*", re.IGNORECASE)
 _LEADING_LETTER = re.compile(r"[^\w(]*(?:\(([A-Za-z])\)|([A-Za-z])\)|([A-Z])[.:])\s*(.*)", re.DOTALL)
@@ -73,8 +86,7 @@ def find_stated_answer(text: str) -> str:
     start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
     if start >= 0 and (boxed := _read_braces(text, text.index("{", start))):
         return boxed.strip()
-    found = [match.group(1) for match in _STATED.finditer(_strip_emphasis(text))]
-    return found[-1].strip() if found else ""
+    return next(iter(_list_statements(text)), "")
 
 
 def list_candidates(answer: str, trace: str = "") -> list[str]:
@@ -85,7 +97,8 @@ def list_candidates(answer: str, trace: str = "") -> list[str]:
         trace (`str`, *optional*): the trace, whose end is read where there is no answer.
 
     Returns:
-        `list[str]`: what is stated, its first sentence, and, of an answer, the whole; empty where there is no text.
+        `list[str]`: what is stated, its first sentence, what the same line states before it, and, of an answer, the
+        whole; empty where there is no text.
     """
     text = answer.strip() or trace.strip()
     if not text:
@@ -94,6 +107,7 @@ def list_candidates(answer: str, trace: str = "") -> list[str]:
     stated = find_stated_answer(text)
     best = stated or whole
     candidates = [best, _SENTENCE_END.split(best, maxsplit=1)[0].strip()]
+    candidates += [statement for statement in _list_statements(text) if statement.endswith(best)]
     return [text for text in dict.fromkeys([*candidates, whole] if answer.strip() else candidates) if text]
 
 
@@ -103,7 +117,7 @@ def normalize_answer(text: str) -> str:
     After the evaluation script of SQuAD (Rajpurkar et al. 2016), with two changes: signs and points inside numbers
     stay, so that -3.5 is not 35, and what consists of articles alone (the option "A") stays as it is.
     """
-    text = normalize(text.translate(_MINUS))
+    text = normalize(_unwrap(text).translate(_MINUS)) or normalize(text)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     kept: list[str] = [text] if text.replace(" ", "").isalnum() else []
     for place, mark in enumerate(text if not kept else ""):
@@ -125,7 +139,9 @@ def read_numbers(text: str) -> list[Number]:
 
     A comma before three digits separates thousands, any other one decimals. Digits inside a word (`CO2`) are none.
     """
-    text = unicodedata.normalize("NFKC", text).translate(_MINUS) if not text.isascii() else text
+    if not text.isascii():
+        text = _SUPERSCRIPT.sub(lambda match: "^" + match.group(), text)
+        text = unicodedata.normalize("NFKC", text).translate(_MINUS)
     for pattern, replacement in _LATEX if "\\" in text or "{" in text else ():
         text = pattern.sub(replacement, text)
     return [number for match in _NUMBER.finditer(text) if (number := _to_number(match.group()))]
@@ -159,6 +175,7 @@ def name_letters(text: str, options: Sequence[str] | None = None) -> set[str]:
     Returns:
         `set[str]`: upper-case letters.
     """
+    text = _unwrap(text)
     letters = ascii_uppercase[: len(options)] if options else ascii_uppercase
     if (match := _FULL_LETTER.fullmatch(text)) and match.group(1).upper() in letters:
         return {match.group(1).upper()}
@@ -203,13 +220,21 @@ def _find_options(text: str, words: str, options: Sequence[str]) -> set[str]:
     return {ascii_uppercase[i] for i, option in enumerate(options) if option in named}
 
 
+def _list_statements(text: str) -> list[str]:
+    """List what the lines of a text state behind "the answer is", the last first, and mere remarks about it last."""
+    text = _strip_emphasis(text) + "\n"
+    starts = [match.end() for match in _STATED.finditer(text)][-LAST_STATEMENTS:]
+    found = [text[start : text.index("\n", start)].strip() for start in reversed(starts)]
+    return sorted(found, key=lambda statement: _REMARK.match(statement) is not None)
+
+
 def _to_number(text: str) -> Number | None:
     text = text.strip()
     is_percent = text.endswith("%")
     mantissa, _, divisor = text.rstrip("% ").partition("/")
-    mantissa = re.sub(r"\s?[x\u00d7*]\s?10\s?\^?\s?\{?([-+]?\d+)\}?", r"e\1", mantissa, flags=re.IGNORECASE)
+    mantissa = re.sub(r"\s?[x\u00d7*]\s?10\s?\^\s?\{?([-+]?\d+)\}?", r"e\1", mantissa, flags=re.IGNORECASE)
     digits, e, exponent = mantissa.strip().lower().partition("e")
-    digits = re.sub(r"[\u2009\u202f'_ ]", "", digits)
+    digits = re.sub(r"[\u2009\u202f'_ $€£¥]", "", digits)
     if re.fullmatch(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", digits):
         digits = digits.replace(",", "")
     elif re.fullmatch(r"[-+]?\d{1,3}(?:\.\d{3})+,\d+|[-+]?\d{1,3}(?:\.\d{3}){2,}", digits):
@@ -231,6 +256,11 @@ def _read_braces(text: str, start: int) -> str:
         if not depth:
             return text[start + 1 : place]
     return ""
+
+
+def _unwrap(text: str) -> str:
+    """Take LaTeX's commands for words away and leave the words."""
+    return _LATEX_TEXT.sub(r" \1 ", text) if "\\" in text else text
 
 
 def _strip_emphasis(text: str) -> str:

@@ -6,6 +6,7 @@ which traces are asked about, is left to `verifying`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from hf_rare.answer_forms import (
@@ -111,7 +112,8 @@ def list_golds(gold: Any, options: Sequence[str] | None = None) -> list[str]:
 
     Args:
         gold (`str`, `int`, `float`, `bool`, or a list of them):
-            The value of a gold column. A whole number that is the text of no option is the number of one, from 0.
+            The value of a gold column. A whole number that is the text of no option is the number of one, from 0;
+            2.0 is a whole number too.
         options (`Sequence[str]`, *optional*):
             The texts of the options, A first.
 
@@ -122,7 +124,10 @@ def list_golds(gold: Any, options: Sequence[str] | None = None) -> list[str]:
         return [text for item in gold for text in list_golds(item, options)]
     if isinstance(gold, bool):
         return ["true", "yes"] if gold else ["false", "no"]
-    if isinstance(gold, int) and options and 0 <= gold < len(options) and str(gold) not in map(str.strip, options):
+    texts = [text.strip() for text in options or ()]
+    if isinstance(gold, float) and gold.is_integer() and abs(gold) < 2**53 and repr(gold) not in texts:
+        gold = int(gold)  # NumPy and pandas read a column of integers as floats where one is missing
+    if isinstance(gold, int) and options and 0 <= gold < len(options) and str(gold) not in texts:
         return [OPTION_LETTERS[gold]]
     if isinstance(gold, int | float):
         return [] if gold != gold else [repr(gold)]
@@ -207,7 +212,7 @@ def _agree(given: Number, right: Number, tolerance: float) -> bool:
         if one == other:
             return True
         is_whole = one == one.to_integral_value() and other == other.to_integral_value()
-        if not is_whole and abs(float(one) - float(other)) <= tolerance * max(abs(float(one)), abs(float(other))):
+        if not is_whole and abs(one - other) <= Decimal(str(tolerance)) * max(abs(one), abs(other)):
             return True
     return False
 

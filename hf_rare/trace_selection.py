@@ -4,10 +4,12 @@ from typing import Any, Literal
 
 import datasets
 
-from hf_rare.errors import ColumnError
+from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.exporting import check_columns, check_dataset
+from hf_rare.grounding import GROUNDING_COLUMNS
 
 ENDINGS = ("", "_answer", "_status", "_error", "_completion_tokens", "_verdict")
+FALLBACKS = ("first", "last", "none")
 
 
 def keep_one_trace(
@@ -17,7 +19,8 @@ def keep_one_trace(
 ) -> datasets.Dataset:
     """Keep one trace of each row: the first that is `ok` and right, or else the first that is `ok` and unchecked.
 
-    It turns rows with all attempts (`keep_attempts`, `num_samples`) into what the distiller gives without them.
+    It turns rows with all attempts (`keep_attempts`, `num_samples`) into what the distiller gives without them. What
+    `verify` and `audit_grounding` say of the trace stays with it.
 
     Args:
         dataset ([`~datasets.Dataset`]):
@@ -32,12 +35,17 @@ def keep_one_trace(
         [`~datasets.Dataset`]: the rows with plain columns.
 
     Raises:
+        ConfigError: `fallback` cannot be right.
         ColumnError: A column is missing, or holds no lists.
         BatchTypeError: This is no [`~datasets.Dataset`].
     """
+    if fallback not in FALLBACKS:
+        raise ConfigError(f"fallback={fallback!r} cannot be right: expected one of {', '.join(map(repr, FALLBACKS))}.")
     check_dataset(dataset)
     check_columns(dataset, [output_column, f"{output_column}_status"])
-    names = [name for ending in ENDINGS if (name := output_column + ending) in dataset.column_names]
+    names = [
+        name for ending in (*ENDINGS, *GROUNDING_COLUMNS) if (name := output_column + ending) in dataset.column_names
+    ]
     if plain := [name for name in names if not isinstance(dataset.features[name], datasets.List)]:
         raise ColumnError(f"The column {plain[0]!r} holds one value for each row: there is nothing to choose from.")
     features = datasets.Features({**dataset.features, **{name: dataset.features[name].feature for name in names}})

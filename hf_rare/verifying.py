@@ -15,7 +15,7 @@ from hf_rare.judge import AnswerJudge
 from hf_rare.parsing import WITHOUT_TRACE
 from hf_rare.passed_through import reject_unknown_names
 
-VERIFY_REVISION = 1
+VERIFY_REVISION = 2
 """Bumped by hand whenever the same row gets another verdict."""
 
 BATCH_SIZE = 1000

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_rare.answer_forms import list_candidates, name_letters, normalize_answer, read_numbers
-from hf_rare.answers import check_answer
+from hf_rare.answers import check_answer, list_golds
 from hf_rare.errors import ConfigError
 from hf_rare.math_answers import is_same_formula
 
@@ -23,6 +23,8 @@ CITIES = ["Rome", "Paris", "New York", "York"]
         r"So the answer is \boxed{B}.", "The answer is B.", "the correct option is (B)",
         "The answer is B, not C.", "B is correct.", "Paris", "paris.", "The answer is Paris.",
         "It must be Paris, I think.",        "A is wrong. So B", "The final answer is: **B) Paris**", "Answer:\nB",
+        r"\boxed{\text{B}}", r"\boxed{\textbf{(B)}}", r"\boxed{\textbf{(B) }Paris}", r"The answer is $\text{Paris}$.",
+        r"\boxed{\text{Paris}}", "One might think the answer is A, but the correct answer is B.",
     ],
 )  # fmt: skip
 def test_the_right_option_in_many_forms(answer):
@@ -52,6 +54,15 @@ def test_letters_are_told_from_words():
     assert name_letters("D", ["One"] * 3) == set()
 
 
+def test_a_whole_number_that_is_read_as_a_float_is_the_same_gold_answer():
+    for options in (["Rome", "Paris", "York"], ["1", "3", "2"], None):
+        for gold in (0, 1, 2, -3, 50):
+            assert list_golds(float(gold), options) == list_golds(gold, options)
+    assert list_golds(2.0, ["1.0", "2.0", "3.0"]) == ["2.0"]
+    assert check_answer(2.0, "B", options=["1.0", "2.0", "3.0"]).outcome == "right"
+    assert list_golds([2.0, 0.5, 1e300, float("nan"), float("inf")]) == ["2", "0.5", "1e+300", "inf"]
+
+
 def test_options_that_read_the_same_are_both_right():
     assert check_answer("yes", "B", options=["Yes", "yes.", "no"]).outcome == "right"
     assert check_answer("yes", "C", options=["Yes", "yes.", "no"]).outcome == "wrong"
@@ -72,6 +83,8 @@ def test_a_number_for_an_option_is_its_text_or_else_counts_from_0():
         (18, "She earns 9 * 2 = $18."),
         (12, "The answer is 12 apples."), ("1.234,5", "1234.5"), (3, r"\boxed{3}"), (0.75, r"\frac{3}{4}"), (7, "7.0"),
         ("2/3", "0.6666667"), (5, "5kg"), (3, "3 grams of CO2"),
+        ("-$5", "-5"), (-5, "-$5.00"), (-5, r"$-\$5$"), (-5, "-\u20ac5"), (2e5, "2 \u00d7 10\u2075"),
+        (2e-5, "2 x 10\u207b\u2075"), (2e100, "2 x 10^100"), ("1e999", "1e999"), (5, "5 m\u00b2"),
     ],
 )  # fmt: skip
 def test_numbers_agree_in_any_form(gold, answer):
@@ -89,6 +102,12 @@ def test_numbers_agree_in_any_form(gold, answer):
         (5, "none"),
         (0.5, "0.51"),
         (1, "1/0"),
+        (5, "-$5"),
+        (2, "2 x 100"),
+        (52, "5\u00b2"),
+        (0.5, "1e999"),
+        ("1e999", "0.5"),
+        (1e-300, "1e-400"),
     ],
 )
 def test_other_numbers_do_not(gold, answer):
@@ -117,6 +136,49 @@ def test_what_auto_chooses():
     assert check_answer(True, "Yes.").outcome == "right"
     assert check_answer(False, "Yes.").outcome == "wrong"
     assert check_answer(["USA", "United States"], "The United States").outcome == "right"
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "The answer is B, because the best choice is clear.",
+        "The answer is B. This answer is supported by Document 1.",
+        "The answer is B.\nThis answer is clearly stated in Document 1.",
+        "The correct answer is B, since the best choice is the one that Document 1 names.",
+        "Answer: B. The answer is correct.",
+        "The answer is A. Wait, the answer is B.",
+        "The answer is clear: B",
+    ],
+)
+def test_what_is_stated_last_counts_and_remarks_about_the_answer_do_not(trace):
+    assert check_answer("B", "", trace, options=CITIES).outcome == "right"
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "The answer is 7.\nThis answer is supported by Document 1.",
+        "The answer is 7, as the final result is clear.",
+        "The answer is 5, but the correct answer is 7.",
+        "The answer is 5.\nThe correct answer is given by 7.",
+    ],
+)
+def test_the_number_that_is_stated_last_counts(trace):
+    assert check_answer("7", "", trace).outcome == "right"
+
+
+def test_a_text_that_repeats_itself_takes_no_time():
+    start = time.process_time()
+    check_answer("B", "", "I think the answer is unclear, and " * 20_000, options=CITIES)
+    assert time.process_time() - start < 3
+
+
+def test_latex_commands_for_words_are_no_part_of_a_text():
+    for gold in ("Evelyn", r"\text{Evelyn}", r"\textbf{Evelyn}"):
+        for answer in ("Evelyn", r"\boxed{\text{Evelyn}}", r"The answer is \mathrm{Evelyn}."):
+            assert check_answer(gold, answer).outcome == "right", (gold, answer)
+    assert check_answer("Evelyn", r"\boxed{\text{Lena}}").outcome == "wrong"
+    assert normalize_answer(r"\text{}") == "text"
 
 
 def test_without_an_answer_the_end_of_the_trace_counts():

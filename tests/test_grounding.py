@@ -204,7 +204,7 @@ def test_rates_by_the_place_of_the_positive():
     assert GroundingRates().rates["distracted"] == 0.0
 
 
-@pytest.mark.parametrize("kind", [None, "numpy", "pandas", "arrow", "polars"])
+@pytest.mark.parametrize("kind", [None, "numpy", "torch", "pandas", "arrow", "polars"])
 def test_every_format_gives_the_same(kind):
     rows = make_rows(["By [2].", f"It says: {NEGATIVE}", ""], ["ok"] * 3)
     expected = audit_grounding(rows).to_list()

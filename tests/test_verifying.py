@@ -67,6 +67,22 @@ def test_formats_change_nothing(rows, format):
     assert checked.to_list() == verify(rows).to_list()
 
 
+@pytest.mark.parametrize("format", [None, "numpy", "torch", "pandas", "polars", "arrow"])
+@pytest.mark.parametrize("last", [0, None])
+def test_a_gold_answer_does_not_depend_on_a_missing_one_beside_it(format, last):
+    rows = Dataset.from_dict(
+        {
+            "answer": [2, 1, 5, last],
+            "options": [["Rome", "Paris", "York"]] * 3 + [None],
+            "reasoning": ["So."] * 4,
+            "reasoning_answer": ["C", "C", "5", "0"],
+            "reasoning_status": ["ok"] * 4,
+        }
+    )
+    verdicts = verify(rows.with_format(format)).with_format(None)["reasoning_verdict"][:]
+    assert verdicts == ["right", "wrong", "right", "unchecked" if last is None else "right"]
+
+
 def test_splits_empty_datasets_and_streams(rows):
     checked = verify(DatasetDict(train=rows, test=rows.select([])))
     assert checked["train"]["reasoning_verdict"][:] == VERDICTS
