@@ -69,6 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _run_demo(arguments: argparse.Namespace) -> None:
     from hf_rare import demo, files
 
+    rows, card = arguments.output / "train.parquet", arguments.output / "README.md"
+    files.check_output(rows, overwrite=True)
+    files.check_card(card)
     dataset = demo.load_demo_dataset()
     if arguments.rows:
         dataset = dataset.select(range(min(arguments.rows, len(dataset))))
@@ -90,9 +93,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
         )
     if arguments.model is None:
         print("\n(A model of 135 million parameters writes fluent nonsense: this shows the machinery, not a teacher.)")
-    rows, card = arguments.output / "train.parquet", arguments.output / "README.md"
-    files.check_output(rows, overwrite=True)
     files.save_output(distilled, rows)
-    card.write_text(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), encoding="utf-8")
+    files.save_card(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), card)
     print(f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}")
     print(f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")')

@@ -1,4 +1,4 @@
-"""Datasets from and to files, for the command line: by the ending of the path."""
+"""Datasets from and to files, by the ending of the path, and the cards and recipes beside them."""
 
 import json
 import os
@@ -11,7 +11,9 @@ from typing import Any
 
 import datasets
 
-from hf_rare.errors import DatasetFileError, OutputExistsError
+from hf_rare.card_merging import find_blocks, merge_cards
+from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
+from hf_rare.recipe import Recipe, recipe_beside
 
 READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
@@ -56,6 +58,20 @@ def load_input(name: str, config_name: str | None = None, split: str = "train") 
     raise DatasetFileError(f"{name!r} is no input. Expected {INPUT_KINDS}.")
 
 
+def load_splits(name: str, split: str | None = None) -> datasets.Dataset | datasets.DatasetDict:
+    """Load a dataset as [`load_input`] does; without `split`, a saved `DatasetDict` as a whole.
+
+    Raises:
+        DatasetFileError: It cannot be read.
+    """
+    if split is not None or not (Path(name) / "dataset_dict.json").is_file():
+        return load_input(name, None, split or "train")
+    try:
+        return datasets.DatasetDict.load_from_disk(name)
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {err}") from err
+
+
 def check_output(path: Path, overwrite: bool) -> None:
     """Find out before a run whether its output can be written.
 
@@ -77,6 +93,41 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise DatasetFileError(f"{folder} cannot be written to. Pass another --output.")
 
 
+def check_recipe(output: Path, recipe: Recipe) -> None:
+    """Find out before a run whether its recipe can lie beside its output.
+
+    Raises:
+        OutputExistsError: Another recipe lies there, of a dataset of the same name with another ending.
+        DatasetFileError: What lies there cannot be read.
+    """
+    path, other = recipe_beside(output), _find_namesake(output)
+    if output.exists() or other is None or not path.exists():
+        return
+    try:
+        existing = json.loads(path.read_text(encoding="utf-8")) | {"command": None}
+    except (OSError, ValueError, TypeError) as err:
+        raise DatasetFileError(f"{path}, the recipe of {other}, cannot be read: {err}") from err
+    if existing != json.loads(json.dumps(recipe)) | {"command": None}:
+        raise OutputExistsError(
+            f"{path} is the recipe of {other}, and that of {output} would replace it. Pass another --output."
+        )
+
+
+def drop_stale_recipe(output: Path) -> None:
+    """Remove the recipe beside an output that rows without one have replaced.
+
+    It stays where there is a dataset of the same name with another ending, which it may belong to.
+    """
+    if _find_namesake(output) is None:
+        recipe_beside(output).unlink(missing_ok=True)
+
+
+def _find_namesake(output: Path) -> Path | None:
+    """Find a dataset that has its recipe in the same place."""
+    others = [output.with_suffix(ending) for ending in WRITERS if ending != output.suffix]
+    return next((path for path in others if path.exists()), None)
+
+
 def save_output(dataset: datasets.Dataset, path: Path) -> None:
     """Write a dataset beside its place and then move it there, so that no half-written output is ever seen."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +137,39 @@ def save_output(dataset: datasets.Dataset, path: Path) -> None:
         if path.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
+
+
+def check_card(path: Path) -> None:
+    """Find out before a run whether its card can be written: what is there must be a card of this library.
+
+    Raises:
+        OutputExistsError: It is something else.
+        ConfigError: It is one that nothing can be merged into.
+    """
+    if not path.exists():
+        return
+    try:
+        existing = _read_card(path)
+    except (OSError, UnicodeDecodeError) as err:
+        raise OutputExistsError(f"{path} exists already and cannot be read. Choose another output folder.") from err
+    try:
+        is_own = not existing.strip() or bool(find_blocks(existing))
+        merge_cards(existing, existing)
+    except ConfigError as err:
+        raise ConfigError(f"{path}: {err}") from err
+    if not is_own:
+        raise OutputExistsError(
+            f"{path} exists already and is no card that was generated here. Choose another output folder."
+        )
+
+
+def save_card(card: str, path: Path) -> None:
+    """Write a card, merged into the one that is there: what people have written into that stays."""
+    path.write_bytes(merge_cards(_read_card(path) if path.exists() else "", card).encode())
+
+
+def _read_card(path: Path) -> str:
+    return path.read_bytes().decode()  # line ends as they are
 
 
 def _read_json_lists(dataset: datasets.Dataset) -> datasets.Dataset:

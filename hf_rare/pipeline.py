@@ -24,6 +24,7 @@ from hf_rare.decontamination import decontaminate
 from hf_rare.distill import ReasonDistiller
 from hf_rare.errors import ConfigError, PipelineError
 from hf_rare.export import to_preference, to_sft
+from hf_rare.generation.revisions import digest_folder, is_local
 from hf_rare.grounding import audit_grounding
 from hf_rare.hub import push_to_hub
 from hf_rare.judge import AnswerJudge
@@ -41,7 +42,7 @@ from hf_rare.pipeline_settings import (
     writer_settings,
 )
 from hf_rare.questions import QueryGenerator
-from hf_rare.recipe import make_recipe
+from hf_rare.recipe import make_recipe, recipe_beside
 from hf_rare.retrieval_export import to_retrieval
 from hf_rare.retrieving import retrieve_documents
 from hf_rare.trace_selection import keep_one_trace
@@ -49,13 +50,15 @@ from hf_rare.verifying import verify
 from hf_rare.writer import ColumnWriter
 
 WRITERS: dict[str, Any] = {"questions": QueryGenerator, "negatives": NegativeWriter, "distill": ReasonDistiller}
-FUNCTIONS: dict[str, Callable[..., datasets.Dataset]] = {
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     "near_duplicates": drop_near_duplicates,
     "decontamination": decontaminate,
     "retrieval": retrieve_documents,
     "negatives": mine_hard_negatives,
     "verify": verify,
     "grounding": audit_grounding,
+    "card": build_card,
+    "push": push_to_hub,
 }
 EXPORTS: dict[str, Callable[..., datasets.Dataset]] = {
     "sft": to_sft,
@@ -95,14 +98,15 @@ def run_pipeline(
     - `output`: folder for the results.
     - `input`: rows or documents: a file, a saved dataset, a name on the Hub, or a dict with `name`, `config`, `split`
       and `rows` (the first so many).
-    - `corpus`: what is searched for documents and negatives, likewise; by default the rows themselves.
+    - `corpus`: what is searched for documents and negatives, likewise; negatives are by default searched in the rows
+      themselves. `retrieval` and `negatives` may each have a `corpus` of their own.
     - `model`: settings that the models of all stages share: those of [`ModelConfig`](hf_rare.config.ModelConfig),
       [`DecodingConfig`](hf_rare.config.DecodingConfig) and [`RunConfig`](hf_rare.config.RunConfig). A stage with a
       model may have its own beside the settings named below.
     - `questions`: [`QueryGenerator`](hf_rare.questions.QueryGenerator). Documents without a question are left out.
     - `near_duplicates`: [`drop_near_duplicates`](hf_rare.near_duplicates.drop_near_duplicates).
     - `decontamination`: [`decontaminate`](hf_rare.decontamination.decontaminate); `evaluation_sets` is a list of
-      inputs.
+      inputs, and needed.
     - `retrieval`: [`retrieve_documents`](hf_rare.retrieving.retrieve_documents), for questions without documents.
     - `negatives`: [`mine_hard_negatives`](hf_rare.negatives.mine_hard_negatives), or, with `method: generated`,
       [`NegativeWriter`](hf_rare.negative_writer.NegativeWriter).
@@ -115,7 +119,7 @@ def run_pipeline(
       [`to_retrieval`](hf_rare.retrieval_export.to_retrieval). With `one_trace: true` it gets one trace of each row, by
       [`keep_one_trace`](hf_rare.trace_selection.keep_one_trace).
     - `card`: settings of [`build_card`](hf_rare.card.build_card), for the card in the output folder and on the Hub.
-    - `push`: [`push_to_hub`](hf_rare.hub.push_to_hub).
+    - `push`: [`push_to_hub`](hf_rare.hub.push_to_hub); `repo_id` is needed.
 
     Under a launcher or on several machines, run the stages with a model by themselves.
 
@@ -127,13 +131,17 @@ def run_pipeline(
         on_stage (`Callable`, *optional*):
             Called with the [`StageResult`] of each stage that is done.
         **model_settings:
-            Settings of all models that stand in for those of the pipeline, such as `model_id`.
+            Settings of all models that stand in for those of the pipeline, such as `model_id`. Another model does not
+            get the `revision`, `gguf_file` and `adapter` that the pipeline gives to its own.
 
     Returns:
         [`~datasets.Dataset`]: the rows of the last stage. They lie in the output folder, with their card and recipe.
+        What people have written into a card that is there already stays.
 
     Raises:
         ConfigError: The pipeline cannot be read, or a setting cannot be right.
+        DatasetFileError: An input cannot be read.
+        OutputExistsError: The output folder has a `README.md` that is no card of this library.
         PipelineError: A stage has left no rows.
         HfRareError: What a stage raises.
 
@@ -144,15 +152,15 @@ def run_pipeline(
         raise ConfigError("A pipeline runs in one process. Under a launcher, run its stages one by one.")
     sections = load_pipeline(pipeline) if isinstance(pipeline, str | Path) else pipeline
     reject_unknown_names(model_settings, MODEL_NAMES, "settings")
-    settings = check_pipeline(sections, FUNCTIONS)
-    exports = {name: _read_export(name, section) for name, section in settings.get("export", {}).items()}
+    settings = check_pipeline(sections, FUNCTIONS, EXPORTS)
     folder = output or sections.get("output")
     if folder is None:
         raise ConfigError("The pipeline names no folder for its results. Pass output=..., or write `output: FOLDER`.")
+    files.check_card(Path(folder) / "README.md")
     writers = _make_writers(settings, model_settings)
-    run = _Run(Path(folder), settings, writers, on_stage or (lambda result: None))
-    rows, key = run.run_stages()
-    run.export(rows, key, exports)
+    run = _Run(Path(folder), _load_inputs(settings), writers, on_stage or (lambda result: None))
+    rows = run.run_stages(_load(settings["input"]))
+    run.export(rows)
     run.describe(rows)
     return rows
 
@@ -190,25 +198,23 @@ class _Run:
         self.writers = writers
         self.on_stage = on_stage
 
-    def run_stages(self) -> tuple[datasets.Dataset, str]:
-        """Run the stages; give the rows, and the key of all that they depend on."""
-        rows, corpus = _load(self.settings["input"]), None
-        if "corpus" in self.settings:
-            corpus = _load(self.settings["corpus"])
-        parts = [hf_rare.__version__, rows._fingerprint, corpus._fingerprint if corpus is not None else None]
-        key = Hasher.hash(json.dumps(parts))
+    def run_stages(self, rows: datasets.Dataset) -> datasets.Dataset:
+        """Run the stages one after the other."""
+        key = Hasher.hash(json.dumps([hf_rare.__version__, rows._fingerprint]))
         for number, stage in enumerate(STAGES, start=1):
             if stage not in self.settings:
                 continue
-            what = self.writers.get(stage) or json.dumps(self.settings[stage], sort_keys=True, default=str)
+            what = self.writers.get(stage) or _describe_stage(self.settings[stage])
             key = Hasher.hash(json.dumps([key, stage, Hasher.hash(what)]))
             path = self.folder / f"{number}-{stage}"
-            rows = self._keep(stage, path, key, partial(self._run_stage, stage, rows, corpus))
-        return rows, key
+            rows = self._keep(stage, path, key, partial(self._run_stage, stage, rows))
+        return rows
 
-    def export(self, rows: datasets.Dataset, key: str, exports: Mapping[str, tuple[str, Settings]]) -> None:
+    def export(self, rows: datasets.Dataset) -> None:
         """Write the training files."""
-        for name, (form, settings) in exports.items():
+        for name, section in self.settings.get("export", {}).items():
+            settings = dict(section)
+            form = settings.pop("format")
             distiller = self.writers.get("distill")
             if form != "retrieval" and distiller is not None:
                 settings = {"recipe": distiller, **settings}
@@ -227,10 +233,12 @@ class _Run:
         recipe = make_recipe(last) if last is not None else None
         card = self.settings.get("card", {})
         files.save_output(rows, self.folder / "rows.parquet")
-        (self.folder / "README.md").write_text(build_card(rows, recipe, **card), encoding="utf-8")
+        files.save_card(build_card(rows, recipe, **card), self.folder / "README.md")
+        path = recipe_beside(self.folder / "rows.parquet")
         if recipe is not None:
-            text = json.dumps(recipe, indent=2, sort_keys=True) + "\n"
-            (self.folder / "rows.recipe.json").write_text(text, encoding="utf-8")
+            path.write_text(json.dumps(recipe, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        else:
+            path.unlink(missing_ok=True)
         if "push" in self.settings:
             push_to_hub(rows, recipe=recipe, **{**card, **self.settings["push"]})
 
@@ -256,37 +264,52 @@ class _Run:
             return f"It has written {self.writers[stage].summary}. `hf-rare journal show` shows what the model wrote."
         return "Loosen its settings, or leave it out."
 
-    def _run_stage(self, stage: str, rows: datasets.Dataset, corpus: datasets.Dataset | None) -> datasets.Dataset:
+    def _run_stage(self, stage: str, rows: datasets.Dataset) -> datasets.Dataset:
         if stage in self.writers:
             writer = self.writers[stage]
             written = writer.apply(rows)
             if stage == "questions":
                 return written.filter(_has_text, input_columns=[writer.config.question_column])
             return written
-        settings = dict(self.settings[stage])
-        if stage == "decontamination":
-            settings["evaluation_sets"] = [_load(_as_input(one)) for one in settings.get("evaluation_sets", [])]
-        if stage in ("negatives", "retrieval"):
-            settings["corpus"] = corpus
-        return FUNCTIONS[stage](rows, **settings)
+        made: datasets.Dataset = FUNCTIONS[stage](rows, **self.settings[stage])
+        return made
 
 
 def _has_text(value: str | list[str]) -> bool:
     return bool(value)
 
 
-def _as_input(source: Any) -> Settings:
-    return {"name": source} if isinstance(source, str) else dict(source)
+def _load_inputs(settings: Mapping[str, Settings]) -> dict[str, Settings]:
+    """Load what stages read besides their rows: one that is missing is found out before anything is generated."""
+    loaded = dict(settings)
+    corpus = _load(settings["corpus"]) if "corpus" in settings else None
+    for stage in ("retrieval", "negatives"):
+        if stage in settings and not has_model(stage, settings[stage]):
+            own = settings[stage].get("corpus")
+            loaded[stage] = {**settings[stage], "corpus": _load(own) if own is not None else corpus}
+    if "decontamination" in settings:
+        evaluation_sets = [_load(source) for source in settings["decontamination"]["evaluation_sets"]]
+        loaded["decontamination"] = {**settings["decontamination"], "evaluation_sets": evaluation_sets}
+    return loaded
+
+
+def _describe_stage(settings: Settings) -> str:
+    """Give all that a stage depends on which runs no writer: datasets by fingerprint, model folders by digest."""
+    dense = settings.get("dense")
+    models = [settings.get("model"), dense.get("cross_encoder") if isinstance(dense, Mapping) else None]
+    digests = [_digest_model(Path(name)) for name in models if isinstance(name, str) and is_local(name)]
+    return json.dumps([settings, digests], sort_keys=True, default=_identify)
+
+
+def _digest_model(folder: Path) -> list[str]:
+    """Digest a folder of sentence-transformers, whose modules lie in folders of their own."""
+    return [digest_folder(path) for path in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir()))]
+
+
+def _identify(value: Any) -> str:
+    return str(value._fingerprint if isinstance(value, datasets.Dataset) else value)
 
 
 def _load(source: Settings) -> datasets.Dataset:
     rows = files.load_input(str(source["name"]), source.get("config"), source.get("split", "train"))
     return rows.select(range(min(len(rows), source["rows"]))) if "rows" in source else rows
-
-
-def _read_export(name: str, section: Any) -> tuple[str, Settings]:
-    if not isinstance(section, Mapping) or section.get("format") not in EXPORTS:
-        raise ConfigError(
-            f"The export {name!r} is {section!r}; expected settings with `format: ` and one of {', '.join(EXPORTS)}."
-        )
-    return section["format"], {setting: value for setting, value in section.items() if setting != "format"}

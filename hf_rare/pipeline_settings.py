@@ -1,6 +1,7 @@
 """What a pipeline says: its sections, read from YAML and checked, and the settings of each stage's model."""
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,23 @@ import yaml
 
 from hf_rare.config import Config, DecodingConfig, ModelConfig, RunConfig
 from hf_rare.errors import ConfigError
-from hf_rare.mining import MiningConfig
+from hf_rare.grounding import GroundingAudit
+from hf_rare.mining import MiningConfig, is_count
 from hf_rare.passed_through import reject_unknown_names
+from hf_rare.verifying import AnswerCheck
 from hf_rare.writer_config import DistillConfig, JudgeConfig, NegativeConfig, QuestionConfig
+
+logger = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
 MODEL_CONFIGS: tuple[type[Config], ...] = (ModelConfig, DecodingConfig, RunConfig)
 MODEL_NAMES = [name for config in MODEL_CONFIGS for name in config.names()]
 INPUT_NAMES = ("name", "config", "split", "rows")
+OF_ONE_MODEL = ("revision", "gguf_file", "adapter", "adapter_revision")
+"""Settings that mean nothing to another model than the one they were given with."""
+SET_BY_PUSH = ("splits", "data_files", "plot_path", "recipe_path")
+"""Settings of a card that a push gives itself, since it knows the files."""
 
 STAGES = (
     "questions",
@@ -39,6 +48,13 @@ WRITERS: dict[str, type[Config]] = {
     "judge": JudgeConfig,
 }
 """What the stages that have a model of their own take besides its settings."""
+FURTHER_SETTINGS: dict[str, type[Config]] = {
+    "retrieval": MiningConfig,
+    "negatives": MiningConfig,
+    "verify": AnswerCheck,
+    "grounding": GroundingAudit,
+}
+"""What the functions of the other stages take as `**settings`."""
 
 
 def load_pipeline(path: str | Path) -> Settings:
@@ -63,38 +79,53 @@ def load_pipeline(path: str | Path) -> Settings:
     return sections
 
 
-def check_pipeline(sections: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> dict[str, Settings]:
+def check_pipeline(
+    sections: Mapping[str, Any],
+    functions: Mapping[str, Callable[..., Any]],
+    exports: Mapping[str, Callable[..., Any]],
+) -> dict[str, Settings]:
     """Check the names in a pipeline, so that what is wrong is found out before anything is generated.
 
     Args:
         sections (`Mapping[str, Any]`):
             The pipeline.
         functions (`Mapping[str, Callable]`):
-            What is called with the settings of a stage that has no model.
+            What is called with the settings of a stage that has no model, of the card and of the push.
+        exports (`Mapping[str, Callable]`):
+            What is called with the settings of an export, by its format.
 
     Returns:
-        `dict[str, dict]`: the sections that hold settings, by name; `true` and an empty section are none.
+        `dict[str, dict]`: the sections that hold settings, by name; `true` and an empty section are none. Every input,
+        also that of a stage, is a dict with `name`.
 
     Raises:
-        ConfigError: A section or a setting is unknown, `input` or `output` is missing, or a section is no dict.
+        ConfigError: A section or a setting is unknown, one that is needed is missing, or a section is no dict.
     """
     reject_unknown_names(sections, list(SECTIONS), "the pipeline")
     if not sections.get("input"):
         raise ConfigError("The pipeline has no section `input`, which says what rows or documents to start from.")
-    settings = {name: _as_settings(name, sections[name]) for name in sections if name not in ("output",)}
-    for name in ("input", "corpus"):
-        if name in settings:
-            reject_unknown_names(settings[name], list(INPUT_NAMES), f"the pipeline's {name!r}")
+    settings = {
+        name: _read_input(f"the pipeline's {name!r}", section)
+        if name in ("input", "corpus")
+        else _as_settings(name, section)
+        for name, section in sections.items()
+        if name != "output"
+    }
     reject_unknown_names(settings.get("model", {}), MODEL_NAMES, "the pipeline's 'model'")
     for name in settings:
         if has_model(name, settings[name]):
             extra = {"negatives": ["method"], "distill": ["judge"]}.get(name, [])
             reject_unknown_names(settings[name], [*WRITERS[name].names(), *MODEL_NAMES, *extra], f"{name!r}")
         elif name in functions:
-            reject_unknown_names(settings[name], _names_of(name, functions[name]), f"{name!r}")
+            reject_unknown_names(settings[name], _names_of(name, functions), f"{name!r}")
     if "judge" in settings.get("distill", {}):
         judge = settings["distill"]["judge"] = _as_settings("judge", settings["distill"]["judge"])
         reject_unknown_names(judge, [*JudgeConfig.names(), *MODEL_NAMES], "'judge'")
+    for name, export in settings.get("export", {}).items():
+        _check_export(name, export, exports)
+    if "push" in settings:
+        _check_push(settings["push"], settings.get("card", {}))
+    _read_inputs_of_stages(settings)
     return settings
 
 
@@ -119,12 +150,17 @@ def writer_settings(
             Settings of the model that stand in for all others.
 
     Returns:
-        `dict`: settings for `from_pretrained`.
+        `dict`: settings for `from_pretrained`. Another model does not get the revision, file and adapter of the one
+        that it stands in for.
 
     Raises:
         ConfigError: No model is named.
     """
-    merged = {**settings.get("model", {}), **own, **replaced}
+    merged, _ = _stand_in(settings.get("model", {}), own)
+    merged, left_out = _stand_in(merged, replaced)
+    if left_out:
+        names = ", ".join(f"{name}={value!r}" for name, value in left_out.items())
+        logger.warning("%s: %s stands in for the pipeline's model, without its %s.", stage, merged["model_id"], names)
     for name in ("method", "judge"):
         merged.pop(name, None)
     if "model_id" not in merged:
@@ -132,9 +168,16 @@ def writer_settings(
     return merged
 
 
+def _stand_in(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> tuple[Settings, Settings]:
+    """Put settings above others; give them, and what is left out because it belongs to another model."""
+    is_other = lower.get("model_id") not in (None, upper.get("model_id")) and "model_id" in upper
+    left_out = {
+        name: lower[name] for name in OF_ONE_MODEL if is_other and lower.get(name) is not None and name not in upper
+    }
+    return {**{name: value for name, value in lower.items() if name not in left_out}, **upper}, left_out
+
+
 def _as_settings(name: str, section: Any) -> Settings:
-    if name in ("input", "corpus") and isinstance(section, str):
-        return {"name": section}
     if section is None or section is True:
         return {}
     if not isinstance(section, Mapping):
@@ -142,7 +185,73 @@ def _as_settings(name: str, section: Any) -> Settings:
     return dict(section)
 
 
-def _names_of(stage: str, function: Callable[..., Any]) -> list[str]:
-    """List the settings that a stage's function takes, without the rows and what the pipeline itself gives it."""
+def _read_input(what: str, source: Any) -> Settings:
+    """Read what names rows or documents."""
+    settings = {"name": source} if isinstance(source, str | Path) else source
+    subject = what[0].upper() + what[1:]
+    if not isinstance(settings, Mapping) or not settings.get("name"):
+        raise ConfigError(f"{subject} is {source!r}; expected a file, a name on the Hub, or a dict with `name`.")
+    reject_unknown_names(settings, list(INPUT_NAMES), what)
+    if "rows" in settings and not is_count(settings["rows"], 1):
+        raise ConfigError(f"{subject} has rows={settings['rows']!r}; expected a number of at least 1.")
+    return dict(settings)
+
+
+def _read_inputs_of_stages(settings: Mapping[str, Settings]) -> None:
+    """Read what stages name as inputs of their own, and check that those have one that need it."""
+    for stage in ("retrieval", "negatives"):
+        if settings.get(stage, {}).get("corpus") is not None:
+            settings[stage]["corpus"] = _read_input(f"the corpus of {stage!r}", settings[stage]["corpus"])
+    if "retrieval" in settings and "corpus" not in settings and settings["retrieval"].get("corpus") is None:
+        raise ConfigError("'retrieval' has nothing to search. Write `corpus: FILE` into the pipeline.")
+    if "decontamination" in settings:
+        sources = settings["decontamination"].get("evaluation_sets")
+        if not isinstance(sources, list | tuple) or not sources:
+            raise ConfigError(
+                f"'decontamination' has evaluation_sets={sources!r}; expected a list of files or names on the Hub. "
+                "Write `evaluation_sets: [FILE]`, or leave the stage out."
+            )
+        settings["decontamination"]["evaluation_sets"] = [
+            _read_input("an entry of evaluation_sets", source) for source in sources
+        ]
+
+
+def _check_export(name: str, export: Any, exports: Mapping[str, Callable[..., Any]]) -> None:
+    if not isinstance(export, Mapping) or export.get("format") not in exports:
+        raise ConfigError(
+            f"The export {name!r} is {export!r}; expected settings with `format: ` and one of {', '.join(exports)}."
+        )
+    known = ["format", "one_trace", *_parameters_of(exports[export["format"]])]
+    known += [] if export["format"] == "retrieval" else DistillConfig.names()
+    reject_unknown_names(export, known, f"the export {name!r}")
+    if isinstance(export.get("student_tokenizer"), str):
+        raise ConfigError(
+            f"The export {name!r} has student_tokenizer={export['student_tokenizer']!r}; expected a loaded tokenizer. "
+            "In YAML, leave it out, and write the file with `hf-rare export --student`."
+        )
+
+
+def _check_push(push: Mapping[str, Any], card: Mapping[str, Any]) -> None:
+    if not isinstance(push.get("repo_id"), str) or not push["repo_id"]:
+        raise ConfigError(
+            f"'push' has repo_id={push.get('repo_id')!r}; expected the name of a dataset on the Hub. Write "
+            "`repo_id: OWNER/NAME` into it."
+        )
+    if others := [name for name in SET_BY_PUSH if name in card]:
+        raise ConfigError(f"'card' has {others[0]!r}, which 'push' sets itself. Leave it out.")
+
+
+def _names_of(section: str, functions: Mapping[str, Callable[..., Any]]) -> list[str]:
+    """List the settings that a section may have, without what the pipeline itself gives to its function."""
+    names = _parameters_of(functions[section])
+    if section in FURTHER_SETTINGS:
+        names += FURTHER_SETTINGS[section].names()
+    if section == "push":
+        names += [name for name in _parameters_of(functions["card"]) if name not in SET_BY_PUSH]
+    return [name for name in names if section not in ("card", "push") or name != "recipe"]
+
+
+def _parameters_of(function: Callable[..., Any]) -> list[str]:
+    """List the names that a function takes, without the rows."""
     names = [name for name, one in inspect.signature(function).parameters.items() if one.kind.name != "VAR_KEYWORD"]
-    return [*names[1:], *(MiningConfig.names() if stage in ("negatives", "retrieval") else [])]
+    return names[1:]

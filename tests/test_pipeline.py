@@ -1,16 +1,19 @@
 """Pipelines: every stage, what is skipped, what is found out at once, and the recipes that ship."""
 
 import json
+import logging
+import shutil
 
 import pytest
 from datasets import Dataset, load_from_disk
 
 from hf_rare.cli import main
-from hf_rare.errors import BudgetReachedError, ConfigError, PipelineError
-from hf_rare.pipeline import FUNCTIONS, run_pipeline
-from hf_rare.pipeline_settings import check_pipeline, load_pipeline
+from hf_rare.errors import BudgetReachedError, ConfigError, DatasetFileError, OutputExistsError, PipelineError
+from hf_rare.pipeline import EXPORTS, FUNCTIONS, run_pipeline
+from hf_rare.pipeline_settings import check_pipeline, load_pipeline, writer_settings
 from hf_rare.questions import make_question_schema
 from tests.conftest import REPOSITORY
+from tests.loopback_hub import hub_fixture  # noqa: F401
 
 RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
 TOPICS = ["tides", "bread", "owls", "bees", "clocks", "glass"]
@@ -178,6 +181,22 @@ def test_a_stage_that_leaves_no_rows_says_why(sections):
         ({"export": {"x": {"format": "excel"}}}, "one of sft, preference, retrieval"),
         ({"model": {}}, "No model is given for 'questions'"),
         ({"distill": {"judge": {"max_new_tokns": 3}}}, "Did you mean 'max_new_tokens'"),
+        ({"card": {"licence": "mit"}}, "'licence' is not known in 'card'. Did you mean 'license'"),
+        ({"push": True}, "'push' has repo_id=None; expected the name of a dataset"),
+        ({"push": {"repo_id": "me/rare", "privat": True}}, "Did you mean 'private'"),
+        ({"push": {"repo_id": "me/rare", "licence": "mit"}}, "Did you mean 'license'"),
+        ({"push": {"repo_id": "me/rare"}, "card": {"plot_path": "x.png"}}, "'card' has 'plot_path'"),
+        ({"export": {"x": {"format": "sft", "colum": "id"}}}, "'colum' is not known in the export 'x'"),
+        ({"export": {"x": {"format": "retrieval", "pads": True}}}, "Did you mean 'pad'"),
+        ({"export": {"x": {"format": "sft", "student_tokenizer": "me/student"}}}, "expected a loaded tokenizer"),
+        ({"grounding": {"min_quote_token": 5}}, "Did you mean 'min_quote_tokens'"),
+        ({"decontamination": {}}, "evaluation_sets=None; expected a list"),
+        ({"decontamination": {"evaluation_sets": "eval.jsonl"}}, "expected a list"),
+        ({"decontamination": {"evaluation_sets": [{"split": "test"}]}}, "An entry of evaluation_sets is"),
+        ({"negatives": {"corpus": {"name": "pages.jsonl", "splt": "a"}}}, "'splt' is not known in the corpus of"),
+        ({"retrieval": {}}, "nothing to search"),
+        ({"input": {"split": "test"}}, "The pipeline's 'input' is"),
+        ({"input": {"name": "corpus.jsonl", "rows": "4"}}, "has rows='4'"),
     ],
 )
 def test_what_is_wrong_is_found_out_before_anything_is_generated(sections, tmp_path, change, reason):
@@ -186,10 +205,146 @@ def test_what_is_wrong_is_found_out_before_anything_is_generated(sections, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decontamination": {"evaluation_sets": ["nothing.jsonl"]}},
+        {"negatives": {"corpus": "nothing.jsonl"}},
+        {"corpus": "nothing.jsonl"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_input_that_is_missing_is_found_out_before_anything_is_generated(sections, tmp_path, change):
+    with pytest.raises(DatasetFileError, match=r"'nothing\.jsonl' is no input"):
+        run({**sections, **change})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_settings_of_what_is_called_are_known(sections):
+    push = {"repo_id": "me/rare", "private": True, "append": True, "language": "en", "source_datasets": ["me/pages"]}
+    export = {"x": {"format": "preference", "form": "kto", "max_pairs": 2, "template": "plain", "one_trace": True}}
+    given = {"push": push, "export": export, "grounding": {"min_quote_tokens": 5}, "verify": {"check": "text"}}
+    checked = check_pipeline({**sections, **given}, FUNCTIONS, EXPORTS)
+    assert given == {name: checked[name] for name in given}
+
+
+def test_a_pipeline_that_pushes(mining, hub):
+    rows, _ = run({**mining, "push": {"repo_id": "me/rare", "language": "en"}, "card": {"license": "mit"}})
+    card = hub.read("me/rare", "README.md").decode()
+    assert "license: mit" in card
+    assert f"num_examples: {len(rows)}" in card
+
+
+@pytest.fixture
+def mining(corpus, tmp_path) -> dict:
+    """A pipeline without a model."""
+    return {
+        "input": corpus,
+        "output": str(tmp_path / "out"),
+        "negatives": {"num_negatives": 1, "query": ["text"], "question_column": "text"},
+    }
+
+
+def test_an_evaluation_set_that_grows_is_compared_again(mining, tmp_path):
+    path = tmp_path / "eval.jsonl"
+    Dataset.from_dict({"question": ["What is asked of the moon, and of nothing else at all?"]}).to_json(path)
+    mining["decontamination"] = {"evaluation_sets": [str(path)], "columns": ["text"], "n": 4}
+    rows, _ = run(mining)
+    assert len(rows) == len(TOPICS)
+    _, told = run(mining)
+    assert told["decontamination"]
+    Dataset.from_dict({"question": ["Tell me of owls: they come in how many kinds?"]}).to_json(path)
+    rows, told = run(mining)
+    assert told == {"decontamination": False, "negatives": False}
+    assert not any("owls" in text for text in rows["text"])
+
+
+def test_negatives_from_a_corpus_of_their_own(mining, tmp_path):
+    pages, others = tmp_path / "pages.jsonl", tmp_path / "others.jsonl"
+    page = "What is known of everything: it comes in kinds, and things last."
+    Dataset.from_dict({"text": [page]}).to_json(pages)
+    Dataset.from_dict({"text": ["What is known of nothing."]}).to_json(others)
+    mining["negatives"] |= {"corpus": str(pages)}
+    mining["corpus"] = str(others)
+    rows, _ = run(mining)
+    assert rows["hard_negatives"][:] == [[page]] * len(TOPICS)
+    _, told = run(mining)
+    assert told["negatives"]
+    Dataset.from_dict({"text": [page.upper()]}).to_json(pages)
+    rows, told = run(mining)
+    assert not told["negatives"]
+    assert rows["hard_negatives"][:] == [[page.upper()]] * len(TOPICS)
+
+
+def test_another_embedding_model_in_the_same_folder_is_another_model(mining, tiny_embedder, tmp_path):
+    folder = tmp_path / "embedder"
+    shutil.copytree(tiny_embedder, folder)
+    mining["negatives"] |= {"method": "dense", "model": str(folder), "dense": {"batch_size": 2}}
+    run(mining)
+    _, told = run(mining)
+    assert told["negatives"]
+    (pooling,) = folder.glob("*Pooling/config.json")
+    pooling.write_text(pooling.read_text() + "\n")
+    _, told = run(mining)
+    assert not told["negatives"]
+
+
+def test_what_people_have_written_into_the_card_stays(mining, tmp_path):
+    run(mining)
+    card = tmp_path / "out" / "README.md"
+    card.write_bytes(card.read_bytes() + b"\r\nWritten by hand.\r\n")
+    run({**mining, "input": {"name": mining["input"], "rows": 4}})
+    assert card.read_bytes().endswith(b"\r\nWritten by hand.\r\n")
+    assert card.read_text().count("<!-- hf_rare: config default -->") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "reason"),
+    [
+        ("# My project\n", OutputExistsError, "is no card that was generated here"),
+        (b"\xff\xfe", OutputExistsError, "cannot be read"),
+        ("<!-- hf_rare: config default -->\n", ConfigError, r"README.md: The card's generated part"),
+        ("---\na: [\n---\n<!-- hf_rare: config a -->\n<!-- /hf_rare -->\n", ConfigError, r"README.md: The YAML"),
+    ],
+)
+def test_a_readme_that_is_no_card_is_never_overwritten(mining, tmp_path, text, error, reason):
+    path = tmp_path / "README.md"
+    content = text if isinstance(text, bytes) else text.encode()
+    path.write_bytes(content)
+    with pytest.raises(error, match=reason):
+        run(mining, output=tmp_path)
+    assert path.read_bytes() == content
+    assert not list(tmp_path.glob("*-negatives"))
+
+
+def test_rows_without_a_recipe_have_none_beside_them(sections, mining, tmp_path):
+    run(sections)
+    assert (tmp_path / "out" / "rows.recipe.json").exists()
+    run(mining)
+    assert not (tmp_path / "out" / "rows.recipe.json").exists()
+
+
+def test_another_model_does_not_get_revision_and_adapter_of_the_one_it_stands_in_for(caplog):
+    model = {"model_id": "me/teacher", "revision": "v1", "adapter": "me/adapter", "dtype": "float32"}
+    settings = {"model": model}
+    with caplog.at_level(logging.WARNING):
+        own = {"max_new_tokens": 3}
+        assert writer_settings("distill", settings, own, {}) == {**model, **own}
+        assert writer_settings("distill", settings, own, {"model_id": "me/teacher"}) == {**model, **own}
+        judge = {"model_id": "me/judge"}
+        assert writer_settings("judge", settings, judge, {}) == {"model_id": "me/judge", "dtype": "float32"}
+        assert caplog.messages == []
+        other = {"model_id": "me/other", "revision": "v2"}
+        assert writer_settings("distill", settings, own, other) == {**other, "dtype": "float32", **own}
+    assert caplog.messages == [
+        "distill: me/other stands in for the pipeline's model, without its adapter='me/adapter'."
+    ]
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
 def test_the_recipes_that_ship_run(path, tiny, corpus, tmp_path):
     sections = load_pipeline(path)
-    check_pipeline(sections, FUNCTIONS)
+    check_pipeline(sections, FUNCTIONS, EXPORTS)
     rows = tmp_path / "questions.jsonl"
     Dataset.from_dict(
         {"question": ["What of owls?", "What of bees?"], "options": [["a", "b"]] * 2, "answer": ["A", "B"]}
