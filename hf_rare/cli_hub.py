@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
+from hf_rare.cli_settings import number_of_bytes
 from hf_rare.errors import OutputExistsError
 
 INPUT_HELP = "a .json, .jsonl, .csv or .parquet file, or saved dataset"
@@ -20,7 +21,13 @@ def add_hub_commands(commands: Any) -> None:
     push.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
     push.add_argument("--append", action="store_true", help="add the rows to those that are there")
     push.add_argument("--commit-message", metavar="TEXT", help="first line of the commit")
-    push.add_argument("--max-shard-size", default="500MB", metavar="SIZE", help="of a shard's rows (default: 500MB)")
+    push.add_argument(
+        "--max-shard-size",
+        type=number_of_bytes,
+        default=500_000_000,
+        metavar="SIZE",
+        help="of a shard's rows, in bytes or as a text such as 1GB (default: 500MB)",
+    )
     push.set_defaults(run=_run_push)
     card = commands.add_parser("card", help="write the card of a dataset to look at it")
     card.add_argument("input", metavar="INPUT", help=INPUT_HELP)
@@ -32,7 +39,7 @@ def add_hub_commands(commands: Any) -> None:
             "--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT"
         )
         command.add_argument("--config-name", default="default", metavar="NAME", help="config (default: default)")
-        command.add_argument("--split", default="train", metavar="NAME", help="split (default: train)")
+        command.add_argument("--split", metavar="NAME", help="split (default: train, or all of a saved DatasetDict)")
         command.add_argument("--pretty-name", default=argparse.SUPPRESS, metavar="TEXT", help="title of the card")
         command.add_argument("--license", default=argparse.SUPPRESS, metavar="ID", help="licence, such as cc-by-4.0")
         command.add_argument("--language", default=argparse.SUPPRESS, nargs="+", metavar="CODE", help="such as en")
@@ -53,10 +60,12 @@ def _card_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def _run_push(arguments: argparse.Namespace) -> None:
     from hf_rare import files
 
-    names = ("split", "private", "revision", "create_pr", "append", "commit_message", "max_shard_size")
+    names = ("private", "revision", "create_pr", "append", "commit_message", "max_shard_size")
+    dataset = files.load_splits(arguments.input, arguments.split)
     pushed = hf_rare.push_to_hub(
-        files.load_input(arguments.input, None, arguments.split),
+        dataset,
         arguments.repo_id,
+        split=None if isinstance(dataset, dict) else arguments.split or "train",
         recipe=_read_recipe_of(arguments),
         **{name: getattr(arguments, name) for name in names},
         **_card_settings(arguments),
@@ -71,7 +80,7 @@ def _run_card(arguments: argparse.Namespace) -> None:
 
     if arguments.output.exists() and not arguments.overwrite:
         raise OutputExistsError(f"{arguments.output} exists already. Pass --overwrite, or another --output.")
-    dataset = files.load_input(arguments.input, None, arguments.split)
+    dataset = files.load_splits(arguments.input, arguments.split)
     card = hf_rare.build_card(dataset, _read_recipe_of(arguments), **_card_settings(arguments))
     arguments.output.write_text(card, encoding="utf-8")
     print(f"The card is in {arguments.output}")

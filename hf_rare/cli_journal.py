@@ -17,10 +17,10 @@ def add_journal_commands(commands: Any) -> None:
     journal = commands.add_parser("journal", help="look at the journals, in which completions are kept safe")
     actions = journal.add_subparsers(title="actions", required=True, metavar="ACTION")
     for name, run, text in (
-        ("ls", _run_journal_ls, "list the journals: name, entries, size, last use, model"),
+        ("ls", _run_journal_ls, "list the journals: name, entries, size, last write, model"),
         ("show", _run_journal_show, "show the settings of a journal and its latest entries"),
         ("export", _run_journal_export, "turn a journal into a dataset"),
-        ("prune", _run_journal_prune, "delete journals that were not used for some days"),
+        ("prune", _run_journal_prune, "delete journals that were not written to for some days"),
     ):
         action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
         action.add_argument("--journal-dir", default="auto", metavar="FOLDER", help="folder of the journals")
@@ -36,7 +36,7 @@ def add_journal_commands(commands: Any) -> None:
             action.add_argument("--overwrite", action="store_true", help="replace an existing output")
         if name == "prune":
             action.add_argument(
-                "--older-than", required=True, type=float, metavar="DAYS", help="days since the last use"
+                "--older-than", required=True, type=float, metavar="DAYS", help="days since the last write"
             )
             action.add_argument("--yes", action="store_true", help="delete; without it they are only listed")
 
@@ -90,6 +90,8 @@ def _run_journal_export(arguments: argparse.Namespace) -> None:
     files.check_output(arguments.output, arguments.overwrite)
     dataset = export_journal(info)
     files.save_output(dataset, arguments.output)
+    if arguments.overwrite:
+        files.drop_stale_recipe(arguments.output)
     print(f"{len(dataset)} entries are in {arguments.output}")
 
 

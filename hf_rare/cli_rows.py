@@ -83,7 +83,9 @@ def add_row_commands(commands: Any) -> None:
         "--input", metavar="INPUT", help="rows or documents to start from, in the place of the pipeline's"
     )
     run.add_argument("--corpus", metavar="CORPUS", help="what to search, in the place of the pipeline's")
-    run.add_argument("--model", metavar="MODEL_ID", help="model of all stages, in the place of the pipeline's")
+    run.add_argument(
+        "--model", metavar="MODEL_ID", help="model of all stages, in the place of the pipeline's and its revision"
+    )
     run.add_argument(
         "--max-new-tokens", type=positive_int, metavar="N", help="per completion, in the place of the pipeline's"
     )
@@ -99,8 +101,17 @@ def _run_negatives(arguments: argparse.Namespace) -> None:
     corpus = files.load_input(arguments.corpus) if arguments.corpus else None
     settings |= {name: getattr(arguments, name) for name in ("method", "model", "dense", "num_proc")}
     mined = hf_rare.mine_hard_negatives(dataset, corpus, **settings)
-    files.save_output(mined, arguments.output)
+    _save(arguments, mined)
     print(f"{len(mined)} rows are in {arguments.output}")
+
+
+def _save(arguments: argparse.Namespace, rows: Any) -> None:
+    """Save rows that have no recipe of their own."""
+    from hf_rare import files
+
+    files.save_output(rows, arguments.output)
+    if arguments.overwrite and arguments.output.resolve() != Path(arguments.input).resolve():
+        files.drop_stale_recipe(arguments.output)
 
 
 def _run_export(arguments: argparse.Namespace) -> None:
@@ -116,6 +127,8 @@ def _run_export(arguments: argparse.Namespace) -> None:
                 raise ConfigError(f"--{name.replace('_', '-')} is for sft, dpo and kto.")
         exported = hf_rare.to_retrieval(dataset, arguments.num_negatives, **settings)
     else:
+        if arguments.num_negatives is not None:
+            raise ConfigError("--num-negatives is for retrieval.")
         path = arguments.recipe or recipe_beside(Path(arguments.input))
         settings["recipe"] = read_recipe(path, kind="distill") if arguments.recipe or path.exists() else None
         settings["correct_column"] = arguments.correct_column
@@ -127,7 +140,7 @@ def _run_export(arguments: argparse.Namespace) -> None:
             exported = hf_rare.to_sft(dataset, **settings)
         else:
             exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
-    files.save_output(exported, arguments.output)
+    _save(arguments, exported)
     print(f"{len(exported)} rows are in {arguments.output}")
 
 

@@ -89,11 +89,24 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
     return {"metavar": metavar, "type": partial(_or_none, parse) if type(None) in members else parse}
 
 
-def positive_int(text: str) -> int:
-    """Read a number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, received {text!r}")
+def positive_int(text: str, least: int = 1) -> int:
+    """Read a number of at least 1, or of at least `least`."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a number of at least {least}, received {text!r}")
     return int(text)
+
+
+def number_of_bytes(text: str) -> int:
+    """Read a number of bytes, or a text such as 500MB or 2GiB."""
+    from datasets.utils.py_utils import convert_file_size_to_int
+
+    try:
+        size = int(text) if text.isdecimal() else convert_file_size_to_int(text.upper())
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of bytes, or a text such as 500MB, received {text!r}")
+    return size
 
 
 def _or_none(parse: Callable[[str], Any], text: str) -> Any:

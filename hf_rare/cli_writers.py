@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import os
+from functools import partial
 from typing import Any
 
 import hf_rare
@@ -57,7 +58,9 @@ def add_writer_commands(commands: Any) -> None:
         )
         add_input(command)
         add_output(command)
-        _add_batch_size(command)
+        command.add_argument(
+            "--batch-size", type=positive_int, default=argparse.SUPPRESS, metavar="N", help="default: 1000"
+        )
         command.add_argument(
             "--num-proc", type=positive_int, metavar="N", help="worker processes, each with a model of its own"
         )
@@ -67,16 +70,15 @@ def add_writer_commands(commands: Any) -> None:
         "estimate", help="say what a run will take", description="Generate a few rows and say what all would take."
     )
     add_input(estimate)
-    _add_batch_size(estimate)
-    estimate.add_argument("--sample", type=positive_int, default=8, metavar="N", help="rows to generate (default: 8)")
+    estimate.add_argument(
+        "--sample",
+        type=partial(positive_int, least=2),
+        default=8,
+        metavar="N",
+        help="rows to generate, at least 2 (default: 8)",
+    )
     add_settings(estimate, {"columns, prompt and samples": DistillConfig, **MODEL_GROUPS})
     estimate.set_defaults(run=_run_estimate)
-
-
-def _add_batch_size(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--batch-size", type=positive_int, default=argparse.SUPPRESS, metavar="N", help="default: 1000"
-    )
 
 
 def _run_writer(arguments: argparse.Namespace) -> None:
@@ -90,6 +92,8 @@ def _run_writer(arguments: argparse.Namespace) -> None:
     files.check_output(arguments.output, arguments.overwrite)
     dataset = files.load_input(arguments.input, arguments.name, arguments.split)
     writer = getattr(hf_rare, arguments.writer).from_pretrained(**settings)
+    recipe = make_recipe(writer, describe_command())
+    files.check_recipe(arguments.output, recipe)
     try:
         written, note = write(writer, dataset, batch_size, arguments.num_proc), ""
     except BudgetReachedError as err:
@@ -99,14 +103,13 @@ def _run_writer(arguments: argparse.Namespace) -> None:
         written, note = write(writer, finished, batch_size), f", of {len(dataset)}: {err}"
     if _is_first_process():
         files.save_output(written, arguments.output)
-        recipe = make_recipe(writer, describe_command())
         recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
         print(f"{len(written)} rows are in {arguments.output}{note}")
 
 
 def _run_estimate(arguments: argparse.Namespace) -> None:
     settings = read_settings(arguments)
-    settings.pop("batch_size", None)
+    settings.pop("batch_size", None)  # a file of settings may be that of `distill`
     from hf_rare import files
 
     dataset = files.load_input(arguments.input, arguments.name, arguments.split)

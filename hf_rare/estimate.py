@@ -103,7 +103,8 @@ class _Clock:
             self.read = (self.read[0] + taken, self.read[1] + prompt_tokens)
             return
         steps = self.steps.setdefault(self._count, [])
-        steps.append(taken * self._count / generated_tokens if self.refills else taken)  # time for a token of each row
+        tokens = max(1, generated_tokens) / self._count if self.refills else 1
+        steps.append(taken / tokens)  # time for a token of each row
         if len(steps) >= self.max_steps:
             raise _EnoughError
 
@@ -159,6 +160,8 @@ def estimate_run(
     Raises:
         ConfigError: There are fewer than 2 rows to try.
     """
+    if rows < 2:
+        raise ConfigError(f"rows={rows!r} cannot be right: expected a number of at least 2.")
     places = _spread(range(len(dataset)), min(len(dataset), MEASURED_PROMPTS))
     prepared = prepare(dataset.select(places).with_format(None)[:])
     ready = sorted((row for row in prepared if row.status == "ok"), key=lambda row: row.prompt_tokens)

@@ -227,6 +227,29 @@ def test_the_demo_with_a_given_model(tiny, tmp_path, capsys):
     assert "# hf_rare demo" in (folder / "README.md").read_text()
 
 
+def test_the_demo_overwrites_nothing_of_others(tiny, tmp_path, capsys, monkeypatch):
+    arguments = ("demo", "--model", tiny, "--rows", 2, "--max-new-tokens", 4, "--output", tmp_path)
+    card = tmp_path / "README.md"
+    card.write_text("# My project\n")
+    assert run(*arguments) == 1
+    assert f"{card} exists already and is no card" in capsys.readouterr().err
+    assert card.read_text() == "# My project\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    card.unlink()
+    (tmp_path / "train.parquet").mkdir()
+    (tmp_path / "train.parquet" / "precious.txt").write_text("mine")
+    assert run(*arguments) == 1
+    output = capsys.readouterr()
+    assert "with other things in it" in output.err
+    assert "traces" not in output.out  # it is found out before anything is generated
+    (tmp_path / "train.parquet" / "precious.txt").unlink()
+    (tmp_path / "train.parquet").rmdir()
+    assert run(*arguments) == 0
+    card.write_text(card.read_text() + "\nWritten by hand.\n")
+    assert run(*arguments) == 0
+    assert card.read_text().endswith("\nWritten by hand.\n")
+
+
 def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
     def interrupted(arguments):
         raise KeyboardInterrupt
@@ -284,6 +307,68 @@ def test_journals_can_be_listed_shown_exported_and_pruned(rows, tiny, tmp_path, 
     assert len(list(folder.iterdir())) == 2
     assert run("journal", "prune", "--older-than", 0, "--yes", "--journal-dir", folder) == 0
     assert list(folder.iterdir()) == []
+
+
+def test_help_says_by_what_journals_are_pruned(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run("journal", "prune", "--help")
+    text = capsys.readouterr().out
+    assert "were not written to" in text
+    assert "last write" in text
+
+
+def test_a_journal_is_exported_without_a_stale_recipe(distill_fn, rows, tiny, tmp_path):
+    ReasonDistiller.from_pretrained(tiny, max_new_tokens=3, journal_dir=tmp_path / "journals").apply(rows.select([0]))
+    output, recipe = tmp_path / "out.parquet", tmp_path / "out.recipe.json"
+    arguments = ("journal", "export", "", "--output", output, "--journal-dir", tmp_path / "journals")
+    assert run(*arguments) == 0
+    recipe.write_text("{}")
+    assert run(*arguments, "--overwrite") == 0
+    assert not recipe.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("500000000", 500_000_000), ("500MB", 500_000_000), ("5mb", 5_000_000), ("2GiB", 2 << 30)]
+)
+def test_sizes_of_shards(text, size):
+    assert build_parser().parse_args(["push", "in", "me/x", "--max-shard-size", text]).max_shard_size == size
+
+
+@pytest.mark.parametrize("text", ["large", "1.5GB", "-5MB", "0", "MB"])
+def test_a_wrong_size_of_shards_is_found_out_at_once(rows, tmp_path, capsys, hub, text):
+    rows.to_json(tmp_path / "rows.jsonl")
+    with pytest.raises(SystemExit, match="2"):
+        run("push", tmp_path / "rows.jsonl", "me/rare", f"--max-shard-size={text}")
+    assert f"expected a number of bytes, or a text such as 500MB, received {text!r}" in capsys.readouterr().err
+    assert "me/rare" not in hub.repo_ids()
+
+
+def test_a_push_of_a_saved_dataset_dict_brings_all_its_splits(rows, tmp_path, capsys, hub):
+    saved, card = tmp_path / "saved", tmp_path / "README.md"
+    DatasetDict({"train": rows, "test": rows.select(range(2))}).save_to_disk(saved)
+    assert run("card", saved, "--output", card) == 0
+    assert "train" in card.read_text()
+    assert "test" in card.read_text()
+    assert run("push", saved, "me/all") == 0
+    assert {name: len(split) for name, split in datasets.load_dataset("me/all").items()} == {"train": 6, "test": 2}
+    assert run("push", saved, "me/one", "--split", "test") == 0
+    assert {name: len(split) for name, split in datasets.load_dataset("me/one").items()} == {"test": 2}
+    (saved / "dataset_dict.json").write_text("{")
+    assert run("push", saved, "me/none") == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--sample", "1"), "expected a number of at least 2, received '1'"),
+        (("--batch-size", "8"), "unrecognized arguments: --batch-size"),
+    ],
+)
+def test_what_an_estimate_does_not_take(tmp_path, capsys, flags, reason):
+    with pytest.raises(SystemExit, match="2"):
+        run("estimate", tmp_path / "rows.jsonl", "--model", "me/teacher", *flags)
+    assert reason in capsys.readouterr().err
 
 
 def test_a_card_to_look_at_and_a_push(rows, tiny, tmp_path, capsys, hub):

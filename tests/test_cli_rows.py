@@ -55,6 +55,39 @@ def test_negatives_from_the_rows_and_from_a_corpus(questions, demo_rows, tmp_pat
     assert "The dataset has no column 'page'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("has_namesake", [False, True])
+def test_rows_without_a_recipe_leave_no_stale_one_beside_them(questions, tmp_path, has_namesake):
+    output, recipe = tmp_path / "mined.parquet", tmp_path / "mined.recipe.json"
+    assert main(["negatives", questions, "--output", str(output)]) == 0
+    recipe.write_text("{}")
+    if has_namesake:
+        (tmp_path / "mined.jsonl").write_text("{}")
+    assert main(["negatives", questions, "--output", str(output), "--overwrite"]) == 0
+    assert recipe.exists() == has_namesake
+    recipe.write_text("{}")
+    assert (
+        main(["negatives", str(output), "--hard-negatives-column", "more", "--output", str(output), "--overwrite"])
+        == 0
+    )
+    assert recipe.exists()  # what it says of the rows is still true
+
+
+def test_a_recipe_of_other_rows_is_not_replaced(rows, tiny, tmp_path, capsys):
+    rows.to_json(tmp_path / "rows.jsonl")
+    arguments = ["distill", str(tmp_path / "rows.jsonl"), "--model", tiny, "--max-new-tokens", "4"]
+    assert main([*arguments, "--output", str(tmp_path / "traces.parquet")]) == 0
+    recipe = (tmp_path / "traces.recipe.json").read_text()
+    assert main([*arguments, "--seed", "1", "--output", str(tmp_path / "traces.jsonl")]) == 1
+    assert "traces.recipe.json is the recipe of" in capsys.readouterr().err
+    assert not (tmp_path / "traces.jsonl").exists()
+    assert main([*arguments, "--output", str(tmp_path / "traces.jsonl")]) == 0  # of the same recipe
+    assert json.loads((tmp_path / "traces.recipe.json").read_text()) == json.loads(recipe)
+    (tmp_path / "traces.jsonl").unlink()
+    (tmp_path / "traces.recipe.json").write_text("[")
+    assert main([*arguments, "--output", str(tmp_path / "traces.jsonl")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
 def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
     source, traces = tmp_path / "rows.jsonl", tmp_path / "traces.parquet"
     rows.to_json(source)
@@ -75,4 +108,6 @@ def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
     assert "negative_1" in load(output).column_names
     assert main(["export", str(traces), "retrieval", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 1
     assert "--student is for sft, dpo and kto" in capsys.readouterr().err
+    assert main(["export", str(traces), "sft", "--num-negatives", "3", "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert "--num-negatives is for retrieval" in capsys.readouterr().err
     assert main(["export", str(traces), "sft", "--student", tiny, "--output", str(tmp_path / "student.parquet")]) == 0

@@ -44,10 +44,22 @@ def test_a_step_of_several_tokens_is_timed_by_the_token(monkeypatch):
     assert clock.steps == {2: [1.0, 1.0]}
 
 
+@pytest.mark.parametrize("refills", [True, False])
+def test_a_step_without_tokens_is_timed(monkeypatch, refills):  # each row has written what counts as padding
+    times = iter([0.0, 3.0])
+    monkeypatch.setattr("hf_rare.estimate.time.perf_counter", lambda: next(times))
+    clock = _Clock(refills, lengths=[3])
+    clock.begin([0])
+    clock.add_tokens(0, 0)
+    assert clock.steps == {1: [3.0]}
+
+
 def test_what_cannot_be_estimated(rows, tiny):
     distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=12)
     with pytest.raises(ConfigError, match="needs 2 rows"):
         distill_fn.estimate(rows.select([0]))
+    with pytest.raises(ConfigError, match="rows=1 cannot be right: expected a number of at least 2"):
+        distill_fn.estimate(rows, rows=1)
     with pytest.raises(ColumnError, match="'question'"):
         distill_fn.estimate(rows.remove_columns("question"))
 
