@@ -20,6 +20,16 @@ from hf_rare.writer import ColumnWriter
 from hf_rare.writer_config import JudgeConfig
 
 _WORDS: dict[str, Outcome] = {"right": "right", "correct": "right", "wrong": "wrong", "incorrect": "wrong"}
+_SENTENCE_END = re.compile(r"[.!\n]|(?<=\?)")
+_SAID = re.compile(
+    r"(?:(?:so|therefore|thus|hence|overall)\b,?\s+)?"
+    r"(?:(?:(?:the|my)\s+)?(?:final\s+)?(?:verdict|judge?ment)(?:\s+is\b|\s*[:=])\s*)?"
+    r"(?:(?:it|this|(?:the|this)\s+(?:student(?:'s)?(?:\s+(?:final\s+)?(?:answer|response))?|(?:final\s+)?answer))"
+    r"\s+is\s+(?:therefore\s+|thus\s+)?)?"
+    r"(right|correct|wrong|incorrect)",
+    re.IGNORECASE,
+)
+"""A sentence that is a verdict and nothing else: not one that denies it, and not one about the right answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +133,11 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         encoded, tokens = result.prepared.encoded, completion.completion_tokens
         is_open = encoded is not None and is_thought_open(encoded.opening, self.config.thought_tags)
         _, visible, is_closed = split_thoughts(completion.text, self.config.thought_tags, is_open)
-        verdict, reason = parse_verdict(visible)
+        is_cut = completion.finish_reason == "length"
+        verdict, reason = parse_verdict(visible, is_cut)
         if verdict != "unchecked" and is_closed:
             return Judgement(status="ok", verdict=verdict, reason=reason, completion_tokens=tokens)
-        status: Status = "truncated" if completion.finish_reason == "length" else "unparsed"
+        status: Status = "truncated" if is_cut else "unparsed"
         return Judgement(status=status, error="the judge gives no verdict", completion_tokens=tokens)
 
     def _lay_out(self, results: Sequence[Result[Judgement]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
@@ -149,23 +160,26 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         return columns, None
 
 
-def parse_verdict(text: str) -> tuple[Outcome, str]:
+def parse_verdict(text: str, is_cut: bool = False) -> tuple[Outcome, str]:
     """Find the verdict in what a judge wrote.
 
     Args:
         text (`str`):
             The text, without the thought.
+        is_cut (`bool`, *optional*, defaults to `False`):
+            Whether the token limit ended it.
 
     Returns:
         `tuple[str, str]`: the verdict, `right`, `wrong` or `unchecked`, and the reason where there is one. JSON with a
-        `verdict` counts; without it, the text must speak of one of the two alone.
+        `verdict` counts; without it, the last sentence of a text that is not cut must be the verdict and nothing else:
+        "Correct.", "Verdict: wrong", "The answer is incorrect."
     """
-    for value in reversed(find_json(text)):
+    for value in reversed(find_json(text, is_cut)):
         if isinstance(value, dict) and str(value.get("verdict", "")).strip().lower() in _WORDS:
             reason = value.get("reason")
             verdict = _WORDS[str(value["verdict"]).strip().lower()]
             return verdict, reason.encode("utf-8", "replace").decode() if isinstance(reason, str) else ""
-    said = {
-        _WORDS[word.lower()] for word in re.findall(r"\b(?:in)?correct\b|\bright\b|\bwrong\b", text, re.IGNORECASE)
-    }
-    return (said.pop(), text.strip()) if len(said) == 1 else ("unchecked", "")
+    sentences = _SENTENCE_END.split(re.sub(r"[*_`\"]", "", text).replace("\u2019", "'"))
+    last = next(filter(None, map(str.strip, reversed(sentences))), "")
+    said = _SAID.fullmatch(last) if not is_cut else None
+    return (_WORDS[said.group(1).lower()], text.strip()) if said else ("unchecked", "")

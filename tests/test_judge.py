@@ -1,6 +1,7 @@
 """A judge of answers: on its own, and within rejection sampling."""
 
 import pickle
+import time
 
 import pytest
 from datasets import Dataset
@@ -40,12 +41,45 @@ def judge_by_words(text: str, seed: int) -> str | Completion:
         ("The answer is incorrect.", ("wrong", "The answer is incorrect.")),
         ("Correct.", ("right", "Correct.")),
         ("It is right here and wrong there.", ("unchecked", "")),
+        ("verdict: wrong", ("wrong", "verdict: wrong")),
+        ("It says flood.\n\n**Verdict:** Right", ("right", "It says flood.\n\n**Verdict:** Right")),
+        ("At first it seems wrong. So the student\u2019s answer is correct!", None),
+        ("The student's answer is not correct.", ("unchecked", "")),
+        ("The student's answer isn't right.", ("unchecked", "")),
+        ("The student's answer does not match the right answer.", ("unchecked", "")),
+        ("Is it right?", ("unchecked", "")),
+        ("Is it right? Correct.", None),
+        ("Correct. But the student names another place.", ("unchecked", "")),
+        ("The gold answer is the right answer.", ("unchecked", "")),
+        ('{"reason": "The right answer names flood, and the', ("unchecked", "")),
         ('{"verdict": "maybe"}', ("unchecked", "")),
         ("", ("unchecked", "")),
     ],
 )
 def test_verdicts_are_read(text, expected):
-    assert parse_verdict(text) == expected
+    assert parse_verdict(text) == (expected or ("right", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"reason": "The right answer names flood, and the', ("truncated", "unchecked")),
+        ("The right answer is wrong", ("truncated", "unchecked")),
+        ("The answer is correct", ("truncated", "unchecked")),
+        ('{"reason": "same", "verdict": "right"} This is', ("ok", "right")),
+    ],
+)
+def test_of_a_judgement_that_is_cut_json_alone_counts(text, expected):
+    judge = AnswerJudge(ScriptedGenerator(lambda prompt, seed: Completion(text, "length", 7, 9)), max_attempts=1)
+    (row,) = judge.apply(ANSWERS.select([0])).to_list()
+    assert (row["verdict_status"], row["verdict"]) == expected
+
+
+def test_a_long_judgement_without_an_end_takes_no_time():
+    start = time.process_time()
+    assert parse_verdict("right answer " * 10_000) == ("unchecked", "")
+    assert parse_verdict("\n " * 10_000 + "{") == ("unchecked", "")
+    assert time.process_time() - start < 2
 
 
 def test_answers_are_judged_in_map():
