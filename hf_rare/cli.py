@@ -70,8 +70,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     from hf_rare import demo, files
 
     rows, card = arguments.output / "train.parquet", arguments.output / "README.md"
-    files.check_output(rows, overwrite=True)
-    files.check_card(card)
+    files.check_results(rows, card)
     dataset = demo.load_demo_dataset()
     if arguments.rows:
         dataset = dataset.select(range(min(arguments.rows, len(dataset))))
@@ -93,7 +92,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
         )
     if arguments.model is None:
         print("\n(A model of 135 million parameters writes fluent nonsense: this shows the machinery, not a teacher.)")
-    files.save_output(distilled, rows)
     files.save_card(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), card)
+    files.save_output(distilled, rows)
     print(f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}")
     print(f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")')

@@ -139,37 +139,42 @@ def save_output(dataset: datasets.Dataset, path: Path) -> None:
         temporary.replace(path)
 
 
-def check_card(path: Path) -> None:
-    """Find out before a run whether its card can be written: what is there must be a card of this library.
+def check_results(rows: Path, card: Path) -> None:
+    """Find out before a run whether its rows and their card can be written: only those of an earlier run are replaced.
 
     Raises:
-        OutputExistsError: It is something else.
-        ConfigError: It is one that nothing can be merged into.
+        OutputExistsError: The card that is there is not of this library, or there are rows without a card.
+        ConfigError: The card that is there is one that nothing can be merged into.
+        DatasetFileError: The folder cannot be written to.
     """
-    if not path.exists():
-        return
+    check_output(rows, overwrite=True)
     try:
-        existing = _read_card(path)
+        existing = _read_card(card)
     except (OSError, UnicodeDecodeError) as err:
-        raise OutputExistsError(f"{path} exists already and cannot be read. Choose another output folder.") from err
+        raise OutputExistsError(f"{card} exists already and cannot be read. Choose another output folder.") from err
     try:
-        is_own = not existing.strip() or bool(find_blocks(existing))
+        has_own_part = bool(find_blocks(existing))
         merge_cards(existing, existing)
     except ConfigError as err:
-        raise ConfigError(f"{path}: {err}") from err
-    if not is_own:
+        raise ConfigError(f"{card}: {err}") from err
+    if existing.strip() and not has_own_part:
         raise OutputExistsError(
-            f"{path} exists already and is no card that was generated here. Choose another output folder."
+            f"{card} exists already and is no card that was generated here. Choose another output folder."
+        )
+    if rows.exists() and not has_own_part:
+        raise OutputExistsError(
+            f"{rows} exists already, without the card of an earlier run. Delete it, or choose another output folder."
         )
 
 
 def save_card(card: str, path: Path) -> None:
     """Write a card, merged into the one that is there: what people have written into that stays."""
-    path.write_bytes(merge_cards(_read_card(path) if path.exists() else "", card).encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(merge_cards(_read_card(path), card).encode())
 
 
 def _read_card(path: Path) -> str:
-    return path.read_bytes().decode()  # line ends as they are
+    return path.read_bytes().decode() if path.exists() else ""  # line ends as they are
 
 
 def _read_json_lists(dataset: datasets.Dataset) -> datasets.Dataset:

@@ -140,8 +140,9 @@ def run_pipeline(
 
     Raises:
         ConfigError: The pipeline cannot be read, or a setting cannot be right.
-        DatasetFileError: An input cannot be read.
-        OutputExistsError: The output folder has a `README.md` that is no card of this library.
+        DatasetFileError: An input cannot be read, or the output folder cannot be written to.
+        OutputExistsError: The output folder has a `README.md` that is no card of this library, or a `rows.parquet`
+            without a card.
         PipelineError: A stage has left no rows.
         HfRareError: What a stage raises.
 
@@ -156,7 +157,7 @@ def run_pipeline(
     folder = output or sections.get("output")
     if folder is None:
         raise ConfigError("The pipeline names no folder for its results. Pass output=..., or write `output: FOLDER`.")
-    files.check_card(Path(folder) / "README.md")
+    files.check_results(Path(folder) / "rows.parquet", Path(folder) / "README.md")
     writers = _make_writers(settings, model_settings)
     run = _Run(Path(folder), _load_inputs(settings), writers, on_stage or (lambda result: None))
     rows = run.run_stages(_load(settings["input"]))
@@ -232,8 +233,8 @@ class _Run:
         )
         recipe = make_recipe(last) if last is not None else None
         card = self.settings.get("card", {})
+        files.save_card(build_card(rows, recipe, **card), self.folder / "README.md")  # before the rows: see the check
         files.save_output(rows, self.folder / "rows.parquet")
-        files.save_card(build_card(rows, recipe, **card), self.folder / "README.md")
         path = recipe_beside(self.folder / "rows.parquet")
         if recipe is not None:
             path.write_text(json.dumps(recipe, indent=2, sort_keys=True) + "\n", encoding="utf-8")

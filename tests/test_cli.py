@@ -244,6 +244,11 @@ def test_the_demo_overwrites_nothing_of_others(tiny, tmp_path, capsys, monkeypat
     assert "traces" not in output.out  # it is found out before anything is generated
     (tmp_path / "train.parquet" / "precious.txt").unlink()
     (tmp_path / "train.parquet").rmdir()
+    (tmp_path / "train.parquet").write_text("mine")
+    assert run(*arguments) == 1
+    assert "without the card of an earlier run" in capsys.readouterr().err
+    assert (tmp_path / "train.parquet").read_text() == "mine"
+    (tmp_path / "train.parquet").unlink()
     assert run(*arguments) == 0
     card.write_text(card.read_text() + "\nWritten by hand.\n")
     assert run(*arguments) == 0
