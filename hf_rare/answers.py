@@ -83,6 +83,7 @@ def check_answer(
     Raises:
         ConfigError: `check` or `tolerance` cannot be right.
         MissingPackageError: `check="math"`, and math-verify is not installed.
+        HfRareError: `check="math"`, and the process that compares formulas does not start.
 
     Example:
         >>> check_answer("B", "The answer is (B).", options=["Rome", "Paris"]).outcome

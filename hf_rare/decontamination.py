@@ -1,14 +1,14 @@
 """Rows that share wording with evaluation sets: dropped, or marked in a column."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import datasets
 import numpy as np
 import xxhash
 
-from hf_rare.duplicates import split_words
+from hf_rare.duplicates import normalize, split_words
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.near_duplicates import read_texts
 
@@ -39,7 +39,7 @@ def decontaminate(
         evaluation_sets (`Mapping` or `Sequence` of [`~datasets.Dataset`] or of lists of texts):
             The evaluation sets, by name or in a list.
         columns (`Sequence[str]`, *optional*, defaults to `("question", "scenario")`):
-            Columns of the rows to compare, one by one; a text column of the rows that is missing is an error.
+            Columns of the rows to compare, strings or lists of strings, text by text. One that is missing is an error.
         evaluation_columns (`Sequence[str]`, *optional*, defaults to `("question",)`):
             Columns of the evaluation sets that are datasets.
         n (`int`, *optional*, defaults to 8):
@@ -52,20 +52,20 @@ def decontaminate(
         with an example.
 
     Raises:
-        ConfigError: A setting cannot be right.
-        ColumnError: A column is missing, or `mark` exists already.
+        ConfigError: A setting cannot be right, or an evaluation set is neither a `Dataset` nor a list of texts.
+        ColumnError: A column is missing or holds no texts, or `mark` exists already.
         BatchTypeError: `dataset` is no `Dataset`.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ConfigError(f"n={n!r} cannot be right: expected at least 1.")
-    texts = [read_texts(dataset, [column], "decontaminate") for column in _check_names(columns, "columns")]
+    rows = read_texts(dataset, _check_names(columns, "columns"), "decontaminate")
+    texts = [[normalize(text) for text in row] for row in rows]
     if mark is not None and mark in dataset.column_names:
         raise ColumnError(f"The column {mark!r} exists already. Pass another name as mark.")
     runs = _collect_runs(evaluation_sets, _check_names(evaluation_columns, "evaluation_columns"), n)
-    shared = [any(_shares(column[row], runs, n) for column in texts) for row in range(len(dataset))]
+    shared = [any(_shares(text, runs, n) for text in row) for row in texts]
     if any(shared):
-        row = shared.index(True)
-        example = next(column[row] for column in texts if _shares(column[row], runs, n))
+        example = next(text for text in texts[shared.index(True)] if _shares(text, runs, n))
         counts = sum(shared), len(shared)
         logger.warning("%d of %d rows share wording with an evaluation set: %r.", *counts, example[:200])
     if mark is not None:
@@ -94,18 +94,30 @@ def _check_names(names: Sequence[str], setting: str) -> Sequence[str]:
 def _collect_runs(evaluation_sets: Any, columns: Sequence[str], n: int) -> np.ndarray:
     """Hash all runs of the evaluation sets, sorted."""
     parts = evaluation_sets.values() if isinstance(evaluation_sets, Mapping) else evaluation_sets
-    if isinstance(evaluation_sets, str | datasets.Dataset):
+    if isinstance(evaluation_sets, str | datasets.Dataset | datasets.IterableDataset):
         raise ConfigError("evaluation_sets takes a list of datasets, or a dict of them by name; wrap yours in a list.")
     found = [np.empty(0, dtype=np.uint64)]
     for part in parts:
-        if not isinstance(part, datasets.Dataset):
-            part = datasets.Dataset.from_dict({columns[0]: list(part)})
-            texts = read_texts(part, columns[:1], "decontaminate")
-        else:
-            texts = [text for column in columns for text in read_texts(part, [column], "decontaminate")]
-        hashes = [hash_runs(text, n) for text in texts]
+        hashes = [hash_runs(normalize(text), n) for text in _read_part(part, columns)]
         found.append(np.unique(np.concatenate(hashes)) if hashes else found[0])
     return np.unique(np.concatenate(found))
+
+
+def _read_part(part: Any, columns: Sequence[str]) -> list[str]:
+    """Read the texts of one evaluation set."""
+    if isinstance(part, datasets.Dataset):
+        return [text for row in read_texts(part, columns, "decontaminate") for text in row]
+    hint = "Put several texts into a list of their own: evaluation_sets=[[...]]." if isinstance(part, str) else ""
+    if isinstance(part, Mapping):
+        hint = "Of a DatasetDict or a row, pass the splits or the texts: evaluation_sets=[*splits.values()]."
+    elif isinstance(part, datasets.IterableDataset):
+        hint = "Of a stream, pass the texts: [row['question'] for row in stream]."
+    if hint or not isinstance(part, Iterable):
+        raise ConfigError(f"An evaluation set is a Dataset or a list of texts, received {type(part).__name__}. {hint}")
+    texts = [text for text in part if text is not None]
+    if others := [type(text).__name__ for text in texts if not isinstance(text, str)]:
+        raise ConfigError(f"An evaluation set that is a list holds texts, received {others[0]}.")
+    return texts
 
 
 def _shares(text: str, runs: np.ndarray, n: int) -> bool:

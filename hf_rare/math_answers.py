@@ -4,6 +4,7 @@ That works in threads, in the workers of `map` and under any signal handler, whe
 """
 
 import atexit
+import contextlib
 import importlib.util
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 
-from hf_rare.errors import MissingPackageError
+from hf_rare.errors import HfRareError, MissingPackageError
 
 TIMEOUT = 10.0
 """Seconds that one comparison may take."""
@@ -34,6 +35,7 @@ def is_same_formula(gold: str, answer: str, timeout: float = TIMEOUT) -> bool | 
 
     Raises:
         MissingPackageError: math-verify is not installed.
+        HfRareError: The process cannot start.
         TimeoutError: It takes longer, or the process died of it.
     """
     if importlib.util.find_spec("math_verify") is None:
@@ -54,8 +56,14 @@ class _Worker:
             if self._process is None:
                 self._register()
                 command = [sys.executable, "-m", "hf_rare.math_worker"]
-                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-                self._ask(self._process, "1", "1", START_TIMEOUT)
+                try:
+                    self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                    self._ask(self._process, "1", "1", START_TIMEOUT)
+                except OSError as err:  # a TimeoutError too
+                    raise HfRareError(
+                        f"check='math' compares formulas in a process of its own, and it does not start: {err}. Run "
+                        f"`{' '.join(command)}` to see why."
+                    ) from err
             return self._ask(self._process, gold, answer, timeout)
 
     def _ask(self, process: subprocess.Popen[bytes], gold: str, answer: str, timeout: float) -> bool | None:
@@ -82,7 +90,8 @@ class _Worker:
             process.kill()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(BrokenPipeError):  # of what was not written any more
+                        pipe.close()
             process.wait()
 
     def _register(self) -> None:

@@ -5,7 +5,8 @@ MinHash (Broder 1997) proposes pairs and the exact overlap of their characters d
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import datasets
 import xxhash
@@ -38,7 +39,7 @@ def drop_near_duplicates(
         dataset ([`~datasets.Dataset`]):
             The rows.
         columns (`Sequence[str]`, *optional*, defaults to `("question",)`):
-            Columns whose texts, joined, are compared.
+            Columns whose texts, joined, are compared: strings, or lists of strings.
         threshold (`float`, *optional*, defaults to 0.8):
             The least overlap of near-duplicates, above 0 and up to 1; with 1, rows of the same shingles alone go.
 
@@ -47,11 +48,11 @@ def drop_near_duplicates(
 
     Raises:
         ConfigError: `threshold` or `columns` cannot be right.
-        ColumnError: A column is missing.
+        ColumnError: A column is missing, or holds no texts.
         BatchTypeError: `dataset` is no `Dataset`.
         MissingPackageError: datasketch is not installed.
     """
-    texts = read_texts(dataset, columns, "drop_near_duplicates")
+    texts = [normalize("\n".join(own)) for own in read_texts(dataset, columns, "drop_near_duplicates")]
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise ConfigError(f"threshold={threshold!r} cannot be right: expected a number above 0 and up to 1.")
     kept = find_first_of_each(texts, threshold)
@@ -60,12 +61,12 @@ def drop_near_duplicates(
     return dataset.select(kept)
 
 
-def read_texts(dataset: datasets.Dataset, columns: Sequence[str], caller: str) -> list[str]:
-    """Read the texts of each row's columns, joined by a line break and normalised.
+def read_texts(dataset: datasets.Dataset, columns: Sequence[str], caller: str) -> list[list[str]]:
+    """Read the texts of each row's columns; a column may hold lists of them.
 
     Raises:
         ConfigError: `columns` is empty or a text.
-        ColumnError: A column is missing.
+        ColumnError: A column is missing, or holds no texts.
         BatchTypeError: `dataset` is no `Dataset`.
     """
     if not isinstance(dataset, datasets.Dataset):
@@ -75,11 +76,25 @@ def read_texts(dataset: datasets.Dataset, columns: Sequence[str], caller: str) -
     if missing := [name for name in columns if name not in dataset.column_names]:
         names = ", ".join(map(repr, dataset.column_names))
         raise ColumnError(f"The dataset has no column {missing[0]!r}; it has {names}. Pass columns=[...].")
-    texts: list[str] = []
+    for name in columns:
+        feature = dataset.features[name]
+        if not _is_text(getattr(feature, "feature", feature)):
+            raise ColumnError(f"Column {name!r} holds {feature}; expected strings, or lists of strings.")
+    texts: list[list[str]] = []
     for batch in dataset.select_columns(list(columns)).with_format(None).iter(BATCH_SIZE):
         for values in zip(*(batch[name] for name in columns), strict=True):
-            texts.append(normalize("\n".join(value for value in values if isinstance(value, str))))
+            texts.append([text for value in values for text in _list_texts(value)])
     return texts
+
+
+def _is_text(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in ("string", "large_string", "null")
+
+
+def _list_texts(value: str | list[str | None] | None) -> Iterator[str]:
+    for text in value if isinstance(value, list) else [value]:
+        if text is not None:
+            yield text
 
 
 def find_first_of_each(texts: Sequence[str], threshold: float = THRESHOLD) -> list[int]:

@@ -43,9 +43,8 @@ def keep_one_trace(
         raise ConfigError(f"fallback={fallback!r} cannot be right: expected one of {', '.join(map(repr, FALLBACKS))}.")
     check_dataset(dataset)
     check_columns(dataset, [output_column, f"{output_column}_status"])
-    names = [
-        name for ending in (*ENDINGS, *GROUNDING_COLUMNS) if (name := output_column + ending) in dataset.column_names
-    ]
+    possible = [output_column + ending for ending in (*ENDINGS, *GROUNDING_COLUMNS)]
+    names = [name for name in possible if name in dataset.column_names]
     if plain := [name for name in names if not isinstance(dataset.features[name], datasets.List)]:
         raise ColumnError(f"The column {plain[0]!r} holds one value for each row: there is nothing to choose from.")
     features = datasets.Features({**dataset.features, **{name: dataset.features[name].feature for name in names}})

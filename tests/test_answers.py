@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hf_rare import math_answers
 from hf_rare.answer_forms import list_candidates, name_letters, normalize_answer, read_numbers
 from hf_rare.answers import check_answer, list_golds
-from hf_rare.errors import ConfigError
+from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.math_answers import is_same_formula
 
 CITIES = ["Rome", "Paris", "New York", "York"]
@@ -265,3 +266,12 @@ def test_a_formula_that_takes_too_long_is_given_up_and_the_next_one_compared():
     with pytest.raises(TimeoutError, match=r"within 0\.5 seconds"):
         is_same_formula("1", "$9^{9^{9^{9}}}!$", timeout=0.5)
     assert is_same_formula("2", "$1+1$") is True
+
+
+@pytest.mark.parametrize("executable", ["/bin/false", "/nowhere/python"])
+def test_a_process_for_formulas_that_does_not_start_is_an_error(monkeypatch, executable):
+    monkeypatch.setattr(math_answers, "_worker", math_answers._Worker())
+    monkeypatch.setattr(math_answers.sys, "executable", executable)
+    for _ in range(2):
+        with pytest.raises(HfRareError, match=rf"does not start: .* Run `{executable} -m hf_rare\.math_worker`"):
+            check_answer("1", "1", check="math")

@@ -39,6 +39,11 @@ def test_all_columns_count():
     assert len(drop_near_duplicates(rows, ["question", "scenario"])) == 2
 
 
+def test_lists_of_texts_count_as_their_texts():
+    rows = Dataset.from_dict({"question": [["Why?", "How is it?"], ["Why", None, "how is it"], ["When is it?"], []]})
+    assert drop_near_duplicates(rows).to_list() == [rows[i] for i in (0, 2, 3)]
+
+
 def test_the_order_of_rows_that_differ_changes_nothing():
     draw = random.Random(0)
     texts = [" ".join(draw.choices("abcdefghijkl", k=8)) + f" {i}" for i in range(100)]
@@ -64,5 +69,7 @@ def test_wrong_settings_are_errors():
         drop_near_duplicates(rows, "question")
     with pytest.raises(ConfigError, match="threshold"):
         drop_near_duplicates(rows, threshold=0)
+    with pytest.raises(ColumnError, match=r"'n' holds Value\('int64'\)"):
+        drop_near_duplicates(rows.add_column("n", [1]), ["n"])
     with pytest.raises(BatchTypeError, match="DatasetDict"):
         drop_near_duplicates(DatasetDict(train=rows))
