@@ -1,6 +1,7 @@
 """Datasets from and to files, by the ending of the path, and the cards and recipes beside them."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -11,9 +12,12 @@ from typing import Any
 
 import datasets
 
+from hf_rare.card_header import read_header, split_header
 from hf_rare.card_merging import find_blocks, merge_cards
 from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
 from hf_rare.recipe import Recipe, recipe_beside
+
+logger = logging.getLogger(__name__)
 
 READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
 WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
@@ -21,6 +25,8 @@ WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
     ".jsonl": lambda dataset, path: dataset.to_json(path, force_ascii=False),
     "": lambda dataset, path: dataset.save_to_disk(path),
 }
+CARD_SETTINGS = ("pretty_name", "license", "language")
+"""What a card's header says that the one that was there before may say otherwise."""
 SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
 INPUT_KINDS = "a .json, .jsonl, .csv or .parquet file, a folder from `save_to_disk`, or a dataset on the Hub"
 
@@ -139,8 +145,16 @@ def save_output(dataset: datasets.Dataset, path: Path) -> None:
         temporary.replace(path)
 
 
-def check_results(rows: Path, card: Path) -> None:
+def check_results(rows: Path, card: Path, has_run: bool = False) -> None:
     """Find out before a run whether its rows and their card can be written: only those of an earlier run are replaced.
+
+    Args:
+        rows (`Path`):
+            File for the rows.
+        card (`Path`):
+            File for their card.
+        has_run (`bool`, *optional*, defaults to `False`):
+            Whether something else than the card shows that the rows are those of an earlier run.
 
     Raises:
         OutputExistsError: The card that is there is not of this library, or there are rows without a card.
@@ -161,16 +175,22 @@ def check_results(rows: Path, card: Path) -> None:
         raise OutputExistsError(
             f"{card} exists already and is no card that was generated here. Choose another output folder."
         )
-    if rows.exists() and not has_own_part:
+    if rows.exists() and not has_own_part and not has_run:
         raise OutputExistsError(
             f"{rows} exists already, without the card of an earlier run. Delete it, or choose another output folder."
         )
 
 
 def save_card(card: str, path: Path) -> None:
-    """Write a card, merged into the one that is there: what people have written into that stays."""
+    """Write a card, merged into the one that is there: what people have written into that stays, and is logged."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(merge_cards(_read_card(path), card).encode())
+    merged = merge_cards(_read_card(path), card)
+    path.write_bytes(merged.encode())
+    new, kept = (read_header(split_header(text)[0]) for text in (card, merged))
+    if others := [f"{name}: {kept[name]}" for name in CARD_SETTINGS if name in new and kept[name] != new[name]]:
+        logger.warning(
+            "%s keeps %s. Change it there, or delete the file to have it written anew.", path, ", ".join(others)
+        )
 
 
 def _read_card(path: Path) -> str:

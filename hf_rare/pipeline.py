@@ -142,7 +142,7 @@ def run_pipeline(
         ConfigError: The pipeline cannot be read, or a setting cannot be right.
         DatasetFileError: An input cannot be read, or the output folder cannot be written to.
         OutputExistsError: The output folder has a `README.md` that is no card of this library, or a `rows.parquet`
-            without a card.
+            that no earlier run has left.
         PipelineError: A stage has left no rows.
         HfRareError: What a stage raises.
 
@@ -157,9 +157,10 @@ def run_pipeline(
     folder = output or sections.get("output")
     if folder is None:
         raise ConfigError("The pipeline names no folder for its results. Pass output=..., or write `output: FOLDER`.")
-    files.check_results(Path(folder) / "rows.parquet", Path(folder) / "README.md")
+    folder = Path(folder)
+    files.check_results(folder / "rows.parquet", folder / "README.md", has_run=any(folder.glob("*/stage.json")))
     writers = _make_writers(settings, model_settings)
-    run = _Run(Path(folder), _load_inputs(settings), writers, on_stage or (lambda result: None))
+    run = _Run(folder, _load_inputs(settings), writers, on_stage or (lambda result: None))
     rows = run.run_stages(_load(settings["input"]))
     run.export(rows)
     run.describe(rows)

@@ -289,13 +289,23 @@ def test_another_embedding_model_in_the_same_folder_is_another_model(mining, tin
     assert not told["negatives"]
 
 
-def test_what_people_have_written_into_the_card_stays(mining, tmp_path):
+def test_what_people_have_written_into_the_card_stays(mining, tmp_path, caplog):
+    caplog.set_level(logging.WARNING, logger="hf_rare.files")
     run(mining)
     card = tmp_path / "out" / "README.md"
     card.write_bytes(card.read_bytes() + b"\r\nWritten by hand.\r\n")
     run({**mining, "input": {"name": mining["input"], "rows": 4}})
     assert card.read_bytes().endswith(b"\r\nWritten by hand.\r\n")
     assert card.read_text().count("<!-- hf_rare: config default -->") == 1
+    assert caplog.messages == []
+    caplog.clear()
+    run({**mining, "card": {"pretty_name": "Another title", "license": "mit"}})
+    (message,) = caplog.messages
+    assert "README.md keeps pretty_name: Distilled reasoning over retrieved documents. Change it there" in message
+    assert "license: mit" in card.read_text()
+    card.unlink()
+    run({**mining, "card": {"pretty_name": "Another title"}})
+    assert "# Another title" in card.read_text()
 
 
 @pytest.mark.parametrize(
