@@ -20,7 +20,7 @@ import huggingface_hub
 from datasets.utils.py_utils import convert_file_size_to_int
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-from hf_rare import commits
+from hf_rare import card_recipe, commits
 from hf_rare.card import build_card
 from hf_rare.card_header import (
     Header,
@@ -33,7 +33,6 @@ from hf_rare.card_header import (
     split_header,
 )
 from hf_rare.card_merging import merge_cards
-from hf_rare.card_recipe import OTHER_ROWS
 from hf_rare.commits import MAX_TRIES, Head, Repository
 from hf_rare.errors import ColumnError, ConfigError, HubError, MissingPackageError
 from hf_rare.explaining import explain, hide_tokens
@@ -390,7 +389,7 @@ class _Push:
         if self.recipe is None:
             return existing, existing is None
         is_same = isinstance(existing, dict) and _settings_of(existing) == _settings_of(self.recipe)
-        return self.recipe, is_same and OTHER_ROWS not in existing_card
+        return self.recipe, is_same and card_recipe.OTHER_ROWS not in existing_card
 
     def _whole_split(self, head: Head, name: str, kept: Sequence[str]) -> datasets.Dataset:
         """Give the rows of a split as it will be, with those in files that stay, which are downloaded."""
@@ -410,7 +409,7 @@ class _Push:
 
     @property
     def _output_column(self) -> str:
-        return str((self.recipe or {}).get("distill", {}).get("output_column", "reasoning"))
+        return str(card_recipe.part(self.recipe, "distill").get("output_column", "reasoning"))
 
     @property
     def _folder(self) -> str:
