@@ -28,6 +28,7 @@ LAYERS = [
     ["checkpoint", "commits"],
     [
         "generation.batching",
+        "generation.batch_cache",
         "generation.guides",
         "generation.renumbering",
         "generation.sampling",
@@ -48,8 +49,8 @@ LAYERS = [
     ["traces", "item_writer", "judge"],
     ["distill", "questions", "negative_writer"],
     ["evidence", "negatives", "student", "training_rows", "exporting"],
-    ["grounding", "grounding_summary", "verifying", "trace_selection", "export", "retrieval_export"],
-    ["demo", "journals", "ray", "markdown", "shards"],
+    ["grounding", "grounding_summary", "verifying", "export", "retrieval_export"],
+    ["demo", "journals", "ray", "markdown", "shards", "trace_selection"],
     ["card_header", "card_recipe", "card_tables", "plots", "previewing"],
     ["card_merging", "layout"],
     ["card"],
