@@ -17,17 +17,21 @@ class Attempt(Generic[S]):
     Args:
         results (`Sequence[Result]`): all rows of the batch.
         config ([`WriterConfig`]): attempts, samples and seed.
+        is_sampling (`bool`): whether another attempt can come to something else; without it each row has one.
         left_out (`Collection[int]`): numbers of rows that are not tried.
     """
 
-    def __init__(self, results: Sequence[Result[S]], config: WriterConfig, left_out: Collection[int] = ()) -> None:
+    def __init__(
+        self, results: Sequence[Result[S]], config: WriterConfig, is_sampling: bool, left_out: Collection[int] = ()
+    ) -> None:
         self._results = results
+        most = config.attempts if is_sampling else 1
         self.numbers: list[int] = []
         self.prompts: list[EncodedPrompt] = []
         self.seeds: list[int] = []
         for number, result in enumerate(results):
             row, encoded = result.prepared.row, result.prepared.encoded
-            is_over = result.is_complete or result.attempts >= config.attempts or number in left_out
+            is_over = result.is_complete or result.attempts >= most or number in left_out
             if is_over or row is None or encoded is None:
                 continue
             digest, count = row.digest(config.seed), config.samples_per_attempt

@@ -89,6 +89,7 @@ class ColumnWriter(ABC, Generic[C, S]):
             config = dataclasses.replace(config, template=source)
         self.config: C = config
         self.summary = Summary(noun=self.noun)
+        self._has_warned = False
         self._get_template()  # a wrong template is found out now
 
     @classmethod
@@ -256,11 +257,11 @@ class ColumnWriter(ABC, Generic[C, S]):
         with self.completer.call():
             self._check_outputs(column_names(batch))
             results = [self._begin(row) for row in self.prepare(batch)]
-            attempt = Attempt(results, self.config)
+            attempt = Attempt(results, self.config, self.generator.is_sampling)
             completions = self._complete(attempt)
         while attempt:
             attempt.hand_out(completions, self._read_completions)
-            attempt = Attempt(results, self.config)
+            attempt = Attempt(results, self.config, self.generator.is_sampling)
             if attempt:
                 with self.completer.call():
                     completions = self._complete(attempt)
@@ -330,7 +331,8 @@ class ColumnWriter(ABC, Generic[C, S]):
     def select_finished(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Select the rows that need no generation any more: what a run has done that a limit or a crash has ended.
 
-        Reads the journal and generates nothing. `apply` then gives these rows their columns at once.
+        Reads the journal and generates nothing, but for a judge, which is loaded and asked where an answer of the
+        journal has not been judged yet. `apply` then gives these rows their columns at once.
 
         Args:
             dataset ([`~datasets.Dataset`]):
@@ -352,7 +354,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         for start in range(0, len(dataset), 1000):
             results = [self._begin(row) for row in self.prepare(rows[start : start + 1000])]
             missing: set[int] = set()
-            while attempt := Attempt(results, self.config, missing):
+            while attempt := Attempt(results, self.config, self.generator.is_sampling, missing):
                 found = self.completer.find(attempt.prompts, attempt.seeds)
                 missing |= {number for number, one in zip(attempt.numbers, found, strict=True) if one is None}
                 attempt.hand_out(found, self._read_completions, missing)
@@ -413,10 +415,11 @@ class ColumnWriter(ABC, Generic[C, S]):
 
     def _complete(self, attempt: Attempt[S]) -> list[Completion]:
         again = max(self.config.samples_per_attempt, self.config.attempts)
-        if again > 1 and not self.generator.is_sampling:
+        if again > 1 and not self.generator.is_sampling and not self._has_warned:
+            self._has_warned = True
             logger.warning(
                 "A row may be written %d times, but the model does not sample, so that all samples of a row are "
-                "equal. Pass generation_kwargs={'temperature': ...}.",
+                "equal: each row is tried once. Pass generation_kwargs={'temperature': ...}.",
                 again,
             )
         return self.completer.complete(attempt.prompts, attempt.seeds, attempt.numbers)

@@ -93,6 +93,16 @@ def test_all_attempts_are_kept_for_preference_training():
     assert [row["reasoning_verdict"] for row in expanded[1:4]] == hard["reasoning_verdict"]
 
 
+def test_without_sampling_a_row_is_tried_once_and_it_is_said_once(caplog):
+    generator = ScriptedGenerator(lambda text, seed: "<think>So.</think><answer>B</answer>", is_sampling=False)
+    distill_fn = ReasonDistiller(generator, gold_column="answer", journal_dir=None)
+    rows = distill_fn.apply(ROWS, batch_size=1).to_list()
+    assert [row["reasoning_attempts"] for row in rows] == [1] * 4
+    assert [row["reasoning_verdict"] for row in rows] == ["right", "wrong", "wrong", "unchecked"]
+    assert len(generator.asked) == 4
+    assert caplog.text.count("each row is tried once") == 1
+
+
 def test_attempts_without_a_gold_answer_go_on_until_a_trace_is_whole():
     rows, _ = distil(gold_column=None, max_attempts=3, require_answer=True)
     assert "reasoning_verdict" not in rows[0]
