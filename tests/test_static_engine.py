@@ -1,16 +1,19 @@
 """The engine whose rows take each other's place: the text of plain `generate`, whoever else is being written."""
 
+import gc
 import inspect
 import logging
+import weakref
 
 import pytest
 import torch
 import transformers
 
 from hf_rare import TransformersGenerator
+from hf_rare.generation.protocol import EncodedPrompt
 from hf_rare.generation.row_cache import RowCache
 from hf_rare.generation.slot_cache import SlotCache
-from hf_rare.generation.static_engine import GUESS_UP_TO, StaticEngine
+from hf_rare.generation.static_engine import GUESS_UP_TO, StaticEngine, _Batch
 from tests.plain import PlainGenerator
 from tests.test_generator import TokenList, complete
 from tests.tiny import make_model, make_tokenizer
@@ -276,3 +279,48 @@ def test_what_only_generate_can_do_is_left_to_it(llama, tokenizer, caplog, gener
         completions = complete(generator, CONVERSATIONS[:3])
     assert f"Rows are written by `generate` in micro-batches: {reason}" in caplog.text
     assert all(completion.text for completion in completions)
+
+
+@pytest.mark.parametrize("kind", [RowCache, SlotCache])
+def test_keys_and_values_are_freed_without_a_garbage_collection(llama, tokenizer, kind):
+    generator, made = TransformersGenerator(llama, tokenizer, max_new_tokens=6, **SMALL), []
+    generator.load()
+    generator._engine = StaticEngine(generator._make_plain_engine(), kind)
+    make_cache = generator._engine._make_cache
+
+    def make_watched():
+        cache = make_cache()
+        made.extend(weakref.ref(part) for part in (cache, *cache.layers))
+        return cache
+
+    generator._engine._make_cache = make_watched
+    gc.disable()
+    try:
+        complete(generator, CONVERSATIONS)
+        left = generator.generate(generator.encode(CONVERSATIONS), range(len(CONVERSATIONS)))
+        next(left)
+        left.close()
+        assert [part() for part in made] == [None] * 6
+    finally:
+        gc.enable()
+
+
+@pytest.mark.timeout(60)
+def test_an_empty_prompt_fails_alone(llama, tokenizer):
+    generator = TransformersGenerator(llama, tokenizer, max_new_tokens=6)
+    prompts = [EncodedPrompt([], "", []), *generator.encode(CONVERSATIONS[:2])]
+    for given in (prompts, prompts[:1]):
+        written = generator.generate(given, range(len(given)))
+        failed = {i for completions in written for i, completion in completions if completion.finish_reason == "error"}
+        assert failed == {0}
+
+
+@pytest.mark.timeout(60)
+def test_a_failure_before_any_row_is_begun_is_raised(llama, tokenizer, monkeypatch):
+    def fail(self):
+        raise RuntimeError("no rows")
+
+    generator = TransformersGenerator(llama, tokenizer, max_new_tokens=6)
+    monkeypatch.setattr(_Batch, "_next_group", fail)
+    with pytest.raises(RuntimeError, match="no rows"):
+        complete(generator, CONVERSATIONS)

@@ -7,12 +7,15 @@ the many small steps would cost more than the padding; there, [`SlotCache`] serv
 
 import contextlib
 import itertools
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
+
+from hf_rare.generation.batch_cache import BatchCache
 
 NAME = "hf_rare_rows"
 """What the model calls this kind of attention while rows are written."""
@@ -21,40 +24,26 @@ ROOM_STEP = 32
 """A row's tensors are as long as its text and an eighth more, in steps of so many tokens."""
 
 
-class RowCache(Cache):
+class RowCache(BatchCache):
     """Keys and values of rows, each in tensors of its own.
 
     Args:
         layers (`int`): layers of the model.
 
     Attributes:
-        lengths (`list[int]`): tokens of each row.
         spans (`list[tuple[int, int]]`): the first token of each row among all tokens of the step, and the end.
     """
 
     is_padded = False
-    """Whether every row takes the memory of the longest."""
-
     takes_guesses = True
-    """Whether a step can take more than one token of a row."""
 
     def __init__(self, layers: int) -> None:
-        super().__init__(layers=[_RowLayer(self) for _ in range(layers)])
-        self.lengths: list[int] = []
+        super().__init__([_RowLayer(self) for _ in range(layers)])
         self.spans: list[tuple[int, int]] = []
         self._masks: dict[tuple[int, int, torch.device, torch.dtype], torch.Tensor] = {}
 
-    def make_room(self, rows: int) -> None:
-        """Do nothing: every row brings its own room."""
-
     def add(self, prompts: Cache, sources: Sequence[tuple[int, int]]) -> None:
-        """Take over rows of a cache that has read some prompts.
-
-        Args:
-            prompts ([`~transformers.Cache`]): the cache, of layers that hold every token.
-            sources (`Sequence[tuple[int, int]]`): for each new row its number in that cache, and how many tokens of
-                padding it has there on the left.
-        """
+        """Take over rows of a cache that has read some prompts; see [`BatchCache`]."""
         width = prompts.get_seq_length()
         self.lengths += [width - padding for _, padding in sources]
         for mine, theirs in zip(self.layers, prompts.layers, strict=True):
@@ -69,12 +58,9 @@ class RowCache(Cache):
     def begin_step(self, texts: Sequence[list[int]]) -> dict[str, torch.Tensor]:
         """Make room for the next tokens of every row.
 
-        Args:
-            texts (`Sequence[list[int]]`): the tokens of each row, at least one.
-
         Returns:
-            `dict[str, torch.Tensor]`: what the model's forward takes: the tokens of all rows, one row behind the
-            other, and the place of each in its own row, both of shape `(1, tokens)`. No mask is needed.
+            `dict[str, torch.Tensor]`: the tokens of all rows, one row behind the other, and the place of each in its
+            own row, both of shape `(1, tokens)`. No mask is needed.
         """
         places = [
             place
@@ -86,10 +72,6 @@ class RowCache(Cache):
         self.spans = list(zip([0, *ends], ends, strict=False))
         self._masks = {}
         return {"input_ids": torch.tensor([list(itertools.chain(*texts))]), "position_ids": torch.tensor([places])}
-
-    def take_back(self, row: int, tokens: int) -> None:
-        """Forget the last tokens of a row."""
-        self.lengths[row] -= tokens
 
     def mask(self, row: int, repeats: int, like: torch.Tensor) -> torch.Tensor | None:
         """Give what hides from the new tokens of a row those behind them; `None` for one token.
@@ -122,7 +104,7 @@ class _RowLayer(DynamicLayer):
 
     def __init__(self, cache: RowCache) -> None:
         super().__init__()
-        self.cache = cache
+        self.cache: RowCache = weakref.proxy(cache)  # type: ignore[assignment]
         self.keys, self.values = [], []
         self.is_initialized = True
 

@@ -6,37 +6,35 @@ one moves. The model reads plain views of the slots, as long as the longest row,
 end of a shorter one. It knows nothing of tokens or sampling.
 """
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
+from hf_rare.generation.batch_cache import BatchCache
+
 ROOM_STEP = 64
 """Slots are as long as the longest row and an eighth more, in steps of so many tokens."""
 
 
-class SlotCache(Cache):
+class SlotCache(BatchCache):
     """Keys and values of rows of different lengths, for models whose layers all attend to the whole text.
 
     Args:
         layers (`int`): layers of the model.
 
     Attributes:
-        lengths (`list[int]`): tokens of each row.
         slots (`int`): rows there is room for.
         room (`int`): tokens there is room for in each.
     """
 
     is_padded = True
-    """Whether every row takes the memory of the longest."""
-
     takes_guesses = False
-    """Whether a step can take more than one token of a row."""
 
     def __init__(self, layers: int) -> None:
-        super().__init__(layers=[_SlotLayer(self) for _ in range(layers)])
-        self.lengths: list[int] = []
+        super().__init__([_SlotLayer(self) for _ in range(layers)])
         self.slots = 0
         self.room = 0
         self._places: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -53,13 +51,7 @@ class SlotCache(Cache):
             self.resize(rows)
 
     def add(self, prompts: Cache, sources: Sequence[tuple[int, int]]) -> None:
-        """Take over rows of a cache that has read some prompts.
-
-        Args:
-            prompts ([`~transformers.Cache`]): the cache, of layers that hold every token.
-            sources (`Sequence[tuple[int, int]]`): for each new row its number in that cache, and how many tokens of
-                padding it has there on the left.
-        """
+        """Take over rows of a cache that has read some prompts; see [`BatchCache`]."""
         first, width = len(self.lengths), prompts.get_seq_length()
         self.lengths += [width - padding for _, padding in sources]
         self._make_room()
@@ -69,10 +61,7 @@ class SlotCache(Cache):
     def drop(self, row: int, is_spoilt: bool = False) -> None:
         """Let a row leave; the last one takes its number.
 
-        Args:
-            row (`int`): its number.
-            is_spoilt (`bool`): whether some of its values are not finite. They are wiped, since a mask multiplies what
-                it hides with zero, and that would not be zero.
+        Values that are not finite are wiped: a mask multiplies what it hides with zero, and that would not be zero.
         """
         last = len(self.lengths) - 1
         for layer in self.layers:
@@ -83,12 +72,9 @@ class SlotCache(Cache):
     def begin_step(self, texts: Sequence[list[int]]) -> dict[str, torch.Tensor]:
         """Make room for one more token in every row.
 
-        Args:
-            texts (`Sequence[list[int]]`): the token of each row.
-
         Returns:
-            `dict[str, torch.Tensor]`: what the model's forward takes: the tokens and their places, of shape
-            `(rows, 1)`, and the mask, of shape `(rows, longest row)`.
+            `dict[str, torch.Tensor]`: the tokens and their places, of shape `(rows, 1)`, and the mask, of shape
+            `(rows, longest row)`.
         """
         places = torch.tensor(self.lengths)
         self.lengths = [length + 1 for length in self.lengths]
@@ -96,10 +82,6 @@ class SlotCache(Cache):
         self._places = {places.device: (torch.arange(len(self.lengths)), places)}
         mask = (torch.arange(max(self.lengths)) <= places[:, None]).long()
         return {"input_ids": torch.tensor(texts), "attention_mask": mask, "position_ids": places[:, None]}
-
-    def take_back(self, row: int, tokens: int) -> None:
-        """Forget the last tokens of a row."""
-        self.lengths[row] -= tokens
 
     def places(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Give the numbers of the rows and the places of their new tokens, on a device."""
@@ -122,7 +104,7 @@ class _SlotLayer(DynamicLayer):
 
     def __init__(self, cache: SlotCache) -> None:
         super().__init__()
-        self._cache = cache
+        self._cache: SlotCache = weakref.proxy(cache)  # type: ignore[assignment]
 
     def resize(self) -> None:
         if self.is_initialized:

@@ -19,6 +19,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from hf_rare.errors import HfRareError
+from hf_rare.generation.batch_cache import BatchCache
 from hf_rare.generation.batching import sort_longest_first
 from hf_rare.generation.decoding import Decoding
 from hf_rare.generation.plain_engine import PlainEngine, free_memory, is_out_of_memory, not_finite, set_up
@@ -30,6 +31,8 @@ from hf_rare.generation.slot_cache import SlotCache
 from hf_rare.generation.token_lookup import TokenLookup
 
 logger = logging.getLogger(__name__)
+
+CacheKind = type[RowCache] | type[SlotCache]
 
 ONLY_GENERATE = ("cache_implementation", "guidance_scale", "prefill_chunk_size", "prompt_lookup_num_tokens")
 """Settings of generation that `generate` alone knows what to do with."""
@@ -59,7 +62,7 @@ class StaticEngine:
     refills = True
     """Whether a prompt that has ended makes room for the next one at once."""
 
-    def __init__(self, plain: PlainEngine, kind: "type[RowCache] | type[SlotCache]") -> None:
+    def __init__(self, plain: PlainEngine, kind: CacheKind) -> None:
         self.kind = kind
         self._plain = plain
         self._make_cache = partial(kind, count_layers(plain.decoding))
@@ -87,6 +90,8 @@ class StaticEngine:
                 if out_of_memory:
                     self._plain.packer.shrink(batch.size)
                 failed = batch.give_up(out_of_memory)
+                if not failed:  # the same step would fail for ever
+                    raise
                 err.__traceback__ = None  # its frames hold the tensors
             if failed:
                 free_memory()
@@ -105,7 +110,7 @@ class _Batch:
         self,
         plain: PlainEngine,
         chooser: TokenChooser,
-        make_cache: Callable[[], "RowCache | SlotCache"],
+        make_cache: Callable[[], BatchCache],
         observer: Observer | None,
     ) -> None:
         self.pending: list[Row] = []
@@ -200,7 +205,7 @@ class _Batch:
             return []
         longest = len(self.pending[0].prompt)
         free = self._count_free()
-        worth_it = min((len(self.rows) + free) // 8, self._read_together // longest, len(self.pending))
+        worth_it = min((len(self.rows) + free) // 8, self._read_together // max(1, longest), len(self.pending))
         if self.rows and free < max(1, worth_it):
             return []
         self._cache.make_room(len(self.rows) + free)
@@ -289,7 +294,7 @@ def read_prompts(decoding: Decoding, prompts: list[list[int]]) -> tuple[Cache, t
     return cache, _forward(decoding, inputs, cache)[:, -1]
 
 
-def choose_cache(decoding: Decoding) -> tuple["type[RowCache] | type[SlotCache] | None", str]:
+def choose_cache(decoding: Decoding) -> tuple[CacheKind | None, str]:
     """Choose the kind of cache that [`StaticEngine`] works with.
 
     Args:
@@ -300,7 +305,7 @@ def choose_cache(decoding: Decoding) -> tuple["type[RowCache] | type[SlotCache] 
     """
     if reason := _why_not(decoding):
         return None, reason
-    kinds: list[type[RowCache] | type[SlotCache]] = [SlotCache]
+    kinds: list[CacheKind] = [SlotCache]
     if torch.device(decoding.device).type == "cpu":
         kinds.insert(0, RowCache)
     for kind in kinds:
@@ -333,7 +338,7 @@ def _why_not(decoding: Decoding) -> str:
     return ""
 
 
-def _try_out(decoding: Decoding, kind: "type[RowCache] | type[SlotCache]") -> str:
+def _try_out(decoding: Decoding, kind: CacheKind) -> str:
     """Write two rows of different lengths, and compare the logits with those of the whole texts."""
     size = decoding.model.config.get_text_config().vocab_size
     texts = [[(7 * i + 11 * row) % size for i in range(1, 9 - 3 * row)] for row in range(2)]
