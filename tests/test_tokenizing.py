@@ -2,6 +2,7 @@
 
 import json
 import logging
+import multiprocessing
 import sys
 from functools import cache
 from pathlib import Path
@@ -162,6 +163,62 @@ def test_one_that_is_wrong_later_is_not_used_any_more(caplog):
     ]
 
 
+class WrongFrom:
+    """A tokenizer of fastokens that gives other tokens for texts from a length on."""
+
+    def __init__(self, length: int) -> None:
+        self._right = fastokens.Tokenizer.from_json_str(make_tokenizer().backend_tokenizer.to_str())
+        self._length = length
+
+    def from_json_str(self, text: str):
+        return self
+
+    def no_truncation(self) -> None:
+        pass
+
+    no_padding = no_truncation
+
+    def encode_batch(self, texts, add_special_tokens):
+        return [self._right.encode(text[: self._length], add_special_tokens=False) for text in texts]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_longest_text_of_a_call_is_checked():
+    tokenizer, texts = TextTokenizer(make_tokenizer()), [*TEXTS, "a long text " * 100, *TEXTS]
+    tokenizer._fast = WrongFrom(1000)
+    assert tokenizer(TEXTS) == tokenize(make_tokenizer(), TEXTS)
+    assert tokenizer._fast is not None
+    assert tokenizer(texts) == tokenize(make_tokenizer(), texts)
+    assert tokenizer._fast is None
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(("length", "is_used"), [(1 << 16, False), (1 << 20, True)])
+def test_a_long_text_is_tried_too(monkeypatch, length, is_used):
+    monkeypatch.setattr(fastokens, "Tokenizer", WrongFrom(length))
+    assert (TextTokenizer(make_tokenizer())._fast is not None) == is_used
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_panic_of_fastokens_leaves_the_call_to_the_own_tokenizer(monkeypatch):
+    panic = type("PanicException", (BaseException,), {})
+
+    def fail(*arguments, **kwargs):
+        raise error
+
+    tokenizer = TextTokenizer(make_tokenizer())
+    assert tokenizer._fast is not None
+    tokenizer._fast = type("Failing", (), {"encode_batch": fail})
+    error = panic("index out of bounds")
+    assert tokenizer(TEXTS) == tokenize(make_tokenizer(), TEXTS)
+    error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        tokenizer(TEXTS)
+    monkeypatch.setattr(fastokens, "Tokenizer", type("Loading", (), {"from_json_str": fail}))
+    error = panic("unknown")
+    assert TextTokenizer(make_tokenizer())._fast is None
+
+
 @pytest.mark.usefixtures("at_once")
 def test_a_character_that_the_vocabulary_lacks_leaves_the_call_to_the_own_tokenizer(smollm2):
     own = AutoTokenizer.from_pretrained(smollm2)
@@ -184,7 +241,27 @@ def test_texts_are_not_cut_where_the_tokenizers_own_file_says_so():
 
 
 @pytest.mark.usefixtures("at_once")
-def test_workers_that_are_forked_after_it_was_used_use_it_too(tiny):
+def test_a_forked_process_does_not_wait_for_the_threads_of_the_one_before():
+    tokenizer, texts = make_text_tokenizer("gemma"), ["a long text of many words " * 5000] * 2
+    expected = tokenizer(texts)  # the threads that split a long text are there from now on
+
+    def compare():
+        sys.exit(tokenizer(texts) != expected or TextTokenizer(make_tokenizer())(TEXTS[:2]) == [])
+
+    process = multiprocessing.get_context("fork").Process(target=compare)
+    process.start()
+    process.join(30)
+    is_waiting = process.is_alive()
+    process.kill()
+    process.join()
+    assert not is_waiting
+    assert process.exitcode == 0
+    assert tokenizer._fast is not None
+    assert not tokenizing._is_forked()  # this process goes on using it
+
+
+@pytest.mark.usefixtures("at_once")
+def test_workers_that_are_forked_after_it_was_used_write_the_same(tiny):
     rows = Dataset.from_list(
         [{"text": text, "question": "What?", "scenario": "", "hard_negatives": []} for text in TEXTS * 2]
     )

@@ -1,10 +1,12 @@
 """From texts to tokens: with the model's own tokenizer, or many times faster with fastokens where that does the same.
 
 [fastokens](https://github.com/crusoecloud/fastokens) reads the tokenizer's own file and knows its most common kinds
-(byte-level BPE). That it gives the same tokens is tried before it is used and checked with every call.
+(byte-level BPE). That it gives the same tokens is tried before it is used, and checked with the longest text of every
+call.
 """
 
 import logging
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,13 +30,21 @@ TRIAL = (
 )
 """Texts with what tokenizers treat in ways of their own: contractions, digits, white space, accents, scripts, code."""
 
+LONG_TRIAL_BYTES = 1 << 17
+"""Length of another trial text, made of these: fastokens has a way of its own with texts of 64 KiB and more."""
+
+_used_in: int | None = None
+"""The process that has used fastokens last: this one, or the one that it was forked from."""
+
 
 class TextTokenizer:
     """Tokenises texts as the model's own tokenizer does, without the tokens that it puts around them.
 
     With the package fastokens, calls of many texts are left to it, once so much has been tokenised that loading it
-    pays. Where it once gives other tokens than the model's own tokenizer, on some trial texts or on the first text of
-    a call, it is not used any more; where it cannot read a text, that call is left to the model's own.
+    pays. One text of each call, the longest, is checked. Where it once gives other tokens than the model's own
+    tokenizer, on some trial texts or on that one, it is not used any more; where it cannot read a text, that call is
+    left to the model's own. A process that was forked from one that has used it does not use it: it would wait for
+    threads that it does not have.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): the model's tokenizer.
@@ -58,13 +68,16 @@ class TextTokenizer:
         self._characters += sum(map(len, texts))
         is_worth_it = len(texts) >= FEWEST_TEXTS and self._characters >= WORTH_LOADING
         # of some kinds of tokenizers fastokens 0.3.5 does not split control tokens
-        if is_worth_it and not split_special_tokens and self._fast is not None:
+        if is_worth_it and not split_special_tokens and not _is_forked() and self._fast is not None:
             try:
                 tokens = _tokenize_fast(self._fast, texts)
-            except Exception as err:  # the model's own tokenizer passes over characters that its vocabulary lacks
+            except BaseException as err:  # the model's own tokenizer passes over characters that its vocabulary lacks
+                if not _is_failure(err):
+                    raise
                 logger.debug("fastokens cannot tokenise a text: %s.", err)
             else:
-                if tokens[0] == self._tokenize(texts[:1])[0]:
+                longest = max(range(len(texts)), key=lambda i: len(texts[i]))
+                if tokens[longest] == self._tokenize([texts[longest]])[0]:
                     return tokens
                 logger.warning("fastokens is not used any more: it gives other tokens than the model's tokenizer.")
                 self._fast = None
@@ -95,14 +108,30 @@ class TextTokenizer:
             fast.no_padding()
             added = self._tokenizer.get_added_vocab()
             texts = [*TRIAL, " ".join(added), "".join(added)]
+            trial = " ".join(texts)
+            texts.append(trial * (LONG_TRIAL_BYTES // len(trial.encode()) + 1))
             if _tokenize_fast(fast, texts) != self._tokenize(texts):
                 raise ValueError("it gives other tokens than the model's tokenizer")
-        except Exception as err:  # a kind of tokenizer that it does not know
+        except BaseException as err:  # a kind of tokenizer that it does not know
+            if not _is_failure(err):
+                raise
             logger.info("fastokens is not used: %s.", err)
             return None
         logger.info("Prompts are tokenised by fastokens.")
         return fast
 
 
+def _is_forked() -> bool:
+    """Tell whether this process was forked from one that has used fastokens."""
+    return _used_in not in (None, os.getpid())
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Tell whether fastokens has failed; a panic of Rust is no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def _tokenize_fast(fast: Any, texts: Sequence[str]) -> list[list[int]]:
+    global _used_in
+    _used_in = os.getpid()
     return [encoding.ids for encoding in fast.encode_batch(list(texts), add_special_tokens=False)]
