@@ -6,6 +6,8 @@ import pytest
 
 from hf_rare import TransformersGenerator
 from hf_rare.errors import ConfigError
+from hf_rare.estimate import _Clock
+from hf_rare.generation import continuous_engine
 from hf_rare.generation.continuous_engine import ContinuousEngine
 from tests.plain import PlainGenerator
 from tests.test_generator import TokenList, complete
@@ -82,3 +84,42 @@ def test_the_engine_is_no_part_of_what_a_completion_depends_on(llama, tokenizer)
         for engine in ("auto", "static", "continuous")
     ]
     assert identities[0] == identities[1] == identities[2]
+
+
+def test_tokens_are_told_while_rows_are_being_written(llama, tokenizer, monkeypatch):
+    monkeypatch.setattr(continuous_engine, "COUNT_SECONDS", 0.01)
+    settings = {"max_new_tokens": 200, "generation_kwargs": {"suppress_tokens": [tokenizer.eos_token_id]}}
+    generator, told = TransformersGenerator(llama, tokenizer, **settings, **CONTINUOUS), TokenList()
+    completions = complete(generator, CONVERSATIONS[:3], observer=told)
+    assert len(told) > 6
+    assert sum(prompt for prompt, _ in told) == sum(completion.prompt_tokens for completion in completions)
+    assert sum(written for _, written in told) == 600
+    assert sum(written for prompt, written in told if not prompt) > 300  # read and written are told apart
+    clock = _Clock(refills=True, lengths=[completion.prompt_tokens for completion in completions])
+    complete(generator, CONVERSATIONS[:3], observer=clock)
+    assert clock.read[1] == sum(clock.lengths)
+    assert clock.steps
+
+
+def test_a_row_that_is_put_aside_is_not_counted_twice():
+    class State:
+        def __init__(self, tokens):
+            self.generated_tokens = [0] * tokens
+
+        def generated_len(self):
+            return len(self.generated_tokens)
+
+    active, told = {}, TokenList()
+    scheduler = type("Scheduler", (), {"active_requests": active})
+    manager = type("Manager", (), {"batch_processor": None})
+    counter = continuous_engine._TokenCounter(manager, told, [10, 20])
+    counter.count(None)
+    manager.batch_processor = type("Processor", (), {"scheduler": scheduler})
+    for tokens in (0, 1, 5, 0, 3, 7):
+        active["1"] = State(tokens)
+        counter.count(None)
+    result = State(9)
+    result.request_id = "1"
+    active.clear()
+    counter.count(result)
+    assert told == [(20, 1), (0, 4), (0, 2), (0, 2)]

@@ -23,6 +23,9 @@ from hf_rare.generation.row_logits import TokenChooser
 
 logger = logging.getLogger(__name__)
 
+COUNT_SECONDS = 0.1
+"""Time after which tokens are counted where no row ends."""
+
 CPU_READ_TOGETHER = 512
 """Tokens of one step on a CPU, where the mask is as wide as all requests together."""
 
@@ -58,13 +61,18 @@ class ContinuousEngine:
                 generation_config=copy.deepcopy(decoding.config),
                 continuous_batching_config=self._make_config(max(map(len, prompts), default=0)),
             )
+            counter = None
+            if observer is not None:
+                counter = _TokenCounter(manager, observer, [len(prompt) for prompt in prompts])
             manager.start()
             try:
                 for name, i in left.items():
                     manager.add_request(prompts[i], request_id=name)
                 failed: list[int] = []
                 while left:
-                    result = manager.get_result(timeout=1)
+                    result = manager.get_result(timeout=COUNT_SECONDS)
+                    if counter is not None:
+                        counter.count(result)
                     if result is None:
                         if manager.is_running():
                             continue
@@ -76,10 +84,7 @@ class ContinuousEngine:
                         logger.warning("Writing a row by continuous batching failed: %s", result.error)
                         failed.append(i)
                         continue
-                    completion = decoding.read(result.generated_tokens, len(prompts[i]))
-                    if observer is not None:
-                        observer.add_tokens(completion.prompt_tokens, completion.completion_tokens)
-                    yield [(i, completion)]
+                    yield [(i, decoding.read(result.generated_tokens, len(prompts[i])))]
             finally:
                 manager.stop(block=True, hard_stop=True)
                 manager.destroy()
@@ -101,6 +106,43 @@ class ContinuousEngine:
             return ContinuousBatchingConfig(**settings)
         except (TypeError, ValueError) as err:
             raise ConfigError(f"continuous_batching={self._settings!r} cannot be right: {err}") from err
+
+
+class _TokenCounter:
+    """Counts what a manager has read and written since the last count, and tells an observer.
+
+    A manager reads prompts and writes rows in the same steps. Prompts are counted with the first token of their row.
+
+    Args:
+        manager ([`~transformers.ContinuousBatchingManager`]): the manager.
+        observer ([`Observer`]): who is told.
+        lengths (`list[int]`): tokens of each prompt.
+    """
+
+    def __init__(self, manager: Any, observer: Observer, lengths: list[int]) -> None:
+        self._manager = manager
+        self._observer = observer
+        self._lengths = lengths
+        self._written: dict[str, int] = {}
+
+    def count(self, result: Any) -> None:
+        """Count the tokens of the rows that are being written, and of the result, where a row has ended."""
+        processor = self._manager.batch_processor  # None until the manager's thread has made it
+        active = processor.scheduler.active_requests.copy() if processor is not None else {}
+        counts = {name: state.generated_len() for name, state in active.items()}
+        if result is not None:
+            counts[result.request_id] = len(result.generated_tokens)
+        read = written = 0
+        for name, count in counts.items():
+            before = self._written.get(name, 0)
+            if count > before:  # a row that was put aside for others begins again with 0
+                read += self._lengths[int(name)] if not before else 0
+                written += count - before
+                self._written[name] = count
+        if written:
+            self._observer.add_tokens(read, written)
+        if result is not None and active:
+            self._observer.begin([int(name) for name in active])
 
 
 def why_not_continuous(decoding: Decoding, is_one_of_many: bool = False) -> str:
