@@ -138,7 +138,8 @@ class DecodingConfig(Config):
             than `max_new_tokens` in either case. By default what model and tokenizer say.
         max_batch_tokens (`int`, *optional*, defaults to 32768):
             As many rows are written together as fit into this many tokens: each takes its prompt and `max_new_tokens`,
-            and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text.
+            and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text. On CUDA
+            `"continuous"` takes a share of the free memory instead: `continuous_batching={"max_memory_percent": 0.5}`.
         engine (`"auto"`, `"static"` or `"continuous"`, *optional*, defaults to `"auto"`):
             What writes. `"static"` lets a row that has ended make room for the next one at once, and on a CPU takes
             several tokens in a step where a row says again what stands in its prompt; models and settings that it

@@ -21,6 +21,7 @@ REFUSED_GENERATION_KWARGS = {
     "output_hidden_states": "only the text of a completion is kept",
     "output_logits": "only the text of a completion is kept",
     "output_scores": "only the text of a completion is kept",
+    "remove_invalid_values": "a row whose logits are not finite fails and says so; leave it out",
     "seed": "pass seed=... to the distiller: every row gets a seed of its own from it",
     **dict.fromkeys(
         (
@@ -101,7 +102,7 @@ def check_generation_kwargs(generation_kwargs: Mapping[str, Any]) -> dict[str, A
     stops = checked.get("stop_strings") or []
     if not isinstance(stops, str | list) or not all(isinstance(stop, str) and stop for stop in stops):
         raise ConfigError(f"generation_kwargs has stop_strings={stops!r}: expected a text or a list of texts.")
-    if checked.get("do_sample") and checked.get("num_beams", 1) > 1:
+    if checked.get("do_sample") and (checked.get("num_beams") or 1) > 1:
         raise ConfigError(
             "generation_kwargs has do_sample with num_beams > 1: a draw among beams would depend on the batch. Leave "
             "one of them out."

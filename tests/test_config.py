@@ -56,6 +56,7 @@ def test_wrong_distill_setting_is_refused_by_name(settings):
         {"generation_kwargs": {"top_k": 1.5}},
         {"generation_kwargs": {"repetition_penalty": 0}},
         {"generation_kwargs": {"num_beams": 0}},
+        {"generation_kwargs": {"remove_invalid_values": True}},
         {"generation_kwargs": {"stop_strings": 5}},
         {"generation_kwargs": {"stop_strings": [""]}},
         {"generation_kwargs": {"cache_implementation": "nothing"}},
@@ -165,3 +166,12 @@ def test_settings_go_to_the_config_that_has_them():
 def test_no_name_belongs_to_two_configs():
     names = [*DistillConfig.names(), *ModelConfig.names(), *DecodingConfig.names()]
     assert len(names) == len(set(names))
+
+
+def test_none_stands_for_what_is_not_given():
+    for kwargs in (
+        {"num_beams": None, "do_sample": True},
+        {"do_sample": None},
+        {"do_sample": None, "temperature": 0.7},
+    ):
+        assert DecodingConfig(generation_kwargs=kwargs).generation_kwargs == kwargs

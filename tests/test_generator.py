@@ -1,20 +1,24 @@
 """The generator that runs a transformers model: decoding, loading, identity."""
 
 import copy
+import inspect
 import json
 import logging
 import pickle
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
-from transformers import GenerationMixin
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, GenerationMixin
 
 from hf_rare import TransformersGenerator
 from hf_rare.config import ModelConfig
 from hf_rare.errors import ConfigError, ModelLoadError
-from tests.tiny import QUESTIONS, make_model, make_tokenizer
+from tests.plain import PlainGenerator
+from tests.tiny import QUESTIONS, make_model, make_tokenizer, save_tiny_model
 
 
 class TokenList(list):
@@ -42,7 +46,7 @@ def generator(tiny):
 
 
 def test_greedy_text_is_that_of_plain_generate(generator, tiny):
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny), AutoTokenizer.from_pretrained(tiny)
     completions = complete(generator)
@@ -82,6 +86,8 @@ def test_sampling_settings_turn_sampling_on_and_temperature_zero_turns_it_off(ti
     assert texts(1, temperature=0) == greedy
     assert texts(1, top_k=1) == greedy
     assert texts(1, do_sample=False) == greedy
+    assert texts(1, num_beams=None, do_sample=None) == greedy
+    assert texts(1, temperature=1.5, do_sample=None) == texts(1, temperature=1.5, num_beams=None) != greedy
 
 
 def test_the_models_own_generation_config_counts_until_it_is_overruled(tiny, tmp_path):
@@ -315,9 +321,26 @@ def test_half_precision_on_a_cpu_is_pointed_out(tiny, caplog):
     generator.unload()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_identity_is_the_same_before_and_after_the_model_is_loaded(tmp_path, dtype):
+    save_tiny_model(tmp_path)
+    AutoModelForCausalLM.from_pretrained(tmp_path, dtype=dtype).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "dtype"}))
+    generator = TransformersGenerator.from_pretrained(str(tmp_path), max_new_tokens=4)
+    generator.load()
+    assert generator._teacher.model.dtype == dtype
+    after = generator.identity()
+    generator.unload()
+    assert generator.identity() == after
+    generator.load()
+    loaded = TransformersGenerator(generator._teacher.model, generator._teacher.tokenizer, max_new_tokens=4)
+    assert loaded.identity()["dtype"] == str(dtype).removeprefix("torch.")
+    generator.unload()
+
+
 def test_a_peft_adapter_changes_the_text(tiny, tmp_path, generator):
     import peft
-    from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny)
     config = peft.LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
@@ -328,6 +351,24 @@ def test_a_peft_adapter_changes_the_text(tiny, tmp_path, generator):
     assert adapted.identity()["adapter_revision"].startswith("local-")
     with pytest.raises(ModelLoadError, match="no/adapter"):
         TransformersGenerator.from_pretrained(tiny, adapter="no/adapter")
+
+
+def test_a_pickled_adapter_is_refused(tiny):
+    import peft
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    sha, repo = "c" * 40, Path(HF_HUB_CACHE) / "models--some--adapter"
+    folder = repo / "snapshots" / sha
+    peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"])).save_pretrained(folder)
+    weights = folder / "adapter_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    for adapter in (str(folder), "some/adapter"):
+        generator = TransformersGenerator.from_pretrained(tiny, adapter=adapter, adapter_revision=sha)
+        with pytest.raises(ModelLoadError, match=r"adapter_model\.safetensors cannot be had"):
+            generator.load()
+    shutil.rmtree(repo)
 
 
 def test_a_tokenizer_without_pad_and_end_is_refused():
@@ -366,3 +407,43 @@ def test_a_model_that_is_not_of_torch_writes_what_generate_does(caplog, generati
     assert "The journal cannot tell weights" in caplog.text
     assert "by `generate` in micro-batches: the model is not of torch" in caplog.text
     assert pickle.loads(pickle.dumps(generator)).identity() == generator.identity()
+
+
+def spoil_rows(monkeypatch, model, first, end):
+    """Let the logits of some rows of the batch be NaN."""
+    real = model.forward
+
+    def forward(**inputs):
+        output = real(**inputs)
+        output.logits[first:end] = torch.nan
+        return output
+
+    forward.__signature__ = inspect.signature(real)
+    monkeypatch.setattr(model, "forward", forward)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_with_beams_a_prompt_whose_logits_are_not_finite_fails_alone(monkeypatch, place):
+    tokenizer = make_tokenizer()
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    generator = PlainGenerator(model, tokenizer, max_new_tokens=6, generation_kwargs={"num_beams": 4})
+    expected = complete(generator)
+    spoil_rows(monkeypatch, model, 4 * place, 4 * place + 4)
+    completions = complete(generator)
+    longest_first = sorted(range(3), key=lambda i: -expected[i].prompt_tokens)
+    for number, i in enumerate(longest_first):
+        if number == place:
+            assert "not finite" in completions[i].error
+        else:
+            assert completions[i] == expected[i]
+
+
+def test_a_model_that_would_hide_invalid_values_does_not(monkeypatch):
+    tokenizer = make_tokenizer()
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    model.generation_config.remove_invalid_values = True
+    generators = [kind(model, tokenizer, max_new_tokens=6) for kind in (PlainGenerator, TransformersGenerator)]
+    assert [generator.refills for generator in generators] == [False, True]  # tried before the model is spoilt
+    spoil_rows(monkeypatch, model, 0, None)
+    for generator in generators:
+        assert all("not finite" in completion.error for completion in complete(generator))

@@ -1,6 +1,7 @@
 """Decoding held to a JSON schema: a random model writes JSON, whichever engine writes it."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -60,3 +61,18 @@ def test_what_cannot_be_used_is_said(llama, tokenizer, monkeypatch):
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(MissingPackageError, match=r"hf-rare\[guided\]"):
         complete(TransformersGenerator(llama, tokenizer, json_schema=SCHEMA), CONVERSATIONS[:1])
+
+
+@pytest.mark.parametrize("where", ["given", "the model's own"])
+def test_beam_search_is_refused_before_the_model_is_loaded(tiny, tmp_path, where):
+    shutil.copytree(tiny, tmp_path, dirs_exist_ok=True)
+    if where != "given":
+        path = tmp_path / "generation_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"num_beams": 2}))
+    given = {"num_beams": 2} if where == "given" else {}
+    generator = TransformersGenerator.from_pretrained(str(tmp_path), json_schema=SCHEMA, generation_kwargs=given)
+    with pytest.raises(ConfigError, match="json_schema does not go with num_beams=2"):
+        generator.identity()
+    assert not generator.is_loaded
+    one = {"num_beams": 1}
+    assert TransformersGenerator.from_pretrained(str(tmp_path), json_schema=SCHEMA, generation_kwargs=one).identity()

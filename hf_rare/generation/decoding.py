@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_rare.config import DecodingConfig
+from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Completion
 from hf_rare.passed_through import SAMPLING_NAMES
 
@@ -35,21 +36,31 @@ def build_generation_config(
     Returns:
         [`~transformers.GenerationConfig`]: a new one. Sampling is on where the caller or else the model says so; a
         sampling setting of the caller turns it on, `temperature=0` and beam search turn it off.
+
+    Raises:
+        ConfigError: There is a JSON schema, and beam search, which cannot be held to it.
     """
     config = copy.deepcopy(base)
     given = dict(decoding.generation_kwargs)
-    if given.get("temperature") == 0 or given.get("num_beams", 1) > 1:
+    if given.get("temperature") == 0 or (given.get("num_beams") or 1) > 1:
         given["do_sample"] = False
-    elif any(given.get(name) is not None for name in SAMPLING_NAMES):
-        given.setdefault("do_sample", True)
+    elif given.get("do_sample") is None and any(given.get(name) is not None for name in SAMPLING_NAMES):
+        given["do_sample"] = True
     config.update(**given)
     config.do_sample = bool(config.do_sample)
     if config.do_sample:
         config.num_beams = 1  # a draw among beams would depend on the batch
     else:
         config.update(**dict.fromkeys(SAMPLING_NAMES))
+    if decoding.json_schema is not None and (config.num_beams or 1) > 1:
+        raise ConfigError(
+            f"json_schema does not go with num_beams={config.num_beams}: what a beam has written changes from step to "
+            "step. Pass generation_kwargs={'num_beams': 1}."
+        )
     config.update(max_new_tokens=decoding.max_new_tokens, max_length=None, max_time=None, min_length=None)
     config.update(num_return_sequences=1, return_dict_in_generate=False, **dict.fromkeys(OUTPUTS, False))
+    if config.remove_invalid_values:
+        config.remove_invalid_values = False  # a row whose logits are not finite fails, whatever writes it
     config.forced_eos_token_id = given.get("forced_eos_token_id")  # a model's own hides that a text was cut
     if config.eos_token_id is None:
         config.eos_token_id = eos_token_id

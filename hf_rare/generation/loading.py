@@ -65,6 +65,11 @@ class Teacher:
         """Whether the weights are in memory."""
         return "model" in self.__dict__
 
+    @property
+    def is_from_memory(self) -> bool:
+        """Whether the model was handed over loaded."""
+        return (self.config.revision or "").startswith("memory-")
+
     def load(self) -> None:
         """Load the model now, if it is not in memory yet."""
         _ = self.model
@@ -91,8 +96,6 @@ class Teacher:
     @cached_property
     def generation_config(self) -> "GenerationConfig":
         """The model's own generation config, known before the weights are loaded."""
-        if self.is_loaded:
-            return self.model.generation_config
         from transformers import GenerationConfig
 
         try:
@@ -137,8 +140,8 @@ class Teacher:
 
     @property
     def dtype(self) -> str:
-        """Name of the weights' type, known before they are loaded."""
-        if self.is_loaded:
+        """Name of the weights' type as settings and config say it: the same before and after they are loaded."""
+        if self.is_from_memory:
             return str(self.model.dtype).removeprefix("torch.")
         dtype = self.config.dtype if self.config.dtype != "auto" else self.model_config.dtype
         return str(dtype or "float32").removeprefix("torch.")
@@ -169,7 +172,7 @@ class Teacher:
         return {name: value for name, value in settings.items() if value is not None}
 
     def _load(self, auto_class: Any, **kwargs: Any) -> Any:
-        if self.config.revision and self.config.revision.startswith("memory-"):
+        if self.is_from_memory:
             raise ModelLoadError(
                 "This generator wraps a model that was loaded by hand and is not in this process (any more). Use "
                 "`from_pretrained(model_id)`, or start workers by fork."
@@ -212,8 +215,16 @@ class Teacher:
         return {"trust_remote_code": self.config.trust_remote_code, **gguf}
 
     def _load_adapter(self, model: Any) -> None:
+        from transformers.utils import cached_file
+
         adapter = str(self.config.adapter)
         revision = None if is_local(adapter) else self.config.adapter_revision
+        try:
+            cached_file(adapter, "adapter_model.safetensors", revision=revision)  # load_adapter takes a .bin too
+        except OSError as err:
+            raise ModelLoadError(
+                f"adapter={adapter!r}: adapter_model.safetensors cannot be had, and no other weights are loaded: {err}"
+            ) from err
         try:
             model.load_adapter(adapter, adapter_kwargs={"revision": revision} if revision else {})
         except ImportError as err:

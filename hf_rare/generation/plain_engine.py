@@ -109,7 +109,7 @@ class PlainEngine:
         read = 1 if has_encoder else inputs["input_ids"].shape[1]  # a decoder begins with a token of its own
         written = output[:, read:].tolist()
         completions = [decoding.read(ids, len(prompt)) for ids, prompt in zip(written, prompts, strict=True)]
-        for row in guard.bad_rows:
+        for row in {row // (config.num_beams or 1) for row in guard.bad_rows}:
             completions[row] = not_finite(len(prompts[row]))
         return completions
 

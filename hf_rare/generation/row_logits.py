@@ -22,7 +22,6 @@ from hf_rare.generation.token_lookup import TokenLookup
 LOGITS_ALONE = (
     logits_process.EpsilonLogitsWarper,
     logits_process.EtaLogitsWarper,
-    logits_process.InfNanRemoveLogitsProcessor,
     logits_process.LogitNormalization,
     logits_process.MinPLogitsWarper,
     logits_process.SuppressTokensLogitsProcessor,

@@ -106,7 +106,10 @@ class TokenCounter(StoppingCriteria):
 
 
 class LogitsGuard(LogitsProcessor):
-    """The first logits processor: ends the rows whose logits are not finite, and leaves the others alone.
+    """Ends the rows whose logits are not finite, and leaves the others alone.
+
+    `generate` runs it behind its own logits processors, which leave what is not finite as it is, but for the one of
+    `remove_invalid_values`. That setting is never on.
 
     Args:
         end_token_id (`int`): the token that such a row is given.
