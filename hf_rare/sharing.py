@@ -102,7 +102,7 @@ class TeamShare(Share):
                 "they have other rows or other settings. Shuffle with a seed, and let every process read the same "
                 "data. Where each has rows of its own, as after `split_dataset_by_node`, pass share_rows=False."
             )
-        # what some do not know, or know otherwise, is told by the first that knows it
+        # what some do not know, or know otherwise, is told by one that knows it, a failure only where all have failed
         knowing = dict(zip(keys, zip(*(roll[1] for roll in rolls), strict=True), strict=True))
         tellers = {key: who.index(max(who)) for key, who in knowing.items() if len(set(who)) > 1}
         told = [key for key, rank in tellers.items() if rank == self._team.rank]
@@ -186,4 +186,6 @@ class TeamShare(Share):
 
 
 def _digest(completion: Completion) -> str:
-    return f"{zlib.crc32(json.dumps(dataclasses.astuple(completion)).encode()):08x}"
+    """Digest a completion, so that the digest of a failure is less than that of any other."""
+    checksum = zlib.crc32(json.dumps(dataclasses.astuple(completion)).encode())
+    return f"{completion.finish_reason != 'error':d}{checksum:08x}"
