@@ -17,7 +17,7 @@ _KEPT_MARKS = frozenset("#%&@")
 """Punctuation that is part of a name: C# is not C."""
 
 _STATED = re.compile(
-    r"\b(?:answer(?: option| choice)?|(?:correct|right|best) (?:option|choice)|final (?:result|choice))"
+    r"\b(this |that )?(?:answer(?: option| choice)?|(?:correct|right|best) (?:option|choice)|final (?:result|choice))"
     r"(?: (?:to|for) [^.:\n]{1,80}?)?\s*(?:\bis\b|\bare\b|\bwould be\b|\bmust be\b|[:=])(?!\s*not\b)[\s:]*(?=\S)",
     re.IGNORECASE,
 )
@@ -27,7 +27,10 @@ _REMARK = re.compile(
     r"|mentioned|obvious|stated(?! as\b)|supported)\b(?!:)",
     re.IGNORECASE,
 )
-"""What stands behind "the answer is" where a sentence says something about the answer, and not which it is."""
+"""What stands behind "the answer is" where a sentence says something about the answer, and not which it is.
+
+So do sentences that begin with "this answer is".
+"""
 
 LAST_STATEMENTS = 5
 """Statements that are looked at, so that a text which repeats itself takes no time."""
@@ -223,9 +226,12 @@ def _find_options(text: str, words: str, options: Sequence[str]) -> set[str]:
 def _list_statements(text: str) -> list[str]:
     """List what the lines of a text state behind "the answer is", the last first, and mere remarks about it last."""
     text = _strip_emphasis(text) + "\n"
-    starts = [match.end() for match in _STATED.finditer(text)][-LAST_STATEMENTS:]
-    found = [text[start : text.index("\n", start)].strip() for start in reversed(starts)]
-    return sorted(found, key=lambda statement: _REMARK.match(statement) is not None)
+    stated: list[str] = []
+    remarks: list[str] = []
+    for match in reversed([*_STATED.finditer(text)][-LAST_STATEMENTS:]):
+        statement = text[match.end() : text.index("\n", match.end())].strip()
+        (remarks if match.group(1) or _REMARK.match(statement) else stated).append(statement)
+    return [*stated, *remarks]
 
 
 def _to_number(text: str) -> Number | None:

@@ -168,6 +168,13 @@ def test_the_number_that_is_stated_last_counts(trace):
     assert check_answer("7", "", trace).outcome == "right"
 
 
+def test_the_text_that_is_stated_last_counts():
+    assert check_answer("Paris", "", "The answer is Paris. This answer is the capital.").outcome == "right"
+    assert check_answer("Paris", "", "The answer is Rome; no, the answer is Paris.").outcome == "right"
+    assert check_answer("Rome", "", "The answer is Rome; no, the answer is Paris.").outcome == "wrong"
+    assert check_answer("clear", "", "The answer is clear.").outcome == "right"
+
+
 def test_a_text_that_repeats_itself_takes_no_time():
     start = time.process_time()
     check_answer("B", "", "I think the answer is unclear, and " * 20_000, options=CITIES)
