@@ -7,8 +7,8 @@ They go through `map` as always: rows checked, prompts assembled, rendered and t
 completions into a journal, parsed and laid out as columns. MODEL's weights are not loaded. Each run is a process of
 its own, with the package fastokens and without it. The baseline, in the same run, is MODEL's own tokenizer alone on
 the same prompts. Memory is the most that is seen at a batch, without the pages of memory-mapped files; `--many-rows`
-are distilled once more to see that it does not grow with them, and by two processes (`num_proc=2`), their start
-counted in, to see what two cores can do.
+are distilled once more to see that it does not grow with them, and by two processes (`num_proc=2`), whose start and
+loading count, to see what two cores can do.
 """
 
 import argparse
@@ -86,13 +86,14 @@ def run_child(arguments: argparse.Namespace) -> None:
         rows = datasets.Dataset.from_generator(make_rows, gen_kwargs={"number": arguments.rows}, cache_dir=folder)
         generator = AtOnce.from_pretrained(arguments.model)
         distill_fn = ReasonDistiller(generator, journal_dir=f"{folder}/journal")
-        first = distill_fn.prepare(rows[:1000])  # loads the tokenizer
+        # loads the tokenizer, and fastokens too; processes that are forked do that by themselves
+        distill_fn.prepare(rows[: 1000 if arguments.processes == 1 else 1])
         start = time.perf_counter()
         processes = arguments.processes if arguments.processes > 1 else None
         done = rows.map(distill_fn, batched=True, num_proc=processes, cache_file_name=f"{folder}/done.arrow")
         seconds = time.perf_counter() - start
         assert set(done["reasoning_status"]) == {"ok"}
-        texts = [row.encoded.text for row in first if row.encoded is not None]
+        texts = [row.encoded.text for row in distill_fn.prepare(rows[:1000]) if row.encoded is not None]
         tokenizer = generator._teacher.tokenizer
         start = time.perf_counter()
         tokens = sum(map(len, tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]))
