@@ -126,14 +126,12 @@ def read_header(text: str) -> Header:
     return header or {}
 
 
-def merge_headers(existing: str, new: str, keep_splits: bool = True) -> str:
+def merge_headers(existing: str, new: str) -> str:
     """Merge the header of a card into the one that is there already.
 
     Args:
         existing (`str`): YAML of the card that is there.
         new (`str`): YAML of the new card.
-        keep_splits (`bool`, *optional*, defaults to `True`): whether splits of the same config that the new card does
-            not have are kept.
 
     Returns:
         `str`: the YAML of both; lines of keys that do not change are as in `existing`.
@@ -146,7 +144,7 @@ def merge_headers(existing: str, new: str, keep_splits: bool = True) -> str:
     for name in UNITED:
         if old.get(name) and added.get(name):
             merged[name] = _unite(old[name], added[name])
-    merged |= _merge_data(old, added, keep_splits)
+    merged |= _merge_data(old, added)
     changed = {name: value for name, value in merged.items() if name not in old or old[name] != value}
     text = _replace_keys(existing, changed)
     try:
@@ -156,17 +154,17 @@ def merge_headers(existing: str, new: str, keep_splits: bool = True) -> str:
     return text if is_right else dump_header(merged)
 
 
-def _merge_data(old: Header, new: Header, keep_splits: bool) -> Header:
+def _merge_data(old: Header, new: Header) -> Header:
     """Merge what describes the data, config by config."""
     configs = configs_by_name(old.get("configs"), "configs")
     for name, config in configs_by_name(new.get("configs"), "configs").items():
         before = configs.get(name, {})
-        files = _merge_named(_list_splits(before.get("data_files")), config.get("data_files"), "split", keep_splits)
+        files = _merge_named(_list_splits(before.get("data_files")), config.get("data_files"), "split")
         configs[name] = {**before, **config, **({"data_files": files} if files else {})}
     infos = configs_by_name(old.get("dataset_info"), "dataset_info")
     for name, info in configs_by_name(new.get("dataset_info"), "dataset_info").items():
         before = infos.get(name, {})
-        splits = _merge_named(before.get("splits"), info.get("splits"), "name", keep_splits)
+        splits = _merge_named(before.get("splits"), info.get("splits"), "name")
         infos[name] = {**info, **({"splits": splits} if splits else {})}
         if splits != info.get("splits"):  # files of other splits count too, and how large they are is not known here
             infos[name].pop("download_size", None)
@@ -225,11 +223,11 @@ def _list_splits(data_files: Any) -> Any:
     return [{"split": split, "path": paths} for split, paths in patterns_by_split(data_files).items()]
 
 
-def _merge_named(old: Any, new: Any, key: str, keep: bool) -> Any:
+def _merge_named(old: Any, new: Any, key: str) -> Any:
     """Merge two lists of dicts by the value of `key`: the new ones win, in the place of the old ones."""
     if not new:
         return old
-    is_mergeable = keep and isinstance(old, list) and all(isinstance(entry, dict) and key in entry for entry in old)
+    is_mergeable = isinstance(old, list) and all(isinstance(entry, dict) and key in entry for entry in old)
     entries = {entry[key]: entry for entry in (old if is_mergeable else [])}
     return list((entries | {entry[key]: entry for entry in new}).values())
 

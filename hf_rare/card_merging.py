@@ -41,7 +41,7 @@ def opening_marker(config_name: str) -> str:
     return f"<!-- hf_rare: config {config_name} -->"
 
 
-def merge_cards(existing: str, new: str, *, keep_splits: bool = True) -> str:
+def merge_cards(existing: str, new: str) -> str:
     """Merge a new card into the card that is there already.
 
     What the new card says of its configs replaces what the existing one says of them; other configs, and every line
@@ -55,8 +55,6 @@ def merge_cards(existing: str, new: str, *, keep_splits: bool = True) -> str:
             The card that is there; empty where there is none.
         new (`str`):
             A card from [`build_card`].
-        keep_splits (`bool`, *optional*, defaults to `True`):
-            Whether splits of the same config that the new card does not have stay in the header.
 
     Returns:
         `str`: the merged card.
@@ -68,7 +66,7 @@ def merge_cards(existing: str, new: str, *, keep_splits: bool = True) -> str:
         return new
     old_header, old_body = split_header(existing)
     new_header, new_body = split_header(new)
-    header = merge_headers(old_header, new_header, keep_splits)
+    header = merge_headers(old_header, new_header)
     body = _merge_bodies(old_body, new_body) if old_body.strip() else new_body
     body = _merge_sentences(body, new_body, *map(read_header, (old_header, new_header, header)))
     if header.rstrip("\r\n") == old_header.rstrip("\r\n") and body == old_body:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 def distil(rows: str, teacher: str, journal: str, log: str, output: str) -> None:
     """Distil the rows of a JSONL file with a teacher, in micro-batches of about four rows."""
-    os.environ["HF_HOME"] = str(Path(journal).parent / "home")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import datasets
     import torch

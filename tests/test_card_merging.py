@@ -153,7 +153,7 @@ def test_a_card_from_datasets_itself_gets_the_whole_text():
     assert merge_cards(merged, _card("law")) == merged
 
 
-def test_splits_are_merged_or_replaced():
+def test_splits_are_merged():
     test = _card("default", "test", dataset=ROWS.select([0]))
     train = _card("default", "train").replace("  dataset_size:", "  download_size: 50\n  dataset_size:")
     assert _header(train)["dataset_info"]["download_size"] == 50
@@ -165,8 +165,6 @@ def test_splits_are_merged_or_replaced():
     assert info["dataset_size"] == 200
     assert "download_size" not in info
     assert merge_cards(merged, test) == merged
-    alone = merge_cards(train, test, keep_splits=False)
-    assert [split["name"] for split in _header(alone)["dataset_info"]["splits"]] == ["test"]
 
 
 def test_other_shapes_of_the_header():

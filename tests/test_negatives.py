@@ -219,7 +219,7 @@ def test_near_duplicates_are_left_out_by_the_threshold(docs):
         "tenth": " ".join(words[90:] + [f"word{i} or" for i in range(40)]),
         "loud": positive.upper() + "!",
     }
-    rows = Dataset.from_dict({"question": [" ".join(words[90:100])], "text": [positive]})
+    rows = Dataset.from_dict({"question": [" ".join(words[50:60] + words[90:100])], "text": [positive]})
     pages = Dataset.from_dict({"id": list(corpus), "text": list(corpus.values())})
 
     def ids(threshold: float | None) -> set[str]:
@@ -228,7 +228,7 @@ def test_near_duplicates_are_left_out_by_the_threshold(docs):
         )
         return set(found[0][IDS])
 
-    assert ids(None) >= {"page", "half", "tenth", "loud"}
+    assert ids(None) == set(corpus)
     assert ids(0.5) == {"tenth"}
     assert ids(0.05) == set()
 
