@@ -27,7 +27,7 @@ def build_card(
     dataset: datasets.Dataset | datasets.DatasetDict,
     recipe: ColumnWriter[Any, Any] | Mapping[str, Any] | None = None,
     *,
-    pretty_name: str = "Distilled reasoning over retrieved documents",
+    pretty_name: str | None = None,
     license: str | None = None,
     language: str | list[str] | None = None,
     output_column: str | None = None,
@@ -50,7 +50,7 @@ def build_card(
         recipe ([`ReasonDistiller`], another [`ColumnWriter`](hf_rare.writer.ColumnWriter), or `dict`, *optional*):
             The distiller that made it, or its recipe. Without it the card says that the settings are unknown.
         pretty_name (`str`, *optional*):
-            Title of the card.
+            Title of the card. By default it says what rows of such a recipe are.
         license (`str`, *optional*):
             Licence of the dataset. Where it is not given, that of `source_metadata`; without one, the card says so.
         language (`str` or `list[str]`, *optional*):
@@ -91,10 +91,11 @@ def build_card(
     counted = {name: measure(split, columns) for name, split in parts.items()}
     over_all = sum(counted.values(), Statistics())
     features = next((split.features for split in parts.values()), datasets.Features())
+    title = card_recipe.title_of(known) if pretty_name is None else pretty_name
     teacher = card_recipe.find_hub_teacher(known)
     licence = _choose_licence_and_language(license, language, source_metadata)
     header = {
-        "pretty_name": pretty_name,
+        "pretty_name": title,
         **licence,
         "tags": list(TAGS),
         "task_categories": list(TASKS),
@@ -115,7 +116,7 @@ def build_card(
     template_name = str(card_recipe.own_settings(known).get("template") or "")
     values = {
         "header": dump_header(header),
-        "pretty_name": markdown.inline(pretty_name),
+        "pretty_name": markdown.inline(title),
         "opening_marker": opening_marker(config_name),
         "closing_marker": CLOSING_MARKER,
         "config_name": markdown.code(config_name),

@@ -35,6 +35,13 @@ DESCRIPTIONS = {
     ),
 }
 """What a writer of each kind did."""
+TITLES = {
+    "distill": "Distilled reasoning over retrieved documents",
+    "questions": "Questions about documents",
+    "negatives": "Questions with hard negatives",
+    "judge": "Answers that a model has judged",
+}
+"""What rows of a writer of each kind are, as the title of a card."""
 WRITERS = {
     "distill": ("hf_rare", "ReasonDistiller", "distill_fn"),
     "questions": ("hf_rare", "QueryGenerator", "query_fn"),
@@ -98,6 +105,11 @@ def own_settings(recipe: Recipe | None) -> dict[str, Any]:
     """Give the settings of the writer that a recipe is of: those in the section of its kind."""
     kind = kind_of(recipe)
     return part(recipe, kind) if kind else {}
+
+
+def title_of(recipe: Recipe | None) -> str:
+    """Give a title for rows that were made by a recipe, or not known how."""
+    return TITLES[kind_of(recipe) or "distill"]
 
 
 def describe_writer(recipe: Recipe | None) -> str:

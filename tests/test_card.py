@@ -207,6 +207,11 @@ MAKERS = {
     "negatives": NegativeWriter,
     "judge": AnswerJudge,
 }
+TITLES = {
+    "questions": "Questions about documents",
+    "negatives": "Questions with hard negatives",
+    "judge": "Answers that a model has judged",
+}
 OF_DISTILLERS = ("numbered list", "document order", "ReasonDistiller", "the teacher reasoned", "num_samples")
 
 
@@ -219,6 +224,8 @@ def test_recipes_of_other_writers(rows, tiny, tmp_path, kind):
     card = build_card(rows, said, recipe_path=str(path))
     for words in (
         describe_writer(said),
+        f"pretty_name: {TITLES[kind]}\n",
+        f"\n# {TITLES[kind]}\n",
         "| `seed` | `7` |",
         "| `system_prompt` | `Be brief.` |",
         "| `max_attempts` | `2` |",
