@@ -5,10 +5,11 @@ import pytest
 from hf_rare import ReasonDistiller
 from hf_rare.errors import ConfigError
 from tests import rank_job
-from tests.test_ranks import ROWS, Job, rows
+from tests.rule_rows import write_rule_rows
+from tests.test_ranks import Job
 from tests.tiny import save_tiny_model
 
-__all__ = ["rows"]  # fixtures
+ROWS = 32
 
 PLACEMENTS = {
     "the second layer": {
@@ -36,7 +37,8 @@ def test_layers_on_the_disk_give_the_same_text(demo_rows, tiny, tmp_path, on_dis
     assert "disk" in distill_fn.generator._teacher.model.hf_device_map.values()
 
 
-def test_layers_spread_over_processes_give_the_same_text(context, rows, tmp_path):
+def test_layers_spread_over_processes_give_the_same_text(context, tmp_path):
+    rows = write_rule_rows(tmp_path / "rows.jsonl", [1 + i % 4 for i in range(ROWS)])
     teacher = str(save_tiny_model(tmp_path / "teacher", num_key_value_heads=2))
     job = Job(context, tmp_path, rows, teacher)
     assert job.run(rank_job.share, ranks=2) == [None, None]
