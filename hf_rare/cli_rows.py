@@ -6,7 +6,7 @@ from typing import Any
 
 import hf_rare
 from hf_rare.cli_settings import add_input, add_output, add_settings, json_or_text, positive_int, read_settings
-from hf_rare.errors import ConfigError
+from hf_rare.errors import ConfigError, ModelLoadError
 from hf_rare.mining import MiningConfig
 
 NEGATIVES_HELP = """Add hard negatives: documents that rank high for the query of a row and that do not help.
@@ -133,15 +133,25 @@ def _run_export(arguments: argparse.Namespace) -> None:
         settings["recipe"] = read_recipe(path, kind="distill") if arguments.recipe or path.exists() else None
         settings["correct_column"] = arguments.correct_column
         if arguments.student is not None:
-            from transformers import AutoTokenizer
-
-            settings["student_tokenizer"] = AutoTokenizer.from_pretrained(arguments.student)
+            settings["student_tokenizer"] = _load_student(arguments.student)
         if arguments.form == "sft":
             exported = hf_rare.to_sft(dataset, **settings)
         else:
             exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
     _save(arguments, exported)
     print(f"{len(exported)} rows are in {arguments.output}")
+
+
+def _load_student(model_id: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model_id)
+    except (OSError, ValueError) as err:
+        raise ModelLoadError(
+            f"--student {model_id}: its tokenizer cannot be loaded: {err} Pass the name of a model on the Hub, or the "
+            "folder of one."
+        ) from err
 
 
 def _run_pipeline(arguments: argparse.Namespace) -> None:

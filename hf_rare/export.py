@@ -6,6 +6,7 @@ alone is RARE's masked loss. `training_rows` writes the text, `student` checks t
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import datasets
 
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.exporting import as_statuses, check_columns, check_dataset, convert_rows
+from hf_rare.parsing import WITHOUT_TRACE
 from hf_rare.passed_through import reject_unknown_names
 from hf_rare.recipe import read_recipe
 from hf_rare.student import PROBE, Student
@@ -211,11 +213,34 @@ def _write(
         features = {**features, number: datasets.Value("int64")}
     reserved = (*features, *TRAINER_COLUMNS)
     made = convert_rows(dataset, partial(_make, make, form), read, features, keep_columns, reserved)
+    if make is not make_pairs:
+        _say_what_is_left_out(dataset, form, len(made), "not graded" if make is make_labelled else "not right")
+    elif len(dataset) and not len(made):
+        logger.warning("No row has a right and a wrong trace that can be used: there are no pairs.")
     if student_tokenizer is not None:
         made = _fit_to_student(made, form, student_tokenizer, chat_template_kwargs)
     if chat_template_kwargs:
         made = made.add_column("chat_template_kwargs", [dict(chat_template_kwargs)] * len(made))
     return made
+
+
+def _say_what_is_left_out(dataset: datasets.Dataset, form: TrainingFormat, used: int, verdict: str) -> None:
+    """Log how many traces are not used, and why; nothing where the dataset does not have their statuses."""
+    column = f"{form.config.output_column}_status"
+    if column not in dataset.column_names:
+        return
+    counts = Counter[str]()
+    for status in dataset.with_format(None)[column]:
+        counts.update(status if isinstance(status, list) else [status])
+    unwanted = WITHOUT_TRACE if form.statuses is None else set(counts) - set(form.statuses)
+    reasons = {status: count for status, count in counts.most_common() if status in unwanted}
+    left_out = counts.total() - used
+    if (others := left_out - sum(reasons.values())) > 0:
+        of_rows = "of a row that cannot be used"
+        reasons[f"{verdict}, or {of_rows}" if form.correct_column else of_rows] = others
+    if left_out > 0:
+        words = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        logger.warning("%d of %d traces are left out: %s.", left_out, counts.total(), words)
 
 
 def _check_grades(dataset: datasets.Dataset, column: str) -> None:

@@ -22,7 +22,7 @@ from hf_rare import files
 from hf_rare.card import build_card
 from hf_rare.decontamination import decontaminate
 from hf_rare.distill import ReasonDistiller
-from hf_rare.errors import ConfigError, PipelineError
+from hf_rare.errors import ConfigError, DatasetFileError, PipelineError
 from hf_rare.export import to_preference, to_sft
 from hf_rare.generation.revisions import digest_folder, is_local
 from hf_rare.grounding import audit_grounding
@@ -161,7 +161,7 @@ def run_pipeline(
     files.check_results(folder / "rows.parquet", folder / "README.md", has_run=any(folder.glob("*/stage.json")))
     writers = _make_writers(settings, model_settings)
     run = _Run(folder, _load_inputs(settings), writers, on_stage or (lambda result: None))
-    rows = run.run_stages(_load(settings["input"]))
+    rows = run.run_stages(_load("input", settings["input"]))
     run.export(rows)
     run.describe(rows)
     return rows
@@ -284,13 +284,15 @@ def _has_text(value: str | list[str]) -> bool:
 def _load_inputs(settings: Mapping[str, Settings]) -> dict[str, Settings]:
     """Load what stages read besides their rows: one that is missing is found out before anything is generated."""
     loaded = dict(settings)
-    corpus = _load(settings["corpus"]) if "corpus" in settings else None
+    corpus = _load("corpus", settings["corpus"]) if "corpus" in settings else None
     for stage in ("retrieval", "negatives"):
         if stage in settings and not has_model(stage, settings[stage]):
             own = settings[stage].get("corpus")
-            loaded[stage] = {**settings[stage], "corpus": _load(own) if own is not None else corpus}
+            loaded[stage] = {**settings[stage], "corpus": _load("corpus", own) if own is not None else corpus}
     if "decontamination" in settings:
-        evaluation_sets = [_load(source) for source in settings["decontamination"]["evaluation_sets"]]
+        evaluation_sets = [
+            _load("evaluation_sets", source) for source in settings["decontamination"]["evaluation_sets"]
+        ]
         loaded["decontamination"] = {**settings["decontamination"], "evaluation_sets": evaluation_sets}
     return loaded
 
@@ -312,6 +314,9 @@ def _identify(value: Any) -> str:
     return str(value._fingerprint if isinstance(value, datasets.Dataset) else value)
 
 
-def _load(source: Settings) -> datasets.Dataset:
-    rows = files.load_input(str(source["name"]), source.get("config"), source.get("split", "train"))
+def _load(setting: str, source: Settings) -> datasets.Dataset:
+    try:
+        rows = files.load_input(str(source["name"]), source.get("config"), source.get("split", "train"))
+    except DatasetFileError as err:
+        raise DatasetFileError(f"The pipeline's {setting!r}: {err}") from err
     return rows.select(range(min(len(rows), source["rows"]))) if "rows" in source else rows

@@ -110,4 +110,7 @@ def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
     assert "--student is for sft, dpo and kto" in capsys.readouterr().err
     assert main(["export", str(traces), "sft", "--num-negatives", "3", "--output", str(tmp_path / "x.jsonl")]) == 1
     assert "--num-negatives is for retrieval" in capsys.readouterr().err
+    nowhere = str(tmp_path / "nowhere")
+    assert main(["export", str(traces), "sft", "--student", nowhere, "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert f"--student {nowhere}: its tokenizer cannot be loaded" in capsys.readouterr().err
     assert main(["export", str(traces), "sft", "--student", tiny, "--output", str(tmp_path / "student.parquet")]) == 0

@@ -182,6 +182,26 @@ def test_rows_that_the_template_spoils_are_left_out(distilled, caplog):
     assert "1 of 2 rows are left out" in caplog.text
 
 
+def test_what_is_left_out_is_said_with_its_reasons(distilled, sampled, caplog):
+    rows = sampled.to_list()
+    rows[1] |= {"reasoning": [""] * 4, "reasoning_status": ["failed"] * 4, "reasoning_document_order": []}
+    rows = Dataset.from_list(rows)
+    assert len(to_sft(rows)) == 3
+    assert "5 of 8 traces are left out: 4 failed, 1 truncated." in caplog.text
+    assert len(to_sft(rows, correct_column="reasoning_verdict")) == 1
+    assert "7 of 8 traces are left out: 4 failed, 1 truncated, 2 not right, or of a row" in caplog.text
+    assert len(to_preference(rows.remove_columns("reasoning_verdict"), form="kto")) == 4
+    assert "4 of 8 traces are left out: 4 failed." in caplog.text
+    assert len(to_preference(rows, form="kto")) == 2
+    assert "6 of 8 traces are left out: 4 failed, 1 truncated, 1 not graded" in caplog.text
+    caplog.clear()
+    assert len(to_sft(distilled.filter(lambda row: row["reasoning_status"] == "ok"))) > 0
+    assert len(to_preference(rows)) == 1
+    assert not caplog.text
+    assert len(to_preference(rows.select([1]))) == 0
+    assert "there are no pairs" in caplog.text
+
+
 tokenizer = make_tokenizer(THINKING_CHAT_TEMPLATE)
 
 

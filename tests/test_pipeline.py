@@ -215,7 +215,7 @@ def test_what_is_wrong_is_found_out_before_anything_is_generated(sections, tmp_p
     ids=lambda change: next(iter(change)),
 )
 def test_an_input_that_is_missing_is_found_out_before_anything_is_generated(sections, tmp_path, change):
-    with pytest.raises(DatasetFileError, match=r"'nothing\.jsonl' is no input"):
+    with pytest.raises(DatasetFileError, match=r"The pipeline's '(corpus|evaluation_sets)': 'nothing\.jsonl' is no"):
         run({**sections, **change})
     assert not (tmp_path / "out").exists()
 
