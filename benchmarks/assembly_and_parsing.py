@@ -11,10 +11,10 @@ import time
 
 from benchmarks.machine import write_result
 from benchmarks.real_rows import load_rows
-from hf_rare.parsing import parse_completion
-from hf_rare.prompts import build_prompt
-from hf_rare.rows import read_row
-from hf_rare.writer_config import DistillConfig
+from hf_rare.prompts.completion import parse_completion
+from hf_rare.prompts.prompt import build_prompt
+from hf_rare.rows.row import read_row
+from hf_rare.settings.writers import DistillConfig
 
 ROWS, REPEATS = 10_000, 5
 

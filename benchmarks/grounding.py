@@ -14,8 +14,8 @@ from pathlib import Path
 from datasets import Dataset
 
 from benchmarks.machine import write_result
-from hf_rare.grounding import audit_grounding
-from hf_rare.grounding_summary import summarise_grounding
+from hf_rare.checks.grounding import audit_grounding
+from hf_rare.checks.grounding_rates import summarise_grounding
 
 ROWS, DOCUMENTS, DOCUMENT_WORDS, TRACE_WORDS, QUOTED = 10_000, 4, 250, 300, 20
 DATA = Path(__file__).parent.parent / "tests" / "data"

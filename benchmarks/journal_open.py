@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.machine import write_result
-from hf_rare.journal import Journal
+from hf_rare.runs.journal import Journal
 
 
 def peak_memory() -> int:

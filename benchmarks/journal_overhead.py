@@ -19,9 +19,9 @@ import datasets
 from benchmarks.machine import write_result
 from benchmarks.real_rows import load_rows, make_parser
 from hf_rare import ReasonDistiller
-from hf_rare.completing import Completer
-from hf_rare.journal import Journal
-from tests.tiny import save_tiny_model
+from hf_rare.runs.completer import Completer
+from hf_rare.runs.journal import Journal
+from tests.support.tiny import save_tiny_model
 
 PARTS = [
     (Journal, "open"),

@@ -25,8 +25,8 @@ import pyarrow as pa
 from datasets import Dataset
 
 from benchmarks.machine import write_result
-from hf_rare.bm25 import build_index, make_tokenizer
-from hf_rare.negatives import mine_hard_negatives
+from hf_rare.negatives.bm25 import build_index, make_tokenizer
+from hf_rare.negatives.mine import mine_hard_negatives
 
 DOCS = Path(__file__).parent.parent / "tests" / "data" / "pg_docs.jsonl"
 SIZES = (10_000, 100_000)

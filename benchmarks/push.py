@@ -71,7 +71,7 @@ def main() -> None:
     if arguments.push:
         push(arguments.rows)
         return
-    from tests.loopback_hub import LoopbackHub
+    from tests.support.loopback_hub import LoopbackHub
 
     with LoopbackHub() as hub:
         command = [sys.executable, "-m", "benchmarks.push", "--push", "--rows", str(arguments.rows)]

@@ -101,7 +101,7 @@ def time_torchrun(seconds: float, processes: int, batch_size: int) -> float:
 
 def time_ray(seconds: float, processes: int) -> float:
     """Give the wall time of a run over Ray Data, from the first actor's first row to the last one's end."""
-    from hf_rare.ray import distill
+    from hf_rare.writers.ray import distill
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ[LOG] = f"{folder}/log"

@@ -38,7 +38,7 @@ class Workload:
     def make_generator(self, engine: str) -> Any:
         """Make a generator of hf_rare around the model."""
         from hf_rare import TransformersGenerator
-        from tests.plain import PlainGenerator
+        from tests.support.plain import PlainGenerator
 
         if engine == "plain":
             return PlainGenerator(self.model, self.tokenizer, **self.settings())
@@ -102,7 +102,7 @@ class LongTailedRows(Workload):
     """
 
     def load(self) -> None:
-        from tests.tiny import make_model, make_tokenizer
+        from tests.support.tiny import make_model, make_tokenizer
 
         self.max_new_tokens = 1024
         self.tokenizer = make_tokenizer()

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Any
 from hf_rare.errors import HfRareError
 
 if TYPE_CHECKING:
-    from hf_rare.card import build_card
-    from hf_rare.decontamination import decontaminate
-    from hf_rare.distill import ReasonDistiller
-    from hf_rare.export import to_preference, to_sft
-    from hf_rare.generation.transformers_generator import TransformersGenerator
-    from hf_rare.grounding import audit_grounding
-    from hf_rare.hub import push_to_hub
-    from hf_rare.near_duplicates import drop_near_duplicates
-    from hf_rare.negatives import mine_hard_negatives
-    from hf_rare.previewing import preview
-    from hf_rare.questions import QueryGenerator
-    from hf_rare.retrieval_export import to_retrieval
-    from hf_rare.verifying import verify
+    from hf_rare.checks.contamination import decontaminate
+    from hf_rare.checks.grounding import audit_grounding
+    from hf_rare.checks.near_duplicates import drop_near_duplicates
+    from hf_rare.checks.verify import verify
+    from hf_rare.generation.transformers import TransformersGenerator
+    from hf_rare.hub.card.build import build_card
+    from hf_rare.hub.push import push_to_hub
+    from hf_rare.negatives.mine import mine_hard_negatives
+    from hf_rare.training.retrieval import to_retrieval
+    from hf_rare.training.trl import to_preference, to_sft
+    from hf_rare.views.preview import preview
+    from hf_rare.writers.distill import ReasonDistiller
+    from hf_rare.writers.questions import QueryGenerator
 
 __version__ = "0.1.0"
 
@@ -40,20 +40,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "QueryGenerator": "hf_rare.questions",
-    "ReasonDistiller": "hf_rare.distill",
-    "TransformersGenerator": "hf_rare.generation.transformers_generator",
-    "audit_grounding": "hf_rare.grounding",
-    "build_card": "hf_rare.card",
-    "decontaminate": "hf_rare.decontamination",
-    "drop_near_duplicates": "hf_rare.near_duplicates",
-    "mine_hard_negatives": "hf_rare.negatives",
-    "preview": "hf_rare.previewing",
-    "push_to_hub": "hf_rare.hub",
-    "to_preference": "hf_rare.export",
-    "to_retrieval": "hf_rare.retrieval_export",
-    "to_sft": "hf_rare.export",
-    "verify": "hf_rare.verifying",
+    "QueryGenerator": "hf_rare.writers.questions",
+    "ReasonDistiller": "hf_rare.writers.distill",
+    "TransformersGenerator": "hf_rare.generation.transformers",
+    "audit_grounding": "hf_rare.checks.grounding",
+    "build_card": "hf_rare.hub.card.build",
+    "decontaminate": "hf_rare.checks.contamination",
+    "drop_near_duplicates": "hf_rare.checks.near_duplicates",
+    "mine_hard_negatives": "hf_rare.negatives.mine",
+    "preview": "hf_rare.views.preview",
+    "push_to_hub": "hf_rare.hub.push",
+    "to_preference": "hf_rare.training.trl",
+    "to_retrieval": "hf_rare.training.retrieval",
+    "to_sft": "hf_rare.training.trl",
+    "verify": "hf_rare.checks.verify",
 }
 
 

@@ -17,8 +17,8 @@ from datasets import Dataset  # noqa: E402
 from filelock import FileLock  # noqa: E402
 
 from hf_rare import ReasonDistiller  # noqa: E402
-from hf_rare.demo import find_demo_model, load_demo_dataset  # noqa: E402
-from tests.tiny import THINKING_CHAT_TEMPLATE, save_tiny_embedder, save_tiny_model  # noqa: E402
+from hf_rare.cli.demo import find_demo_model, load_demo_dataset  # noqa: E402
+from tests.support.tiny import THINKING_CHAT_TEMPLATE, save_tiny_embedder, save_tiny_model  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("HF_RARE_TEST_CACHE", REPOSITORY / ".cache"))
@@ -64,7 +64,7 @@ def tiny_plain(tmp_path_factory) -> str:
 def context():
     """A server that has imported everything and forks a fresh process for each run."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.preloaded"])
+    context.set_forkserver_preload(["tests.support.preloaded"])
     return context
 
 

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hf_rare.config import DecodingConfig
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Completion
-from hf_rare.passed_through import SAMPLING_NAMES
+from hf_rare.settings.generation import DecodingConfig
+from hf_rare.settings.transformers_names import SAMPLING_NAMES
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
-    from hf_rare.generation.guides import SchemaGuide
+    from hf_rare.generation.json_guide import SchemaGuide
 
 OUTPUTS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
 

@@ -1,0 +1,1 @@
+"""Verdicts on texts and rows: answers, citations and quotes, copies. No model is needed."""

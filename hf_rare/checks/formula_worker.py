@@ -1,0 +1,35 @@
+"""Compares formulas in a process of its own, one JSON line in and one out: `python -m hf_rare.checks.formula_worker`.
+
+math-verify and sympy can take for ever on a formula, and their own time-outs need the main thread's alarm; here a
+caller ends the process instead.
+"""
+
+import json
+import logging
+import sys
+
+
+def main() -> None:
+    """Answer each line `[gold, answer]` with whether they agree, or `null` where the gold answer is no formula."""
+    from math_verify import parse, verify
+
+    logging.disable(logging.CRITICAL)  # that there is no time-out
+    for line in sys.stdin:
+        gold, answer = json.loads(line)
+        try:
+            expected = _read(gold, parse)
+            agree = bool(verify(expected, _read(answer, parse), timeout_seconds=None)) if expected else None
+        except Exception:  # whatever sympy raises on what a model wrote
+            agree = False
+        print(json.dumps(agree), flush=True)
+
+
+def _read(text: str, parse: object) -> list[object]:
+    """Read a formula: a text without marks around it is one as a whole, or else holds one."""
+    marked = any(mark in text for mark in ("$", "\\(", "\\[", "\\boxed"))
+    read: list[object] = [] if marked else parse(f"${text}$", parsing_timeout=None)  # type: ignore[operator]
+    return read or parse(text, parsing_timeout=None)  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    main()

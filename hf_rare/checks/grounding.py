@@ -1,0 +1,209 @@
+"""What the traces of a dataset rest on: columns that say which documents each one cites and quotes.
+
+`evidence` judges one trace, `grounding_summary` makes rates of the columns.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+
+from hf_rare.checks.evidence import DOCUMENT_WORDS, MIN_QUOTE_TOKENS, Grounding, assess_grounding
+from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from hf_rare.rows.batches import add_columns, column_names, read_columns
+from hf_rare.settings.base import Config
+from hf_rare.settings.transformers_names import reject_unknown_names
+
+GROUNDING_REVISION = 1
+"""Bumped by hand whenever the same row gets other values."""
+
+BATCH_SIZE = 1000
+
+_NUMBERS, _BOOLEAN = datasets.List(datasets.Value("int64")), datasets.Value("bool")
+GROUNDING_COLUMNS = {
+    "_cited_documents": _NUMBERS,
+    "_unknown_citations": _NUMBERS,
+    "_quoted_documents": _NUMBERS,
+    "_longest_quotes": _NUMBERS,
+    "_grounded_on_positive": _BOOLEAN,
+    "_distracted": _BOOLEAN,
+}
+"""The new columns, by what stands behind the output column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundingAudit(Config):
+    """The audit as a callable for `Dataset.map(..., batched=True)`; [`audit_grounding`] is the short way.
+
+    Added are, behind the name of the output column:
+
+    - `_cited_documents`, `_quoted_documents`: documents of the row, 0 for the positive, i for the i-th hard negative.
+    - `_unknown_citations`: cited numbers that no document had, such as those of a document that the teacher made up.
+    - `_longest_quotes`: tokens of the longest quote from each document, the positive first; 0 where there is none.
+    - `_grounded_on_positive`: whether the trace cites or quotes the positive.
+    - `_distracted`: whether it cites or quotes hard negatives and not the positive.
+
+    Where the trace column holds lists, so do these. A row without a trace has empty lists and `False`; a trace that
+    was cut off is judged by what there is. The answer is not part of the trace. The audit sees forms, not reasons: a
+    trace that dismisses a document cites it, one that says the same in other words does not quote, and a document that
+    was shortened for the prompt is compared in full.
+
+    Args:
+        output_column (`str`, *optional*, defaults to `"reasoning"`):
+            Column with the trace, and prefix of the distiller's columns and of the new ones.
+        text_column (`str`, *optional*, defaults to `"text"`):
+            Column with the positive.
+        question_column (`str`, *optional*, defaults to `"question"`):
+            Column with the question, where there is one.
+        scenario_column (`str`, *optional*, defaults to `"scenario"`):
+            Column with the situation, where there is one.
+        hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
+            Column with the hard negatives.
+        min_quote_tokens (`int`, *optional*, defaults to 8):
+            Words in a row that make a quote; see [`longest_quotes`].
+        document_words (`tuple[str, ...]`, *optional*, defaults to `("document", "doc", "passage", "source")`):
+            Words that a number stands behind when it means a document; see [`find_citations`].
+
+    Raises:
+        ConfigError: A setting cannot be right.
+    """
+
+    output_column: str = "reasoning"
+    text_column: str = "text"
+    question_column: str = "question"
+    scenario_column: str = "scenario"
+    hard_negatives_column: str = "hard_negatives"
+    min_quote_tokens: int = MIN_QUOTE_TOKENS
+    document_words: tuple[str, ...] = DOCUMENT_WORDS
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.min_quote_tokens, int) or self.min_quote_tokens < 1:
+            raise ConfigError(f"min_quote_tokens={self.min_quote_tokens!r} cannot be right: expected at least 1.")
+        words = self.document_words
+        if isinstance(words, str) or not words or not all(isinstance(word, str) and word for word in words):
+            raise ConfigError(f"document_words={words!r} cannot be right: expected a list of words.")
+        object.__setattr__(self, "document_words", tuple(words))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (GROUNDING_REVISION, self.to_json())  # the same bytes in every process, for the cache
+
+    def __call__(self, batch: Any) -> Any:
+        """Audit the rows of a batch.
+
+        Raises:
+            ColumnError: A column that is needed is missing, or a new one exists already.
+        """
+        self.check_columns(column_names(batch))
+        optional = {self.question_column, self.scenario_column} & set(column_names(batch))
+        rows = read_columns(batch, [*self._needed(), *optional])
+        columns: dict[str, list[Any]] = {self.output_column + ending: [] for ending in GROUNDING_COLUMNS}
+        for row in rows:
+            trace = row[self.output_column]
+            audited = [self._assess(row, text) for text in (trace if isinstance(trace, list) else [trace])]
+            for ending in GROUNDING_COLUMNS:
+                values = [getattr(grounding, ending[1:]) for grounding in audited]
+                columns[self.output_column + ending].append(values if isinstance(trace, list) else values[0])
+        as_lists = any(isinstance(row[self.output_column], list) for row in rows)
+        return add_columns(batch, columns, self.features(as_lists))
+
+    def features(self, as_lists: bool = False) -> datasets.Features:
+        """Name the new columns and their types; `as_lists` where the trace column holds lists."""
+        return datasets.Features(
+            {
+                self.output_column + ending: datasets.List(feature) if as_lists else feature
+                for ending, feature in GROUNDING_COLUMNS.items()
+            }
+        )
+
+    def check_columns(self, names: Collection[str]) -> None:
+        """Raise [`ColumnError`] where a column that is needed is missing, or a new one exists already."""
+        if missing := [name for name in self._needed() if name not in names]:
+            raise ColumnError(
+                f"The audit needs the column {', '.join(map(repr, missing))}; the rows have "
+                f"{', '.join(map(repr, names))}. Pass output_column, text_column or hard_negatives_column; the "
+                "document order, without which numbers mean nothing, comes with the distiller's columns='full'."
+            )
+        if existing := [name for name in self.features() if name in names]:
+            raise ColumnError(
+                f"The column {existing[0]!r} exists already: the rows have been audited. Remove it and its like with "
+                "remove_columns first."
+            )
+
+    def _needed(self) -> list[str]:
+        order = f"{self.output_column}_document_order"
+        return [self.output_column, order, self.text_column, self.hard_negatives_column]
+
+    def _assess(self, row: Mapping[str, Any], trace: Any) -> Grounding:
+        negatives = row[self.hard_negatives_column]
+        documents = [row[self.text_column], *(negatives if isinstance(negatives, list) else [])]
+        return assess_grounding(
+            _as_text(trace),
+            [_as_text(document) for document in documents],
+            row[f"{self.output_column}_document_order"] or [],
+            [_as_text(row.get(name)) for name in (self.question_column, self.scenario_column)],
+            min_quote_tokens=self.min_quote_tokens,
+            document_words=self.document_words,
+        )
+
+
+def audit_grounding(
+    dataset: datasets.Dataset | datasets.DatasetDict,
+    output_column: str = "reasoning",
+    *,
+    num_proc: int | None = None,
+    **settings: Any,
+) -> Any:
+    """Add columns that say which documents each trace cites and quotes.
+
+    Args:
+        dataset ([`~datasets.Dataset`] or [`~datasets.DatasetDict`]):
+            Distilled rows.
+        output_column (`str`, *optional*, defaults to `"reasoning"`):
+            Column with the trace.
+        num_proc (`int`, *optional*):
+            Processes to use, as in `Dataset.map`.
+        **settings:
+            The other settings of [`GroundingAudit`], which also says what the columns hold.
+
+    Returns:
+        The dataset with the new columns.
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+        ColumnError: A column that is needed is missing, or a new one exists already.
+        BatchTypeError: `dataset` is neither a `Dataset` nor a `DatasetDict`.
+
+    Example:
+        >>> ds = audit_grounding(ds)
+        >>> print(summarise_grounding(ds))
+    """
+    if isinstance(dataset, datasets.DatasetDict):
+        audited = {
+            name: audit_grounding(split, output_column, num_proc=num_proc, **settings)
+            for name, split in dataset.items()
+        }
+        return datasets.DatasetDict(audited)
+    if not isinstance(dataset, datasets.Dataset):
+        raise BatchTypeError(
+            f"audit_grounding takes a Dataset or a DatasetDict, and this is a {type(dataset).__name__}. For a stream, "
+            "use stream.map(GroundingAudit(), batched=True)."
+        )
+    reject_unknown_names(settings, GroundingAudit.names(), "settings")
+    audit = GroundingAudit(output_column=output_column, **settings)
+    audit.check_columns(dataset.column_names)
+    as_lists = isinstance(dataset.features[output_column], datasets.List | datasets.LargeList)
+    features = datasets.Features({**dataset.features, **audit.features(as_lists)})
+    if not len(dataset):  # `map` never calls the audit
+        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+    return dataset.map(
+        audit, batched=True, batch_size=BATCH_SIZE, features=features, num_proc=num_proc, desc="Auditing"
+    )
+
+
+def _rebuild(revision: int, settings: str) -> GroundingAudit:
+    return GroundingAudit.from_json(settings)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

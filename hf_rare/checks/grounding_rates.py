@@ -1,0 +1,116 @@
+"""How often the traces of an audited dataset rest on the positive, and whether that depends on its place."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
+
+import datasets
+
+from hf_rare.checks.evidence import Grounding
+from hf_rare.errors import ColumnError
+
+
+@dataclass
+class GroundingRates:
+    """Counts over traces; `rates` gives them as shares.
+
+    Args:
+        traces (`int`): the traces.
+        cites_positive (`int`): how many cite the positive.
+        quotes_positive (`int`): how many quote it.
+        grounded_on_positive (`int`): how many do one or the other.
+        distracted (`int`): how many cite or quote hard negatives and not the positive.
+        silent (`int`): how many cite and quote nothing.
+        unknown_citations (`int`): how many cite a number that no document had.
+    """
+
+    traces: int = 0
+    cites_positive: int = 0
+    quotes_positive: int = 0
+    grounded_on_positive: int = 0
+    distracted: int = 0
+    silent: int = 0
+    unknown_citations: int = 0
+
+    def __add__(self, other: "GroundingRates") -> "GroundingRates":
+        return GroundingRates(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Each count as a share of the traces; 0 where there are none."""
+        counts = {item.name: getattr(self, item.name) for item in fields(self)[1:]}
+        return {name: count / self.traces if self.traces else 0.0 for name, count in counts.items()}
+
+    def count(self, cited: list[int], unknown: list[int], quoted: list[int]) -> None:
+        """Count one trace."""
+        grounding = Grounding(cited, unknown, quoted)
+        self.traces += 1
+        self.cites_positive += 0 in cited
+        self.quotes_positive += 0 in quoted
+        self.grounded_on_positive += grounding.grounded_on_positive
+        self.distracted += grounding.distracted
+        self.silent += not cited and not quoted
+        self.unknown_citations += bool(unknown)
+
+
+@dataclass
+class GroundingSummary:
+    """What the traces of a dataset rest on, overall and by the place of the positive among the documents, from 1.
+
+    Rates that change with the place are position bias: documents are shuffled, so the place says nothing about them.
+    """
+
+    overall: GroundingRates = field(default_factory=GroundingRates)
+    by_position: dict[int, GroundingRates] = field(default_factory=dict)
+
+    def __add__(self, other: "GroundingSummary") -> "GroundingSummary":
+        places = sorted({*self.by_position, *other.by_position})
+        none = GroundingRates()
+        by_position = {n: self.by_position.get(n, none) + other.by_position.get(n, none) for n in places}
+        return GroundingSummary(self.overall + other.overall, by_position)
+
+    def __str__(self) -> str:
+        lines = []
+        for name, part in [("all", self.overall), *((f"positive at {n}", r) for n, r in self.by_position.items())]:
+            shares = ", ".join(f"{share:.1%} {rate.replace('_', ' ')}" for rate, share in part.rates.items())
+            lines.append(f"{name}: {part.traces} traces; {shares}")
+        return "\n".join(lines)
+
+
+def summarise_grounding(
+    dataset: datasets.Dataset, output_column: str = "reasoning", *, statuses: Collection[str] | None = ("ok",)
+) -> GroundingSummary:
+    """Count what the traces of an audited dataset rest on.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows with the columns of [`audit_grounding`].
+        output_column (`str`, *optional*, defaults to `"reasoning"`):
+            Prefix of these columns.
+        statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
+            Which traces count, by their status; `None` for all.
+
+    Returns:
+        [`GroundingSummary`]: counts and rates, overall and by the place of the positive.
+
+    Raises:
+        ColumnError: A column is missing.
+    """
+    endings = ("_cited_documents", "_unknown_citations", "_quoted_documents")
+    position, status = f"{output_column}_positive_position", f"{output_column}_status"
+    names = [*(output_column + ending for ending in endings), position, *([] if statuses is None else [status])]
+    if missing := [name for name in names if name not in dataset.column_names]:
+        raise ColumnError(
+            f"The dataset has no column {', '.join(map(repr, missing))}; it has "
+            f"{', '.join(map(repr, dataset.column_names))}. Audit it with audit_grounding(dataset) first; "
+            "without a status column pass statuses=None."
+        )
+    summary = GroundingSummary()
+    for row in dataset.select_columns(names).with_format(None):
+        found = [row[name] for name in names if name != position]
+        has_samples = bool(found[0]) and isinstance(found[0][0], list)
+        for cited, unknown, quoted, *trace_status in zip(*found, strict=True) if has_samples else [found]:
+            if statuses is None or trace_status[0] in statuses:
+                for rates in (summary.overall, summary.by_position.setdefault(row[position], GroundingRates())):
+                    rates.count(cited, unknown, quoted)
+    summary.by_position = dict(sorted(summary.by_position.items()))
+    return summary

@@ -1,0 +1,282 @@
+"""Which traces of a dataset are right by its gold answers: a column of verdicts. `answers` judges one answer."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+
+from hf_rare.checks.answers import TOLERANCE, Check, check_answer, check_settings
+from hf_rare.errors import BatchTypeError, ColumnError
+from hf_rare.rows.batches import add_columns, column_names, read_columns
+from hf_rare.rows.columns import WITHOUT_TRACE, Outcome, check_statuses
+from hf_rare.rows.gold import list_golds
+from hf_rare.settings.base import Config
+from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.writers.judge import AnswerJudge
+
+VERIFY_REVISION = 2
+"""Bumped by hand whenever the same row gets another verdict."""
+
+BATCH_SIZE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerCheck(Config):
+    """The check as a callable for `Dataset.map(..., batched=True)`; [`verify`] is the short way.
+
+    Added is `<output_column>_verdict`: `right`, `wrong`, or `unchecked` where there is no gold answer or no trace; a
+    list of them where the trace column holds lists. It is never null.
+
+    Args:
+        gold_column (`str`, *optional*, defaults to `"answer"`):
+            Column with the gold answer: a text, a number, a boolean, or a list of answers that are all right.
+        check (`str`, *optional*, defaults to `"auto"`):
+            How to compare; see [`check_answer`].
+        options_column (`str`, *optional*, defaults to `"options"`):
+            Column with the options, where there is one: a list, A first, or a struct of letter to text.
+        output_column (`str`, *optional*, defaults to `"reasoning"`):
+            Column with the trace, and prefix of the distiller's columns and of the new one.
+        statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
+            Traces with these statuses can be right; one with another status is wrong, whatever it says, as RARE
+            (arXiv 2503.23513) keeps finished traces alone. `None` judges all traces by what they say.
+        tolerance (`float`, *optional*, defaults to 1e-6):
+            The largest relative difference of numbers that agree.
+
+    Raises:
+        ConfigError: A setting cannot be right.
+    """
+
+    gold_column: str = "answer"
+    check: Check = "auto"
+    options_column: str = "options"
+    output_column: str = "reasoning"
+    statuses: Collection[str] | None = ("ok",)
+    tolerance: float = TOLERANCE
+
+    def __post_init__(self) -> None:
+        check_settings(self.check, self.tolerance)
+        statuses = check_statuses(self.statuses)
+        object.__setattr__(self, "statuses", statuses and tuple(sorted(statuses)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (VERIFY_REVISION, self.to_json())  # the same bytes in every process, for the cache
+
+    def __call__(self, batch: Any) -> Any:
+        """Judge the traces of a batch.
+
+        Raises:
+            ColumnError: A column that is needed is missing, or the new one exists already.
+        """
+        return self.add_verdicts(batch, (), self._check_all)
+
+    def add_verdicts(
+        self, batch: Any, further_columns: Sequence[str], check: Callable[[list["TraceToCheck"]], list[Outcome]]
+    ) -> Any:
+        """Give each trace of a batch what `check` says of it; traces without a gold answer stay unchecked."""
+        names = column_names(batch)
+        self.check_columns(names)
+        optional = [name for name in self._optional() if name in names]
+        rows = read_columns(batch, [self.output_column, self.gold_column, *optional, *further_columns])
+        places = [range(len(traces)) if isinstance(traces := row[self.output_column], list) else None for row in rows]
+        traces = [
+            self._read_trace(row, place)
+            for row, own in zip(rows, places, strict=True)
+            for place in (own if own is not None else [None])
+        ]
+        verdicts = iter(check(traces))
+        column = [next(verdicts) if own is None else [next(verdicts) for _ in own] for own in places]
+        as_lists = any(own is not None for own in places)
+        return add_columns(batch, {self.verdict_column: column}, self.features(as_lists))
+
+    @property
+    def verdict_column(self) -> str:
+        """Name of the new column."""
+        return f"{self.output_column}_verdict"
+
+    def features(self, as_lists: bool = False) -> datasets.Features:
+        """Name the new column and its type; `as_lists` where the trace column holds lists."""
+        verdict = datasets.Value("string")
+        return datasets.Features({self.verdict_column: datasets.List(verdict) if as_lists else verdict})
+
+    def check_columns(self, names: Collection[str]) -> None:
+        """Raise [`ColumnError`] where a column that is needed is missing, or the new one exists already."""
+        needed = [self.output_column, self.gold_column]
+        needed += [f"{self.output_column}_status"] if self.statuses is not None else []
+        if missing := [name for name in needed if name not in names]:
+            raise ColumnError(
+                f"The check needs the column {', '.join(map(repr, missing))}; the rows have "
+                f"{', '.join(map(repr, names))}. Pass gold_column or output_column; the status comes with the "
+                "distiller's columns='full', and statuses=None goes without it."
+            )
+        if self.verdict_column in names:
+            raise ColumnError(
+                f"The column {self.verdict_column!r} exists already: the rows have been checked. Remove it with "
+                "remove_columns first."
+            )
+
+    def _optional(self) -> list[str]:
+        return [f"{self.output_column}_answer", f"{self.output_column}_status", self.options_column]
+
+    def _read_trace(self, row: Mapping[str, Any], place: int | None) -> "TraceToCheck":
+        values = [row[self.output_column], *(row.get(name) for name in self._optional()[:2])]
+        if place is not None:
+            values = [value[place] if isinstance(value, list) and place < len(value) else None for value in values]
+        trace, answer, status = (value if isinstance(value, str) else "" for value in values)
+        if status in WITHOUT_TRACE:
+            trace = answer = ""
+        is_finished = self.statuses is None or status in self.statuses
+        return TraceToCheck(row, answer, trace, is_finished, _read_options(row.get(self.options_column)))
+
+    def _check_all(self, traces: list["TraceToCheck"]) -> list[Outcome]:
+        return [self._check(trace) for trace in traces]
+
+    def _check(self, trace: "TraceToCheck") -> Outcome:
+        outcome = check_answer(
+            trace.row[self.gold_column],
+            trace.answer,
+            trace.trace,
+            check=self.check,
+            options=trace.options,
+            tolerance=self.tolerance,
+        ).outcome
+        return "wrong" if outcome == "right" and not trace.is_finished else outcome
+
+
+@dataclass(frozen=True)
+class TraceToCheck:
+    """A trace, and what it is checked by.
+
+    Args:
+        row (`Mapping[str, Any]`): the columns of its row.
+        answer (`str`): its answer, where it separates one.
+        trace (`str`): its text; empty where there is none.
+        is_finished (`bool`): whether its status lets it be right.
+        options (`list[str]`, *optional*): the options, A first.
+    """
+
+    row: Mapping[str, Any]
+    answer: str
+    trace: str
+    is_finished: bool
+    options: list[str] | None
+
+
+class JudgedAnswers:
+    """The check by a judge, as a callable for `Dataset.map(..., batched=True)`.
+
+    Args:
+        answers ([`AnswerCheck`]): says which columns to read, and which traces can be right.
+        judge ([`AnswerJudge`]): compares answers.
+        question_column (`str`, *optional*, defaults to `"question"`): column with the question.
+    """
+
+    def __init__(self, answers: AnswerCheck, judge: AnswerJudge, question_column: str = "question") -> None:
+        self.answers, self.judge, self.question_column = answers, judge, question_column
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.answers, self.judge, self.question_column)
+
+    def __call__(self, batch: Any) -> Any:
+        """Judge the traces of a batch."""
+        return self.answers.add_verdicts(batch, [self.question_column], self._judge)
+
+    def _judge(self, traces: list[TraceToCheck]) -> list[Outcome]:
+        golds = [list_golds(trace.row[self.answers.gold_column], trace.options) for trace in traces]
+        asked = [
+            (str(trace.row[self.question_column]), " or ".join(gold), trace.answer or trace.trace)
+            for trace, gold in zip(traces, golds, strict=True)
+            if gold and trace.trace and trace.is_finished
+        ]
+        judged = iter(self.judge.compare(asked))
+        outcomes: list[Outcome] = []
+        for trace, gold in zip(traces, golds, strict=True):
+            if not gold or not trace.trace:
+                outcomes.append("unchecked")
+            else:
+                outcomes.append(next(judged) if trace.is_finished else "wrong")
+        return outcomes
+
+
+def verify(
+    dataset: datasets.Dataset | datasets.DatasetDict,
+    gold_column: str = "answer",
+    check: Check = "auto",
+    *,
+    options_column: str = "options",
+    output_column: str = "reasoning",
+    judge: AnswerJudge | None = None,
+    question_column: str = "question",
+    num_proc: int | None = None,
+    **settings: Any,
+) -> Any:
+    """Add a column that says which traces give the gold answer.
+
+    Args:
+        dataset ([`~datasets.Dataset`] or [`~datasets.DatasetDict`]):
+            Distilled rows.
+        gold_column (`str`, *optional*, defaults to `"answer"`):
+            Column with the gold answer.
+        check (`str`, *optional*, defaults to `"auto"`):
+            `"choice"`, `"text"`, `"number"`, `"math"`, or `"auto"`, which decides row by row.
+        options_column (`str`, *optional*, defaults to `"options"`):
+            Column with the options, A first, where there is one.
+        output_column (`str`, *optional*, defaults to `"reasoning"`):
+            Column with the trace.
+        judge ([`AnswerJudge`], *optional*):
+            A model that compares the answers, in the place of `check`.
+        question_column (`str`, *optional*, defaults to `"question"`):
+            Column with the question, for the judge.
+        num_proc (`int`, *optional*):
+            Processes to use, as in `Dataset.map`.
+        **settings:
+            The other settings of [`AnswerCheck`], which also says what the column holds.
+
+    Returns:
+        The dataset with the column `<output_column>_verdict`.
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+        ColumnError: A column that is needed is missing, or the new one exists already.
+        BatchTypeError: `dataset` is neither a `Dataset` nor a `DatasetDict`.
+        MissingPackageError: `check="math"`, and math-verify is not installed.
+
+    Example:
+        >>> ds = verify(ds, "answer")
+        >>> right = ds.filter(lambda row: row["reasoning_verdict"] == "right")
+    """
+    reject_unknown_names(settings, AnswerCheck.names(), "settings")
+    answers = AnswerCheck(
+        gold_column=gold_column, check=check, options_column=options_column, output_column=output_column, **settings
+    )
+    function = answers if judge is None else JudgedAnswers(answers, judge, question_column)
+    if isinstance(dataset, datasets.DatasetDict):
+        splits = {name: _add_verdicts(split, answers, function, num_proc) for name, split in dataset.items()}
+        return datasets.DatasetDict(splits)
+    return _add_verdicts(dataset, answers, function, num_proc)
+
+
+def _add_verdicts(dataset: Any, answers: AnswerCheck, function: Any, num_proc: int | None) -> datasets.Dataset:
+    if not isinstance(dataset, datasets.Dataset):
+        raise BatchTypeError(
+            f"verify takes a Dataset or a DatasetDict, and this is a {type(dataset).__name__}. For a stream, use "
+            "stream.map(AnswerCheck(), batched=True)."
+        )
+    answers.check_columns(dataset.column_names)
+    as_lists = isinstance(dataset.features[answers.output_column], datasets.List | datasets.LargeList)
+    features = datasets.Features({**dataset.features, **answers.features(as_lists)})
+    if not len(dataset):  # `map` never calls the check
+        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+    return dataset.map(
+        function, batched=True, batch_size=BATCH_SIZE, features=features, num_proc=num_proc, desc="Checking answers"
+    )
+
+
+def _read_options(options: Any) -> list[str] | None:
+    if isinstance(options, Mapping):
+        options = [options[letter] for letter in sorted(options)]
+    return ["" if option is None else str(option) for option in options] if isinstance(options, list) else None
+
+
+def _rebuild(revision: int, settings: str) -> AnswerCheck:
+    return AnswerCheck.from_json(settings)

@@ -1,0 +1,1 @@
+"""The command line `hf-rare`: a thin layer over the library."""

@@ -1,0 +1,151 @@
+"""Flags of the command line that are made from the settings: the docstrings of the configs are their help."""
+
+import argparse
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+import yaml
+
+from hf_rare.errors import ConfigError
+from hf_rare.settings.base import Config
+from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from hf_rare.settings.run import RunConfig
+from hf_rare.settings.transformers_names import reject_unknown_names
+
+MODEL_GROUPS: dict[str, type[Config]] = {
+    "model": ModelConfig,
+    "generation": DecodingConfig,
+    "journal, failures, limits and processes": RunConfig,
+}
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add the dataset that is read."""
+    parser.add_argument(
+        "input", metavar="INPUT", help="a .json, .jsonl, .csv or .parquet file, saved dataset, Hub name"
+    )
+    parser.add_argument("--name", help="config of a dataset on the Hub")
+    parser.add_argument("--split", default="train", help="split of a dataset on the Hub (default: train)")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add the dataset that is written."""
+    parser.add_argument("--output", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl, or a folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+
+
+def add_settings(parser: argparse.ArgumentParser, groups: Mapping[str, type[Config]]) -> None:
+    """Add a flag for every setting of some configs, in groups by title, and a file with settings."""
+    parser.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
+    for title, config in groups.items():
+        _add_group(parser.add_argument_group(title), config)
+    parser.set_defaults(configs=tuple(groups.values()))
+
+
+def _add_group(group: Any, config: type[Config]) -> None:
+    """Add a flag for every setting of a config; its docstring, and those of the configs it extends, give the help."""
+    docs: dict[str, str] = {}
+    for kind in reversed(config.__mro__):
+        docs |= {
+            param.arg_name: param.description or "" for param in docstring_parser.parse(kind.__doc__ or "").params
+        }
+    kinds = typing.get_type_hints(config)
+    for setting in dataclasses.fields(config):
+        names = [f"--{setting.name.replace('_', '-')}"]
+        if setting.name == "model_id":
+            names.insert(0, "--model")
+        text = " ".join(docs[setting.name].replace("`", "").split())
+        if isinstance(setting.default, str | int | float) and setting.default is not False:
+            text += f" (default: {setting.default})"
+        text = text.replace("%", "%%")
+        group.add_argument(
+            *names, dest=setting.name, default=argparse.SUPPRESS, help=text, **_flag_kwargs(kinds[setting.name])
+        )
+
+
+def _flag_kwargs(kind: Any) -> dict[str, Any]:
+    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if typing.get_origin(kind) is typing.Literal:
+        return {"choices": typing.get_args(kind)}
+    if bool in members:
+        return {"action": argparse.BooleanOptionalAction}
+    if kind == tuple[str, str]:
+        return {"nargs": 2, "metavar": ("OPENING", "CLOSING")}
+    origins = [typing.get_origin(member) or member for member in members]
+    if tuple in origins:
+        return {"nargs": "+", "metavar": "NAME"}
+    parsers: dict[type, tuple[str, Callable[[str], Any]]] = {
+        dict: ("JSON", json_or_text),
+        float: ("X", float),
+        int: ("N", int),
+        str: ("TEXT", str),
+    }
+    metavar, parse = next(parsers[member] for member in parsers if member in origins)
+    return {"metavar": metavar, "type": partial(_or_none, parse) if type(None) in members else parse}
+
+
+def positive_int(text: str, least: int = 1) -> int:
+    """Read a number of at least 1, or of at least `least`."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a number of at least {least}, received {text!r}")
+    return int(text)
+
+
+def number_of_bytes(text: str) -> int:
+    """Read a number of bytes, or a text such as 500MB or 2GiB."""
+    from datasets.utils.py_utils import convert_file_size_to_int
+
+    try:
+        size = int(text) if text.isdecimal() else convert_file_size_to_int(text.upper())
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of bytes, or a text such as 500MB, received {text!r}")
+    return size
+
+
+def _or_none(parse: Callable[[str], Any], text: str) -> Any:
+    """Read a setting that may be None, which is written `none`."""
+    return None if text.lower() == "none" else parse(text)
+
+
+def json_or_text(text: str) -> Any:
+    """Read a dict or list of JSON; anything else is a text, for settings that take either."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as err:
+        raise argparse.ArgumentTypeError(f"not JSON ({err}): {text}") from err
+
+
+def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Merge the settings of `--config` and of the flags; a flag wins.
+
+    Raises:
+        ConfigError: The file cannot be read, holds no settings, or names an unknown one; or a model is needed and none
+            is named.
+    """
+    known = [name for config in arguments.configs for name in config.names()]
+    known += ["batch_size"] if ModelConfig in arguments.configs else []
+    settings: dict[str, Any] = {}
+    if arguments.config is not None:
+        try:
+            loaded = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+            raise ConfigError(f"--config {arguments.config} cannot be read: {err}") from err
+        if not isinstance(loaded, dict):
+            raise ConfigError(f"--config {arguments.config} holds no settings: expected lines like `seed: 1`.")
+        settings = {("model_id" if name == "model" else str(name)): value for name, value in loaded.items()}
+        reject_unknown_names(settings, known, f"--config {arguments.config}")
+    settings |= {name: value for name, value in vars(arguments).items() if name in known}
+    if ModelConfig in arguments.configs and "model_id" not in settings:
+        raise ConfigError("No model is given. Pass --model, the name of a model on the Hub or a local folder.")
+    return settings

@@ -1,0 +1,86 @@
+"""`hf-rare push` and `hf-rare card`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import hf_rare
+from hf_rare.cli.flags import number_of_bytes
+from hf_rare.errors import OutputExistsError
+
+INPUT_HELP = "a .json, .jsonl, .csv or .parquet file, or saved dataset"
+
+
+def add_hub_commands(commands: Any) -> None:
+    """Add `push` and `card`."""
+    push = commands.add_parser("push", help="push a dataset with its card and recipe to the Hub, in one commit")
+    push.add_argument("input", metavar="INPUT", help=INPUT_HELP)
+    push.add_argument("repo_id", metavar="REPO", help="name of the dataset on the Hub, me/name")
+    push.add_argument("--private", action=argparse.BooleanOptionalAction, help="whether a repository that is made is")
+    push.add_argument("--revision", metavar="BRANCH", help="branch to commit to (default: main)")
+    push.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
+    push.add_argument("--append", action="store_true", help="add the rows to those that are there")
+    push.add_argument("--commit-message", metavar="TEXT", help="first line of the commit")
+    push.add_argument(
+        "--max-shard-size",
+        type=number_of_bytes,
+        default=500_000_000,
+        metavar="SIZE",
+        help="of a shard's rows, in bytes or as a text such as 1GB (default: 500MB)",
+    )
+    push.set_defaults(run=_run_push)
+    card = commands.add_parser("card", help="write the card of a dataset to look at it")
+    card.add_argument("input", metavar="INPUT", help=INPUT_HELP)
+    card.add_argument("--output", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
+    card.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    card.set_defaults(run=_run_card)
+    for command in (push, card):
+        command.add_argument(
+            "--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT"
+        )
+        command.add_argument("--config-name", default="default", metavar="NAME", help="config (default: default)")
+        command.add_argument("--split", metavar="NAME", help="split (default: train, or all of a saved DatasetDict)")
+        command.add_argument("--pretty-name", default=argparse.SUPPRESS, metavar="TEXT", help="title of the card")
+        command.add_argument("--license", default=argparse.SUPPRESS, metavar="ID", help="licence, such as cc-by-4.0")
+        command.add_argument("--language", default=argparse.SUPPRESS, nargs="+", metavar="CODE", help="such as en")
+
+
+def _read_recipe_of(arguments: argparse.Namespace) -> dict[str, Any] | None:
+    from hf_rare.writers.recipe import read_recipe, recipe_beside
+
+    path = arguments.recipe or recipe_beside(Path(arguments.input))
+    return read_recipe(path) if arguments.recipe or path.exists() else None
+
+
+def _card_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("config_name", "pretty_name", "license", "language")
+    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+
+
+def _run_push(arguments: argparse.Namespace) -> None:
+    from hf_rare.pipeline import files
+
+    names = ("private", "revision", "create_pr", "append", "commit_message", "max_shard_size")
+    dataset = files.load_splits(arguments.input, arguments.split)
+    pushed = hf_rare.push_to_hub(
+        dataset,
+        arguments.repo_id,
+        split=None if isinstance(dataset, dict) else arguments.split or "train",
+        recipe=_read_recipe_of(arguments),
+        **{name: getattr(arguments, name) for name in names},
+        **_card_settings(arguments),
+    )
+    if pushed is not None:
+        words = "Pushed" if pushed.has_changed else "Nothing has changed since"
+        print(f"{words}: {pushed.pr_url or pushed.commit_url}")
+
+
+def _run_card(arguments: argparse.Namespace) -> None:
+    from hf_rare.pipeline import files
+
+    if arguments.output.exists() and not arguments.overwrite:
+        raise OutputExistsError(f"{arguments.output} exists already. Pass --overwrite, or another --output.")
+    dataset = files.load_splits(arguments.input, arguments.split)
+    card = hf_rare.build_card(dataset, _read_recipe_of(arguments), **_card_settings(arguments))
+    arguments.output.write_text(card, encoding="utf-8")
+    print(f"The card is in {arguments.output}")

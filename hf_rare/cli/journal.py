@@ -1,0 +1,107 @@
+"""`hf-rare journal`: look at the journals, in which completions are kept safe."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hf_rare.cli.flags import positive_int
+from hf_rare.errors import ConfigError
+from hf_rare.settings.run import RunConfig
+
+
+def add_journal_commands(commands: Any) -> None:
+    """Add `journal ls`, `show`, `export` and `prune`."""
+    journal = commands.add_parser("journal", help="look at the journals, in which completions are kept safe")
+    actions = journal.add_subparsers(title="actions", required=True, metavar="ACTION")
+    for name, run, text in (
+        ("ls", _run_journal_ls, "list the journals: name, entries, size, last write, model"),
+        ("show", _run_journal_show, "show the settings of a journal and its latest entries"),
+        ("export", _run_journal_export, "turn a journal into a dataset"),
+        ("prune", _run_journal_prune, "delete journals that were not written to for some days"),
+    ):
+        action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        action.add_argument("--journal-dir", default="auto", metavar="FOLDER", help="folder of the journals")
+        action.set_defaults(run=run)
+        if name in ("show", "export"):
+            action.add_argument("journal", metavar="JOURNAL", help="name of the journal, or how it begins")
+        if name == "show":
+            action.add_argument("--entries", type=positive_int, default=3, metavar="N", help="how many (default: 3)")
+        if name == "export":
+            action.add_argument(
+                "--output", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl or a folder"
+            )
+            action.add_argument("--overwrite", action="store_true", help="replace an existing output")
+        if name == "prune":
+            action.add_argument(
+                "--older-than", required=True, type=float, metavar="DAYS", help="days since the last write"
+            )
+            action.add_argument("--yes", action="store_true", help="delete; without it they are only listed")
+
+
+def _journals_folder(arguments: argparse.Namespace) -> Path:
+    from hf_rare.runs.completer import journal_folder
+
+    folder = journal_folder(RunConfig(journal_dir=arguments.journal_dir))
+    if folder is None:
+        raise ConfigError("The journal is turned off. Pass --journal-dir.")
+    return folder
+
+
+def _describe_journal(info: Any) -> str:
+    from hf_rare.runs.journal_list import iterate_entries
+
+    entries = sum(1 for _ in iterate_entries(info))
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.last_used))
+    return f"{info.name}  {entries:>8} entries  {info.size / 1e6:>9.1f} MB  {date}  {info.header.get('model_id', '?')}"
+
+
+def _run_journal_ls(arguments: argparse.Namespace) -> None:
+    from hf_rare.runs.journal_list import list_journals
+
+    folder = _journals_folder(arguments)
+    infos = list_journals(folder)
+    for info in infos:
+        print(_describe_journal(info))
+    print(f"{len(infos)} journal{'' if len(infos) == 1 else 's'} in {folder}")
+
+
+def _run_journal_show(arguments: argparse.Namespace) -> None:
+    from hf_rare.runs.journal_list import find_journal, iterate_entries
+
+    info = find_journal(_journals_folder(arguments), arguments.journal)
+    print(_describe_journal(info))
+    print(yaml.safe_dump(info.header, sort_keys=False).rstrip())
+    for key, value in list(iterate_entries(info))[-arguments.entries :]:
+        completion = value["completion"]
+        print(f"\n{key}: {completion['finish_reason']}, {completion['completion_tokens']} tokens\n{'-' * 80}")
+        for message in value["messages"]:
+            print(f"[{message['role']}] {message['content']}")
+        print(f"[assistant] {completion['text'] or completion['error']}")
+
+
+def _run_journal_export(arguments: argparse.Namespace) -> None:
+    from hf_rare.pipeline import files
+    from hf_rare.runs.journal_list import export_journal, find_journal
+
+    info = find_journal(_journals_folder(arguments), arguments.journal)
+    files.check_output(arguments.output, arguments.overwrite)
+    dataset = export_journal(info)
+    files.save_output(dataset, arguments.output)
+    if arguments.overwrite:
+        files.drop_stale_recipe(arguments.output)
+    print(f"{len(dataset)} entries are in {arguments.output}")
+
+
+def _run_journal_prune(arguments: argparse.Namespace) -> None:
+    from hf_rare.runs.journal_list import delete_journal, list_journals
+
+    limit = time.time() - 86400 * arguments.older_than
+    old = [info for info in list_journals(_journals_folder(arguments)) if info.last_used < limit]
+    for info in old:
+        print(_describe_journal(info))
+        if arguments.yes:
+            delete_journal(info)
+    print(f"{len(old)} deleted" if arguments.yes else f"{len(old)} would be deleted; pass --yes to do it")

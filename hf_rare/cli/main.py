@@ -1,0 +1,99 @@
+"""The command line `hf-rare`: a thin layer over the library."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hf_rare
+from hf_rare.cli.flags import positive_int
+from hf_rare.cli.hub import add_hub_commands
+from hf_rare.cli.journal import add_journal_commands
+from hf_rare.cli.rows import add_row_commands
+from hf_rare.cli.writers import add_writer_commands, write
+from hf_rare.errors import HfRareError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv (`Sequence[str]`, *optional*): the arguments; by default those of the process.
+
+    Returns:
+        `int`: 0 when all went well, 1 on an error that the user can mend, 130 after Ctrl-C.
+    """
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    try:
+        arguments.run(arguments)
+    except HfRareError as err:
+        print(f"hf-rare: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("hf-rare: stopped before the output was written; run the same command again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser with all its commands."""
+    parser = argparse.ArgumentParser(prog="hf-rare", description=hf_rare.__doc__)
+    parser.add_argument("--version", action="version", version=hf_rare.__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    add_writer_commands(commands)
+    add_row_commands(commands)
+    add_hub_commands(commands)
+
+    demo = commands.add_parser(
+        "demo", help="distil the rows that ship with the library, with a small model on the CPU"
+    )
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=Path("hf-rare-demo"),
+        metavar="FOLDER",
+        help="where the rows and their card go (default: hf-rare-demo)",
+    )
+    demo.add_argument("--model", metavar="MODEL_ID", help="another model than SmolLM2-135M-Instruct")
+    demo.add_argument("--max-new-tokens", type=positive_int, default=256, metavar="N", help="per trace (default: 256)")
+    demo.add_argument("--rows", type=positive_int, metavar="N", help="only the first N of the 14 rows")
+    demo.set_defaults(run=_run_demo)
+    add_journal_commands(commands)
+    return parser
+
+
+def _run_demo(arguments: argparse.Namespace) -> None:
+    from hf_rare.cli import demo
+    from hf_rare.pipeline import files
+
+    rows, card = arguments.output / "train.parquet", arguments.output / "README.md"
+    files.check_results(rows, card)
+    dataset = demo.load_demo_dataset()
+    if arguments.rows:
+        dataset = dataset.select(range(min(arguments.rows, len(dataset))))
+    model: dict[str, Any] = {"model_id": arguments.model}
+    if arguments.model is None:
+        path = demo.find_demo_model()
+        model = {"model_id": str(path.parent), "gguf_file": path.name, "dtype": "float32"}
+        print(f"Loading {path.stem}; then it writes {len(dataset)} traces on the CPU, in about two minutes ...")
+    distiller = hf_rare.ReasonDistiller.from_pretrained(
+        **model, max_new_tokens=arguments.max_new_tokens, generation_kwargs={"repetition_penalty": 1.1}
+    )
+    distilled = write(distiller, dataset)
+    shown = sorted(distilled, key=lambda row: row["reasoning_status"] != "ok")[:3]
+    for row in shown:
+        print(f"\n{row['id']}, {row['field']}: {row['question']}")
+        place = row["reasoning_positive_position"]
+        print(
+            f"status: {row['reasoning_status']}; the document that helps was [{place}]\n{'-' * 80}\n{row['reasoning']}"
+        )
+    if arguments.model is None:
+        print("\n(A model of 135 million parameters writes fluent nonsense: this shows the machinery, not a teacher.)")
+    files.save_card(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), card)
+    files.save_output(distilled, rows)
+    print(f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}")
+    print(f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")')

@@ -1,0 +1,171 @@
+"""The commands that turn rows into other rows: `hf-rare negatives`, `hf-rare export` and `hf-rare run`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import hf_rare
+from hf_rare.cli.flags import add_input, add_output, add_settings, json_or_text, positive_int, read_settings
+from hf_rare.errors import ConfigError, ModelLoadError
+from hf_rare.negatives.settings import MiningConfig
+
+NEGATIVES_HELP = """Add hard negatives: documents that rank high for the query of a row and that do not help.
+
+examples:
+  hf-rare negatives questions.parquet --output rows.parquet
+  hf-rare negatives questions.parquet --corpus pages.jsonl --corpus-column body --skip-top 20 --output rows.parquet
+  hf-rare negatives questions.parquet --method dense --model BAAI/bge-m3 --output rows.parquet
+
+INPUT needs the columns text (the positive), question and scenario. Without --corpus the positives of the other rows
+are searched."""
+
+EXPORT_HELP = """Write distilled rows as a trainer reads them.
+
+examples:
+  hf-rare export traces.parquet sft --student Qwen/Qwen3-0.6B --output sft.parquet
+  hf-rare export traces.parquet kto --output kto.parquet
+  hf-rare export rows.parquet retrieval --num-negatives 3 --output triplets.parquet
+
+sft: TRL's prompts and completions; dpo: chosen and rejected traces of one row; kto: traces with a label; retrieval:
+the anchors, positives and negatives of sentence-transformers. INPUT's recipe, where it lies beside it, names the
+columns."""
+
+
+RUN_HELP = """Run a whole recipe: questions, hard negatives, reasoning, checks, training files, Hub.
+
+examples:
+  hf-rare run recipes/corpus.yaml --input corpus.jsonl --output traces
+  hf-rare run recipes/rare.yaml --input questions.jsonl --corpus pages.jsonl --model ./teacher --output rare
+
+Each stage leaves its rows in a folder under the output. A stage whose rows stand already is skipped; one that was
+interrupted goes on where it was: run the same command again."""
+
+
+def add_row_commands(commands: Any) -> None:
+    """Add `negatives`, `export` and `run`."""
+    raw = argparse.RawDescriptionHelpFormatter
+    negatives = commands.add_parser(
+        "negatives", help="mine hard negatives", description=NEGATIVES_HELP, formatter_class=raw
+    )
+    add_input(negatives)
+    add_output(negatives)
+    negatives.add_argument("--corpus", metavar="CORPUS", help="what to search: a dataset as INPUT")
+    negatives.add_argument("--num-proc", type=positive_int, metavar="N", help="processes (default: by the rows)")
+    negatives.add_argument(
+        "--method", choices=("bm25", "dense"), default="bm25", help="what ranks: words or embeddings (default: bm25)"
+    )
+    negatives.add_argument("--model", metavar="MODEL_ID", help="embedding model, for --method dense")
+    negatives.add_argument(
+        "--dense", type=json_or_text, metavar="JSON", help="options of sentence-transformers' miner, by name"
+    )
+    add_settings(negatives, {"columns and search": MiningConfig})
+    negatives.set_defaults(run=_run_negatives)
+
+    export = commands.add_parser(
+        "export", help="write rows for training", description=EXPORT_HELP, formatter_class=raw
+    )
+    add_input(export)
+    export.add_argument(
+        "form", metavar="FORM", choices=("sft", "dpo", "kto", "retrieval"), help="sft, dpo, kto, retrieval"
+    )
+    add_output(export)
+    export.add_argument("--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT")
+    export.add_argument("--student", metavar="MODEL_ID", help="model whose chat template must keep the reasoning")
+    export.add_argument("--keep-columns", nargs="+", metavar="NAME", help="columns to carry along, such as ids")
+    export.add_argument("--correct-column", metavar="NAME", help="column that says which traces are right")
+    export.add_argument("--num-negatives", type=positive_int, metavar="N", help="negatives of a row, for retrieval")
+    export.set_defaults(run=_run_export)
+
+    run = commands.add_parser("run", help="run a pipeline from a YAML file", description=RUN_HELP, formatter_class=raw)
+    run.add_argument("pipeline", type=Path, metavar="YAML", help="the pipeline, such as recipes/corpus.yaml")
+    run.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the results (default: the pipeline's)")
+    run.add_argument(
+        "--input", metavar="INPUT", help="rows or documents to start from, in the place of the pipeline's"
+    )
+    run.add_argument("--corpus", metavar="CORPUS", help="what to search, in the place of the pipeline's")
+    run.add_argument(
+        "--model", metavar="MODEL_ID", help="model of all stages, in the place of the pipeline's and its revision"
+    )
+    run.add_argument(
+        "--max-new-tokens", type=positive_int, metavar="N", help="per completion, in the place of the pipeline's"
+    )
+    run.set_defaults(run=_run_pipeline)
+
+
+def _run_negatives(arguments: argparse.Namespace) -> None:
+    settings = read_settings(arguments)
+    from hf_rare.pipeline import files
+
+    files.check_output(arguments.output, arguments.overwrite)
+    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
+    corpus = files.load_input(arguments.corpus) if arguments.corpus else None
+    settings |= {name: getattr(arguments, name) for name in ("method", "model", "dense", "num_proc")}
+    mined = hf_rare.mine_hard_negatives(dataset, corpus, **settings)
+    _save(arguments, mined)
+    print(f"{len(mined)} rows are in {arguments.output}")
+
+
+def _save(arguments: argparse.Namespace, rows: Any) -> None:
+    """Save rows that have no recipe of their own."""
+    from hf_rare.pipeline import files
+
+    files.save_output(rows, arguments.output)
+    if arguments.overwrite and arguments.output.resolve() != Path(arguments.input).resolve():
+        files.drop_stale_recipe(arguments.output)
+
+
+def _run_export(arguments: argparse.Namespace) -> None:
+    from hf_rare.pipeline import files
+    from hf_rare.writers.recipe import read_recipe, recipe_beside
+
+    files.check_output(arguments.output, arguments.overwrite)
+    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
+    settings: dict[str, Any] = {"keep_columns": arguments.keep_columns or ()}
+    if arguments.form == "retrieval":
+        for name in ("recipe", "student", "correct_column"):
+            if getattr(arguments, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} is for sft, dpo and kto.")
+        exported = hf_rare.to_retrieval(dataset, arguments.num_negatives, **settings)
+    else:
+        if arguments.num_negatives is not None:
+            raise ConfigError("--num-negatives is for retrieval.")
+        path = arguments.recipe or recipe_beside(Path(arguments.input))
+        settings["recipe"] = read_recipe(path, kind="distill") if arguments.recipe or path.exists() else None
+        settings["correct_column"] = arguments.correct_column
+        if arguments.student is not None:
+            settings["student_tokenizer"] = _load_student(arguments.student)
+        if arguments.form == "sft":
+            exported = hf_rare.to_sft(dataset, **settings)
+        else:
+            exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
+    _save(arguments, exported)
+    print(f"{len(exported)} rows are in {arguments.output}")
+
+
+def _load_student(model_id: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model_id)
+    except (OSError, ValueError) as err:
+        raise ModelLoadError(
+            f"--student {model_id}: its tokenizer cannot be loaded: {err} Pass the name of a model on the Hub, or the "
+            "folder of one."
+        ) from err
+
+
+def _run_pipeline(arguments: argparse.Namespace) -> None:
+    from hf_rare.pipeline.run import StageResult, run_pipeline
+    from hf_rare.pipeline.settings import load_pipeline
+
+    def tell(result: StageResult) -> None:
+        note = ", which stand already" if result.is_skipped else ""
+        print(f"{result.name}: {result.rows} rows in {result.path}{note}")
+
+    sections = load_pipeline(arguments.pipeline)
+    sections |= {name: value for name in ("input", "corpus") if (value := getattr(arguments, name)) is not None}
+    given = {"model_id": arguments.model, "max_new_tokens": arguments.max_new_tokens}
+    settings = {name: value for name, value in given.items() if value is not None}
+    rows = run_pipeline(sections, output=arguments.output, on_stage=tell, **settings)
+    folder = arguments.output or Path(sections["output"])
+    print(f"{len(rows)} rows are in {folder / 'rows.parquet'}, their card is in {folder / 'README.md'}")

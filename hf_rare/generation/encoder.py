@@ -1,0 +1,152 @@
+"""From messages to tokens: chat templates, control tokens in the text of rows, and the length of texts in tokens."""
+
+import copy
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from hf_rare.errors import ConfigError
+from hf_rare.generation.protocol import EncodedPrompt, Messages
+from hf_rare.generation.text_tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+
+MARKER = "hf-rare-text"
+"""A text that no chat template writes."""
+
+PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n\n{% endfor %}"
+"""For models without a chat template: the texts alone, a blank line between them."""
+
+
+class PromptEncoder:
+    """Renders conversations with the model's chat template and tokenises them.
+
+    Control tokens of the model in the text of a message are tokenised as plain text (`sanitize_control_tokens` of
+    transformers): a document that says `<|im_end|>` cannot end the turn. A model whose template writes its markers as
+    plain text, like `[INST]` or `<|user|>` in some older models, cannot tell them from the text of a document.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
+            The model's tokenizer, which is copied. Without a chat template the prompt is the plain text of the
+            messages, and one warning is logged.
+        chat_template_kwargs (`Mapping[str, Any]`):
+            Passed to `apply_chat_template`.
+        has_encoder (`bool`, *optional*, defaults to `False`):
+            Whether an encoder reads the prompts, which without a chat template end as its tokenizer ends any text.
+
+    Raises:
+        ConfigError: The chat template fails on a plain question.
+    """
+
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        chat_template_kwargs: Mapping[str, Any],
+        has_encoder: bool = False,
+    ) -> None:
+        self._tokenizer = copy.deepcopy(tokenizer)
+        self._tokenize = TextTokenizer(self._tokenizer)
+        self._chat_template_kwargs = dict(chat_template_kwargs)
+        if not tokenizer.chat_template and "chat_template" not in chat_template_kwargs:
+            logger.warning("The tokenizer has no chat template: prompts are plain text.")
+            around = tokenizer("a")["input_ids"]
+            opening = "{{ bos_token }}" if around[:1] == [tokenizer.bos_token_id] else ""
+            closing = "{{ eos_token }}" if has_encoder and around[-1:] == [tokenizer.eos_token_id] else ""
+            self._tokenizer.chat_template = opening + PLAIN_TEMPLATE + closing
+        added = [token for token in tokenizer.get_added_vocab() if token.strip()]
+        # tags like <think> are control tokens too where they are not special and the template does not write them
+        tags = [token for token in added if re.fullmatch(r"<.+>|\[.+\]", token)]
+        self._tokenizer.chat_control_tokens = [*(tokenizer.chat_control_tokens or ()), *tags]
+        self._control_token = re.compile("|".join(map(re.escape, added)) or "(?!)")
+        self._has_system_role = self._try_system_role()
+        (rendered,) = self._render([[{"role": "user", "content": MARKER}]])
+        self._opening = rendered.rpartition(MARKER)[2]
+
+    def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
+        """Turn conversations into prompts.
+
+        Args:
+            conversations (`Sequence[Messages]`): the conversations, each a list of messages.
+
+        Returns:
+            `list[EncodedPrompt]`: a prompt for each; one that cannot be encoded carries the reason in `error`.
+        """
+        try:
+            return self._encode_all(conversations)
+        except Exception as err:  # a chat template or a tokenizer can raise anything; find out on which of them
+            if len(conversations) == 1:
+                return [EncodedPrompt(conversations[0], "", [], error=f"{type(err).__name__}: {err}")]
+            return [prompt for messages in conversations for prompt in self.encode([messages])]
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, control tokens taken as plain text."""
+        return [len(ids) for ids in self._tokenize(texts, split_special_tokens=True)]
+
+    def shorten(self, text: str, max_tokens: int) -> str:
+        """Cut a text after its first `max_tokens` tokens, where a character ends."""
+        if not self._tokenizer.is_fast:
+            ids = self._tokenize([text], split_special_tokens=True)[0]
+            return str(self._tokenizer.decode(ids[:max_tokens]))
+        offsets = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+        )["offset_mapping"]
+        return text[: offsets[max_tokens - 1][1]] if 0 < max_tokens < len(offsets) else text
+
+    def _render(self, conversations: Sequence[Messages]) -> list[str]:
+        return list(self._apply_chat_template(conversations, tokenize=False)) if conversations else []
+
+    def _encode_all(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
+        texts = self._render(conversations)
+        plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
+        token_ids = dict(zip(plain, self._tokenize([texts[i] for i in plain]), strict=True))
+        return [
+            EncodedPrompt(messages, text, token_ids.get(i) or self._tokenize_sanitized(messages), self._opening)
+            for i, (messages, text) in enumerate(zip(conversations, texts, strict=True))
+        ]
+
+    def _tokenize_sanitized(self, messages: Messages) -> list[int]:
+        kwargs = {"tokenize": True, "return_dict": False, "sanitize_control_tokens": True}
+        (token_ids,) = self._apply_chat_template([messages], **kwargs)
+        return list(token_ids)
+
+    def _apply_chat_template(self, conversations: Sequence[Messages], **kwargs: Any) -> Any:
+        return self._tokenizer.apply_chat_template(
+            [self._adapt_roles(messages) for messages in conversations],
+            add_generation_prompt=True,
+            **self._chat_template_kwargs,
+            **kwargs,
+        )
+
+    def _adapt_roles(self, messages: Messages) -> list[dict[str, str]]:
+        """Put the system prompt before the question where the template has no system role."""
+        if messages[0]["role"] == "system" and not self._has_system_role:
+            content = f"{messages[0]['content']}\n\n{messages[1]['content']}"
+            messages = [{"role": "user", "content": content}, *messages[2:]]
+        return [dict(message) for message in messages]
+
+    def _try_system_role(self) -> bool:
+        question = {"role": "user", "content": "question"}
+        marker = "hf-rare-system-prompt"
+        self._has_system_role = True
+        try:
+            return marker in self._render([[{"role": "system", "content": marker}, question]])[0]
+        except jinja2.TemplateError:
+            pass
+        try:
+            self._render([[question]])
+        except (jinja2.TemplateError, TypeError, ValueError) as err:
+            raise ConfigError(
+                f"The chat template of the model fails on a plain question: {err}. Check chat_template_kwargs="
+                f"{self._chat_template_kwargs!r}."
+            ) from err
+        return False
+
+    def _has_control_token(self, messages: Messages) -> bool:
+        return any(self._control_token.search(message["content"]) for message in messages)

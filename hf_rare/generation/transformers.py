@@ -1,0 +1,274 @@
+"""The generator that runs a local transformers model under accelerate."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from hf_rare.errors import ConfigError
+from hf_rare.generation.decoding import Decoding, as_list, build_generation_config, end_token_ids
+from hf_rare.generation.devices import prepare_worker
+from hf_rare.generation.encoder import PromptEncoder
+from hf_rare.generation.engines.plain import PlainEngine
+from hf_rare.generation.packing import BatchPacker, sort_longest_first
+from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages, Observer
+from hf_rare.generation.revisions import resolve_revision
+from hf_rare.generation.teacher import get_teacher, wrap_loaded
+from hf_rare.settings.base import split_settings
+from hf_rare.settings.generation import DecodingConfig, ModelConfig
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from hf_rare.generation.engines.continuous import ContinuousEngine
+    from hf_rare.generation.engines.static import StaticEngine
+
+logger = logging.getLogger(__name__)
+
+
+class TransformersGenerator:
+    """Writes completions with a model of transformers.
+
+    Give it a loaded model and tokenizer, or let [`TransformersGenerator.from_pretrained`] load them on first use. The
+    objects of the caller stay as they are.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]):
+            A loaded causal language model, or one of encoder and decoder. One that is not of torch but has the
+            interface of [`~transformers.GenerationMixin`] is written with by its `generate`.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
+            Its tokenizer.
+        **settings:
+            The settings of [`DecodingConfig`]: `max_new_tokens`, `generation_kwargs`,
+            `chat_template_kwargs`, `context_length`, `max_batch_tokens`, `engine`, `continuous_batching`.
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+
+    Example:
+        >>> generator = TransformersGenerator.from_pretrained("Qwen/Qwen3-8B", max_new_tokens=4096)
+        >>> distill_fn = ReasonDistiller(generator)
+    """
+
+    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", **settings: Any) -> None:
+        (decoding,) = split_settings(settings, DecodingConfig)
+        self.decoding = DecodingConfig(**decoding)
+        self._teacher = wrap_loaded(model, tokenizer)
+
+    @classmethod
+    def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
+        """Make a generator whose model is loaded on first use.
+
+        The revision is resolved to a commit sha at once, so that a model that does not exist is found out now, and the
+        settings stand for the same weights ever after.
+
+        Args:
+            model_id (`str`):
+                Name of the model on the Hub, or a local folder.
+            **settings:
+                The settings of [`ModelConfig`] (`revision`, `dtype`, `device_map`, ...)
+                and [`DecodingConfig`] (`max_new_tokens`, `generation_kwargs`, ...).
+
+        Returns:
+            [`TransformersGenerator`]: the generator. No weights are loaded yet.
+
+        Raises:
+            ConfigError: A setting is unknown or cannot be right.
+            ModelLoadError: The model or revision does not exist, or cannot be found out about.
+        """
+        loading, decoding = split_settings(settings, ModelConfig, DecodingConfig)
+        model = ModelConfig(model_id=model_id, **loading)
+        model = dataclasses.replace(model, revision=resolve_revision(model.model_id, model.revision))
+        if model.adapter:
+            revision = resolve_revision(model.adapter, model.adapter_revision)
+            model = dataclasses.replace(model, adapter_revision=revision)
+        return cls._from_configs(model, DecodingConfig(**decoding))
+
+    @classmethod
+    def _from_configs(cls, model: ModelConfig, decoding: DecodingConfig) -> Self:
+        generator = cls.__new__(cls)
+        generator.decoding = decoding
+        generator._teacher = get_teacher(model)
+        return generator
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._teacher.config.to_json(), self.decoding.to_json())
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in the memory of this process."""
+        return self._teacher.is_loaded
+
+    @property
+    def max_prompt_tokens(self) -> int | None:
+        """Most tokens of a prompt that leave room for `max_new_tokens`; `None` where the model has no limit.
+
+        Where the prompt is read by an encoder, the completion takes none of its room.
+
+        Raises:
+            ConfigError: `max_new_tokens` alone fills the context.
+        """
+        teacher, max_new_tokens = self._teacher, self.decoding.max_new_tokens
+        context_length = self.decoding.context_length or teacher.context_length
+        room = teacher.positions if teacher.has_encoder else context_length
+        if room is not None and room <= max_new_tokens:
+            raise ConfigError(
+                f"max_new_tokens={max_new_tokens} leaves no room: the context of {teacher.config.model_id!r} holds "
+                f"{room} tokens. Pass a smaller max_new_tokens."
+            )
+        if context_length is None or teacher.has_encoder:
+            return context_length
+        return context_length - max_new_tokens
+
+    @property
+    def is_sampling(self) -> bool:
+        """Whether a completion depends on its seed. Known without loading the model."""
+        return bool(self._generation_config.do_sample)
+
+    @property
+    def spans_processes(self) -> bool:
+        """Whether all processes of the job together are one model."""
+        return self._teacher.config.tp_plan is not None
+
+    def identity(self) -> dict[str, Any]:
+        """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
+
+        That is what stands for the weights, and the generation config as it results from the model's own and the
+        settings. Settings that change the prompt only, like the chat template's, are not in it: the prompt shows them.
+        """
+        settings = self._generation_config.to_diff_dict()
+        generation = {name: value for name, value in settings.items() if name[0] != "_" and value is not None}
+        generation.pop("transformers_version", None)
+        if self._stop_strings:
+            generation["stop_strings"] = self._stop_strings
+        if self.decoding.json_schema is not None:
+            generation["json_schema"] = self.decoding.json_schema
+        return {**self._teacher.identity(), "generation_config": json.loads(json.dumps(generation, default=str))}
+
+    def settings(self) -> dict[str, Any]:
+        """Give the settings it was made with: those of the model and those of decoding."""
+        configs = {"model": self._teacher.config, "decoding": self.decoding}
+        return {name: json.loads(config.to_json()) for name, config in configs.items()}
+
+    def unload(self) -> None:
+        """Free the model's memory in this process. The next use loads it again, unless it was loaded by hand."""
+        for name in ("_encoder", "_engine", "_generation", "_packer"):
+            self.__dict__.pop(name, None)
+        self._teacher.unload()
+
+    def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
+        """Turn conversations into prompts: the model's chat template and its tokens. Loads no weights."""
+        return self._encoder.encode(conversations)
+
+    def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
+        """Tell which prompts of these lengths, by index, are written together when so many processes share them.
+
+        As many micro-batches as there are processes hold equally many prompts, so that all end at about one time.
+        """
+        pending, batches = sort_longest_first(lengths), list[list[int]]()
+        while pending:
+            at_most = -(-len(pending) // processes)
+            round_of_batches = range(min(processes, len(pending)))
+            batches += [self._packer.take(pending, lengths, at_most) for _ in round_of_batches if pending]
+        return batches
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text."""
+        return self._encoder.count_tokens(texts)
+
+    def shorten(self, text: str, max_tokens: int) -> str:
+        """Cut a text after its first `max_tokens` tokens."""
+        return self._encoder.shorten(text, max_tokens)
+
+    def load(self) -> None:
+        """Load the model into the memory of this process, if it is not there yet."""
+        prepare_worker()
+        self._teacher.load()
+
+    def generate(
+        self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int], observer: Observer | None = None
+    ) -> Iterator[list[tuple[int, Completion]]]:
+        """Write a completion for each prompt; see [`Generator`].
+
+        Prompts are sorted by length, and as many are written together as `max_batch_tokens` allows; a prompt's text
+        does not depend on the others, up to what `hf_rare.generation.sampling` says of floating point. A prompt that
+        fails does so alone; when memory ran out, fewer are written together from then on.
+        """
+        self.load()
+        yield from self._engine.write([prompt.token_ids for prompt in prompts], seeds, observer)
+
+    @property
+    def refills(self) -> bool:
+        """Whether a prompt that has ended makes room for the next one at once. Loads the model."""
+        self.load()
+        return self._engine.refills
+
+    @cached_property
+    def _engine(self) -> "PlainEngine | StaticEngine | ContinuousEngine":
+        """What writes. The choice is logged, with its reason."""
+        from hf_rare.generation.engines.continuous import ContinuousEngine, why_not_continuous
+        from hf_rare.generation.engines.static import StaticEngine, choose_cache
+
+        engine, plain = self.decoding.engine, self._make_plain_engine()
+        if engine == "continuous" or (engine == "auto" and plain.decoding.device.type == "cuda"):
+            if not (reason := why_not_continuous(plain.decoding, self.spans_processes)):
+                logger.info("Rows are written by continuous batching.")
+                return ContinuousEngine(plain, self.decoding.continuous_batching)
+            if engine == "continuous":
+                raise ConfigError(f"engine='continuous' cannot be used: {reason}. Pass engine='static' or 'auto'.")
+            logger.info("Rows are not written by continuous batching: %s.", reason)
+        kind, reason = choose_cache(plain.decoding)
+        if kind is None:
+            logger.info("Rows are written by `generate` in micro-batches: %s.", reason)
+            return plain
+        logger.info("Rows are written by the static engine, with a %s.", kind.__name__)
+        return StaticEngine(plain, kind)
+
+    def _make_plain_engine(self) -> PlainEngine:
+        teacher = self._teacher
+        import torch
+
+        config, guide = self._generation_config, None
+        if self.decoding.json_schema is not None:
+            from hf_rare.generation.json_guide import SchemaGuide
+
+            vocab_size = teacher.model.config.get_text_config().vocab_size
+            guide = SchemaGuide(
+                self.decoding.json_schema, teacher.tokenizer, vocab_size, sorted(end_token_ids(config))
+            )
+        device = torch.device(teacher.input_device)
+        decoding = Decoding(teacher.model, teacher.tokenizer, device, config, self._stop_strings, guide)
+        return PlainEngine(decoding, self._packer, self.spans_processes)
+
+    @cached_property
+    def _packer(self) -> BatchPacker:
+        return BatchPacker(self.decoding.max_new_tokens, self.decoding.max_batch_tokens)
+
+    @cached_property
+    def _encoder(self) -> PromptEncoder:
+        return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs, self._teacher.has_encoder)
+
+    @property
+    def _generation_config(self) -> "GenerationConfig":
+        return self._generation[0]
+
+    @property
+    def _stop_strings(self) -> list[str]:
+        return self._generation[1]
+
+    @cached_property
+    def _generation(self) -> tuple["GenerationConfig", list[str]]:
+        """The generation config, and the stop strings, which are kept out of it."""
+        tokenizer = self._teacher.tokenizer
+        config = build_generation_config(
+            self._teacher.generation_config, self.decoding, tokenizer.eos_token_id, tokenizer.pad_token_id
+        )
+        # `generate` drops the tokenizer that they need when it is given a sampler: they become a stopping criterion
+        stop_strings, config.stop_strings = as_list(config.stop_strings), None
+        return config, stop_strings
+
+
+def _rebuild(cls: type[TransformersGenerator], model: str, decoding: str) -> TransformersGenerator:
+    return cls._from_configs(ModelConfig.from_json(model), DecodingConfig.from_json(decoding))

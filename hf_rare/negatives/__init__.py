@@ -1,0 +1,1 @@
+"""Hard negatives and documents for questions: what is searched, and what may not be found."""

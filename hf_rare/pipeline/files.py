@@ -1,0 +1,215 @@
+"""Datasets from and to files, by the ending of the path, and the cards and recipes beside them."""
+
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
+from hf_rare.hub.card.header import read_header, split_header
+from hf_rare.hub.card.merge import find_blocks, merge_cards
+from hf_rare.writers.recipe import Recipe, recipe_beside
+
+logger = logging.getLogger(__name__)
+
+READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
+WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
+    ".parquet": lambda dataset, path: dataset.to_parquet(path),
+    ".jsonl": lambda dataset, path: dataset.to_json(path, force_ascii=False),
+    "": lambda dataset, path: dataset.save_to_disk(path),
+}
+CARD_SETTINGS = ("pretty_name", "license", "language")
+"""What a card's header says that the one that was there before may say otherwise."""
+SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
+INPUT_KINDS = "a .json, .jsonl, .csv or .parquet file, a folder from `save_to_disk`, or a dataset on the Hub"
+
+
+def load_input(name: str, config_name: str | None = None, split: str = "train") -> datasets.Dataset:
+    """Load a dataset.
+
+    Args:
+        name (`str`):
+            A .json, .jsonl, .csv or .parquet file, a folder from `save_to_disk`, or a name on the Hub. A cell of a CSV
+            file holds a list as JSON.
+        config_name (`str`, *optional*):
+            Config of a dataset on the Hub.
+        split (`str`, *optional*, defaults to `"train"`):
+            Split of a dataset on the Hub, or of a saved `DatasetDict`.
+
+    Raises:
+        DatasetFileError: It is none of these, or cannot be read.
+    """
+    path = Path(name)
+    reader = READERS.get(path.suffix.lower())
+    try:
+        if path.is_file() and reader:
+            dataset = datasets.load_dataset(reader, data_files=str(path), split="train")
+            return _read_json_lists(dataset) if reader == "csv" else dataset
+        if path.is_dir():
+            saved = datasets.load_from_disk(str(path))
+            return saved[split] if isinstance(saved, datasets.DatasetDict) else saved
+        if not path.exists() and not reader and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+            return datasets.load_dataset(name, config_name, split=split)
+    except StopIteration as err:
+        raise DatasetFileError(f"{name!r} holds no rows.") from err
+    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as err:
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {err}") from err
+    raise DatasetFileError(f"{name!r} is no input. Expected {INPUT_KINDS}.")
+
+
+def load_splits(name: str, split: str | None = None) -> datasets.Dataset | datasets.DatasetDict:
+    """Load a dataset as [`load_input`] does; without `split`, a saved `DatasetDict` as a whole.
+
+    Raises:
+        DatasetFileError: It cannot be read.
+    """
+    if split is not None or not (Path(name) / "dataset_dict.json").is_file():
+        return load_input(name, None, split or "train")
+    try:
+        return datasets.DatasetDict.load_from_disk(name)
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {err}") from err
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Find out before a run whether its output can be written.
+
+    Raises:
+        OutputExistsError: It exists and `overwrite` is false, or it is something that no overwriting should destroy.
+        DatasetFileError: Its ending is unknown, or its folder cannot be written to.
+    """
+    if path.suffix not in WRITERS:
+        raise DatasetFileError(f"{path} has an unknown ending. Expected .parquet, .jsonl, or none for a folder.")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists already. Pass --overwrite to replace it, or another --output.")
+    is_saved_dataset = any((path / name).exists() for name in SAVED_DATASET_FILES)
+    if path.is_dir() and any(path.iterdir()) and (path.suffix or not is_saved_dataset):
+        raise OutputExistsError(f"{path} is a folder with other things in it. Pass another --output.")
+    if path.is_file() and not path.suffix:
+        raise OutputExistsError(f"{path} is a file, and a saved dataset would be a folder. Pass another --output.")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise DatasetFileError(f"{folder} cannot be written to. Pass another --output.")
+
+
+def check_recipe(output: Path, recipe: Recipe) -> None:
+    """Find out before a run whether its recipe can lie beside its output.
+
+    Raises:
+        OutputExistsError: Another recipe lies there, of a dataset of the same name with another ending.
+        DatasetFileError: What lies there cannot be read.
+    """
+    path, other = recipe_beside(output), _find_namesake(output)
+    if output.exists() or other is None or not path.exists():
+        return
+    try:
+        existing = json.loads(path.read_text(encoding="utf-8")) | {"command": None}
+    except (OSError, ValueError, TypeError) as err:
+        raise DatasetFileError(f"{path}, the recipe of {other}, cannot be read: {err}") from err
+    if existing != json.loads(json.dumps(recipe)) | {"command": None}:
+        raise OutputExistsError(
+            f"{path} is the recipe of {other}, and that of {output} would replace it. Pass another --output."
+        )
+
+
+def drop_stale_recipe(output: Path) -> None:
+    """Remove the recipe beside an output that rows without one have replaced.
+
+    It stays where there is a dataset of the same name with another ending, which it may belong to.
+    """
+    if _find_namesake(output) is None:
+        recipe_beside(output).unlink(missing_ok=True)
+
+
+def _find_namesake(output: Path) -> Path | None:
+    """Find a dataset that has its recipe in the same place."""
+    others = [output.with_suffix(ending) for ending in WRITERS if ending != output.suffix]
+    return next((path for path in others if path.exists()), None)
+
+
+def save_output(dataset: datasets.Dataset, path: Path) -> None:
+    """Write a dataset beside its place and then move it there, so that no half-written output is ever seen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name
+        WRITERS[path.suffix](dataset, temporary)
+        if path.is_dir():
+            shutil.rmtree(path)
+        temporary.replace(path)
+
+
+def check_results(rows: Path, card: Path, has_run: bool = False) -> None:
+    """Find out before a run whether its rows and their card can be written: only those of an earlier run are replaced.
+
+    Args:
+        rows (`Path`):
+            File for the rows.
+        card (`Path`):
+            File for their card.
+        has_run (`bool`, *optional*, defaults to `False`):
+            Whether something else than the card shows that the rows are those of an earlier run.
+
+    Raises:
+        OutputExistsError: The card that is there is not of this library, or there are rows without a card.
+        ConfigError: The card that is there is one that nothing can be merged into.
+        DatasetFileError: The folder cannot be written to.
+    """
+    check_output(rows, overwrite=True)
+    try:
+        existing = _read_card(card)
+    except (OSError, UnicodeDecodeError) as err:
+        raise OutputExistsError(f"{card} exists already and cannot be read. Choose another output folder.") from err
+    try:
+        has_own_part = bool(find_blocks(existing))
+        merge_cards(existing, existing)
+    except ConfigError as err:
+        raise ConfigError(f"{card}: {err}") from err
+    if existing.strip() and not has_own_part:
+        raise OutputExistsError(
+            f"{card} exists already and is no card that was generated here. Choose another output folder."
+        )
+    if rows.exists() and not has_own_part and not has_run:
+        raise OutputExistsError(
+            f"{rows} exists already, without the card of an earlier run. Delete it, or choose another output folder."
+        )
+
+
+def save_card(card: str, path: Path) -> None:
+    """Write a card, merged into the one that is there: what people have written into that stays, and is logged."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    merged = merge_cards(_read_card(path), card)
+    path.write_bytes(merged.encode())
+    new, kept = (read_header(split_header(text)[0]) for text in (card, merged))
+    if others := [f"{name}: {kept[name]}" for name in CARD_SETTINGS if name in new and kept[name] != new[name]]:
+        logger.warning(
+            "%s keeps %s. Change it there, or delete the file to have it written anew.", path, ", ".join(others)
+        )
+
+
+def _read_card(path: Path) -> str:
+    return path.read_bytes().decode() if path.exists() else ""  # line ends as they are
+
+
+def _read_json_lists(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Turn each column in which every text is a JSON list into lists."""
+    for name in dataset.column_names:
+        texts = dataset[name][:]
+        lists = [_parse_list(text) for text in texts]
+        if any(lists) and all(values is not None for values, text in zip(lists, texts, strict=True) if text):
+            dataset = dataset.remove_columns(name).add_column(name, lists)
+    return dataset
+
+
+def _parse_list(text: Any) -> list[Any] | None:
+    try:
+        values = json.loads(text)
+    except (TypeError, ValueError):
+        return None
+    return values if isinstance(values, list) else None

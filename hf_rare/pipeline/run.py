@@ -1,0 +1,322 @@
+"""The whole recipe in one call: corpus, questions, hard negatives, reasoning, checks, training files, Hub.
+
+A pipeline is a YAML file or a dict with a section for each stage. Every stage writes its rows into a folder of its
+own, together with a key of all that they depend on. A stage whose key is the same as before is skipped; one that was
+interrupted goes on from its journal.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets.fingerprint import Hasher
+
+import hf_rare
+from hf_rare.checks.contamination import decontaminate
+from hf_rare.checks.grounding import audit_grounding
+from hf_rare.checks.near_duplicates import drop_near_duplicates
+from hf_rare.checks.verify import verify
+from hf_rare.errors import ConfigError, DatasetFileError, PipelineError
+from hf_rare.generation.revisions import digest_folder, is_local
+from hf_rare.hub.card.build import build_card
+from hf_rare.hub.push import push_to_hub
+from hf_rare.negatives.mine import mine_hard_negatives
+from hf_rare.negatives.retrieve import retrieve_documents
+from hf_rare.pipeline import files
+from hf_rare.pipeline.settings import (
+    MODEL_NAMES,
+    STAGES,
+    Settings,
+    check_pipeline,
+    has_model,
+    load_pipeline,
+    writer_settings,
+)
+from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.training.one_trace import keep_one_trace
+from hf_rare.training.retrieval import to_retrieval
+from hf_rare.training.trl import to_preference, to_sft
+from hf_rare.writers.base import ColumnWriter
+from hf_rare.writers.distill import ReasonDistiller
+from hf_rare.writers.judge import AnswerJudge
+from hf_rare.writers.negatives import NegativeWriter
+from hf_rare.writers.questions import QueryGenerator
+from hf_rare.writers.recipe import make_recipe, recipe_beside
+
+WRITERS: dict[str, Any] = {"questions": QueryGenerator, "negatives": NegativeWriter, "distill": ReasonDistiller}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "near_duplicates": drop_near_duplicates,
+    "decontamination": decontaminate,
+    "retrieval": retrieve_documents,
+    "negatives": mine_hard_negatives,
+    "verify": verify,
+    "grounding": audit_grounding,
+    "card": build_card,
+    "push": push_to_hub,
+}
+EXPORTS: dict[str, Callable[..., datasets.Dataset]] = {
+    "sft": to_sft,
+    "preference": to_preference,
+    "retrieval": to_retrieval,
+}
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage has left.
+
+    Args:
+        name (`str`): the stage, or the export.
+        rows (`int`): rows that it left.
+        path (`Path`): where they are.
+        is_skipped (`bool`): whether they were there already.
+    """
+
+    name: str
+    rows: int
+    path: Path
+    is_skipped: bool
+
+
+def run_pipeline(
+    pipeline: str | Path | Mapping[str, Any],
+    *,
+    output: str | Path | None = None,
+    on_stage: Callable[[StageResult], None] | None = None,
+    **model_settings: Any,
+) -> datasets.Dataset:
+    """Run a pipeline, and skip what stands already.
+
+    Sections, all but `input` optional. The stages that have a section run in this order:
+
+    - `output`: folder for the results.
+    - `input`: rows or documents: a file, a saved dataset, a name on the Hub, or a dict with `name`, `config`, `split`
+      and `rows` (the first so many).
+    - `corpus`: what is searched for documents and negatives, likewise; negatives are by default searched in the rows
+      themselves. `retrieval` and `negatives` may each have a `corpus` of their own.
+    - `model`: settings that the models of all stages share: those of [`ModelConfig`],
+      [`DecodingConfig`] and [`RunConfig`]. A stage with a
+      model may have its own beside the settings named below.
+    - `questions`: [`QueryGenerator`]. Documents without a question are left out.
+    - `near_duplicates`: [`drop_near_duplicates`].
+    - `decontamination`: [`decontaminate`]; `evaluation_sets` is a list of
+      inputs, and needed.
+    - `retrieval`: [`retrieve_documents`], for questions without documents.
+    - `negatives`: [`mine_hard_negatives`], or, with `method: generated`,
+      [`NegativeWriter`].
+    - `distill`: [`ReasonDistiller`]; `judge` holds the settings of an
+      [`AnswerJudge`].
+    - `verify`: [`verify`].
+    - `grounding`: [`audit_grounding`].
+    - `export`: for each file a name and a dict with `format` (`sft`, `preference` or `retrieval`) and the settings of
+      [`to_sft`], [`to_preference`] or
+      [`to_retrieval`]. With `one_trace: true` it gets one trace of each row, by
+      [`keep_one_trace`].
+    - `card`: settings of [`build_card`], for the card in the output folder and on the Hub.
+    - `push`: [`push_to_hub`]; `repo_id` is needed.
+
+    Under a launcher or on several machines, run the stages with a model by themselves.
+
+    Args:
+        pipeline (`str`, `Path` or `dict`):
+            A YAML file, or its sections.
+        output (`str` or `Path`, *optional*):
+            Folder for the results; by default what the pipeline says.
+        on_stage (`Callable`, *optional*):
+            Called with the [`StageResult`] of each stage that is done.
+        **model_settings:
+            Settings of all models that stand in for those of the pipeline, such as `model_id`. Another model does not
+            get the `revision`, `gguf_file` and `adapter` that the pipeline gives to its own.
+
+    Returns:
+        [`~datasets.Dataset`]: the rows of the last stage. They lie in the output folder, with their card and recipe.
+        What people have written into a card that is there already stays.
+
+    Raises:
+        ConfigError: The pipeline cannot be read, or a setting cannot be right.
+        DatasetFileError: An input cannot be read, or the output folder cannot be written to.
+        OutputExistsError: The output folder has a `README.md` that is no card of this library, or a `rows.parquet`
+            that no earlier run has left.
+        PipelineError: A stage has left no rows.
+        HfRareError: What a stage raises.
+
+    Example:
+        >>> rows = run_pipeline("recipes/reasonir.yaml", output="out", model_id="Qwen/Qwen3-8B")
+    """
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        raise ConfigError("A pipeline runs in one process. Under a launcher, run its stages one by one.")
+    sections = load_pipeline(pipeline) if isinstance(pipeline, str | Path) else pipeline
+    reject_unknown_names(model_settings, MODEL_NAMES, "settings")
+    settings = check_pipeline(sections, FUNCTIONS, EXPORTS)
+    folder = output or sections.get("output")
+    if folder is None:
+        raise ConfigError("The pipeline names no folder for its results. Pass output=..., or write `output: FOLDER`.")
+    folder = Path(folder)
+    files.check_results(folder / "rows.parquet", folder / "README.md", has_run=any(folder.glob("*/stage.json")))
+    writers = _make_writers(settings, model_settings)
+    run = _Run(folder, _load_inputs(settings), writers, on_stage or (lambda result: None))
+    rows = run.run_stages(_load("input", settings["input"]))
+    run.export(rows)
+    run.describe(rows)
+    return rows
+
+
+def _make_writers(
+    settings: Mapping[str, Settings], model_settings: Mapping[str, Any]
+) -> dict[str, ColumnWriter[Any, Any]]:
+    """Make what lets models write, by stage; no model is loaded yet."""
+    writers = {}
+    for stage in STAGES:
+        if stage not in settings or not has_model(stage, settings[stage]):
+            continue
+        own, companions = settings[stage], dict[str, Any]()
+        if "judge" in own:
+            judge = writer_settings("judge", settings, own["judge"], model_settings)
+            companions["judge"] = AnswerJudge.from_pretrained(**judge)
+        writers[stage] = WRITERS[stage].from_pretrained(
+            **writer_settings(stage, settings, own, model_settings), **companions
+        )
+    return writers
+
+
+class _Run:
+    """One run of a pipeline that is known to be right."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Settings],
+        writers: Mapping[str, ColumnWriter[Any, Any]],
+        on_stage: Callable[[StageResult], None],
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.writers = writers
+        self.on_stage = on_stage
+
+    def run_stages(self, rows: datasets.Dataset) -> datasets.Dataset:
+        """Run the stages one after the other."""
+        key = Hasher.hash(json.dumps([hf_rare.__version__, rows._fingerprint]))
+        for number, stage in enumerate(STAGES, start=1):
+            if stage not in self.settings:
+                continue
+            what = self.writers.get(stage) or _describe_stage(self.settings[stage])
+            key = Hasher.hash(json.dumps([key, stage, Hasher.hash(what)]))
+            path = self.folder / f"{number}-{stage}"
+            rows = self._keep(stage, path, key, partial(self._run_stage, stage, rows))
+        return rows
+
+    def export(self, rows: datasets.Dataset) -> None:
+        """Write the training files."""
+        for name, section in self.settings.get("export", {}).items():
+            settings = dict(section)
+            form = settings.pop("format")
+            distiller = self.writers.get("distill")
+            if form != "retrieval" and distiller is not None:
+                settings = {"recipe": distiller, **settings}
+            prefix = distiller.output_prefix if distiller is not None else "reasoning"
+            given = keep_one_trace(rows, prefix) if settings.pop("one_trace", False) else rows
+            made = EXPORTS[form](given, **settings)
+            path = self.folder / "export" / f"{name}.parquet"
+            files.save_output(made, path)
+            self.on_stage(StageResult(f"export {name}", len(made), path, is_skipped=False))
+
+    def describe(self, rows: datasets.Dataset) -> None:
+        """Write rows, card and recipe, and push them where that is asked for."""
+        last = next(
+            (self.writers[stage] for stage in ("distill", "negatives", "questions") if stage in self.writers), None
+        )
+        recipe = make_recipe(last) if last is not None else None
+        card = self.settings.get("card", {})
+        files.save_card(build_card(rows, recipe, **card), self.folder / "README.md")  # before the rows: see the check
+        files.save_output(rows, self.folder / "rows.parquet")
+        path = recipe_beside(self.folder / "rows.parquet")
+        if recipe is not None:
+            path.write_text(json.dumps(recipe, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        else:
+            path.unlink(missing_ok=True)
+        if "push" in self.settings:
+            push_to_hub(rows, recipe=recipe, **{**card, **self.settings["push"]})
+
+    def _keep(self, stage: str, path: Path, key: str, make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
+        """Give the rows of a stage: those that are there, where they have this key, or else new ones."""
+        note = path / "stage.json"
+        is_skipped = note.exists() and json.loads(note.read_text(encoding="utf-8"))["key"] == key
+        if not is_skipped:
+            rows = make()
+            if len(rows) == 0:
+                raise PipelineError(f"The stage {stage!r} has left no rows. {self._describe_loss(stage)}")
+            shutil.rmtree(path, ignore_errors=True)
+            files.save_output(rows, path / "rows")
+            text = json.dumps({"stage": stage, "key": key, "rows": len(rows)}, indent=2) + "\n"
+            note.write_text(text, encoding="utf-8")  # last, so that half a stage has none
+        rows = datasets.load_from_disk(str(path / "rows"))
+        self.on_stage(StageResult(stage, len(rows), path / "rows", is_skipped))
+        return rows
+
+    def _describe_loss(self, stage: str) -> str:
+        """Say what became of the rows of a stage that has left none."""
+        if stage in self.writers:
+            return f"It has written {self.writers[stage].summary}. `hf-rare journal show` shows what the model wrote."
+        return "Loosen its settings, or leave it out."
+
+    def _run_stage(self, stage: str, rows: datasets.Dataset) -> datasets.Dataset:
+        if stage in self.writers:
+            writer = self.writers[stage]
+            written = writer.apply(rows)
+            if stage == "questions":
+                return written.filter(_has_text, input_columns=[writer.config.question_column])
+            return written
+        made: datasets.Dataset = FUNCTIONS[stage](rows, **self.settings[stage])
+        return made
+
+
+def _has_text(value: str | list[str]) -> bool:
+    return bool(value)
+
+
+def _load_inputs(settings: Mapping[str, Settings]) -> dict[str, Settings]:
+    """Load what stages read besides their rows: one that is missing is found out before anything is generated."""
+    loaded = dict(settings)
+    corpus = _load("corpus", settings["corpus"]) if "corpus" in settings else None
+    for stage in ("retrieval", "negatives"):
+        if stage in settings and not has_model(stage, settings[stage]):
+            own = settings[stage].get("corpus")
+            loaded[stage] = {**settings[stage], "corpus": _load("corpus", own) if own is not None else corpus}
+    if "decontamination" in settings:
+        evaluation_sets = [
+            _load("evaluation_sets", source) for source in settings["decontamination"]["evaluation_sets"]
+        ]
+        loaded["decontamination"] = {**settings["decontamination"], "evaluation_sets": evaluation_sets}
+    return loaded
+
+
+def _describe_stage(settings: Settings) -> str:
+    """Give all that a stage depends on which runs no writer: datasets by fingerprint, model folders by digest."""
+    dense = settings.get("dense")
+    models = [settings.get("model"), dense.get("cross_encoder") if isinstance(dense, Mapping) else None]
+    digests = [_digest_model(Path(name)) for name in models if isinstance(name, str) and is_local(name)]
+    return json.dumps([settings, digests], sort_keys=True, default=_identify)
+
+
+def _digest_model(folder: Path) -> list[str]:
+    """Digest a folder of sentence-transformers, whose modules lie in folders of their own."""
+    return [digest_folder(path) for path in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir()))]
+
+
+def _identify(value: Any) -> str:
+    return str(value._fingerprint if isinstance(value, datasets.Dataset) else value)
+
+
+def _load(setting: str, source: Settings) -> datasets.Dataset:
+    try:
+        rows = files.load_input(str(source["name"]), source.get("config"), source.get("split", "train"))
+    except DatasetFileError as err:
+        raise DatasetFileError(f"The pipeline's {setting!r}: {err}") from err
+    return rows.select(range(min(len(rows), source["rows"]))) if "rows" in source else rows

@@ -1,0 +1,122 @@
+"""From a row to the messages of its prompt: documents in a shuffled order, numbered, in a template.
+
+Plain values in, plain values out: no model, no tokenizer, no dataset. `budget` shortens the documents of a prompt that
+is too long.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from hf_rare.prompts.templates import Template, read_template_source
+from hf_rare.rows.row import Row, derive_seed
+from hf_rare.settings.writers import DistillConfig
+
+_HINT = (
+    "Documents have 'number' and 'text', options have 'letter' and 'text', tags are pairs, everything else is a text."
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A row as the teacher gets it.
+
+    Args:
+        messages (`list[dict[str, str]]`): the messages, each with `role` and `content`.
+        document_order (`list[int]`): the document at each place; 0 is the positive, i the i-th hard negative.
+        documents_truncated (`int`): how many documents were shortened.
+    """
+
+    messages: list[dict[str, str]]
+    document_order: list[int]
+    documents_truncated: int = 0
+
+
+@lru_cache(maxsize=16)
+def get_template(config: DistillConfig) -> Template:
+    """Give the compiled template of a distiller, compiled once per process.
+
+    Raises:
+        TemplateError: It cannot be found, does not compile, or uses an unknown placeholder.
+    """
+    sample = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
+    source = read_template_source(str(config.template), config.builtin_templates)
+    return Template(source, _fill_in(sample, sample.documents, config), _HINT)
+
+
+def _fill_in(row: Row, documents: Sequence[str], config: DistillConfig) -> dict[str, Any]:
+    """Give the values of the placeholders."""
+    return {
+        **row.extra,
+        "question": row.question,
+        "scenario": row.scenario,
+        "documents": [{"number": number, "text": text} for number, text in enumerate(documents, start=1)],
+        "options": [{"letter": letter, "text": text} for letter, text in row.options],
+        "thought_tags": config.thought_tags,
+        "answer_tags": config.answer_tags,
+    }
+
+
+def input_columns(config: DistillConfig) -> list[str]:
+    """List the columns that the prompt of a row is made of: those that the template uses."""
+    used = get_template(config).placeholders
+    names = [config.text_column, config.question_column, config.hard_negatives_column]
+    names += [config.scenario_column] if config.scenario_column and "scenario" in used else []
+    names += [config.options_column] if "options" in used else []
+    return list(dict.fromkeys([*names, *config.template_columns]))
+
+
+def shuffle_documents(row: Row, seed: int) -> list[int]:
+    """Order the documents of a row by a hash of (seed, content of the row, document).
+
+    Returns:
+        `list[int]`: a permutation of 0 (the positive) to the number of hard negatives.
+    """
+    digest = row.digest(seed)
+    return sorted(range(len(row.documents)), key=lambda document: derive_seed(digest, "document", document))
+
+
+def build_prompt(row: Row, config: DistillConfig, shortened: Mapping[int, str] | None = None) -> Prompt:
+    """Assemble the prompt of a row.
+
+    Args:
+        row ([`Row`]):
+            The row.
+        config ([`DistillConfig`]):
+            Template, system prompt and seed.
+        shortened (`Mapping[int, str]`, *optional*):
+            Texts that stand in for documents of the row, by document: 0 is the positive.
+
+    Returns:
+        [`Prompt`]: its messages, and where the documents went.
+
+    Raises:
+        TemplateError: The template cannot be filled in.
+    """
+    shortened = shortened or {}
+    order = shuffle_documents(row, config.seed)
+    documents = [shortened.get(i, row.documents[i]) for i in order]
+    return Prompt(build_messages(row, documents, config), order, len(shortened))
+
+
+def build_messages(row: Row, documents: Sequence[str], config: DistillConfig) -> list[dict[str, str]]:
+    """Write the messages of a row's prompt.
+
+    Args:
+        row ([`Row`]):
+            The row.
+        documents (`Sequence[str]`):
+            Its documents, in the order in which they are numbered.
+        config ([`DistillConfig`]):
+            Template and system prompt.
+
+    Returns:
+        `list[dict[str, str]]`: the messages, each with `role` and `content`.
+
+    Raises:
+        TemplateError: The template cannot be filled in.
+    """
+    system = [{"role": "system", "content": config.system_prompt}] if config.system_prompt else []
+    content = get_template(config).render(_fill_in(row, documents, config))
+    return [*system, {"role": "user", "content": content}]

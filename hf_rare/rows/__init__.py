@@ -1,0 +1,1 @@
+"""A row, its columns, the containers that hold rows, and what they look like in numbers."""

@@ -1,0 +1,95 @@
+"""The row contract: the new columns of a row, by what stands behind the output column, with their types and values.
+
+Every name of a column that says how a row came about is made of a prefix (the output column) and an ending from here.
+"""
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+import datasets
+
+from hf_rare.errors import ConfigError
+
+Status = Literal["ok", "truncated", "empty", "unparsed", "invalid_input", "prompt_too_long", "failed"]
+STATUSES: tuple[Status, ...] = ("ok", "truncated", "empty", "unparsed", "invalid_input", "prompt_too_long", "failed")
+
+WITHOUT_TRACE: tuple[Status, ...] = ("invalid_input", "prompt_too_long", "failed", "empty")
+"""Statuses of rows for which there is no trace to be right or wrong."""
+
+Outcome = Literal["right", "wrong", "unchecked"]
+OUTCOMES: tuple[Outcome, ...] = ("right", "wrong", "unchecked")
+
+STRING, INTEGER = datasets.Value("string"), datasets.Value("int64")
+
+TRACE = ""
+"""The output column itself."""
+ANSWER = "_answer"
+STATUS = "_status"
+ERROR = "_error"
+COMPLETION_TOKENS = "_completion_tokens"
+PROMPT_TOKENS = "_prompt_tokens"
+POSITIVE_POSITION = "_positive_position"
+DOCUMENT_ORDER = "_document_order"
+DOCUMENTS_TRUNCATED = "_documents_truncated"
+VERDICT = "_verdict"
+REASON = "_reason"
+ATTEMPTS = "_attempts"
+SAMPLE = "_sample"
+
+FEATURES: dict[str, Any] = {
+    TRACE: STRING,
+    ANSWER: STRING,
+    STATUS: STRING,
+    ERROR: STRING,
+    COMPLETION_TOKENS: INTEGER,
+    PROMPT_TOKENS: INTEGER,
+    POSITIVE_POSITION: INTEGER,
+    DOCUMENT_ORDER: datasets.List(INTEGER),
+    DOCUMENTS_TRUNCATED: INTEGER,
+    VERDICT: STRING,
+    REASON: STRING,
+    ATTEMPTS: INTEGER,
+    SAMPLE: INTEGER,
+}
+"""The type of each column, by its ending."""
+
+TRACE_COLUMNS = (TRACE, ANSWER, STATUS, ERROR, COMPLETION_TOKENS)
+"""Columns of a distiller that differ between the traces of a row."""
+
+ROW_COLUMNS = (PROMPT_TOKENS, POSITIVE_POSITION, DOCUMENT_ORDER, DOCUMENTS_TRUNCATED)
+"""Columns of a distiller that all traces of a row share."""
+
+ITEM_COLUMNS = (STATUS, ERROR, COMPLETION_TOKENS, PROMPT_TOKENS, ATTEMPTS)
+"""Columns that say how questions, hard negatives or verdicts came about."""
+
+
+def name_features(prefix: str, endings: Collection[str], *, as_lists: Collection[str] = ()) -> dict[str, Any]:
+    """Name columns and give their types.
+
+    Args:
+        prefix (`str`): the output column.
+        endings (`Collection[str]`): what stands behind it, of each column.
+        as_lists (`Collection[str]`, *optional*): endings of columns that hold a list of values for each row.
+
+    Returns:
+        `dict`: type by name, in order.
+    """
+    return {
+        prefix + ending: datasets.List(FEATURES[ending]) if ending in as_lists else FEATURES[ending]
+        for ending in endings
+    }
+
+
+def check_statuses(statuses: Collection[str] | None) -> tuple[str, ...] | None:
+    """Check the names of statuses.
+
+    Raises:
+        ConfigError: One is unknown.
+    """
+    if statuses is None:
+        return None
+    if isinstance(statuses, str) or not set(statuses) <= set(STATUSES):
+        raise ConfigError(
+            f"statuses={statuses!r} cannot be right: expected a list of {', '.join(map(repr, STATUSES))}."
+        )
+    return tuple(statuses)

@@ -1,0 +1,1 @@
+"""Nothing generated is lost and nobody hangs: journal, checkpoint, limits, and the processes of a job."""

@@ -1,0 +1,155 @@
+"""Which model writes and how: the settings of loading and of decoding."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hf_rare.errors import ConfigError
+from hf_rare.settings.base import Config, check_choice, check_json, check_setting
+from hf_rare.settings.transformers_names import check_chat_template_kwargs, check_generation_kwargs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Config):
+    """Which model is loaded, and how. All but `adapter` and `model_id` are the words of `from_pretrained`.
+
+    Args:
+        model_id (`str`):
+            Name of the teacher on the Hub, or a local folder.
+        revision (`str`, *optional*):
+            Branch, tag or commit. Resolved to a commit sha when the distiller is made.
+        gguf_file (`str`, *optional*):
+            Name of a GGUF file in the repository or folder, loaded with its weights dequantised.
+        dtype (`str`, *optional*, defaults to `"auto"`):
+            Type of the weights: `"auto"` (as the checkpoint says), `"float32"`, `"bfloat16"`, `"float16"`.
+        device_map (`str` or `dict`, *optional*):
+            Passed through, for models larger than one device (`"auto"`). Without it, each process has the whole model
+            on the device that accelerate gives it.
+        max_memory (`dict`, *optional*):
+            Passed through: most memory to use of each device, with `device_map`.
+        offload_folder (`str`, *optional*):
+            Passed through: where layers lie that `device_map` puts on the disk.
+        tp_plan (`str`, *optional*):
+            Passed through: `"auto"` spreads every layer over all processes of the job (tensor parallel).
+        attn_implementation (`str`, *optional*):
+            Passed through: `"sdpa"`, `"eager"`, `"flash_attention_2"`, ...
+        quantization_config (`dict` or a quantisation config of transformers, *optional*):
+            Passed through. A `dict` needs its `quant_method`.
+        adapter (`str`, *optional*):
+            Name or folder of a PEFT adapter that is loaded on top (needs `peft`).
+        adapter_revision (`str`, *optional*):
+            Revision of the adapter, resolved to a commit sha like the model's.
+        trust_remote_code (`bool`, *optional*, defaults to `False`):
+            Whether code from the model's repository may run.
+    """
+
+    model_id: str
+    revision: str | None = None
+    gguf_file: str | None = None
+    dtype: str = "auto"
+    device_map: str | dict[str, Any] | None = None
+    max_memory: dict[str, Any] | None = None
+    offload_folder: str | None = None
+    tp_plan: str | None = None
+    attn_implementation: str | None = None
+    quantization_config: dict[str, Any] | None = None
+    adapter: str | None = None
+    adapter_revision: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("model_id", "adapter", "offload_folder"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))
+        object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
+        quantization: Any = self.quantization_config
+        if hasattr(quantization, "to_dict"):
+            object.__setattr__(self, "quantization_config", quantization.to_dict())
+        texts = (
+            "revision",
+            "gguf_file",
+            "attn_implementation",
+            "adapter",
+            "adapter_revision",
+            "offload_folder",
+            "tp_plan",
+        )
+        for name in texts:
+            check_setting(self, name, (str, type(None)), "a text, or None for none")
+        if self.max_memory is not None:
+            check_setting(self, "max_memory", dict, "a dict of devices and sizes, or None")
+            object.__setattr__(self, "max_memory", {str(device): size for device, size in self.max_memory.items()})
+        if self.tp_plan is not None and self.device_map is not None:
+            raise ConfigError("device_map and tp_plan cannot both say where the model lies. Pass one of them.")
+        check_setting(self, "device_map", (str, dict, type(None)), "a text, a dict, or None for none")
+        check_setting(self, "model_id", str, "the name of a model or a folder", lambda value: value != "")
+        dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
+        check_setting(self, "dtype", str, f"one of {', '.join(dtypes)}", lambda value: value in dtypes)
+        if self.quantization_config is not None:
+            expected = "a quantisation config of transformers, or a dict with its 'quant_method'"
+            check_setting(self, "quantization_config", dict, expected, lambda value: "quant_method" in value)
+        check_setting(self, "trust_remote_code", bool, "True or False")
+        check_json(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig(Config):
+    """How the teacher writes: its context, its sampling, and how much is generated at a time.
+
+    Args:
+        max_new_tokens (`int`, *optional*, defaults to 4096):
+            Most tokens of a completion. A completion that reaches it is `truncated`.
+        generation_kwargs (`dict`, *optional*):
+            Sampling settings by the names of `transformers.GenerationConfig`: `temperature`, `top_p`, `top_k`,
+            `min_p`, `repetition_penalty`, `stop_strings`, ... The model's own generation config gives the rest. Where
+            `do_sample` is not given, a sampling setting turns it on, and `temperature=0` turns it off.
+        chat_template_kwargs (`dict`, *optional*):
+            Passed to `apply_chat_template`, for example `enable_thinking`.
+        context_length (`int`, *optional*):
+            Most tokens of prompt and completion together, or of the prompt alone where an encoder reads it; more
+            than `max_new_tokens` in either case. By default what model and tokenizer say.
+        max_batch_tokens (`int`, *optional*, defaults to 32768):
+            As many rows are written together as fit into this many tokens: each takes its prompt and `max_new_tokens`,
+            and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text. On CUDA
+            `"continuous"` takes a share of the free memory instead: `continuous_batching={"max_memory_percent": 0.5}`.
+        engine (`"auto"`, `"static"` or `"continuous"`, *optional*, defaults to `"auto"`):
+            What writes. `"static"` lets a row that has ended make room for the next one at once, and on a CPU takes
+            several tokens in a step where a row says again what stands in its prompt; models and settings that it
+            cannot serve (sliding windows, state spaces, beam search, ...) are written by `generate` in micro-batches.
+            `"continuous"` is the continuous batching of transformers, which is greedy only. `"auto"` is
+            `"continuous"` on CUDA where it can be, else `"static"`. Engines compute the same text up to floating
+            point: sums are taken in another order, and where two tokens are all but equally likely, another one may
+            win. In half precision this is seen now and then, in float32 hardly ever.
+        continuous_batching (`dict`, *optional*):
+            Arguments of `transformers.ContinuousBatchingConfig`, for `"continuous"`.
+        json_schema (`dict`, *optional*):
+            JSON schema that completions are held to, from their first token on, so without a thought (needs
+            `llguidance`). Only the token limit can still spoil the JSON: bound the lengths in the schema.
+    """
+
+    max_new_tokens: int = 4096
+    generation_kwargs: dict[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    context_length: int | None = None
+    max_batch_tokens: int = 32768
+    engine: Literal["auto", "static", "continuous"] = "auto"
+    continuous_batching: dict[str, Any] = field(default_factory=dict)
+    json_schema: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("generation_kwargs", "chat_template_kwargs", "continuous_batching"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Mapping):
+                raise ConfigError(f"{name}={value!r} is not a dict of names and values.")
+            object.__setattr__(self, name, dict(value or {}))
+        for name in ("max_new_tokens", "max_batch_tokens"):
+            check_setting(self, name, int, "a number of at least 1", lambda value: value >= 1)
+        check_choice(self, "engine", ("auto", "static", "continuous"))
+        check_setting(self, "json_schema", (dict, type(None)), "a JSON schema as a dict, or None")
+        if self.context_length is not None:
+            expected = f"more than max_new_tokens={self.max_new_tokens}"
+            check_setting(self, "context_length", int, expected, lambda value: value > self.max_new_tokens)
+        object.__setattr__(self, "generation_kwargs", check_generation_kwargs(self.generation_kwargs))
+        check_chat_template_kwargs(self.chat_template_kwargs)
+        check_json(self)

@@ -1,0 +1,80 @@
+"""How a run goes on: journal, failures, limits, processes. None of it changes a completion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hf_rare.settings.base import Config, check_choice, check_setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Config):
+    """How a run goes on: its journal, what becomes of failures, and its limits. None of it changes a completion.
+
+    Args:
+        journal_dir (`str` or `Path`, *optional*, defaults to `"auto"`):
+            Folder of the journal, in which every completion is safe as soon as it is written, and which a later run
+            reads first. `"auto"` is the folder that the environment variable `HF_RARE_JOURNAL` names, or one in the
+            Hugging Face cache; `None` is no journal.
+        retry_failed (`bool`, *optional*, defaults to `False`):
+            Whether rows that failed in an earlier run are tried again.
+        max_tries (`int`, *optional*, defaults to 3):
+            How often a row that fails is tried in all, with `retry_failed`.
+        on_error (`"status"` or `"raise"`, *optional*, defaults to `"status"`):
+            Whether a row that fails gets the status `failed`, or ends the run with an exception.
+        max_rows (`int`, *optional*):
+            Most completions to generate in this process; then the run ends with `BudgetReachedError`.
+        max_tokens (`int`, *optional*):
+            Most tokens to generate in this process, give or take a micro-batch. The length of one completion is
+            limited by `max_new_tokens`.
+        max_hours (`float`, *optional*):
+            Most hours to run, give or take a micro-batch.
+        stall_timeout (`float`, *optional*, defaults to 600):
+            Seconds without a token after which the rows being written are logged as a warning; `None` for never.
+        checkpoint_repo (`str`, *optional*):
+            Dataset repository on the Hub, made private, to which the journal is committed while the run goes on, and
+            from which a fresh machine starts.
+        checkpoint_minutes (`float`, *optional*, defaults to 10):
+            Minutes between two of these commits.
+        share_rows (`bool`, *optional*, defaults to `True`):
+            Whether the processes that a launcher has started share the rows of every batch. `False` where each has
+            rows of its own, as after `split_dataset_by_node`.
+        rank_timeout (`float`, *optional*, defaults to 300):
+            Seconds to wait for processes of the job that have not been heard of at all. Once they have been, nothing
+            but their death ends the wait.
+    """
+
+    journal_dir: str | None = "auto"
+    retry_failed: bool = False
+    max_tries: int = 3
+    on_error: Literal["status", "raise"] = "status"
+    max_rows: int | None = None
+    max_tokens: int | None = None
+    max_hours: float | None = None
+    stall_timeout: float | None = 600.0
+    checkpoint_repo: str | None = None
+    checkpoint_minutes: float = 10.0
+    share_rows: bool = True
+    rank_timeout: float = 300.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.journal_dir, Path):
+            object.__setattr__(self, "journal_dir", str(self.journal_dir))
+        check_setting(
+            self, "journal_dir", (str, type(None)), "a folder, 'auto', or None for no journal", lambda v: v != ""
+        )
+        check_setting(self, "retry_failed", bool, "True or False")
+        check_setting(self, "max_tries", int, "a number of at least 1", lambda value: value >= 1)
+        check_setting(self, "share_rows", bool, "True or False")
+        check_setting(self, "checkpoint_repo", (str, type(None)), "the name of a repository, or None for none")
+        for name in ("rank_timeout", "checkpoint_minutes"):
+            check_setting(self, name, (int, float), "a number above 0", lambda value: value > 0)
+        check_choice(self, "on_error", ("status", "raise"))
+        for name in ("max_rows", "max_tokens"):
+            if getattr(self, name) is not None:
+                check_setting(
+                    self, name, int, "a number of at least 1, or None for no limit", lambda value: value >= 1
+                )
+        for name in ("max_hours", "stall_timeout"):
+            if getattr(self, name) is not None:
+                check_setting(self, name, (int, float), "a number above 0, or None", lambda value: value > 0)

@@ -1,0 +1,1 @@
+"""What trainers read: the rows of TRL and of sentence-transformers."""

@@ -1,0 +1,96 @@
+"""What exports share: columns are checked, rows turned into examples, other columns carried along as they are."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+
+from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from hf_rare.rows.batches import read_columns
+
+EXPORT_REVISION = 1
+"""Bumped by hand whenever the same row is written in another way: the cache of `map` goes by it."""
+
+BATCH_SIZE = 1000
+
+
+def check_dataset(dataset: Any) -> None:
+    """Raise [`BatchTypeError`] for anything but a [`~datasets.Dataset`]."""
+    if not isinstance(dataset, datasets.Dataset):
+        raise BatchTypeError(
+            f"An export takes a Dataset, and this is a {type(dataset).__name__}. Export the splits of a DatasetDict "
+            "one by one; of a stream make a Dataset first (Dataset.from_generator)."
+        )
+
+
+def check_columns(dataset: datasets.Dataset, names: Iterable[str]) -> None:
+    """Raise [`ColumnError`] where a column is missing."""
+    if missing := [name for name in names if name not in dataset.column_names]:
+        raise ColumnError(
+            f"The dataset has no column {', '.join(map(repr, missing))}; it has "
+            f"{', '.join(map(repr, dataset.column_names))}. Pass the names of your columns (text_column=..., "
+            "output_column=..., ...), and distil with columns='full'."
+        )
+
+
+def convert_rows(
+    dataset: datasets.Dataset,
+    make: Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]]],
+    read: Collection[str],
+    features: Mapping[str, Any],
+    keep_columns: Collection[str],
+    reserved: Collection[str],
+) -> datasets.Dataset:
+    """Turn each row into examples.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            The rows.
+        make (`Callable`):
+            Gives the examples of a row: value by column name, of which those in `features` are written.
+        read (`Collection[str]`):
+            Columns that `make` gets.
+        features (`Mapping[str, Any]`):
+            Types of the new columns.
+        keep_columns (`Collection[str]`):
+            Columns that the examples of a row carry along unchanged.
+        reserved (`Collection[str]`):
+            Names that these cannot have.
+
+    Returns:
+        [`~datasets.Dataset`]: the new columns, then those to keep.
+
+    Raises:
+        ColumnError: A column is missing.
+        ConfigError: A column to keep has a reserved name.
+    """
+    keep = [keep_columns] if isinstance(keep_columns, str) else list(dict.fromkeys(keep_columns))
+    check_columns(dataset, [*read, *keep])
+    if taken := [name for name in keep if name in reserved]:
+        raise ConfigError(
+            f"The column {taken[0]!r} cannot be kept under this name, which means something to the trainer. Rename it "
+            f"with dataset.rename_column({taken[0]!r}, ...)."
+        )
+    written = datasets.Features({**features, **{name: dataset.features[name] for name in keep}})
+    if not len(dataset):
+        return datasets.Dataset.from_dict({name: [] for name in written}, features=written)
+    types = datasets.Features(features).arrow_schema
+
+    def convert(table: pa.Table, revision: int) -> pa.Table:
+        made = [(i, example) for i, row in enumerate(read_columns(table, list(read))) for example in make(row)]
+        arrays = {name: pa.array([example[name] for _, example in made], types.field(name).type) for name in features}
+        kept = table.select(keep).take(np.array([i for i, _ in made], dtype=np.int64))
+        return pa.table({**arrays, **{name: kept[name] for name in keep}})
+
+    rows = dataset.select_columns(list(dict.fromkeys([*read, *keep]))).with_format("arrow")
+    return rows.map(
+        convert,
+        batched=True,
+        batch_size=BATCH_SIZE,
+        remove_columns=rows.column_names,
+        features=written,
+        fn_kwargs={"revision": EXPORT_REVISION},
+        desc="Exporting",
+    ).with_format(None)

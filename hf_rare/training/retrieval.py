@@ -1,0 +1,125 @@
+"""Rows as sentence-transformers reads them: an anchor, its positive, its negatives."""
+
+import hashlib
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import datasets
+
+from hf_rare.errors import ConfigError
+from hf_rare.rows.columns import check_statuses
+from hf_rare.training.convert import check_columns, check_dataset, convert_rows
+
+logger = logging.getLogger(__name__)
+
+Values = Mapping[str, Any]
+
+
+def to_retrieval(
+    dataset: datasets.Dataset,
+    num_negatives: int | None = None,
+    *,
+    query: Collection[str] = ("scenario", "question"),
+    text_column: str = "text",
+    hard_negatives_column: str = "hard_negatives",
+    output_column: str = "reasoning",
+    statuses: Collection[str] | None = ("ok",),
+    pad: bool = False,
+    keep_columns: Collection[str] = (),
+) -> datasets.Dataset:
+    """Write rows as sentence-transformers' anchors with a positive and negatives.
+
+    The columns are `anchor`, `positive`, `negative_1` to `negative_<num_negatives>`, in the order in which losses such
+    as `MultipleNegativesRankingLoss` read them. Rows that say the same are written once: in a batch, one would be a
+    false negative of the other. What is left out is counted in the log.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows with hard negatives, distilled or not.
+        num_negatives (`int`, *optional*):
+            Negatives of a row: its first, which were mined as the hardest. By default as many as most rows have.
+        query (`Collection[str]`, *optional*, defaults to `("scenario", "question")`):
+            Columns that make up the anchor, joined by line breaks, empty ones left out.
+        text_column (`str`, *optional*, defaults to `"text"`):
+            Column with the positive.
+        hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
+            Column with the negatives.
+        output_column (`str`, *optional*, defaults to `"reasoning"`):
+            Prefix of the status column.
+        statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
+            Rows with a trace of one of these statuses are used, where there is a status column; `None` for all.
+        pad (`bool`, *optional*, defaults to `False`):
+            Whether rows with fewer negatives repeat theirs; otherwise they are left out.
+        keep_columns (`Collection[str]`, *optional*):
+            Columns to carry along, at the end. sentence-transformers takes every column for a text: remove them before
+            training.
+
+    Returns:
+        [`~datasets.Dataset`]: the columns.
+
+    Raises:
+        ConfigError: A setting cannot be right.
+        ColumnError: A column is missing.
+        BatchTypeError: This is no [`~datasets.Dataset`].
+    """
+    check_dataset(dataset)
+    columns = [*([query] if isinstance(query, str) else query), text_column, hard_negatives_column]
+    check_columns(dataset, columns)
+    if num_negatives is None:
+        num_negatives = _most_common_length(dataset, hard_negatives_column)
+    if type(num_negatives) is not int or num_negatives < 0:
+        raise ConfigError(f"num_negatives={num_negatives!r} cannot be right: expected a number from 0, or None.")
+    wanted, status = check_statuses(statuses), f"{output_column}_status"
+    read = list(
+        dict.fromkeys([*columns, *([status] if wanted is not None and status in dataset.column_names else [])])
+    )
+    make = partial(_make_texts, columns, num_negatives, pad)
+    rows, left_out, seen = [], Counter[str](), set()
+    for number, row in enumerate(dataset.select_columns(read).with_format(None)):
+        texts = make(row)
+        digest = hashlib.blake2b("\0".join(texts).encode(errors="surrogatepass"), digest_size=16).digest()
+        if wanted is not None and status in row and not _has_status(row[status], wanted):
+            left_out["have another status"] += 1
+        elif not texts[0] or not texts[1]:
+            left_out["have no query or no positive"] += 1
+        elif len(texts) < num_negatives + 2:
+            left_out["have too few negatives"] += 1
+        elif digest in seen:
+            left_out["say the same as another"] += 1
+        else:
+            seen.add(digest)
+            rows.append(number)
+    if left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        logger.warning("%d of %d rows are left out: %s.", left_out.total(), len(dataset), reasons)
+    names = ["anchor", "positive", *(f"negative_{number}" for number in range(1, num_negatives + 1))]
+    features = dict.fromkeys(names, datasets.Value("string"))
+    name_texts = partial(_name_texts, names, make)
+    return convert_rows(dataset.select(rows), name_texts, list(dict.fromkeys(columns)), features, keep_columns, names)
+
+
+def _make_texts(columns: Sequence[str], num_negatives: int, pad: bool, row: Values) -> list[str]:
+    """Give anchor, positive and negatives of a row; fewer than `num_negatives` where it has no more."""
+    *query, positive, hard_negatives = (row[name] for name in columns)
+    negatives = [text for text in hard_negatives or [] if text]
+    if pad and negatives:
+        negatives = [*itertools.islice(itertools.cycle(negatives), max(num_negatives, len(negatives)))]
+    return ["\n".join(filter(None, query)), positive or "", *negatives[:num_negatives]]
+
+
+def _name_texts(names: Sequence[str], make: Callable[[Values], list[str]], row: Values) -> Iterator[dict[str, str]]:
+    yield dict(zip(names, make(row), strict=True))
+
+
+def _has_status(found: str | list[str] | None, wanted: Sequence[str]) -> bool:
+    return any(status in wanted for status in (found if isinstance(found, list) else [found]))
+
+
+def _most_common_length(dataset: datasets.Dataset, column: str) -> int:
+    """Give the length that most lists of a column have; of two such lengths the greater."""
+    counts = Counter(len(row[column] or []) for row in dataset.select_columns([column]).with_format(None))
+    return max(counts, key=lambda length: (counts[length], length), default=0)

@@ -1,0 +1,324 @@
+"""Distilled rows as TRL reads them, for supervised training and for preferences.
+
+Prompts hold the documents as the teacher saw them and completions hold the reasoning, so that a loss on the completion
+alone is RARE's masked loss. `training_rows` writes the text, `student` checks that a chat template keeps it.
+"""
+
+import dataclasses
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+
+from hf_rare.errors import ColumnError, ConfigError
+from hf_rare.rows.columns import WITHOUT_TRACE, check_statuses
+from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.settings.writers import DistillConfig
+from hf_rare.training.convert import check_columns, check_dataset, convert_rows
+from hf_rare.training.examples import (
+    REASONING_FORMATS,
+    Example,
+    ReasoningFormat,
+    TrainingFormat,
+    Values,
+    columns_to_read,
+    make_examples,
+    make_labelled,
+    make_pairs,
+    write_completion,
+)
+from hf_rare.training.student import PROBE, Student
+from hf_rare.writers.recipe import read_recipe
+
+logger = logging.getLogger(__name__)
+
+Make = Callable[[TrainingFormat, Values], Iterator[Example]]
+
+TRAINER_COLUMNS = ("messages", "images", "image", "tools", "chat_template_kwargs", "input_ids", "labels")
+"""Columns that TRL gives a meaning to: none of these names can be carried along."""
+
+
+GRADES = ("string", "large_string", "bool", "int", "uint", "float")
+"""What the types of columns begin with that can say what is right."""
+
+
+def to_sft(
+    dataset: datasets.Dataset,
+    *,
+    recipe: Any = None,
+    student_tokenizer: Any = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    reasoning_format: ReasoningFormat = "tags",
+    statuses: Collection[str] | None = ("ok",),
+    correct_column: str | None = None,
+    threshold: float = 0.5,
+    keep_columns: Collection[str] = (),
+    **settings: Any,
+) -> datasets.Dataset:
+    """Write rows as TRL's conversational prompts and completions.
+
+    `prompt` holds the question, the situation and the documents in the teacher's order, `completion` the reasoning and
+    the answer: TRL's `SFTTrainer` computes its loss on the completion alone. Each sample of a row becomes a row.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Distilled rows, with all columns of the distiller.
+        recipe (`dict`, `str`, `Path` or [`ReasonDistiller`], *optional*):
+            Gives columns, template and tags: a recipe, a file or dataset on the Hub that has one, or the distiller.
+        student_tokenizer (`PreTrainedTokenizerBase`, *optional*):
+            The student's. With it, every row is rendered as TRL renders it: a chat template that drops the reasoning,
+            or on which the mask would not cover the completion only, is an error; single rows that do not survive (a
+            trace with a closing tag of its own) are left out with a warning.
+        chat_template_kwargs (`dict`, *optional*):
+            Passed to the student's `apply_chat_template`, here and, as a column of that name, by TRL.
+        reasoning_format (`"tags"`, `"plain"` or `"field"`, *optional*, defaults to `"tags"`):
+            Whether the reasoning stands in thought tags before the answer, as plain text before it, or in a field of
+            its own, `reasoning_content`, which some chat templates read.
+        statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
+            Traces with these statuses are used; `None` for all with a trace.
+        correct_column (`str`, *optional*):
+            Column that says which traces are right, as the verdicts of [`verify`], booleans or grades: only these are
+            used.
+        threshold (`float`, *optional*, defaults to 0.5):
+            The least grade of a right trace.
+        keep_columns (`Collection[str]`, *optional*):
+            Columns to carry along unchanged, such as ids. `<output_column>_sample` numbers the samples of a row.
+        **settings:
+            Settings of [`DistillConfig`] that stand in for the recipe's: `template`, `system_prompt`, `thought_tags`,
+            columns, ...
+
+    Returns:
+        [`~datasets.Dataset`]: columns `prompt` and `completion`, and those to keep.
+
+    Raises:
+        ConfigError: A setting cannot be right, or the student's chat template does not fit.
+        ColumnError: A column is missing.
+        BatchTypeError: This is no [`~datasets.Dataset`].
+
+    Example:
+        >>> train = to_sft(ds, recipe=distill_fn, student_tokenizer=AutoTokenizer.from_pretrained("Qwen/Qwen3-0.6B"))
+        >>> SFTTrainer("Qwen/Qwen3-0.6B", train_dataset=train).train()
+    """
+    form = _make_format(recipe, settings, reasoning_format, correct_column, threshold, statuses=statuses)
+    features = {"prompt": _messages("plain"), "completion": _messages(reasoning_format)}
+    return _write(dataset, form, make_examples, features, keep_columns, student_tokenizer, chat_template_kwargs)
+
+
+def to_preference(
+    dataset: datasets.Dataset,
+    *,
+    form: Literal["dpo", "kto"] = "dpo",
+    correct_column: str | None = None,
+    threshold: float = 0.5,
+    max_pairs: int | None = 1,
+    recipe: Any = None,
+    student_tokenizer: Any = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+    reasoning_format: ReasoningFormat = "tags",
+    statuses: Collection[str] | None = ("ok",),
+    keep_columns: Collection[str] = (),
+    **settings: Any,
+) -> datasets.Dataset:
+    """Write rows as TRL's preferences, from right and wrong traces of the same row.
+
+    `"dpo"` gives `prompt`, `chosen` and `rejected` from rows whose samples are lists with right and wrong ones among
+    them; `"kto"` gives `prompt`, `completion` and `label` for every trace. What is right says `correct_column`, or,
+    without one, [`verify`]'s `<output_column>_verdict` where the dataset has it, or else the status: `ok` is right,
+    and a trace with another status wrong, whatever `statuses` says. A trace without a grade (null, or the verdict
+    `unchecked`) is left out.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Distilled rows, with all columns of the distiller.
+        form (`"dpo"` or `"kto"`, *optional*, defaults to `"dpo"`):
+            Pairs, or single traces with a label.
+        correct_column (`str`, *optional*):
+            Column of verdicts, booleans or grades, in lists where the traces are.
+        threshold (`float`, *optional*, defaults to 0.5):
+            The least grade of a right trace.
+        max_pairs (`int`, *optional*, defaults to 1):
+            Most pairs of a row; `None` for all. Pairs of traces that read the same are left out.
+        recipe (`dict`, `str`, `Path` or [`ReasonDistiller`], *optional*):
+            As in [`to_sft`], and so are the following.
+        student_tokenizer (`PreTrainedTokenizerBase`, *optional*):
+            The student's, to check its chat template.
+        chat_template_kwargs (`dict`, *optional*):
+            Passed to it.
+        reasoning_format (`"tags"`, `"plain"` or `"field"`, *optional*, defaults to `"tags"`):
+            Where the reasoning stands in a completion.
+        statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
+            Right and wrong traces must have one of these statuses, where a column says what is right.
+        keep_columns (`Collection[str]`, *optional*):
+            Columns to carry along unchanged.
+        **settings:
+            Settings of [`DistillConfig`].
+
+    Returns:
+        [`~datasets.Dataset`]: the columns of the form, and those to keep.
+
+    Raises:
+        ConfigError: A setting cannot be right, or the student's chat template does not fit.
+        ColumnError: A column is missing, or holds no lists where pairs are asked for.
+        BatchTypeError: This is no [`~datasets.Dataset`].
+    """
+    if form not in ("dpo", "kto"):
+        raise ConfigError(f"form={form!r} cannot be right: expected 'dpo' or 'kto'.")
+    if max_pairs is not None and (type(max_pairs) is not int or max_pairs < 1):
+        raise ConfigError(f"max_pairs={max_pairs!r} cannot be right: expected a number of at least 1, or None.")
+    training = _make_format(recipe, settings, reasoning_format, correct_column, threshold, max_pairs=max_pairs)
+    check_dataset(dataset)
+    output = training.config.output_column
+    if correct_column is None and f"{output}_verdict" in dataset.column_names:
+        training = dataclasses.replace(training, correct_column=f"{output}_verdict")
+    if training.correct_column is None:
+        check_columns(dataset, [f"{output}_status"])
+    training = dataclasses.replace(training, statuses=check_statuses(statuses if training.correct_column else None))
+    completion, make = _messages(reasoning_format), make_labelled if form == "kto" else make_pairs
+    if form == "kto":
+        features = {"prompt": _messages("plain"), "completion": completion, "label": datasets.Value("bool")}
+    elif output in dataset.column_names and not isinstance(dataset.features[output], datasets.List):
+        raise ColumnError(
+            f"Pairs come from several traces of a row, and {output!r} holds one. Distil with num_samples=... and "
+            "without expand, or ask for form='kto', which takes single traces."
+        )
+    else:
+        features = {"prompt": _messages("plain"), "chosen": completion, "rejected": completion}
+    return _write(dataset, training, make, features, keep_columns, student_tokenizer, chat_template_kwargs)
+
+
+def _write(
+    dataset: datasets.Dataset,
+    form: TrainingFormat,
+    make: Make,
+    features: Mapping[str, Any],
+    keep_columns: Collection[str],
+    student_tokenizer: Any,
+    chat_template_kwargs: Mapping[str, Any] | None,
+) -> datasets.Dataset:
+    """Write the rows, and leave out those that the student's chat template spoils."""
+    check_dataset(dataset)
+    config = form.config
+    read = columns_to_read(config, dataset.column_names)
+    read += [f"{config.output_column}_status"] if form.statuses is not None or not form.correct_column else []
+    if form.correct_column:
+        _check_grades(dataset, form.correct_column)
+        read += [form.correct_column]
+    number = f"{config.output_column}_sample"
+    has_samples = isinstance(dataset.features.get(config.output_column), datasets.List)
+    if keep_columns and has_samples and make is not make_pairs and number not in dataset.column_names:
+        features = {**features, number: datasets.Value("int64")}
+    reserved = (*features, *TRAINER_COLUMNS)
+    made = convert_rows(dataset, partial(_make, make, form), read, features, keep_columns, reserved)
+    if make is not make_pairs:
+        _say_what_is_left_out(dataset, form, len(made), "not graded" if make is make_labelled else "not right")
+    elif len(dataset) and not len(made):
+        logger.warning("No row has a right and a wrong trace that can be used: there are no pairs.")
+    if student_tokenizer is not None:
+        made = _fit_to_student(made, form, student_tokenizer, chat_template_kwargs)
+    if chat_template_kwargs:
+        made = made.add_column("chat_template_kwargs", [dict(chat_template_kwargs)] * len(made))
+    return made
+
+
+def _say_what_is_left_out(dataset: datasets.Dataset, form: TrainingFormat, used: int, verdict: str) -> None:
+    """Log how many traces are not used, and why; nothing where the dataset does not have their statuses."""
+    column = f"{form.config.output_column}_status"
+    if column not in dataset.column_names:
+        return
+    counts = Counter[str]()
+    for status in dataset.with_format(None)[column]:
+        counts.update(status if isinstance(status, list) else [status])
+    unwanted = WITHOUT_TRACE if form.statuses is None else set(counts) - set(form.statuses)
+    reasons = {status: count for status, count in counts.most_common() if status in unwanted}
+    left_out = counts.total() - used
+    if (others := left_out - sum(reasons.values())) > 0:
+        of_rows = "of a row that cannot be used"
+        reasons[f"{verdict}, or {of_rows}" if form.correct_column else of_rows] = others
+    if left_out > 0:
+        words = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        logger.warning("%d of %d traces are left out: %s.", left_out, counts.total(), words)
+
+
+def _check_grades(dataset: datasets.Dataset, column: str) -> None:
+    check_columns(dataset, [column])
+    feature = dataset.features[column]
+    feature = feature.feature if isinstance(feature, datasets.List) else feature
+    if not str(getattr(feature, "dtype", "")).startswith(GRADES):
+        raise ColumnError(
+            f"The column {column!r} is of type {feature}; expected verdicts, booleans or numbers, or lists of them."
+        )
+
+
+def _make(make: Make, form: TrainingFormat, values: Values) -> Iterator[Example]:
+    """Name the number of the sample after the output column."""
+    for example in make(form, values):
+        yield {**example, f"{form.config.output_column}_sample": example.get("sample")}
+
+
+def _fit_to_student(
+    made: datasets.Dataset, form: TrainingFormat, tokenizer: Any, chat_template_kwargs: Mapping[str, Any] | None
+) -> datasets.Dataset:
+    student = Student(tokenizer, form.config.thought_tags, chat_template_kwargs)
+    system = [{"role": "system", "content": ""}] if form.config.system_prompt else []
+    prompt = [*system, {"role": "user", "content": ""}]
+    student.check(prompt, write_completion(PROBE["thought"], PROBE["answer"], form))
+    completions = [name for name in ("completion", "chosen", "rejected") if name in made.column_names]
+    faults = [
+        next(filter(None, (student.find_fault(row["prompt"], row[name]) for name in completions)), "")
+        for row in made.select_columns(["prompt", *completions])
+    ]
+    spoilt = [fault for fault in faults if fault]
+    if not spoilt:
+        return made
+    logger.warning(
+        "%d of %d rows are left out: the chat template spoils them (%s).", len(spoilt), len(made), spoilt[0]
+    )
+    return made.select([number for number, fault in enumerate(faults) if not fault])
+
+
+def _make_format(
+    recipe: Any,
+    settings: Mapping[str, Any],
+    reasoning_format: ReasoningFormat,
+    correct_column: str | None,
+    threshold: float,
+    *,
+    statuses: Collection[str] | None = None,
+    max_pairs: int | None = 1,
+) -> TrainingFormat:
+    if reasoning_format not in REASONING_FORMATS:
+        known = ", ".join(map(repr, REASONING_FORMATS))
+        raise ConfigError(f"reasoning_format={reasoning_format!r} cannot be right: expected one of {known}.")
+    return TrainingFormat(
+        config=_read_config(recipe, settings),
+        reasoning_format=reasoning_format,
+        statuses=check_statuses(statuses),
+        correct_column=correct_column,
+        threshold=threshold,
+        max_pairs=max_pairs,
+    )
+
+
+def _read_config(recipe: Any, settings: Mapping[str, Any]) -> DistillConfig:
+    """Give the settings of a recipe or a distiller, with the caller's in their place."""
+    reject_unknown_names(settings, DistillConfig.names(), "settings")
+    if recipe is None:
+        known: Mapping[str, Any] = {}
+    elif isinstance(recipe, str | Path | Mapping):
+        known = read_recipe(recipe)["distill"]
+    elif isinstance(config := getattr(recipe, "config", recipe), DistillConfig):
+        known = dataclasses.asdict(config)
+    else:
+        raise ConfigError(
+            f"recipe is a {type(recipe).__name__}; expected a recipe, a file or dataset that has one, or a distiller."
+        )
+    return DistillConfig(**{**known, **settings})
+
+
+def _messages(reasoning_format: str) -> Any:
+    keys = ["role", "content", *(["reasoning_content"] if reasoning_format == "field" else [])]
+    return datasets.List({key: datasets.Value("string") for key in keys})

@@ -1,0 +1,1 @@
+"""The callables for `Dataset.map` that let a model write new columns."""

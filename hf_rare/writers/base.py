@@ -1,0 +1,450 @@
+"""The base of all callables for `Dataset.map` that let a model write new columns.
+
+The way of one row: `batches` reads it out of the batch, `assembly` makes a prompt of it, `completing` gets the
+completion from the journal or the generator, the subclass reads the completion and lays out the new columns, and
+`batches` puts them into the batch. A row whose completion will not do is tried again, with a seed of its own for each
+attempt. What is asked of the model, and what its completions mean, is the business of the subclasses.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import datasets
+
+from hf_rare.errors import ColumnError, RecipeError
+from hf_rare.generation.protocol import Completion, Generator
+from hf_rare.generation.transformers import TransformersGenerator
+from hf_rare.prompts.prompt import Prompt
+from hf_rare.prompts.templates import Template, read_template_source
+from hf_rare.rows.batches import add_columns, column_names, read_columns
+from hf_rare.rows.row import Row
+from hf_rare.runs.completer import Completer
+from hf_rare.settings.base import GENERATION_REVISION, split_settings
+from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from hf_rare.settings.run import RunConfig
+from hf_rare.settings.writers import WriterConfig
+from hf_rare.writers.attempt import Attempt
+from hf_rare.writers.estimate import Estimate, estimate_run
+from hf_rare.writers.preparing import PreparedRow, prepare_rows
+from hf_rare.writers.recipe import read_recipe, recipe_settings
+from hf_rare.writers.result import Result, Sample
+from hf_rare.writers.summary import Summary
+
+logger = logging.getLogger(__name__)
+
+C = TypeVar("C", bound=WriterConfig)
+S = TypeVar("S", bound=Sample)
+
+
+class ColumnWriter(ABC, Generic[C, S]):
+    """Lets a model write new columns: pass it to `Dataset.map(writer, batched=True)`.
+
+    It pickles to its settings, so that `map` gives it the same fingerprint in every process, before and after the
+    model is loaded, and a second run reads the cache of `datasets` without loading a model.
+
+    Args:
+        generator ([`Generator`]):
+            What writes: a [`TransformersGenerator`], or anything of the same shape.
+        **settings:
+            The settings of `config_type` and of [`RunConfig`] (journal, failures, limits).
+
+    Attributes:
+        config ([`WriterConfig`]): what becomes of a row.
+        run ([`RunConfig`]): journal, failures, limits.
+        summary ([`Summary`]): counts over the rows so far, in this process.
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+        TemplateError: The template cannot be used.
+    """
+
+    config_type: ClassVar[type[WriterConfig]]
+    """The settings it takes."""
+
+    kind: ClassVar[str]
+    """What a recipe calls it."""
+
+    noun: ClassVar[str] = "text"
+    """What it writes, in its summary."""
+
+    doing: ClassVar[str] = "Writing"
+    """What its progress bar says."""
+
+    companion_names: ClassVar[tuple[str, ...]] = ()
+    """Arguments that are other writers, which it needs for its own work."""
+
+    def __init__(self, generator: Generator, **settings: Any) -> None:
+        own, run = split_settings(settings, self.config_type, RunConfig)
+        self.generator = generator
+        self.run = RunConfig(**run)
+        self.completer = Completer(generator, self.run, self.doing)
+        config: Any = self.config_type(**own)
+        if config.template not in config.builtin_templates:  # keep the text, not the path of a file that may change
+            source = read_template_source(str(config.template), config.builtin_templates)
+            config = dataclasses.replace(config, template=source)
+        self.config: C = config
+        self.summary = Summary(noun=self.noun)
+        self._has_warned = False
+        self._get_template()  # a wrong template is found out now
+
+    @classmethod
+    def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
+        """Make one whose model is a transformers model, loaded on first use.
+
+        Args:
+            model_id (`str`):
+                Name of the model on the Hub, or a local folder.
+            **settings:
+                The settings of `config_type`, [`RunConfig`],
+                [`ModelConfig`] and [`DecodingConfig`].
+
+        Returns:
+            The callable.
+
+        Raises:
+            ConfigError: A setting is unknown or cannot be right.
+            ModelLoadError: The model or revision does not exist, or cannot be found out about.
+        """
+        companions = {name: settings.pop(name) for name in cls.companion_names if name in settings}
+        own, run, loading, decoding = split_settings(settings, cls.config_type, RunConfig, ModelConfig, DecodingConfig)
+        cls.config_type(**own), RunConfig(**run)  # what is wrong with them is found out before the Hub is asked
+        generator = TransformersGenerator.from_pretrained(model_id, **loading, **cls._adapt_decoding(own, decoding))
+        return cls(generator, **own, **run, **companions)
+
+    @classmethod
+    def from_recipe(
+        cls,
+        source: str | Path | Mapping[str, Any],
+        *,
+        config_name: str = "default",
+        revision: str | None = None,
+        token: str | bool | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Make the one that a recipe describes: equal prompts, equal journal keys, equal hash.
+
+        A recipe is not trusted: it cannot turn on remote code or name a path of this machine.
+
+        Args:
+            source (`str`, `Path` or `dict`):
+                A `recipe.json`, the name of a dataset on the Hub that was pushed with one, or the recipe itself.
+            config_name (`str`, *optional*, defaults to `"default"`):
+                Config of the dataset on the Hub.
+            revision (`str`, *optional*):
+                Revision of the dataset on the Hub.
+            token (`str` or `bool`, *optional*):
+                Token for the Hub; by default the one of `hf auth login`.
+            **settings:
+                Settings that are not the recipe's: those of [`RunConfig`], and whatever
+                should differ. `model_id` and `adapter` say where these lie here, when they came from a local folder.
+
+        Returns:
+            The callable.
+
+        Raises:
+            RecipeError: The recipe cannot be found or read, asks for what it may not, or its model cannot be had.
+            ConfigError: A setting cannot be right.
+            ModelLoadError: The model cannot be found.
+
+        Example:
+            >>> distill_fn = ReasonDistiller.from_recipe("me/rare-medicine")
+        """
+        recipe = read_recipe(
+            source, config_name, set(settings) - {"model_id"}, kind=cls.kind, revision=revision, token=token
+        )
+        if missing := [name for name in cls.companion_names if name in recipe and name not in settings]:
+            raise RecipeError(
+                f"The rows were made with a {missing[0]}, whose recipe is recipe[{missing[0]!r}]. Pass "
+                f"{missing[0]}=..., made from it, or {missing[0]}=None to go without."
+            )
+        return cls.from_pretrained(**recipe_settings(recipe, settings.pop("model_id", None)) | settings)
+
+    @property
+    def companions(self) -> dict[str, "ColumnWriter[Any, Any]"]:
+        """The other writers that it was given, by argument."""
+        return {name: given for name in self.companion_names if (given := getattr(self, name)) is not None}
+
+    @property
+    @abstractmethod
+    def input_columns(self) -> list[str]:
+        """The columns that are read and must be there."""
+
+    @property
+    def optional_columns(self) -> list[str]:
+        """The columns that are read where they are there."""
+        return []
+
+    @property
+    @abstractmethod
+    def output_prefix(self) -> str:
+        """How the names of the columns that say how rows came about begin."""
+
+    @property
+    @abstractmethod
+    def output_features(self) -> datasets.Features:
+        """The new columns and their types, in order."""
+
+    @abstractmethod
+    def _get_template(self) -> Template:
+        """Give the compiled template."""
+
+    @abstractmethod
+    def _read_row(self, values: Mapping[str, Any]) -> Row:
+        """Check the values of a row; raise `InvalidRowError` where they cannot be used."""
+
+    @abstractmethod
+    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
+        """Make the prompt of a row, with texts that stand in for some of its documents."""
+
+    @abstractmethod
+    def _read_completions(self, results: Sequence[Result[S]], completions: Sequence[Sequence[Completion]]) -> None:
+        """Add what the latest completions of some rows say to their samples; mark the rows that need no others."""
+
+    @abstractmethod
+    def _lay_out(self, results: Sequence[Result[S]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
+        """Give the new columns of a batch, and how often each row is repeated; `None` for rows as they are.
+
+        Every result has its samples as they are to be counted afterwards.
+        """
+
+    @classmethod
+    def _adapt_decoding(cls, own: Mapping[str, Any], decoding: dict[str, Any]) -> dict[str, Any]:
+        """Adapt the settings of decoding to the writer's own."""
+        return decoding
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._publish_run()
+        self.completer.note_map()
+        # a retry must not be answered from the cache of `datasets`; all other run settings stay out of the fingerprint
+        retry = self.run.max_tries if self.run.retry_failed else 0
+        companions = tuple(self.companions.items())
+        state = (type(self), GENERATION_REVISION, self.config.to_json(), self.generator, retry, companions)
+        return _rebuild, state
+
+    def _publish_run(self) -> None:
+        """Leave the run settings in the environment, where the copies in worker processes find them."""
+        if self.run != RunConfig():
+            os.environ[run_variable(self.config, self.generator)] = self.run.to_json()
+        else:
+            os.environ.pop(run_variable(self.config, self.generator), None)
+
+    def __call__(self, batch: Any, *context: Any) -> Any:
+        """Write the new columns of a batch.
+
+        Args:
+            batch:
+                A batch of rows, as `map` passes it in any format: a mapping of columns, a pyarrow Table, a pandas or
+                polars DataFrame.
+            *context:
+                The indices and the rank that `map` passes with `with_indices` and `with_rank`. They change nothing.
+
+        Returns:
+            The new columns, in a container of the type of `batch`.
+
+        Raises:
+            BatchTypeError: This is one row, or not a batch at all.
+            ColumnError: An input column is missing, or an output column exists already.
+            JournalError: The journal cannot be read or written.
+            GenerationError: A row failed and `on_error="raise"`.
+            BudgetReachedError: `max_rows`, `max_tokens` or `max_hours` ended the run.
+            RankError: Another process of the job failed, died, ended, or has other rows or settings.
+        """
+        with self.completer.call():
+            self._check_outputs(column_names(batch))
+            results = [self._begin(row) for row in self.prepare(batch)]
+            attempt = Attempt(results, self.config, self.generator.is_sampling)
+            completions = self._complete(attempt)
+        while attempt:
+            attempt.hand_out(completions, self._read_completions)
+            attempt = Attempt(results, self.config, self.generator.is_sampling)
+            if attempt:
+                with self.completer.call():
+                    completions = self._complete(attempt)
+        columns, repeats = self._lay_out(results)
+        self.summary += Summary.of_results(results)
+        self.summary.generated = self.completer.generated
+        self.summary.generated_tokens = self.completer.tokens
+        self.summary.seconds = self.completer.seconds
+        logger.info("%s: %d rows are done; so far %s", self.doing, len(results), self.summary)
+        return add_columns(batch, columns, self.output_features, repeats)
+
+    def features(self, features: datasets.Features | None = None) -> datasets.Features:
+        """Give the features of the dataset with its new columns, for `map(features=...)`.
+
+        Args:
+            features ([`datasets.Features`], *optional*):
+                The features of the dataset. Without them, the new columns alone are given.
+
+        Returns:
+            [`datasets.Features`]: `features` and the new columns.
+
+        Raises:
+            ColumnError: An output column exists already.
+        """
+        self._check_outputs(list(features or ()))
+        return datasets.Features({**(features or {}), **self.output_features})
+
+    def apply(
+        self, dataset: Any, *, batch_size: int = 1000, remove_columns: Sequence[str] | str = (), **map_kwargs: Any
+    ) -> Any:
+        """Write the columns of a whole dataset: `map` with the types said up front, so that empty ones get them too.
+
+        Args:
+            dataset (`Dataset`, `DatasetDict`, `IterableDataset` or `IterableDatasetDict`):
+                The dataset.
+            batch_size (`int`, *optional*, defaults to 1000):
+                Rows handed over at a time. Bounds neither memory nor micro-batches, which `max_batch_tokens` does.
+            remove_columns (`str` or `list[str]`, *optional*):
+                Columns to drop: also those of an earlier run that would stand in the way, and with `expand` too.
+            **map_kwargs:
+                Passed to `map`, for example `num_proc`.
+
+        Returns:
+            A dataset of the same kind with the new columns.
+
+        Raises:
+            ColumnError: An input column is missing, or an output column exists already.
+        """
+        map_kwargs |= {"batch_size": batch_size}
+        if isinstance(dataset, dict):
+            kwargs = {"remove_columns": remove_columns, **map_kwargs}
+            return type(dataset)({name: self.apply(split, **kwargs) for name, split in dataset.items()})
+        to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
+        inputs = [*self.input_columns, *self.optional_columns]
+        dataset = dataset.remove_columns([name for name in to_remove if name not in inputs])
+        if dataset.features is None:  # an IterableDataset may not know its columns
+            written = dataset.map(self, batched=True, **map_kwargs)
+        else:
+            features = self.features(dataset.features)
+            read_columns({name: [] for name in dataset.features}, self.input_columns)
+            if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
+                written = datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+            else:
+                written = dataset.map(self, batched=True, **{"features": features, **map_kwargs})
+        return written.remove_columns([name for name in to_remove if name in inputs])
+
+    def select_finished(self, dataset: datasets.Dataset) -> datasets.Dataset:
+        """Select the rows that need no generation any more: what a run has done that a limit or a crash has ended.
+
+        Reads the journal and generates nothing, but for a judge, which is loaded and asked where an answer of the
+        journal has not been judged yet. `apply` then gives these rows their columns at once.
+
+        Args:
+            dataset ([`~datasets.Dataset`]):
+                The dataset of the run.
+
+        Returns:
+            [`~datasets.Dataset`]: rows of which everything is in the journal, and rows that cannot be generated.
+
+        Raises:
+            ColumnError: An input column is missing.
+            JournalError: The journal cannot be read.
+
+        Example:
+            >>> done = distill_fn.apply(distill_fn.select_finished(ds))
+        """
+        self.completer.join()
+        places: list[int] = []
+        rows = dataset.with_format(None)
+        for start in range(0, len(dataset), 1000):
+            results = [self._begin(row) for row in self.prepare(rows[start : start + 1000])]
+            missing: set[int] = set()
+            while attempt := Attempt(results, self.config, self.generator.is_sampling, missing):
+                found = self.completer.find(attempt.prompts, attempt.seeds)
+                missing |= {number for number, one in zip(attempt.numbers, found, strict=True) if one is None}
+                attempt.hand_out(found, self._read_completions, missing)
+            places += [start + number for number in range(len(results)) if number not in missing]
+        return dataset.select(places)
+
+    def estimate(self, dataset: datasets.Dataset, rows: int = 8) -> Estimate:
+        """Estimate tokens and hours of a run from a few of its rows, spread over the lengths of their prompts.
+
+        Loads the model and generates; nothing goes into the journal. One attempt of a row is counted.
+
+        Args:
+            dataset ([`~datasets.Dataset`]):
+                The dataset.
+            rows (`int`, *optional*, defaults to 8):
+                Rows to generate, at least 2. More rows make a better estimate of how long completions are.
+
+        Returns:
+            [`Estimate`]: tokens, hours with their error, rows of the largest micro-batch.
+
+        Raises:
+            ColumnError: An input column is missing.
+            ConfigError: There are fewer than 2 rows that can be generated.
+        """
+        self.completer.join()
+        config = self.config
+        return estimate_run(dataset, self.prepare, config.samples_per_attempt, config.seed, self.generator, rows)
+
+    def prepare(self, batch: Any) -> list[PreparedRow]:
+        """Make the prompts of a batch, without generating anything. Loads the tokenizer only.
+
+        Args:
+            batch:
+                A batch of rows, as `map` passes it.
+
+        Returns:
+            `list[PreparedRow]`: for each row its prompt, or why it has none.
+
+        Raises:
+            BatchTypeError: This is one row, or not a batch at all.
+            ColumnError: An input column is missing.
+        """
+        existing = column_names(batch)
+        names = [*self.input_columns, *(name for name in self.optional_columns if name in existing)]
+        rows = read_columns(batch, list(dict.fromkeys(names)))
+        return prepare_rows(rows, self._read_row, self._build_prompt, self.generator)
+
+    @staticmethod
+    def _begin(prepared: PreparedRow) -> Result[S]:
+        return Result(prepared=prepared, is_complete=not prepared.is_ready, prompt_tokens=prepared.prompt_tokens)
+
+    def _check_outputs(self, existing: list[str]) -> None:
+        if taken := [name for name in self.output_features if name in existing]:
+            raise ColumnError(
+                f"The dataset already has a column {', '.join(map(repr, taken))}. Remove it first "
+                f"(`ds.remove_columns({taken!r})`), or let the new one have another name."
+            )
+
+    def _complete(self, attempt: Attempt[S]) -> list[Completion]:
+        again = max(self.config.samples_per_attempt, self.config.attempts)
+        if again > 1 and not self.generator.is_sampling and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "A row may be written %d times, but the model does not sample, so that all samples of a row are "
+                "equal: each row is tried once. Pass generation_kwargs={'temperature': ...}.",
+                again,
+            )
+        return self.completer.complete(attempt.prompts, attempt.seeds, attempt.numbers)
+
+
+def run_variable(config: WriterConfig, generator: Generator) -> str:
+    """Name the environment variable that takes the run settings of a writer to worker processes.
+
+    They must reach workers and must not be pickled, since what is pickled is the fingerprint of `Dataset.map`. They
+    are put there when the writer is pickled, which `map` does for the fingerprint before it starts workers.
+    """
+    settings = repr((config.to_json(), generator.__reduce_ex__(2)[1]))
+    return f"HF_RARE_RUN_{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest().upper()}"
+
+
+def _rebuild(
+    cls: type[ColumnWriter[Any, Any]],
+    revision: int,
+    config: str,
+    generator: Generator,
+    retry: int,
+    companions: tuple[tuple[str, Any], ...],
+) -> ColumnWriter[Any, Any]:
+    """Make a writer again from its pickle; `revision` and `retry` are there for the fingerprint alone."""
+    run = json.loads(os.environ.get(run_variable(cls.config_type.from_json(config), generator), "{}"))
+    return cls(generator, **json.loads(config), **run, **dict(companions))

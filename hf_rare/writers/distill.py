@@ -1,0 +1,151 @@
+"""The reasoning distiller: a teacher's reasoning over the documents of each row."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+
+from hf_rare.checks.answers import check_answer
+from hf_rare.errors import ConfigError
+from hf_rare.generation.protocol import Completion, Generator
+from hf_rare.prompts.prompt import Prompt, build_prompt, get_template, input_columns
+from hf_rare.prompts.templates import Template
+from hf_rare.rows.columns import WITHOUT_TRACE, Outcome
+from hf_rare.rows.row import Row, read_row
+from hf_rare.settings.writers import DistillConfig
+from hf_rare.writers.base import ColumnWriter
+from hf_rare.writers.judge import AnswerJudge
+from hf_rare.writers.result import Result
+from hf_rare.writers.traces import Trace, choose_traces, output_features, read_trace, to_columns
+
+
+class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
+    """Adds a teacher's reasoning over the documents of each row: pass it to `Dataset.map(distill_fn, batched=True)`.
+
+    For each row the teacher gets the question, the scenario, and one positive document among hard negatives, in an
+    order shuffled by the row's own content. New columns, by default all of them (see [`DistillConfig`] for names and
+    shapes):
+
+    - `reasoning` (`str`): the trace; empty where there is none, never null.
+    - `reasoning_answer` (`str`): the final answer, where the completion separates it.
+    - `reasoning_status` (`str`): `ok`, `truncated`, `empty`, `unparsed`, `invalid_input`, `prompt_too_long`, `failed`.
+    - `reasoning_error` (`str`): why it is not `ok`, in words.
+    - `reasoning_completion_tokens`, `reasoning_prompt_tokens` (`int64`): tokens.
+    - `reasoning_positive_position` (`int64`): place of the positive among the documents, from 1; 0 without a prompt.
+    - `reasoning_document_order` (`list[int64]`): the documents in their order; 0 is the positive, i the i-th negative.
+    - `reasoning_documents_truncated` (`int64`): how many documents were shortened to fit the context.
+    - `reasoning_verdict` (`str`, with `gold_column`): whether the answer is `right`, `wrong` or `unchecked`.
+    - `reasoning_attempts` (`int64`, with `gold_column` or `max_attempts`): how often the row was tried.
+
+    A row that cannot be used gets a status; it never stops the run and never changes another row. Prompt, order and
+    draw of a row depend on its content, the settings and the seed alone, not on the batch.
+
+    It pickles to its settings, so that `map` gives it the same fingerprint in every process, before and after the
+    model is loaded, and a second run reads the cache of `datasets` without loading a model.
+
+    Args:
+        generator ([`Generator`]):
+            What writes: a [`TransformersGenerator`], or anything of the same shape.
+        judge ([`AnswerJudge`], *optional*):
+            A model that compares answers with the gold ones, in the place of `check`.
+        **settings:
+            The settings of [`DistillConfig`] (columns, template, tags, samples,
+            gold answers, seed) and [`RunConfig`] (journal, failures, limits).
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+        TemplateError: The template cannot be used.
+
+    Example:
+        >>> distill_fn = ReasonDistiller.from_pretrained("Qwen/Qwen3-8B", max_new_tokens=4096)
+        >>> ds = ds.map(distill_fn, batched=True, batch_size=1000)
+    """
+
+    config_type = DistillConfig
+    companion_names = ("judge",)
+    kind = "distill"
+    noun = "trace"
+    doing = "Distilling"
+
+    def __init__(self, generator: Generator, *, judge: AnswerJudge | None = None, **settings: Any) -> None:
+        super().__init__(generator, **settings)
+        if judge is not None and not self.config.gold_column:
+            raise ConfigError("judge= needs gold_column=, the column with the answers that it compares with.")
+        self.judge = judge
+
+    @property
+    def input_columns(self) -> list[str]:
+        """The columns that are read and must be there: those of the prompt, and that of the gold answer."""
+        gold = [self.config.gold_column] if self.config.gold_column else []
+        return list(dict.fromkeys([*input_columns(self.config), *gold]))
+
+    @property
+    def optional_columns(self) -> list[str]:
+        """The options, which a gold answer may be one of."""
+        return [self.config.options_column] if self.config.gold_column else []
+
+    @property
+    def output_prefix(self) -> str:
+        """How the names of the new columns begin."""
+        return self.config.output_column
+
+    @property
+    def output_features(self) -> datasets.Features:
+        """The new columns and their types, in order."""
+        return output_features(self.config)
+
+    def _get_template(self) -> Template:
+        return get_template(self.config)
+
+    def _read_row(self, values: Mapping[str, Any]) -> Row:
+        return read_row(values, self.config)
+
+    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
+        return build_prompt(row, self.config, shortened)
+
+    def _read_completions(self, results: Sequence[Result[Trace]], completions: Sequence[Sequence[Completion]]) -> None:
+        require_answer = self.config.require_answer
+        if require_answer is None:
+            require_answer = self.config.template == "rare-qa"
+        read = [
+            [read_trace(result, completion, self.config, require_answer) for completion in written]
+            for result, written in zip(results, completions, strict=True)
+        ]
+        checked = self._check(results, read) if self.config.gold_column else read
+        for result, traces in zip(results, checked, strict=True):
+            result.samples += traces
+            result.is_complete = any(trace.will_do for trace in result.samples)
+
+    def _check(self, results: Sequence[Result[Trace]], read: list[list[Trace]]) -> list[list[Trace]]:
+        """Compare the answers of traces with the gold ones, where a row has any. What is not whole is wrong."""
+        rows = [result.prepared.row for result in results]
+        answers = [
+            (row.question, " or ".join(row.gold), trace.answer or trace.reasoning)
+            for row, traces in zip(rows, read, strict=True)
+            for trace in traces
+            if row is not None and row.gold and trace.status == "ok"
+        ]
+        judged = iter(self.judge.compare(answers) if self.judge is not None else ())
+
+        def check(row: Row | None, trace: Trace) -> Outcome:
+            if row is None or not row.gold or trace.status in WITHOUT_TRACE:
+                return "unchecked"
+            if trace.status != "ok":
+                return "wrong"
+            if self.judge is not None:
+                return next(judged)
+            options = [text for _, text in row.options]
+            kind = self.config.check
+            return check_answer(row.gold, trace.answer, trace.reasoning, check=kind, options=options).outcome
+
+        return [
+            [dataclasses.replace(trace, verdict=check(row, trace)) for trace in traces]
+            for row, traces in zip(rows, read, strict=True)
+        ]
+
+    def _lay_out(self, results: Sequence[Result[Trace]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
+        for result in results:
+            result.samples = choose_traces(result, self.config)
+        repeats = [len(result.samples) for result in results] if self.config.expand else None
+        return to_columns(results, self.config), repeats

@@ -1,0 +1,247 @@
+"""What a run will take, from a few rows: tokens, hours, and how many rows go together.
+
+A micro-batch of `b` prompts padded to `l` tokens takes `b * l` times the seconds of a prompt token, and the seconds of
+a step for each step until its longest completion ends. Both depend on `b`. They are measured on a few rows that are
+written to their ends, one alone and the others together, and on the first steps of a whole micro-batch, which also
+shows whether it fits; then all micro-batches of the run are added up.
+
+Where a row that has ended makes room for the next one, prompts take their tokens times the seconds of one, and the
+steps are counted by letting rows as long as those that were tried take each other's place.
+"""
+
+import contextlib
+import heapq
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hf_rare.errors import ConfigError, HfRareError
+from hf_rare.generation.protocol import Generator
+from hf_rare.rows.row import derive_seed
+from hf_rare.writers.preparing import PreparedRow
+
+MEASURED_PROMPTS = 1000
+"""The prompts of at most this many rows, spread evenly over the dataset, are measured; they stand for the others."""
+
+PROBE_STEPS = 16
+"""Steps of a whole micro-batch that are timed."""
+
+SPEED_ERROR = 0.2
+"""Share by which the speed may be off, since machines drift; `benchmarks/results/estimate.json` has an example."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Args:
+        rows (`int`): rows of the dataset.
+        invalid_rows (`int`): rows that cannot be generated.
+        prompt_tokens (`int`): tokens of all prompts.
+        completion_tokens (`int`): tokens that will be generated.
+        hours (`float`): time to generate them, without loading the model.
+        error (`float`): share by which the hours may be off: two standard errors of the length of a completion, and
+            `SPEED_ERROR`.
+        rows_together (`int`): rows of the largest micro-batch.
+        sample (`int`): rows that were generated to find out.
+    """
+
+    rows: int
+    invalid_rows: int
+    prompt_tokens: int
+    completion_tokens: int
+    hours: float
+    error: float
+    rows_together: int
+    sample: int
+
+    def __str__(self) -> str:
+        low, high = self.hours * (1 - self.error), self.hours * (1 + self.error)
+        return (
+            f"{self.rows} rows ({self.invalid_rows} invalid): {self.prompt_tokens} prompt tokens, about "
+            f"{self.completion_tokens} generated, in {_duration(self.hours)} ({_duration(low)} to {_duration(high)}); "
+            f"up to {self.rows_together} rows together. Estimated from {self.sample} rows."
+        )
+
+
+class _EnoughError(HfRareError):
+    """Ends a micro-batch whose speed is known."""
+
+
+@dataclass
+class _Clock:
+    """An observer that measures what prompts and steps take, by the number of rows written together."""
+
+    refills: bool
+    lengths: Sequence[int] = ()
+    max_steps: float = math.inf
+    prompts: dict[int, float] = field(default_factory=dict)
+    steps: dict[int, list[float]] = field(default_factory=dict)
+    read: tuple[float, int] = (0.0, 0)
+
+    @property
+    def most_rows(self) -> int:
+        """The largest number of rows that steps were timed for."""
+        return max(self.steps, default=0)
+
+    def begin(self, prompts: Sequence[int]) -> None:
+        self._count, self._last = len(prompts), time.perf_counter()
+        self._padded = len(prompts) * max(self.lengths[prompt] for prompt in prompts)
+        if not self.refills:
+            self.steps[self._count] = []
+
+    def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
+        now = time.perf_counter()
+        taken, self._last = now - self._last, now
+        if prompt_tokens:
+            self.prompts[self._count] = taken / self._padded
+            self.read = (self.read[0] + taken, self.read[1] + prompt_tokens)
+            return
+        steps = self.steps.setdefault(self._count, [])
+        tokens = max(1, generated_tokens) / self._count if self.refills else 1
+        steps.append(taken / tokens)  # time for a token of each row
+        if len(steps) >= self.max_steps:
+            raise _EnoughError
+
+    def seconds(self, batches: Sequence[Sequence[int]], completions: Sequence[int]) -> float:
+        """Give the time that micro-batches take, from the lengths of their prompts."""
+        if self.refills:
+            return self._refilled_seconds(batches, completions)
+        return sum(self._batch_seconds(batch, completions) for batch in batches)
+
+    def _batch_seconds(self, batch: Sequence[int], completions: Sequence[int]) -> float:
+        steps = {count: statistics.median(times[:PROBE_STEPS]) for count, times in self.steps.items() if times}
+        slower = [statistics.mean(self.steps[count]) / first for count, first in steps.items()]  # a cache that grows
+        prompts = len(batch) * max(batch) * _read_off(self.prompts, len(batch))
+        step = _read_off(steps, len(batch)) * max(slower, default=1.0)
+        return prompts + step * (_expected_longest(completions, len(batch)) - 1)
+
+    def _refilled_seconds(self, batches: Sequence[Sequence[int]], completions: Sequence[int]) -> float:
+        prompts = [length for batch in batches for length in batch]
+        steps = {count: statistics.mean(times) for count, times in self.steps.items() if times}
+        written = [completions[i % len(completions)] - 1 for i in range(len(prompts))]
+        rows_together = round(statistics.median(map(len, batches)))
+        reading = sum(prompts) * self.read[0] / max(1, self.read[1])
+        return reading + sum(count * _read_off(steps, rows) for rows, count in _count_steps(written, rows_together))
+
+
+def estimate_run(
+    dataset: Any,
+    prepare: Callable[[Any], list[PreparedRow]],
+    num_samples: int,
+    seed: int,
+    generator: Generator,
+    rows: int,
+) -> Estimate:
+    """Estimate what a run will take.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            The dataset.
+        prepare (`Callable`):
+            Makes prompts of a batch of its rows.
+        num_samples (`int`):
+            Completions of a row.
+        seed (`int`):
+            Seed of the draw.
+        generator ([`Generator`]):
+            What will write.
+        rows (`int`):
+            Rows to generate to their ends, at least 2.
+
+    Returns:
+        [`Estimate`]: the estimate.
+
+    Raises:
+        ConfigError: There are fewer than 2 rows to try.
+    """
+    if rows < 2:
+        raise ConfigError(f"rows={rows!r} cannot be right: expected a number of at least 2.")
+    places = _spread(range(len(dataset)), min(len(dataset), MEASURED_PROMPTS))
+    prepared = prepare(dataset.select(places).with_format(None)[:])
+    ready = sorted((row for row in prepared if row.status == "ok"), key=lambda row: row.prompt_tokens)
+    sample = _spread(ready, min(rows, len(ready)))
+    if len(sample) < 2:
+        raise ConfigError(f"An estimate needs 2 rows that can be generated; there are {len(sample)}.")
+    scale = len(dataset) / len(prepared) * num_samples
+    generator.load()
+    clock = _Clock(generator.refills)
+    completions = _try(sample, seed, generator, clock)
+    lengths = [row.prompt_tokens for row in ready]
+    batches = generator.pack(lengths)
+    _probe([ready[i] for i in batches[(len(batches) - 1) // 2]], seed, generator, clock)
+    batches = generator.pack(lengths)  # smaller ones where memory ran out
+    seconds = clock.seconds([[lengths[i] for i in batch] for batch in batches], completions)
+    mean = statistics.mean(completions) or 1.0  # 0 when every row of the sample failed
+    error = 2 * statistics.stdev(completions) / math.sqrt(len(completions)) / mean
+    return Estimate(
+        rows=len(dataset),
+        invalid_rows=round((len(prepared) - len(ready)) * len(dataset) / len(prepared)),
+        prompt_tokens=round(sum(lengths) * len(dataset) / len(prepared)),
+        completion_tokens=round(mean * len(lengths) * scale),
+        hours=seconds * scale / 3600,
+        error=min(1.0, math.hypot(error, SPEED_ERROR)),
+        rows_together=max(map(len, batches)),
+        sample=len(sample),
+    )
+
+
+def _try(sample: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> list[int]:
+    """Generate the middle row alone and the others together; give the lengths of the completions."""
+    middle = len(sample) // 2
+    groups = sample[middle : middle + 1], sample[:middle] + sample[middle + 1 :]
+    return [length for group in groups for length in _time(group, seed, generator, clock)]
+
+
+def _probe(batch: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> None:
+    """Generate the first tokens of a whole micro-batch."""
+    if len(batch) > clock.most_rows:
+        clock.max_steps = PROBE_STEPS
+        with contextlib.suppress(_EnoughError):
+            _time(batch, seed, generator, clock)
+
+
+def _time(rows: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> list[int]:
+    prompts = [row.encoded for row in rows if row.encoded is not None]
+    seeds = [derive_seed(row.row.digest(seed), "sample", 0) for row in rows if row.row is not None]
+    clock.lengths = [len(prompt.token_ids) for prompt in prompts]
+    written = generator.generate(prompts, seeds, clock)
+    return [completion.completion_tokens for completions in written for _, completion in completions]
+
+
+def _read_off(measured: dict[int, float], count: int) -> float:
+    """Read what was measured at other numbers of rows off at `count`, along straight lines between them."""
+    return float(np.interp(count, sorted(measured), [measured[i] for i in sorted(measured)])) if measured else 0.0
+
+
+def _count_steps(lengths: Sequence[int], places: int) -> list[tuple[int, int]]:
+    """Count the steps with so many rows each, when rows of these lengths take each other's place."""
+    waiting, writing, counted, now = list(reversed(lengths)), list[int](), list[tuple[int, int]](), 0
+    while waiting or writing:
+        while waiting and len(writing) < places:
+            heapq.heappush(writing, now + waiting.pop())
+        counted.append((len(writing), writing[0] - now))
+        now = heapq.heappop(writing)
+    return counted
+
+
+def _expected_longest(lengths: Sequence[int], draws: int) -> float:
+    """Give the expected maximum of `draws` values drawn from `lengths` with replacement."""
+    ordered, count = sorted(lengths), len(lengths)
+    return sum(length * (((i + 1) / count) ** draws - (i / count) ** draws) for i, length in enumerate(ordered))
+
+
+def _spread(items: Sequence[Any], count: int) -> list[Any]:
+    """Pick `count` items evenly, the first and the last among them."""
+    if count < 2:
+        return list(items[:count])
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"

@@ -1,0 +1,193 @@
+"""A model that judges answers: whether they say the same as the gold answer."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+
+from hf_rare.generation.protocol import Completion
+from hf_rare.prompts.completion import is_thought_open, split_thoughts
+from hf_rare.prompts.item_prompt import build_item_prompt, get_item_template
+from hf_rare.prompts.json_items import find_json
+from hf_rare.prompts.prompt import Prompt
+from hf_rare.prompts.templates import Template
+from hf_rare.rows.columns import (
+    ATTEMPTS,
+    COMPLETION_TOKENS,
+    ERROR,
+    ITEM_COLUMNS,
+    PROMPT_TOKENS,
+    REASON,
+    STATUS,
+    TRACE,
+    Outcome,
+    Status,
+    name_features,
+)
+from hf_rare.rows.row import Row, read_judged
+from hf_rare.settings.writers import JudgeConfig
+from hf_rare.writers.base import ColumnWriter
+from hf_rare.writers.result import Result, Sample
+
+_WORDS: dict[str, Outcome] = {"right": "right", "correct": "right", "wrong": "wrong", "incorrect": "wrong"}
+_SENTENCE_END = re.compile(r"[.!\n]|(?<=\?)")
+_SAID = re.compile(
+    r"(?:(?:so|therefore|thus|hence|overall)\b,?\s+)?"
+    r"(?:(?:(?:the|my)\s+)?(?:final\s+)?(?:verdict|judge?ment)(?:\s+is\b|\s*[:=])\s*)?"
+    r"(?:(?:it|this|(?:the|this)\s+(?:student(?:'s)?(?:\s+(?:final\s+)?(?:answer|response))?|(?:final\s+)?answer))"
+    r"\s+is\s+(?:therefore\s+|thus\s+)?)?"
+    r"(right|correct|wrong|incorrect)",
+    re.IGNORECASE,
+)
+"""A sentence that is a verdict and nothing else: not one that denies it, and not one about the right answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement(Sample):
+    """What a judge says in one completion."""
+
+    verdict: Outcome = "unchecked"
+    reason: str = ""
+
+
+class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
+    """Judges whether an answer says the same as the gold answer.
+
+    Give it to [`ReasonDistiller`] or [`verify`] as
+    `judge=`, for answers that no rule can compare; or pass it to `map` over columns `question`, `gold`, `answer`. New
+    columns:
+
+    - `verdict` (`str`): `right`, `wrong`, or `unchecked` where the judge gives no verdict.
+    - `verdict_reason` (`str`): what it says of it.
+    - `verdict_status`, `verdict_error`, `verdict_completion_tokens`, `verdict_prompt_tokens`, `verdict_attempts`.
+
+    Args:
+        generator ([`Generator`]):
+            The judge.
+        **settings:
+            The settings of [`JudgeConfig`] and
+            [`RunConfig`].
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+        TemplateError: The template cannot be used.
+
+    Example:
+        >>> judge = AnswerJudge.from_pretrained("Qwen/Qwen3-32B", max_new_tokens=1024)
+        >>> distill_fn = ReasonDistiller.from_pretrained("Qwen/Qwen3-8B", gold_column="answer", judge=judge)
+    """
+
+    config_type = JudgeConfig
+    kind = "judge"
+    doing = "Judging"
+
+    def compare(self, answers: Sequence[tuple[str, str, str]]) -> list[Outcome]:
+        """Judge answers that are in no dataset.
+
+        Args:
+            answers (`Sequence[tuple[str, str, str]]`): question, gold answer and answer of each.
+
+        Returns:
+            `list[str]`: `right`, `wrong` or `unchecked`, in order.
+        """
+        if not answers:
+            return []
+        config = self.config
+        names = (config.question_column, config.gold_column, config.answer_column)
+        batch = dict(zip(names, map(list, zip(*answers, strict=True)), strict=True))
+        return list(self(batch)[config.output_column])
+
+    @property
+    def input_columns(self) -> list[str]:
+        """The columns that are read and must be there."""
+        config = self.config
+        names = [config.question_column, config.gold_column, config.answer_column, *config.template_columns]
+        return list(dict.fromkeys(names))
+
+    @property
+    def output_prefix(self) -> str:
+        """How the names of the new columns begin."""
+        return self.config.output_column
+
+    @property
+    def output_features(self) -> datasets.Features:
+        """The new columns and their types, in order."""
+        endings = [TRACE, REASON, *ITEM_COLUMNS] if self.config.columns == "full" else [TRACE]
+        return datasets.Features(name_features(self.config.output_column, endings))
+
+    def _get_template(self) -> Template:
+        return get_item_template(self.config)
+
+    def _read_row(self, values: Mapping[str, Any]) -> Row:
+        config = self.config
+        names = (config.question_column, config.gold_column, config.answer_column)
+        return read_judged(values, *names, config.template_columns)
+
+    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
+        return build_item_prompt(row, self.config, shortened)
+
+    def _read_completions(
+        self, results: Sequence[Result[Judgement]], completions: Sequence[Sequence[Completion]]
+    ) -> None:
+        for result, written in zip(results, completions, strict=True):
+            result.samples += [self._read(result, completion) for completion in written]
+            result.is_complete = result.samples[-1].status == "ok"
+
+    def _read(self, result: Result[Judgement], completion: Completion) -> Judgement:
+        if completion.finish_reason == "error":
+            return Judgement(status="failed", error=completion.error)
+        encoded, tokens = result.prepared.encoded, completion.completion_tokens
+        is_open = encoded is not None and is_thought_open(encoded.opening, self.config.thought_tags)
+        _, visible, is_closed = split_thoughts(completion.text, self.config.thought_tags, is_open)
+        is_cut = completion.finish_reason == "length"
+        verdict, reason = parse_verdict(visible, is_cut)
+        if verdict != "unchecked" and is_closed:
+            return Judgement(status="ok", verdict=verdict, reason=reason, completion_tokens=tokens)
+        status: Status = "truncated" if is_cut else "unparsed"
+        return Judgement(status=status, error="the judge gives no verdict", completion_tokens=tokens)
+
+    def _lay_out(self, results: Sequence[Result[Judgement]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
+        columns: dict[str, list[Any]] = {name: [] for name in self.output_features}
+        for result in results:
+            prepared, tokens = result.prepared, sum(sample.completion_tokens for sample in result.samples)
+            last = result.samples[-1] if result.samples else Judgement(status=prepared.status, error=prepared.error)
+            result.samples = [Judgement(status=last.status, error=last.error, completion_tokens=tokens)]
+            values = {
+                TRACE: last.verdict,
+                REASON: last.reason,
+                STATUS: last.status,
+                ERROR: last.error,
+                COMPLETION_TOKENS: tokens,
+                PROMPT_TOKENS: result.prompt_tokens,
+                ATTEMPTS: result.attempts,
+            }
+            for name, column in columns.items():
+                column.append(values[name.removeprefix(self.config.output_column)])
+        return columns, None
+
+
+def parse_verdict(text: str, is_cut: bool = False) -> tuple[Outcome, str]:
+    """Find the verdict in what a judge wrote.
+
+    Args:
+        text (`str`):
+            The text, without the thought.
+        is_cut (`bool`, *optional*, defaults to `False`):
+            Whether the token limit ended it.
+
+    Returns:
+        `tuple[str, str]`: the verdict, `right`, `wrong` or `unchecked`, and the reason where there is one. JSON with a
+        `verdict` counts; without it, the last sentence of a text that is not cut must be the verdict and nothing else:
+        "Correct.", "Verdict: wrong", "The answer is incorrect."
+    """
+    for value in reversed(find_json(text, is_cut)):
+        if isinstance(value, dict) and str(value.get("verdict", "")).strip().lower() in _WORDS:
+            reason = value.get("reason")
+            verdict = _WORDS[str(value["verdict"]).strip().lower()]
+            return verdict, reason.encode("utf-8", "replace").decode() if isinstance(reason, str) else ""
+    sentences = _SENTENCE_END.split(re.sub(r"[*_`\"]", "", text).replace("\u2019", "'"))
+    last = next(filter(None, map(str.strip, reversed(sentences))), "")
+    said = _SAID.fullmatch(last) if not is_cut else None
+    return (_WORDS[said.group(1).lower()], text.strip()) if said else ("unchecked", "")

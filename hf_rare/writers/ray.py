@@ -1,0 +1,290 @@
+"""Distil a dataset with a pool of Ray actors, each with a teacher of its own, on one machine or many.
+
+Ray Data hands batches of rows to the actors, starts actors again that died, and repeats their batches. Only the input
+columns travel to the actors and only the new columns come back, so that all others keep their types. What is generated
+goes into the journal as always: a run that is started again goes on where it was.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import tempfile
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+from datasets.arrow_writer import ArrowWriter
+from datasets.fingerprint import get_temporary_cache_files_directory
+from datasets.utils import tqdm
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from hf_rare.errors import (
+    ConfigError,
+    DatasetFileError,
+    GenerationError,
+    HfRareError,
+    MissingPackageError,
+    OutputExistsError,
+)
+from hf_rare.rows.batches import read_columns
+from hf_rare.writers.base import ColumnWriter
+
+ROW = "hf_rare_row"
+"""Column that numbers the rows on their way through the actors."""
+
+FOREIGN_VARIABLES = (
+    *("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_"),
+    *("PMI_", "OMPI_COMM_", "MV2_COMM_", "HF_RARE_RUN_"),
+)
+"""How variables begin that are not an actor's: it is no rank of a launcher, and has the settings of this run alone."""
+LOG_LEVELS = {"ray.data": logging.WARNING, "ray.data._internal.progress": logging.ERROR}
+SHARD_BYTES = 500_000_000
+
+
+def distill(
+    source: datasets.Dataset | str | Path | Sequence[str | Path],
+    distill_fn: ColumnWriter[Any, Any],
+    *,
+    num_actors: int,
+    output: str | Path | None = None,
+    batch_size: int = 16,
+    num_cpus: float = 1,
+    num_gpus: float = 0,
+    **map_kwargs: Any,
+) -> datasets.Dataset:
+    """Distil a dataset with a pool of Ray actors.
+
+    Rows, columns and order are those of `distill_fn.apply(dataset)`. An actor that dies is started again and its batch
+    repeated, as often as it takes; with a journal, nothing that was written is written again. A Ray that runs already
+    is used and left running; else one is started, or joined where `RAY_ADDRESS` names it, and left at the end. On
+    several machines, `journal_dir` and a local teacher must be absolute paths that all of them see. The limits
+    `max_rows`, `max_tokens` and `max_hours` hold for each actor.
+
+    Args:
+        source ([`~datasets.Dataset`], `str`, `Path` or a list of paths):
+            A dataset, or parquet files: a path, a glob, a folder, `hf://datasets/...`, or a list of files.
+        distill_fn ([`ReasonDistiller`] or another [`ColumnWriter`]):
+            The callable for `map`. Each actor makes its own from the settings, once.
+        num_actors (`int`):
+            Actors to start. Where there is no room for all, those that fit do the work.
+        output (`str` or `Path`, *optional*):
+            Folder to write the result to as parquet files, which must be empty or not exist. It is filled at the end.
+        batch_size (`int`, *optional*, defaults to 16):
+            Rows that an actor gets at a time. Larger ones fill the micro-batches of `max_batch_tokens`, smaller ones
+            keep all actors busy to the end.
+        num_cpus (`float`, *optional*, defaults to 1):
+            CPU cores of an actor. Torch uses no more threads than that.
+        num_gpus (`float`, *optional*, defaults to 0):
+            GPUs of an actor. It sees no others.
+        **map_kwargs:
+            Passed to Ray's `map_batches`, for example `memory`, `resources`, `accelerator_type` or `runtime_env`.
+
+    Returns:
+        [`~datasets.Dataset`]: the rows with the new columns, which are in a temporary file that ends with the process.
+
+    Raises:
+        ConfigError: A setting or `source` cannot be right, or this machine has less than one actor needs.
+        ColumnError: An input column is missing, or an output column exists already.
+        DatasetFileError: The parquet files cannot be read.
+        OutputExistsError: `output` has something in it.
+        MissingPackageError: Ray Data is not installed.
+        HfRareError: What ended the run in an actor, such as a row that failed with `on_error="raise"`.
+
+    Example:
+        >>> from hf_rare.writers.ray import distill
+        >>> ds = distill("data/*.parquet", distill_fn, num_actors=8, num_gpus=1, output="distilled")
+    """
+    for name, value in (("num_actors", num_actors), ("batch_size", batch_size)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name}={value!r} cannot be right: expected a number of at least 1.")
+    ray = _import_ray()
+    folder = _check_output(output) if output is not None else None
+    dataset = _load(source)
+    features = distill_fn.features(dataset.features)
+    inputs = [*distill_fn.input_columns, *(name for name in distill_fn.optional_columns if name in dataset.features)]
+    read_columns({name: [] for name in dataset.features}, inputs)
+    if len(dataset) == 0:
+        distilled = _make_empty(features)
+    else:
+        batches = list(_number_batches(dataset.select_columns(list(dict.fromkeys(inputs))), batch_size))
+        map_kwargs = {"batch_size": batch_size, "num_gpus": num_gpus, **map_kwargs}
+        if num_cpus != 1:  # which Ray takes by default; said together with GPUs, it warns
+            map_kwargs["num_cpus"] = num_cpus
+        with _session(ray, CPU=num_cpus, GPU=num_gpus), _quiet_logs():
+            results = _map(ray, batches, distill_fn, num_actors, max(1, int(num_cpus)), map_kwargs)
+            new = _collect(results, distill_fn, len(dataset))
+        repeated = dataset.select(new[ROW][:])  # a row may come back several times
+        distilled = datasets.concatenate_datasets([repeated, new.remove_columns(ROW)], axis=1)
+    if folder is not None:
+        _write(distilled, folder)
+    return distilled
+
+
+def _number_batches(dataset: datasets.Dataset, batch_size: int) -> Iterator[pa.Table]:
+    """Give the rows in batches, with a column that numbers them."""
+    for start, batch in zip(
+        range(0, len(dataset), batch_size), dataset.with_format("arrow").iter(batch_size), strict=True
+    ):
+        yield batch.append_column(ROW, pa.array(range(start, start + len(batch)), pa.int64()))
+
+
+class _Actor:
+    """Distils batches in a process of its own. What ends the run comes back as a result: errors Ray buries in text."""
+
+    def __init__(self, distill_fn: bytes, variables: dict[str, str], num_threads: int) -> None:
+        for name in [name for name in os.environ if name.startswith(FOREIGN_VARIABLES)]:
+            del os.environ[name]
+        os.environ |= variables
+        datasets.disable_progress_bars()
+        disable_progress_bars()  # of transformers too, which asks this when it is imported
+        import torch
+
+        torch.set_num_threads(num_threads)
+        self.distill_fn: ColumnWriter[Any, Any] = pickle.loads(distill_fn)
+        self.error: HfRareError | None = None
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        result: pa.Table | HfRareError
+        try:
+            result = self.error or self.distill_fn(batch).select([ROW, *self.distill_fn.features()])
+        except HfRareError as err:
+            result = self.error = err  # and no more is generated: the caller ends the run when it gets to this batch
+        except Exception:
+            result = self.error = GenerationError(f"An actor failed:\n{traceback.format_exc()}")
+        return pa.table({"result": pa.array([pickle.dumps(result)], pa.large_binary())})
+
+
+def _map(
+    ray: Any,
+    batches: Sequence[pa.Table],
+    distill_fn: ColumnWriter[Any, Any],
+    num_actors: int,
+    num_threads: int,
+    map_kwargs: dict[str, Any],
+) -> Iterator[pa.Table]:
+    """Give the new columns of each batch, in order."""
+    pickled = ray.cloudpickle.dumps(distill_fn)  # which leaves the run settings in the environment
+    variables = {name: value for name, value in os.environ.items() if name.startswith("HF_RARE_")}
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    with ray.data.DataContext.current(context):
+        results = ray.data.from_arrow(batches).map_batches(
+            _Actor,
+            fn_constructor_args=(pickled, variables, num_threads),
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(num_actors, len(batches))),
+            **map_kwargs,
+        )
+    try:
+        for row in results.iter_rows():
+            result = pickle.loads(row["result"])
+            if isinstance(result, HfRareError):
+                raise result
+            yield result
+    finally:
+        del results  # a traceback that someone keeps would keep the actors too
+
+
+def _collect(tables: Iterable[pa.Table], distill_fn: ColumnWriter[Any, Any], total: int) -> datasets.Dataset:
+    """Write tables to a temporary file as they come, and open it as a dataset, with the column that numbers rows."""
+    features = datasets.Features({ROW: datasets.Value("int64"), **distill_fn.features()})
+    descriptor, path = tempfile.mkstemp(".arrow", "ray-", get_temporary_cache_files_directory())
+    os.close(descriptor)
+    with (
+        ArrowWriter(path=path, features=features) as writer,
+        tqdm(total=total, desc=distill_fn.doing, unit="row") as bar,
+    ):
+        for table in tables:
+            writer.write_table(table)
+            bar.update(len(table[ROW].unique()))
+        writer.finalize()
+    return datasets.Dataset.from_file(path)
+
+
+def _import_ray() -> Any:
+    try:
+        import ray.data
+    except ImportError as err:
+        raise MissingPackageError(
+            f"Distilling with Ray needs a package: {err}. Install it: `pip install hf-rare[ray]`."
+        ) from err
+    return ray
+
+
+@contextlib.contextmanager
+def _session(ray: Any, **needed: float) -> Iterator[None]:
+    """Use the Ray that runs, or start one and end it."""
+    if ray.is_initialized():
+        yield
+        return
+    ray.init(include_dashboard=False, logging_level=logging.WARNING)
+    try:
+        existing = ray.cluster_resources()
+        for name, amount in needed.items():
+            if "RAY_ADDRESS" not in os.environ and amount > existing.get(name, 0):  # a cluster may grow
+                raise ConfigError(
+                    f"num_{name.lower()}s={amount} is more than this machine has: {existing.get(name, 0):g}."
+                )
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Let Ray Data log warnings, and no plans or missing progress bars."""
+    before = {name: logging.getLogger(name).level for name in LOG_LEVELS}
+    for name, level in LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+    try:
+        yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _load(source: Any) -> datasets.Dataset:
+    if isinstance(source, datasets.Dataset):
+        return source
+    paths = [source] if isinstance(source, str | Path) else source
+    if not isinstance(paths, Sequence) or not paths or not all(isinstance(path, str | Path) for path in paths):
+        raise ConfigError(
+            f"`source` is a {type(source).__name__}. Pass a Dataset (one split of a DatasetDict), or paths of parquet "
+            "files."
+        )
+    files = [str(Path(path) / "*.parquet") if Path(path).is_dir() else str(path) for path in paths]
+    try:
+        builder = datasets.load_dataset_builder("parquet", data_files=files)
+        builder.download_and_prepare()
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as err:
+        raise DatasetFileError(f"{source!r} cannot be read: {type(err).__name__}: {err}") from err
+    if builder.info.splits["train"].num_examples == 0:  # which `datasets` will not open
+        return _make_empty(builder.info.features)
+    return builder.as_dataset("train")
+
+
+def _make_empty(features: datasets.Features) -> datasets.Dataset:
+    return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+
+
+def _check_output(output: str | Path) -> Path:
+    folder = Path(output)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputExistsError(f"{folder} is not an empty folder. Pass another output=..., or remove it first.")
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _write(dataset: datasets.Dataset, folder: Path) -> None:
+    """Write a dataset beside its place and then move it there, so that no half of it is ever seen."""
+    num_shards = min(len(dataset), dataset.data.nbytes // SHARD_BYTES + 1) or 1
+    with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}.") as temporary:
+        for index in range(num_shards):
+            shard = dataset.shard(num_shards, index, contiguous=True)
+            shard.to_parquet(Path(temporary) / "data" / f"{index:05}-of-{num_shards:05}.parquet")
+        (Path(temporary) / "data").replace(folder)

@@ -1,0 +1,304 @@
+"""The recipe: everything that is needed to make a dataset again, as JSON that travels with it.
+
+A recipe that is read is a stranger's: it can turn on no remote code and name no file or folder of this machine, and
+its template runs in the sandbox that every template runs in.
+"""
+
+import json
+import logging
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+import hf_rare
+from hf_rare.errors import ConfigError, RecipeError
+from hf_rare.generation.revisions import is_local
+from hf_rare.prompts.templates import is_source
+from hf_rare.settings.base import GENERATION_REVISION, Config
+from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.settings.writers import DistillConfig, JudgeConfig, NegativeConfig, QuestionConfig, WriterConfig
+from hf_rare.text import hide_tokens
+
+logger = logging.getLogger(__name__)
+
+RECIPE_VERSION = 1
+PACKAGES = ("torch", "transformers", "accelerate", "datasets")
+KINDS: dict[str, type[WriterConfig]] = {
+    "distill": DistillConfig,
+    "questions": QuestionConfig,
+    "negatives": NegativeConfig,
+    "judge": JudgeConfig,
+}
+"""What a recipe may be of. Each kind has its settings in a section of its name."""
+OWN_BUSINESS = ("trust_remote_code", "offload_folder")
+"""Settings of a model that only the person at this machine may choose."""
+REVISIONS = {"model_id": "revision", "adapter": "adapter_revision"}
+"""Settings that name weights, and the setting that says which revision of them."""
+
+Recipe = dict[str, Any]
+
+
+def make_recipe(writer: Any, command: str | None = None) -> Recipe:
+    """Write down how a distiller, or another writer, makes a row.
+
+    Args:
+        writer ([`ColumnWriter`]): the distiller.
+        command (`str`, *optional*): the command that ran it.
+
+    Returns:
+        `dict`: the recipe, of JSON values: the settings, what stands for the teacher, and the versions. Neither local
+        paths nor tokens are in it; for a teacher from a local folder the folder's name is.
+    """
+    settings = writer.generator.settings()
+    return {
+        "recipe": RECIPE_VERSION,
+        "kind": writer.kind,
+        "hf_rare": hf_rare.__version__,
+        "generation_revision": GENERATION_REVISION,
+        writer.kind: json.loads(writer.config.to_json()),
+        "model": _without_paths(settings["model"]) if "model" in settings else None,
+        "decoding": settings.get("decoding"),
+        "identity": writer.generator.identity(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "command": hide_tokens(command) if command else None,
+        **{name: make_recipe(companion) for name, companion in writer.companions.items()},
+    }
+
+
+def describe_command() -> str | None:
+    """Give the command line of this process when it is `hf-rare`, with the folders of paths left out."""
+    program, *arguments = sys.argv
+    if Path(program).name not in ("hf-rare", "__main__.py"):
+        return None
+    return shlex.join(["hf-rare", *map(_without_folders, arguments)])
+
+
+def read_recipe(
+    source: str | Path | Mapping[str, Any],
+    config_name: str = "default",
+    own_settings: Collection[str] = (),
+    kind: str | None = None,
+    **hub_kwargs: Any,
+) -> Recipe:
+    """Read a recipe and check that it can do no harm.
+
+    Args:
+        source (`str`, `Path` or `dict`):
+            A recipe file, a dataset on the Hub that has one, or the recipe itself.
+        config_name (`str`, *optional*, defaults to `"default"`):
+            Config of the dataset on the Hub.
+        own_settings (`Collection[str]`, *optional*):
+            Names of settings that the caller chooses: the recipe's are left out.
+        kind (`str`, *optional*):
+            What it must be a recipe for; by default any of `KINDS` will do.
+        **hub_kwargs:
+            `revision` and `token`, for a dataset on the Hub.
+
+    Returns:
+        `dict`: the recipe.
+
+    Raises:
+        RecipeError: It cannot be found or read, or asks for what a recipe may not ask for.
+    """
+    if isinstance(source, Mapping):
+        recipe = dict(source)
+    else:
+        path = Path(source) if Path(source).is_file() else _download(str(source), config_name, hub_kwargs)
+        try:
+            recipe = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as err:
+            raise RecipeError(f"The recipe {source} cannot be read: {err}") from err
+    _check_shape(recipe, kind)
+    for section in _sections(recipe):
+        if recipe.get(section) is not None:
+            recipe[section] = {name: value for name, value in recipe[section].items() if name not in own_settings}
+    _check_harm(recipe)
+    return recipe
+
+
+def recipe_path(config_name: str) -> str:
+    """Give the place of a config's recipe in its repository."""
+    return "recipe.json" if config_name == "default" else f"{config_name}/recipe.json"
+
+
+def recipe_beside(path: Path) -> Path:
+    """Give the place of the recipe of a dataset on the disk: beside it, under its name."""
+    return path.with_name(f"{path.stem}.recipe.json")
+
+
+def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, Any]:
+    """Give the settings of [`ReasonDistiller.from_pretrained`] that a recipe stands for.
+
+    Args:
+        recipe (`dict`): the recipe.
+        model_id (`str`, *optional*): another place for the teacher, or another teacher.
+
+    Returns:
+        `dict[str, Any]`: the settings by name.
+
+    Raises:
+        RecipeError: The recipe does not name a teacher, or an adapter of it, that can be had.
+    """
+    model = {name: value for name, value in (recipe.get("model") or {}).items() if value is not None}
+    if model_id is not None:
+        model |= {"model_id": model_id}
+        model.pop("revision", None)
+    else:
+        _check_source(model, "model_id", "teacher")
+    if "adapter" in model:
+        _check_source(model, "adapter", "adapter")
+    else:  # there is none, or the caller has another one
+        model.pop("adapter_revision", None)
+    if recipe["generation_revision"] != GENERATION_REVISION:
+        logger.warning(
+            "The recipe was written by hf_rare %s, which makes other prompts than %s from the same rows.",
+            recipe.get("hf_rare"),
+            hf_rare.__version__,
+        )
+    return {**recipe[recipe["kind"]], **model, **(recipe.get("decoding") or {})}
+
+
+def is_off_hub(model: Mapping[str, Any], name: str = "model_id") -> bool:
+    """Tell whether the revision of a model, or of its `"adapter"`, is that of a local folder or of a loaded object."""
+    return str(model.get(REVISIONS[name]) or "").startswith(("local-", "memory-"))
+
+
+def _check_source(model: Mapping[str, Any], name: str, noun: str) -> None:
+    """Raise [`RecipeError`] for weights that are not on the Hub, and for a folder with the name of some that are."""
+    if model.get(name) is None or is_off_hub(model, name):
+        raise RecipeError(
+            f"The recipe's {noun} {model.get(name, 'one of its own kind')!r} is not on the Hub: it came from a local "
+            f"folder or from memory. Pass {name}=..., the folder where it lies here."
+        )
+    if is_local(model[name]):
+        raise RecipeError(
+            f"The recipe's {noun} is {model[name]!r} on the Hub, and a folder of this name is here. Change the "
+            f"working directory, or pass {name}=... to take the folder."
+        )
+
+
+def _without_paths(model: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in model.items() if name not in OWN_BUSINESS}
+    for name in REVISIONS:
+        if kept[name] and is_off_hub(kept, name):
+            kept[name] = _folder_name(Path(kept[name]))
+    return kept
+
+
+def _folder_name(path: Path) -> str:
+    """Give the last part of a path; for `.` and `..` the name of the folder that they mean."""
+    return path.name if path.name not in ("", "..") else path.resolve().name
+
+
+def _without_folders(argument: str) -> str:
+    """Leave the folders out of an argument that is a path, or that is an option with `=` and a path."""
+    if _is_path(argument):
+        return Path(argument).name or argument
+    option, equals, value = argument.partition("=")
+    return f"{option}={Path(value).name or value}" if equals and _is_path(value) else argument
+
+
+def _is_path(text: str) -> bool:
+    """Tell whether a text is a path: something lies there, or in a folder of it, as for `/folder/*.parquet`."""
+    path = Path(text)
+    folders = [] if _is_name(text) else [folder for folder in path.parents if folder.name]
+    return any(_exists(place) for place in (path, *folders))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # it is too long, may not be looked at, or is the home of nobody
+        return False
+
+
+def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> Path:
+    try:
+        validate_repo_id(repo_id)
+        path = huggingface_hub.hf_hub_download(repo_id, recipe_path(config_name), repo_type="dataset", **hub_kwargs)
+    except HFValidationError as err:
+        raise RecipeError(f"{repo_id!r} is neither a recipe file nor the name of a dataset on the Hub.") from err
+    except RepositoryNotFoundError as err:
+        raise RecipeError(
+            f"There is no dataset {repo_id!r} on the Hub, or it is private: log in, or pass token=."
+        ) from err
+    except EntryNotFoundError as err:
+        raise RecipeError(
+            f"The dataset {repo_id!r} has no {recipe_path(config_name)}: it was not pushed with a recipe."
+        ) from err
+    return Path(path)
+
+
+def _sections(recipe: Recipe) -> dict[str, type[Config]]:
+    """Name the sections with settings."""
+    return {recipe["kind"]: KINDS[recipe["kind"]], "model": ModelConfig, "decoding": DecodingConfig}
+
+
+def _check_shape(recipe: Any, kind: str | None) -> None:
+    kinds = [kind] if kind else list(KINDS)
+    if not isinstance(recipe, dict) or recipe.get("kind") not in kinds or recipe.get("recipe") != RECIPE_VERSION:
+        raise RecipeError(
+            f"This is no recipe that hf_rare {hf_rare.__version__} can use here: expected a dict with kind="
+            f"{' or '.join(map(repr, kinds))} and recipe={RECIPE_VERSION}."
+        )
+    for section, config in _sections(recipe).items():
+        settings = recipe.get(section)
+        if settings is None and section != recipe["kind"]:
+            continue
+        if not isinstance(settings, dict):
+            raise RecipeError(f"The recipe's {section!r} is no dict of settings.")
+        try:
+            reject_unknown_names(settings, config.names(), f"the recipe's {section!r}")
+        except ConfigError as err:
+            raise RecipeError(str(err)) from err
+
+
+def _check_harm(recipe: Recipe) -> None:
+    """Raise [`RecipeError`] for what a recipe may not ask for."""
+    kind = recipe["kind"]
+    template = recipe[kind].get("template", KINDS[kind].builtin_templates[0])
+    if template not in KINDS[kind].builtin_templates and not is_source(str(template)):
+        raise RecipeError(f"The recipe's template {template!r} is neither built in nor a text with placeholders.")
+    model = recipe.get("model") or {}
+    if "/" in str(model.get("attn_implementation") or ""):
+        raise RecipeError(
+            f"The recipe asks for attn_implementation={model['attn_implementation']!r}, which is code from the Hub. "
+            "Pass it yourself where you trust it."
+        )
+    if asked := [name for name in OWN_BUSINESS if model.get(name)]:
+        raise RecipeError(
+            f"The recipe asks for {asked[0]}, which a recipe may not. Pass it yourself where you trust it."
+        )
+    for name in REVISIONS:
+        if model.get(name) is None:
+            continue
+        if is_off_hub(model, name):
+            if not _is_folder_name(model[name]):
+                raise RecipeError(f"The recipe's {name}={model[name]!r} is not the name of a folder.")
+        elif not _is_name(model[name]):
+            raise RecipeError(f"The recipe's {name}={model[name]!r} is not a name on the Hub.")
+    gguf_file = model.get("gguf_file")
+    if gguf_file is not None and not re.fullmatch(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)*", str(gguf_file)):
+        raise RecipeError(f"The recipe's gguf_file={gguf_file!r} is not the name of a file in a repository.")
+
+
+def _is_name(value: Any) -> bool:
+    try:
+        validate_repo_id(value)
+    except HFValidationError:
+        return False
+    return True
+
+
+def _is_folder_name(value: Any) -> bool:
+    return isinstance(value, str) and value not in (".", "..") and not re.search(r"[/\\]", value)

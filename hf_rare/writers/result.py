@@ -1,0 +1,51 @@
+"""What becomes of a row while a model writes for it. What a completion says is left to those who read it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from hf_rare.generation.protocol import Completion
+from hf_rare.rows.columns import Status
+from hf_rare.writers.preparing import PreparedRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What one completion came to.
+
+    Args:
+        status (`str`): one of [`STATUSES`].
+        error (`str`): why it is not `ok`, in words.
+        completion_tokens (`int`): tokens generated.
+    """
+
+    status: Status
+    error: str = ""
+    completion_tokens: int = 0
+
+
+S = TypeVar("S", bound=Sample)
+
+
+@dataclass(kw_only=True)
+class Result(Generic[S]):
+    """What became of a row so far.
+
+    Args:
+        prepared ([`PreparedRow`]): the row.
+        samples (`list[Sample]`): what its completions came to, in order.
+        attempts (`int`): how often it was tried.
+        is_complete (`bool`): whether it needs no further attempt.
+        prompt_tokens (`int`): tokens of its prompt; 0 where none was made.
+    """
+
+    prepared: PreparedRow
+    samples: list[S] = field(default_factory=list)
+    attempts: int = 0
+    is_complete: bool = False
+    prompt_tokens: int = 0
+
+    def take(self, completions: Sequence[Completion]) -> None:
+        """Take note of another attempt; the server that wrote it may count the prompt's tokens otherwise."""
+        self.attempts += 1
+        self.prompt_tokens = completions[-1].prompt_tokens

@@ -1,0 +1,71 @@
+"""Counts over the rows of a run: what people want to know at its end."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import datasets
+
+from hf_rare.rows.columns import STATUSES
+from hf_rare.rows.statistics import DEFAULT_COLUMNS, measure
+from hf_rare.writers.result import Result
+
+
+@dataclass
+class Summary:
+    """Counts over the rows of a run.
+
+    Args:
+        statuses (`Counter[str]`): texts by status.
+        prompt_tokens (`int`): tokens of all prompts, each row's counted once.
+        completion_tokens (`int`): tokens of all texts.
+        generated (`int`): completions that this process has generated, and not read from the journal.
+        generated_tokens (`int`): their tokens.
+        seconds (`float`): time spent generating, without loading.
+        noun (`str`): what a text is called.
+    """
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    generated: int = 0
+    generated_tokens: int = 0
+    seconds: float = 0.0
+    noun: str = "trace"
+
+    @classmethod
+    def of_results(cls, results: Iterable[Result[Any]]) -> Self:
+        """Count the results of a batch."""
+        results = list(results)
+        samples = [sample for result in results for sample in result.samples]
+        return cls(
+            Counter(sample.status for sample in samples),
+            sum(result.prompt_tokens for result in results),
+            sum(sample.completion_tokens for sample in samples),
+        )
+
+    @classmethod
+    def of_dataset(cls, dataset: datasets.Dataset, output_column: str = "reasoning") -> Self:
+        """Count the rows of a distilled dataset.
+
+        Args:
+            dataset ([`~datasets.Dataset`]): a dataset with the columns of the row contract.
+            output_column (`str`, *optional*, defaults to `"reasoning"`): prefix of these columns.
+        """
+        statistics = measure(dataset, {**DEFAULT_COLUMNS, "output_column": output_column})
+        return cls(statistics.statuses, statistics.prompt_tokens.total, statistics.completion_tokens.total)
+
+    def __add__(self, other: "Summary") -> "Summary":
+        names = [field.name for field in fields(self) if field.name != "noun"]
+        return Summary(noun=self.noun, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    def __str__(self) -> str:
+        total = self.statuses.total()
+        counts = ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES if self.statuses[status])
+        text = f"{total} {self.noun if total == 1 else self.noun + 's'}: {counts or 'none'}"
+        text += f"; {self.prompt_tokens} prompt tokens, {self.completion_tokens} tokens of {self.noun}s"
+        if self.seconds:
+            rate = self.generated_tokens / self.seconds
+            text += f"; {self.generated} generated now in {self.seconds:.1f} s, {rate:.1f} tokens/s"
+        return text

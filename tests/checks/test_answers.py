@@ -1,0 +1,286 @@
+"""Answers agree with the gold answer whatever their form, and wrong ones do not."""
+
+import threading
+import time
+import unicodedata
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hf_rare.checks import formulas
+from hf_rare.checks.answer_forms import list_candidates, name_letters, normalize_answer, read_numbers
+from hf_rare.checks.answers import check_answer
+from hf_rare.checks.formulas import is_same_formula
+from hf_rare.errors import ConfigError, HfRareError
+from hf_rare.rows.gold import list_golds
+
+CITIES = ["Rome", "Paris", "New York", "York"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "B", "b", "(B)", "B)", "b)", "B.", "B. Paris", "(B) Paris", "**B**", "Answer: B", "Option B", r"\boxed{B}",
+        r"So the answer is \boxed{B}.", "The answer is B.", "the correct option is (B)",
+        "The answer is B, not C.", "B is correct.", "Paris", "paris.", "The answer is Paris.",
+        "It must be Paris, I think.",        "A is wrong. So B", "The final answer is: **B) Paris**", "Answer:\nB",
+        r"\boxed{\text{B}}", r"\boxed{\textbf{(B)}}", r"\boxed{\textbf{(B) }Paris}", r"The answer is $\text{Paris}$.",
+        r"\boxed{\text{Paris}}", "One might think the answer is A, but the correct answer is B.",
+    ],
+)  # fmt: skip
+def test_the_right_option_in_many_forms(answer):
+    for gold in ("B", "(B)", "Paris", "B. Paris"):
+        assert check_answer(gold, answer, options=CITIES).outcome == "right", (gold, answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "A", "C", "A city in France.", "A or B", "B or C", "A, B and C", "B. Rome", "Neither Rome nor Paris",
+        "I do not know.",        "It is not B.", "The answer is not B", "New York", "Rome and Paris", "E",
+    ],
+)  # fmt: skip
+def test_another_option_several_or_none_are_wrong(answer):
+    assert check_answer("B", answer, options=CITIES).outcome == "wrong"
+
+
+def test_letters_are_told_from_words():
+    assert name_letters("A dog barks", ["x", "y"]) == set()
+    assert name_letters("I am not sure") == set()
+    assert name_letters("A") == name_letters("A is correct") == name_letters("The answer is A.") == {"A"}
+    assert name_letters("It is vitamin B", ["vitamin A", "vitamin B"]) == {"B"}
+    assert name_letters("I would say New York", CITIES) == {"C"}
+    assert name_letters("York", CITIES) == {"D"}
+    assert name_letters("Z", CITIES) == set()
+    assert name_letters("D", ["One"] * 3) == set()
+
+
+def test_a_whole_number_that_is_read_as_a_float_is_the_same_gold_answer():
+    for options in (["Rome", "Paris", "York"], ["1", "3", "2"], None):
+        for gold in (0, 1, 2, -3, 50):
+            assert list_golds(float(gold), options) == list_golds(gold, options)
+    assert list_golds(2.0, ["1.0", "2.0", "3.0"]) == ["2.0"]
+    assert check_answer(2.0, "B", options=["1.0", "2.0", "3.0"]).outcome == "right"
+    assert list_golds([2.0, 0.5, 1e300, float("nan"), float("inf")]) == ["2", "0.5", "1e+300", "inf"]
+
+
+def test_options_that_read_the_same_are_both_right():
+    assert check_answer("yes", "B", options=["Yes", "yes.", "no"]).outcome == "right"
+    assert check_answer("yes", "C", options=["Yes", "yes.", "no"]).outcome == "wrong"
+
+
+def test_a_number_for_an_option_is_its_text_or_else_counts_from_0():
+    assert check_answer(4, "B", options=["3", "4"]).outcome == "right"
+    assert check_answer(1, "B", options=["Rome", "Paris"]).outcome == "right"  # as class labels do
+    assert check_answer(2, "B", check="choice", options=["Rome", "Paris"]).outcome == "unchecked"
+    assert check_answer("1", "B", check="choice", options=["Rome", "Paris"]).outcome == "unchecked"
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        (1234, "1,234"), ("1234.5", "$1,234.50"), (1234, "1 234"), ("0.5", "1/2"), ("50%", "50 %"), (0.5, "50%"),
+        (50, "50%"),        ("1.5e5", "150,000"), (150000, r"1.5 \times 10^{5}"), ("3.5 kg", "3,5"), (-7, "\u22127"),
+        (18, "She earns 9 * 2 = $18."),
+        (12, "The answer is 12 apples."), ("1.234,5", "1234.5"), (3, r"\boxed{3}"), (0.75, r"\frac{3}{4}"), (7, "7.0"),
+        ("2/3", "0.6666667"), (5, "5kg"), (3, "3 grams of CO2"),
+        ("-$5", "-5"), (-5, "-$5.00"), (-5, r"$-\$5$"), (-5, "-\u20ac5"), (2e5, "2 \u00d7 10\u2075"),
+        (2e-5, "2 x 10\u207b\u2075"), (2e100, "2 x 10^100"), ("1e999", "1e999"), (5, "5 m\u00b2"),
+    ],
+)  # fmt: skip
+def test_numbers_agree_in_any_form(gold, answer):
+    assert check_answer(gold, answer, check="number").outcome == "right"
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        (35, "3.5"),
+        (7, "-7"),
+        (1000001, "1000002"),
+        (12, "12 or 13"),
+        (2, "CO2"),
+        (5, "none"),
+        (0.5, "0.51"),
+        (1, "1/0"),
+        (5, "-$5"),
+        (2, "2 x 100"),
+        (52, "5\u00b2"),
+        (0.5, "1e999"),
+        ("1e999", "0.5"),
+        (1e-300, "1e-400"),
+    ],
+)
+def test_other_numbers_do_not(gold, answer):
+    assert check_answer(gold, answer, check="number").outcome == "wrong"
+
+
+def test_the_tolerance_is_relative():
+    assert check_answer(3.14159, "3.14", tolerance=0.001).outcome == "right"
+    assert check_answer(3.14159, "3.14").outcome == "wrong"
+    assert check_answer("about two", "2", check="number").outcome == "unchecked"
+
+
+def test_texts_agree_but_for_form():
+    for answer in ("The Eiffel Tower", "eiffel  tower.", "The answer is the Eiffel Tower.", "\uff25iffel Tower"):
+        assert check_answer("Eiffel tower", answer).outcome == "right"
+    assert check_answer("Eiffel tower", "Tower of London").outcome == "wrong"
+    assert check_answer("Eiffel tower", "It is not the Eiffel Tower").outcome == "wrong"
+    assert check_answer("C#", "C").outcome == "wrong"
+    assert check_answer("St. Louis", "Answer: St. Louis. It is on the river.").outcome == "right"
+
+
+def test_what_auto_chooses():
+    assert check_answer("B", "Paris", options=CITIES).outcome == "right"
+    assert check_answer("1,000", "1000.0").outcome == "right"
+    assert check_answer("3 Doors Down", "3").outcome == "wrong"
+    assert check_answer(True, "Yes.").outcome == "right"
+    assert check_answer(False, "Yes.").outcome == "wrong"
+    assert check_answer(["USA", "United States"], "The United States").outcome == "right"
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "The answer is B, because the best choice is clear.",
+        "The answer is B. This answer is supported by Document 1.",
+        "The answer is B.\nThis answer is clearly stated in Document 1.",
+        "The correct answer is B, since the best choice is the one that Document 1 names.",
+        "Answer: B. The answer is correct.",
+        "The answer is A. Wait, the answer is B.",
+        "The answer is clear: B",
+    ],
+)
+def test_what_is_stated_last_counts_and_remarks_about_the_answer_do_not(trace):
+    assert check_answer("B", "", trace, options=CITIES).outcome == "right"
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "The answer is 7.\nThis answer is supported by Document 1.",
+        "The answer is 7, as the final result is clear.",
+        "The answer is 5, but the correct answer is 7.",
+        "The answer is 5.\nThe correct answer is given by 7.",
+    ],
+)
+def test_the_number_that_is_stated_last_counts(trace):
+    assert check_answer("7", "", trace).outcome == "right"
+
+
+def test_the_text_that_is_stated_last_counts():
+    assert check_answer("Paris", "", "The answer is Paris. This answer is the capital.").outcome == "right"
+    assert check_answer("Paris", "", "The answer is Rome; no, the answer is Paris.").outcome == "right"
+    assert check_answer("Rome", "", "The answer is Rome; no, the answer is Paris.").outcome == "wrong"
+    assert check_answer("clear", "", "The answer is clear.").outcome == "right"
+
+
+def test_a_text_that_repeats_itself_takes_no_time():
+    start = time.process_time()
+    check_answer("B", "", "I think the answer is unclear, and " * 20_000, options=CITIES)
+    assert time.process_time() - start < 3
+
+
+def test_latex_commands_for_words_are_no_part_of_a_text():
+    for gold in ("Evelyn", r"\text{Evelyn}", r"\textbf{Evelyn}"):
+        for answer in ("Evelyn", r"\boxed{\text{Evelyn}}", r"The answer is \mathrm{Evelyn}."):
+            assert check_answer(gold, answer).outcome == "right", (gold, answer)
+    assert check_answer("Evelyn", r"\boxed{\text{Lena}}").outcome == "wrong"
+    assert normalize_answer(r"\text{}") == "text"
+
+
+def test_without_an_answer_the_end_of_the_trace_counts():
+    assert check_answer("B", "", "First A.\nThe answer is A. Wait.\nSo the answer is B.").outcome == "right"
+    assert check_answer("42", "", "20 + 22\n\n42").outcome == "right"
+    assert check_answer("42", "", "42\nThat is all.").outcome == "wrong"
+    assert check_answer("42", "41", "The answer is 42").outcome == "wrong"
+    assert list_candidates("", "so \\boxed{a{b}c} holds")[0] == "a{b}c"
+
+
+@pytest.mark.parametrize("gold", [None, "", "  ", [], float("nan"), {"text": "x"}])
+def test_without_a_gold_answer_or_a_text_nothing_is_checked(gold):
+    assert check_answer(gold, "B").outcome == "unchecked"
+    verdict = check_answer("B", " ", "\n")
+    assert (verdict.outcome, verdict.reason) == ("unchecked", "there is neither an answer nor a trace")
+
+
+def test_reasons_say_what_was_compared():
+    assert check_answer("B", "C", options=CITIES).reason == "the answer names C, and right is B"
+    assert check_answer("7", "8").reason == "the answer is 8, not 7"
+    assert "several numbers" in check_answer("7", "7 or 8").reason
+
+
+@pytest.mark.parametrize("arguments", [{"check": "letter"}, {"tolerance": -1}, {"tolerance": True}])
+def test_wrong_settings_are_errors(arguments):
+    with pytest.raises(ConfigError, match="cannot be right"):
+        check_answer("B", "B", **arguments)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_normalising_twice_changes_nothing(text):
+    once = normalize_answer(text)
+    assert normalize_answer(once) == once
+    assert bool(once) == bool(unicodedata.normalize("NFKC", text).strip())
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(categories=["L", "N"]), min_size=1), st.sampled_from("!?;: \t()\"'"))
+def test_case_space_and_marks_around_an_answer_change_nothing(word, mark):
+    assume(word.lower() not in ("a", "an", "the"))  # what consists of articles alone stays as it is
+    assert normalize_answer(f"{mark} the {word.upper()}{mark}") == normalize_answer(f"{word.upper()}")
+
+
+@settings(deadline=None)
+@given(st.integers(-(10**12), 10**12))
+def test_any_way_to_write_a_whole_number_is_read(number):
+    for text in (f"{number}", f"{number:,}", f"{number:,}.0", f"${number:,} in all", f"{number:_}"):
+        assert [found.value for found in read_numbers(text)] == [number], text
+
+
+@settings(deadline=None)
+@given(st.text(), st.text(), st.lists(st.text(), max_size=5))
+def test_any_text_gets_a_verdict(gold, answer, options):
+    for check in ("auto", "choice", "text", "number"):
+        assert check_answer(gold, answer, check=check, options=options).outcome in ("right", "wrong", "unchecked")
+
+
+def test_ten_thousand_checks_take_a_second_or_two():
+    trace = "The documents say so. " * 200 + "The answer is B."
+    start = time.process_time()
+    for number in range(2500):
+        check_answer("B", "", trace, options=CITIES)
+        check_answer(number, f"{number:,} kg", trace)
+        check_answer("Eiffel Tower", "The answer is the Eiffel Tower.")
+        check_answer("Paris", "It must be Paris, I think.", options=CITIES)
+    assert time.process_time() - start < 3  # about 1 on an idle machine
+
+
+def test_formulas_agree_in_any_form_and_in_threads():
+    outcomes = {}
+
+    def compare():
+        outcomes["right"] = check_answer("x+1", "The answer is $1+x$.", check="math").outcome
+        outcomes["same"] = is_same_formula(r"\frac{1}{2}", "0.5")
+        outcomes["wrong"] = check_answer("x^2", "x^3", check="math").outcome
+
+    thread = threading.Thread(target=compare)
+    thread.start()
+    thread.join()
+    assert outcomes == {"right": "right", "same": True, "wrong": "wrong"}
+
+
+def test_a_formula_that_takes_too_long_is_given_up_and_the_next_one_compared():
+    with pytest.raises(TimeoutError, match=r"within 0\.5 seconds"):
+        is_same_formula("1", "$9^{9^{9^{9}}}!$", timeout=0.5)
+    assert is_same_formula("2", "$1+1$") is True
+
+
+@pytest.mark.parametrize("executable", ["/bin/false", "/nowhere/python"])
+def test_a_process_for_formulas_that_does_not_start_is_an_error(monkeypatch, executable):
+    monkeypatch.setattr(formulas, "_worker", formulas._Worker())
+    monkeypatch.setattr(formulas.sys, "executable", executable)
+    for _ in range(2):
+        with pytest.raises(HfRareError, match=rf"does not start: .* Run `{executable} -m hf_rare\.math_worker`"):
+            check_answer("1", "1", check="math")

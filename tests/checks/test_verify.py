@@ -1,0 +1,131 @@
+"""Which traces of a dataset give the gold answer."""
+
+import pickle
+
+import pytest
+from datasets import Dataset, DatasetDict, List, Value
+
+from hf_rare import to_preference, to_sft, verify
+from hf_rare.checks.verify import AnswerCheck
+from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from tests.support.distilled import distilled_rows
+
+STATUSES = ["ok", "ok", "truncated", "ok", "failed", "ok", "unparsed", "empty"]
+ANSWERS = ["B", "The answer is (A).", "B", "", "", "Paris", "A", "B"]
+TRACES = ["It is so.", "It is so.", "It is so.", "So the answer is B.", "", "It is so.", "Hm.", ""]
+VERDICTS = ["right", "wrong", "wrong", "right", "unchecked", "right", "wrong", "unchecked"]
+
+
+@pytest.fixture
+def rows() -> Dataset:
+    return Dataset.from_dict(
+        {
+            "answer": ["B"] * 8,
+            "options": [["Rome", "Paris"]] * 8,
+            "reasoning": TRACES,
+            "reasoning_answer": ANSWERS,
+            "reasoning_status": STATUSES,
+        }
+    )
+
+
+def test_each_trace_gets_a_verdict(rows):
+    checked = verify(rows)
+    assert checked["reasoning_verdict"][:] == VERDICTS
+    assert checked.features["reasoning_verdict"] == Value("string")
+    assert checked.remove_columns("reasoning_verdict").to_list() == rows.to_list()
+
+
+def test_unfinished_traces_can_be_judged_by_what_they_say(rows):
+    assert verify(rows, statuses=None)["reasoning_verdict"][2] == "right"
+    assert verify(rows, statuses=["ok", "truncated"])["reasoning_verdict"][2] == "right"
+    bare = rows.remove_columns(["reasoning_status", "reasoning_answer"])
+    assert verify(bare, statuses=None)["reasoning_verdict"][3] == "right"
+
+
+def test_samples_have_a_list_of_verdicts_and_exports_go_by_it(demo_rows):
+    distilled = distilled_rows(demo_rows).select(range(2))
+    samples = {
+        "reasoning": ["One.", "Two.", "The answer is 7."],
+        "reasoning_answer": ["7", "8", ""],
+        "reasoning_status": ["ok"] * 3,
+    }
+    rows = Dataset.from_list(
+        [row | samples | {"answer": gold} for row, gold in zip(distilled, (7, None), strict=True)]
+    )
+    checked = verify(rows)
+    assert checked.features["reasoning_verdict"] == List(Value("string"))
+    assert checked["reasoning_verdict"][:] == [["right", "wrong", "right"], ["unchecked"] * 3]
+    assert [pair["rejected"][0]["content"][8:12] for pair in to_preference(checked)] == ["Two."]
+    assert to_preference(checked, form="kto")["label"][:] == [True, False, True]
+    assert len(to_sft(checked, correct_column="reasoning_verdict")) == 2
+
+
+@pytest.mark.parametrize("format", ["numpy", "torch", "pandas", "polars", "arrow"])
+def test_formats_change_nothing(rows, format):
+    checked = verify(rows.with_format(format)).with_format(None)
+    assert checked.to_list() == verify(rows).to_list()
+
+
+@pytest.mark.parametrize("format", [None, "numpy", "torch", "pandas", "polars", "arrow"])
+@pytest.mark.parametrize("last", [0, None])
+def test_a_gold_answer_does_not_depend_on_a_missing_one_beside_it(format, last):
+    rows = Dataset.from_dict(
+        {
+            "answer": [2, 1, 5, last],
+            "options": [["Rome", "Paris", "York"]] * 3 + [None],
+            "reasoning": ["So."] * 4,
+            "reasoning_answer": ["C", "C", "5", "0"],
+            "reasoning_status": ["ok"] * 4,
+        }
+    )
+    verdicts = verify(rows.with_format(format)).with_format(None)["reasoning_verdict"][:]
+    assert verdicts == ["right", "wrong", "right", "unchecked" if last is None else "right"]
+
+
+def test_splits_empty_datasets_and_streams(rows):
+    checked = verify(DatasetDict(train=rows, test=rows.select([])))
+    assert checked["train"]["reasoning_verdict"][:] == VERDICTS
+    assert checked["test"].features == checked["train"].features
+    stream = rows.to_iterable_dataset().map(AnswerCheck(), batched=True, batch_size=3)
+    assert [row["reasoning_verdict"] for row in stream] == VERDICTS
+
+
+def test_other_columns_kinds_of_gold_answers_and_structs_of_options(rows):
+    renamed = rows.rename_columns({"answer": "gold", "options": "choices"})
+    assert verify(renamed, "gold", options_column="choices")["reasoning_verdict"][:] == VERDICTS
+    structs = rows.map(lambda _: {"options": {"A": "Rome", "B": "Paris"}}, remove_columns="options")
+    assert verify(structs, check="choice")["reasoning_verdict"][:] == VERDICTS
+    lists = rows.map(lambda _: {"answer": ["b", "Paris"]}, remove_columns="answer")
+    assert verify(lists)["reasoning_verdict"][:] == VERDICTS
+
+
+def test_the_cache_is_hit_again(rows, tmp_path):
+    rows.to_parquet(tmp_path / "rows.parquet")
+    loaded = Dataset.from_parquet(str(tmp_path / "rows.parquet"), cache_dir=str(tmp_path))
+    assert verify(loaded)._fingerprint == verify(loaded)._fingerprint
+    assert verify(loaded)._fingerprint != verify(loaded, statuses=None)._fingerprint
+    check = AnswerCheck(statuses={"truncated", "ok"})
+    assert pickle.loads(pickle.dumps(check)) == check == AnswerCheck(statuses=["ok", "truncated"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"gold_column": "gold"}, ColumnError, "needs the column 'gold'"),
+        ({"output_column": "trace"}, ColumnError, "statuses=None"),
+        ({"check": "letter"}, ConfigError, "'choice'"),
+        ({"statuses": ["good"]}, ConfigError, "'truncated'"),
+        ({"tolerances": 1}, ConfigError, "tolerance"),
+    ],
+)
+def test_wrong_settings_are_errors(rows, arguments, error, message):
+    with pytest.raises(error, match=message):
+        verify(rows, **arguments)
+
+
+def test_checked_rows_and_other_things_are_errors(rows):
+    with pytest.raises(ColumnError, match="exists already"):
+        verify(verify(rows))
+    with pytest.raises(BatchTypeError, match="AnswerCheck"):
+        verify([1, 2])

@@ -1,0 +1,116 @@
+"""`hf-rare questions`, `negatives` and `export`: rows in, rows out."""
+
+import json
+
+import pytest
+from datasets import Dataset
+
+from hf_rare.cli.main import main
+from hf_rare.writers.questions import make_question_schema
+
+
+@pytest.fixture
+def questions(demo_rows, tmp_path) -> str:
+    path = tmp_path / "questions.jsonl"
+    demo_rows.remove_columns("hard_negatives").to_json(path)
+    return str(path)
+
+
+def load(path) -> Dataset:
+    return Dataset.from_parquet(str(path))
+
+
+def test_questions_of_documents(rows, tiny, tmp_path, capsys):
+    documents, output = tmp_path / "documents.jsonl", tmp_path / "asked.parquet"
+    rows.select_columns(["id", "text"]).to_json(documents)
+    schema = json.dumps(make_question_schema(2, 20))
+    flags = ["--num-questions", "2", "--expand", "--max-new-tokens", "250", "--json-schema", schema, "--seed", "3"]
+    arguments = ["questions", str(documents), "--model", tiny, *flags, "--output", str(output)]
+    assert main([*arguments, "--generation-kwargs", '{"temperature": 1.0}']) == 0
+    asked = load(output)
+    assert asked["id"][:] == [name for row in rows for name in [row["id"]] * 2]
+    assert all(asked["question"])
+    assert json.loads((tmp_path / "asked.recipe.json").read_text())["kind"] == "questions"
+    out = capsys.readouterr().out
+    assert "12 texts: 12 ok" in out
+    assert f"12 rows are in {output}" in out
+
+
+def test_negatives_from_the_rows_and_from_a_corpus(questions, demo_rows, tmp_path, capsys):
+    output = tmp_path / "mined.parquet"
+    assert main(["negatives", questions, "--num-negatives", "2", "--keep-scores", "--output", str(output)]) == 0
+    mined = load(output)
+    assert max(map(len, mined["hard_negatives"])) == 2
+    assert "hard_negatives_scores" in mined.column_names
+    corpus = tmp_path / "corpus.jsonl"
+    Dataset.from_dict({"body": ["How much of what does it take, and when, for the water?"]}).to_json(corpus)
+    arguments = ["negatives", questions, "--corpus", str(corpus), "--corpus-column", "body", "--output", str(output)]
+    assert main(arguments) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+    negatives = load(output)["hard_negatives"]
+    assert len(negatives) == len(demo_rows)
+    assert {text for own in negatives for text in own} == {"How much of what does it take, and when, for the water?"}
+    assert main(["negatives", questions, "--text-column", "page", "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert "The dataset has no column 'page'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("has_namesake", [False, True])
+def test_rows_without_a_recipe_leave_no_stale_one_beside_them(questions, tmp_path, has_namesake):
+    output, recipe = tmp_path / "mined.parquet", tmp_path / "mined.recipe.json"
+    assert main(["negatives", questions, "--output", str(output)]) == 0
+    recipe.write_text("{}")
+    if has_namesake:
+        (tmp_path / "mined.jsonl").write_text("{}")
+    assert main(["negatives", questions, "--output", str(output), "--overwrite"]) == 0
+    assert recipe.exists() == has_namesake
+    recipe.write_text("{}")
+    assert (
+        main(["negatives", str(output), "--hard-negatives-column", "more", "--output", str(output), "--overwrite"])
+        == 0
+    )
+    assert recipe.exists()  # what it says of the rows is still true
+
+
+def test_a_recipe_of_other_rows_is_not_replaced(rows, tiny, tmp_path, capsys):
+    rows.to_json(tmp_path / "rows.jsonl")
+    arguments = ["distill", str(tmp_path / "rows.jsonl"), "--model", tiny, "--max-new-tokens", "4"]
+    assert main([*arguments, "--output", str(tmp_path / "traces.parquet")]) == 0
+    recipe = (tmp_path / "traces.recipe.json").read_text()
+    assert main([*arguments, "--seed", "1", "--output", str(tmp_path / "traces.jsonl")]) == 1
+    assert "traces.recipe.json is the recipe of" in capsys.readouterr().err
+    assert not (tmp_path / "traces.jsonl").exists()
+    assert main([*arguments, "--output", str(tmp_path / "traces.jsonl")]) == 0  # of the same recipe
+    assert json.loads((tmp_path / "traces.recipe.json").read_text()) == json.loads(recipe)
+    (tmp_path / "traces.jsonl").unlink()
+    (tmp_path / "traces.recipe.json").write_text("[")
+    assert main([*arguments, "--output", str(tmp_path / "traces.jsonl")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
+    source, traces = tmp_path / "rows.jsonl", tmp_path / "traces.parquet"
+    rows.to_json(source)
+    flags = ["--max-new-tokens", "6", "--output-column", "trace"]
+    assert main(["distill", str(source), "--model", tiny, *flags, "--output", str(traces)]) == 0
+    whole = load(traces)
+    whole = whole.remove_columns("trace_status").add_column("trace_status", ["ok"] * len(whole))
+    whole.to_parquet(traces)
+    made = {}
+    for form in ("sft", "kto"):
+        output = tmp_path / f"{form}.parquet"
+        assert main(["export", str(traces), form, "--keep-columns", "id", "--output", str(output)]) == 0
+        made[form] = load(output)
+    assert made["sft"].column_names == ["prompt", "completion", "id"]
+    assert set(made["kto"]["label"]) == {True}
+    output = tmp_path / "triplets.parquet"
+    assert main(["export", str(traces), "retrieval", "--num-negatives", "1", "--output", str(output)]) == 0
+    assert "negative_1" in load(output).column_names
+    assert main(["export", str(traces), "retrieval", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert "--student is for sft, dpo and kto" in capsys.readouterr().err
+    assert main(["export", str(traces), "sft", "--num-negatives", "3", "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert "--num-negatives is for retrieval" in capsys.readouterr().err
+    nowhere = str(tmp_path / "nowhere")
+    assert main(["export", str(traces), "sft", "--student", nowhere, "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert f"--student {nowhere}: its tokenizer cannot be loaded" in capsys.readouterr().err
+    assert main(["export", str(traces), "sft", "--student", tiny, "--output", str(tmp_path / "student.parquet")]) == 0

@@ -1,0 +1,397 @@
+"""Pipelines: every stage, what is skipped, what is found out at once, and the recipes that ship."""
+
+import json
+import logging
+import shutil
+
+import pytest
+from datasets import Dataset, load_from_disk
+
+from hf_rare.cli.main import main
+from hf_rare.errors import BudgetReachedError, ConfigError, DatasetFileError, OutputExistsError, PipelineError
+from hf_rare.pipeline.run import EXPORTS, FUNCTIONS, run_pipeline
+from hf_rare.pipeline.settings import check_pipeline, load_pipeline, writer_settings
+from hf_rare.writers.questions import make_question_schema
+from tests.conftest import REPOSITORY
+from tests.support.loopback_hub import hub_fixture  # noqa: F401
+
+RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+TOPICS = ["tides", "bread", "owls", "bees", "clocks", "glass"]
+SCHEMA = make_question_schema(max_length=24)
+
+
+@pytest.fixture
+def corpus(tmp_path) -> str:
+    texts = [
+        f"What is known of {topic}: they come in {i + 2} kinds, and {topic} last." for i, topic in enumerate(TOPICS)
+    ]
+    path = tmp_path / "corpus.jsonl"
+    Dataset.from_dict({"id": range(len(texts)), "text": texts}).to_json(path)
+    return str(path)
+
+
+@pytest.fixture
+def sections(tiny, corpus, tmp_path) -> dict:
+    return {
+        "input": corpus,
+        "output": str(tmp_path / "out"),
+        "model": {
+            "model_id": tiny,
+            "journal_dir": str(tmp_path / "journal"),
+            "generation_kwargs": {"temperature": 1.0},
+        },
+        "questions": {"json_schema": SCHEMA, "max_new_tokens": 120},
+        "near_duplicates": {"threshold": 0.9},
+        "decontamination": {"evaluation_sets": [corpus], "evaluation_columns": ["text"], "n": 4},
+        "negatives": {"num_negatives": 2, "query": ["text"]},
+        "distill": {"max_new_tokens": 12},
+        "grounding": True,
+        "export": {
+            "sft": {"format": "sft", "statuses": None, "keep_columns": ["id"]},
+            "triplets": {"format": "retrieval", "statuses": None},
+        },
+        "card": {"license": "mit", "pretty_name": "Traces about things"},
+    }
+
+
+def run(sections, **settings):
+    told = []
+    rows = run_pipeline(sections, on_stage=told.append, **settings)
+    return rows, {result.name: result.is_skipped for result in told}
+
+
+def test_from_a_corpus_to_training_files(sections, tmp_path):
+    rows, told = run(sections)
+    assert list(told) == [
+        "questions", "near_duplicates", "decontamination", "negatives", "distill", "grounding",
+        "export sft", "export triplets",
+    ]  # fmt: skip
+    assert not any(told.values())
+    assert len(rows) == len(TOPICS)
+    for name in ("id", "text", "question", "scenario", "hard_negatives", "reasoning", "reasoning_status"):
+        assert name in rows.column_names
+    assert [name for name in rows.column_names if "grounded" in name or "cites" in name]
+    out = tmp_path / "out"
+    assert Dataset.from_parquet(str(out / "rows.parquet")).to_list() == rows.to_list()
+    sft = Dataset.from_parquet(str(out / "export" / "sft.parquet"))
+    assert {"prompt", "completion", "id"} <= set(sft.column_names)
+    assert "negative_2" in Dataset.from_parquet(str(out / "export" / "triplets.parquet")).column_names
+    assert "# Traces about things" in (out / "README.md").read_text()
+    assert json.loads((out / "rows.recipe.json").read_text())["kind"] == "distill"
+
+
+def test_what_stands_is_skipped_and_what_depends_on_a_change_is_not(sections):
+    first, _ = run(sections)
+    again, told = run(sections)
+    assert again.to_list() == first.to_list()
+    assert [name for name, is_skipped in told.items() if not is_skipped] == ["export sft", "export triplets"]
+    _, told = run({**sections, "negatives": {**sections["negatives"], "num_negatives": 1}})
+    assert [name for name, is_skipped in told.items() if is_skipped] == [
+        "questions",
+        "near_duplicates",
+        "decontamination",
+    ]
+    _, told = run({name: section for name, section in sections.items() if name != "near_duplicates"})
+    assert [name for name, is_skipped in told.items() if is_skipped] == ["questions"]
+
+
+def test_an_interrupted_stage_goes_on_from_its_journal(sections, tmp_path):
+    sections["distill"] |= {"max_rows": 2}
+    with pytest.raises(BudgetReachedError):
+        run(sections)
+    assert not (tmp_path / "out" / "6-distill").exists()
+    del sections["distill"]["max_rows"]
+    rows, told = run(sections)
+    assert told["questions"]
+    assert not told["distill"]
+    assert len(rows) == len(TOPICS)
+
+
+def test_a_half_written_stage_is_made_again(sections, tmp_path):
+    run(sections)
+    (tmp_path / "out" / "5-negatives" / "stage.json").unlink()
+    _, told = run(sections)
+    assert next(name for name, is_skipped in told.items() if not is_skipped) == "negatives"
+
+
+def test_negatives_that_a_model_writes(sections, tmp_path):
+    document = {"type": "object", "properties": {"document": {"type": "string", "pattern": "^[a-z]{3,20}$"}}}
+    item = {**document, "required": ["document"], "additionalProperties": False}
+    schema = {"type": "array", "items": item, "minItems": 1, "maxItems": 1}
+    sections["negatives"] = {"method": "generated", "num_negatives": 1, "json_schema": schema, "max_new_tokens": 60}
+    rows, _ = run(sections)
+    assert [len(negatives) for negatives in rows["hard_negatives"]] == [1] * len(rows)
+    assert "hard_negatives_attempts" in rows.column_names
+
+
+def test_negatives_by_embeddings(sections, tiny_embedder):
+    sections = {name: sections[name] for name in ("input", "output")} | {
+        "negatives": {"method": "dense", "model": tiny_embedder, "dense": {"batch_size": 2}, "num_negatives": 2}
+    }
+    sections["negatives"] |= {"query": ["text"], "question_column": "text"}
+    rows, told = run(sections)
+    assert [len(negatives) for negatives in rows["hard_negatives"]] == [2] * len(rows)
+    _, told = run(sections)
+    assert told["negatives"]
+
+
+def test_gold_answers_attempts_and_a_judge(sections, tmp_path):
+    rows = Dataset.from_list(
+        [{"question": f"What of {topic}?", "options": ["ebb", "flood"], "answer": "B"} for topic in TOPICS]
+    )
+    rows.save_to_disk(tmp_path / "rows")
+    schema = {"type": "object", "properties": {"verdict": {"enum": ["right", "wrong"]}}, "required": ["verdict"]}
+    sections = {
+        "input": {"name": str(tmp_path / "rows"), "rows": 4},
+        "corpus": sections["input"],
+        "model": sections["model"],
+        "retrieval": {"num_documents": 2, "query": "question"},
+        "distill": {
+            "gold_column": "answer", "max_attempts": 2, "keep_attempts": True, "max_new_tokens": 8,
+            "template": "plain",
+            "judge": {"json_schema": schema, "max_new_tokens": 20},
+        },
+        "export": {
+            "full": {"format": "sft", "one_trace": True, "statuses": None},
+            "kto": {"format": "preference", "form": "kto", "statuses": None},
+        },
+    }  # fmt: skip
+    rows, _ = run(sections, output=tmp_path / "out")
+    assert len(rows) == 4
+    assert list(map(len, rows["reasoning_verdict"])) == rows["reasoning_attempts"][:]
+    assert len(Dataset.from_parquet(str(tmp_path / "out" / "export" / "full.parquet"))) == 4
+
+
+def test_a_stage_that_leaves_no_rows_says_why(sections):
+    sections["questions"] = {"max_new_tokens": 5}
+    with pytest.raises(PipelineError, match=r"'questions' has left no rows. It has written 6 texts: "):
+        run(sections)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"qestions": {}}, "Did you mean 'questions'"),
+        ({"input": None}, "no section `input`"),
+        ({"output": None}, "names no folder"),
+        ({"distill": {"max_newtokens": 3}}, "Did you mean 'max_new_tokens'"),
+        ({"negatives": {"num_negativs": 3}}, "Did you mean 'num_negatives'"),
+        ({"near_duplicates": {"treshold": 3}}, "Did you mean 'threshold'"),
+        ({"distill": [1]}, "expected settings by name"),
+        ({"export": {"x": {"format": "excel"}}}, "one of sft, preference, retrieval"),
+        ({"model": {}}, "No model is given for 'questions'"),
+        ({"distill": {"judge": {"max_new_tokns": 3}}}, "Did you mean 'max_new_tokens'"),
+        ({"card": {"licence": "mit"}}, "'licence' is not known in 'card'. Did you mean 'license'"),
+        ({"push": True}, "'push' has repo_id=None; expected the name of a dataset"),
+        ({"push": {"repo_id": "me/rare", "privat": True}}, "Did you mean 'private'"),
+        ({"push": {"repo_id": "me/rare", "licence": "mit"}}, "Did you mean 'license'"),
+        ({"push": {"repo_id": "me/rare"}, "card": {"plot_path": "x.png"}}, "'card' has 'plot_path'"),
+        ({"export": {"x": {"format": "sft", "colum": "id"}}}, "'colum' is not known in the export 'x'"),
+        ({"export": {"x": {"format": "retrieval", "pads": True}}}, "Did you mean 'pad'"),
+        ({"export": {"x": {"format": "sft", "student_tokenizer": "me/student"}}}, "expected a loaded tokenizer"),
+        ({"grounding": {"min_quote_token": 5}}, "Did you mean 'min_quote_tokens'"),
+        ({"decontamination": {}}, "evaluation_sets=None; expected a list"),
+        ({"decontamination": {"evaluation_sets": "eval.jsonl"}}, "expected a list"),
+        ({"decontamination": {"evaluation_sets": [{"split": "test"}]}}, "An entry of evaluation_sets is"),
+        ({"negatives": {"corpus": {"name": "pages.jsonl", "splt": "a"}}}, "'splt' is not known in the corpus of"),
+        ({"retrieval": {}}, "nothing to search"),
+        ({"input": {"split": "test"}}, "The pipeline's 'input' is"),
+        ({"input": {"name": "corpus.jsonl", "rows": "4"}}, "has rows='4'"),
+    ],
+)
+def test_what_is_wrong_is_found_out_before_anything_is_generated(sections, tmp_path, change, reason):
+    with pytest.raises(ConfigError, match=reason):
+        run({**sections, **change})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decontamination": {"evaluation_sets": ["nothing.jsonl"]}},
+        {"negatives": {"corpus": "nothing.jsonl"}},
+        {"corpus": "nothing.jsonl"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_input_that_is_missing_is_found_out_before_anything_is_generated(sections, tmp_path, change):
+    with pytest.raises(DatasetFileError, match=r"The pipeline's '(corpus|evaluation_sets)': 'nothing\.jsonl' is no"):
+        run({**sections, **change})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_settings_of_what_is_called_are_known(sections):
+    push = {"repo_id": "me/rare", "private": True, "append": True, "language": "en", "source_datasets": ["me/pages"]}
+    export = {"x": {"format": "preference", "form": "kto", "max_pairs": 2, "template": "plain", "one_trace": True}}
+    given = {"push": push, "export": export, "grounding": {"min_quote_tokens": 5}, "verify": {"check": "text"}}
+    checked = check_pipeline({**sections, **given}, FUNCTIONS, EXPORTS)
+    assert given == {name: checked[name] for name in given}
+
+
+def test_a_pipeline_that_pushes(mining, hub):
+    rows, _ = run({**mining, "push": {"repo_id": "me/rare", "language": "en"}, "card": {"license": "mit"}})
+    card = hub.read("me/rare", "README.md").decode()
+    assert "license: mit" in card
+    assert f"num_examples: {len(rows)}" in card
+
+
+@pytest.fixture
+def mining(corpus, tmp_path) -> dict:
+    """A pipeline without a model."""
+    return {
+        "input": corpus,
+        "output": str(tmp_path / "out"),
+        "negatives": {"num_negatives": 1, "query": ["text"], "question_column": "text"},
+    }
+
+
+def test_an_evaluation_set_that_grows_is_compared_again(mining, tmp_path):
+    path = tmp_path / "eval.jsonl"
+    Dataset.from_dict({"question": ["What is asked of the moon, and of nothing else at all?"]}).to_json(path)
+    mining["decontamination"] = {"evaluation_sets": [str(path)], "columns": ["text"], "n": 4}
+    rows, _ = run(mining)
+    assert len(rows) == len(TOPICS)
+    _, told = run(mining)
+    assert told["decontamination"]
+    Dataset.from_dict({"question": ["Tell me of owls: they come in how many kinds?"]}).to_json(path)
+    rows, told = run(mining)
+    assert told == {"decontamination": False, "negatives": False}
+    assert not any("owls" in text for text in rows["text"])
+
+
+def test_negatives_from_a_corpus_of_their_own(mining, tmp_path):
+    pages, others = tmp_path / "pages.jsonl", tmp_path / "others.jsonl"
+    page = "What is known of everything: it comes in kinds, and things last."
+    Dataset.from_dict({"text": [page]}).to_json(pages)
+    Dataset.from_dict({"text": ["What is known of nothing."]}).to_json(others)
+    mining["negatives"] |= {"corpus": str(pages)}
+    mining["corpus"] = str(others)
+    rows, _ = run(mining)
+    assert rows["hard_negatives"][:] == [[page]] * len(TOPICS)
+    _, told = run(mining)
+    assert told["negatives"]
+    Dataset.from_dict({"text": [page.upper()]}).to_json(pages)
+    rows, told = run(mining)
+    assert not told["negatives"]
+    assert rows["hard_negatives"][:] == [[page.upper()]] * len(TOPICS)
+
+
+def test_another_embedding_model_in_the_same_folder_is_another_model(mining, tiny_embedder, tmp_path):
+    folder = tmp_path / "embedder"
+    shutil.copytree(tiny_embedder, folder)
+    mining["negatives"] |= {"method": "dense", "model": str(folder), "dense": {"batch_size": 2}}
+    run(mining)
+    _, told = run(mining)
+    assert told["negatives"]
+    (pooling,) = folder.glob("*Pooling/config.json")
+    pooling.write_text(pooling.read_text() + "\n")
+    _, told = run(mining)
+    assert not told["negatives"]
+
+
+def test_what_people_have_written_into_the_card_stays(mining, tmp_path, caplog):
+    caplog.set_level(logging.WARNING, logger="hf_rare.pipeline.files")
+    run(mining)
+    card = tmp_path / "out" / "README.md"
+    card.write_bytes(card.read_bytes() + b"\r\nWritten by hand.\r\n")
+    run({**mining, "input": {"name": mining["input"], "rows": 4}})
+    assert card.read_bytes().endswith(b"\r\nWritten by hand.\r\n")
+    assert card.read_text().count("<!-- hf_rare: config default -->") == 1
+    assert caplog.messages == []
+    caplog.clear()
+    run({**mining, "card": {"pretty_name": "Another title", "license": "mit"}})
+    (message,) = caplog.messages
+    assert "README.md keeps pretty_name: Distilled reasoning over retrieved documents. Change it there" in message
+    assert "license: mit" in card.read_text()
+    card.unlink()
+    run({**mining, "card": {"pretty_name": "Another title"}})
+    assert "# Another title" in card.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "reason"),
+    [
+        ("# My project\n", OutputExistsError, "is no card that was generated here"),
+        (b"\xff\xfe", OutputExistsError, "cannot be read"),
+        ("<!-- hf_rare: config default -->\n", ConfigError, r"README.md: The card's generated part"),
+        ("---\na: [\n---\n<!-- hf_rare: config a -->\n<!-- /hf_rare -->\n", ConfigError, r"README.md: The YAML"),
+    ],
+)
+def test_a_readme_that_is_no_card_is_never_overwritten(mining, tmp_path, text, error, reason):
+    path = tmp_path / "README.md"
+    content = text if isinstance(text, bytes) else text.encode()
+    path.write_bytes(content)
+    with pytest.raises(error, match=reason):
+        run(mining, output=tmp_path)
+    assert path.read_bytes() == content
+    assert not list(tmp_path.glob("*-negatives"))
+
+
+def test_rows_that_no_earlier_run_has_left_are_never_overwritten(mining, tmp_path):
+    Dataset.from_json(mining["input"]).to_parquet(tmp_path / "rows.parquet")
+    mining["input"] = str(tmp_path / "rows.parquet")
+    with pytest.raises(OutputExistsError, match=r"rows\.parquet exists already, without the card of an earlier run"):
+        run(mining, output=tmp_path)
+    assert not list(tmp_path.glob("*-negatives"))
+
+
+def test_rows_without_a_recipe_have_none_beside_them(sections, mining, tmp_path):
+    run(sections)
+    assert (tmp_path / "out" / "rows.recipe.json").exists()
+    run(mining)
+    assert not (tmp_path / "out" / "rows.recipe.json").exists()
+
+
+def test_another_model_does_not_get_revision_and_adapter_of_the_one_it_stands_in_for(caplog):
+    model = {"model_id": "me/teacher", "revision": "v1", "adapter": "me/adapter", "dtype": "float32"}
+    settings = {"model": model}
+    with caplog.at_level(logging.WARNING):
+        own = {"max_new_tokens": 3}
+        assert writer_settings("distill", settings, own, {}) == {**model, **own}
+        assert writer_settings("distill", settings, own, {"model_id": "me/teacher"}) == {**model, **own}
+        judge = {"model_id": "me/judge"}
+        assert writer_settings("judge", settings, judge, {}) == {"model_id": "me/judge", "dtype": "float32"}
+        assert caplog.messages == []
+        other = {"model_id": "me/other", "revision": "v2"}
+        assert writer_settings("distill", settings, own, other) == {**other, "dtype": "float32", **own}
+    assert caplog.messages == [
+        "distill: me/other stands in for the pipeline's model, without its adapter='me/adapter'."
+    ]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
+def test_the_recipes_that_ship_run(path, tiny, corpus, tmp_path):
+    sections = load_pipeline(path)
+    check_pipeline(sections, FUNCTIONS, EXPORTS)
+    rows = tmp_path / "questions.jsonl"
+    Dataset.from_dict(
+        {"question": ["What of owls?", "What of bees?"], "options": [["a", "b"]] * 2, "answer": ["A", "B"]}
+    ).to_json(rows)
+    sections |= {"input": str(rows) if "corpus" in sections else corpus}
+    sections |= {"corpus": corpus} if "corpus" in sections else {}
+    if "questions" in sections:  # a random model writes JSON only where it must
+        schema = make_question_schema(sections["questions"].get("num_questions", 1), 24)
+        sections["questions"] |= {"json_schema": schema, "max_new_tokens": 250}
+    if "skip_top" in sections.get("negatives", {}):  # there are six documents
+        sections["negatives"]["skip_top"] = 1
+    for export in sections["export"].values():
+        export["statuses"] = None
+    sections["model"] |= {"max_new_tokens": 8, "context_length": 2000}
+    result = run_pipeline(sections, output=tmp_path / "out", model_id=tiny)
+    assert len(result) > 0
+    assert sorted(file.stem for file in (tmp_path / "out" / "export").iterdir()) == sorted(sections["export"])
+
+
+def test_the_command_line(sections, tmp_path, capsys):
+    import yaml
+
+    (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(sections))
+    assert main(["run", str(tmp_path / "pipeline.yaml"), "--output", str(tmp_path / "elsewhere")]) == 0
+    out = capsys.readouterr().out
+    assert f"questions: {len(TOPICS)} rows in {tmp_path / 'elsewhere' / '1-questions' / 'rows'}" in out
+    assert main(["run", str(tmp_path / "pipeline.yaml"), "--output", str(tmp_path / "elsewhere")]) == 0
+    assert "distill: 6 rows" in (again := capsys.readouterr().out)
+    assert again.count("which stand already") == 6
+    assert load_from_disk(tmp_path / "elsewhere" / "6-distill" / "rows").column_names
+    assert main(["run", str(tmp_path / "nothing.yaml")]) == 1
+    assert "cannot be read" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""Checkpoints: the journal of a lost machine comes back from the Hub."""
+
+import os
+import time
+
+import pytest
+from huggingface_hub import HfApi
+
+from hf_rare import ReasonDistiller
+from hf_rare.errors import BudgetReachedError, ConfigError, HubError
+from tests.support.loopback_hub import hub_fixture, quick_retries_fixture, xet_fixture  # noqa: F401
+
+REPO = "me/checkpoints"
+SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 600}
+
+
+@pytest.fixture
+def machine(tmp_path, tiny):
+    """Distillers on machines of their own: each has a journal folder of its own."""
+    made = []
+
+    def make(name, **settings):
+        distill_fn = ReasonDistiller.from_pretrained(
+            tiny, journal_dir=tmp_path / name, **{"checkpoint_repo": REPO, **SETTINGS, **settings}
+        )
+        made.append(distill_fn)
+        return distill_fn
+
+    yield make
+    for distill_fn in made:
+        if distill_fn.completer._checkpoint is not None:
+            distill_fn.completer._checkpoint.close()
+
+
+def distil(distill_fn, rows) -> list[dict]:
+    return rows.map(distill_fn, batched=True, keep_in_memory=True, load_from_cache_file=False).to_list()
+
+
+def journal_files(hub) -> list[str]:
+    return sorted(path for path in hub.files(REPO) if path.startswith("journal/"))
+
+
+@pytest.mark.parametrize("way", ["lfs", "xet"])
+def test_a_fresh_machine_starts_where_a_dying_one_was(hub, request, rows, tiny, machine, monkeypatch, way):
+    if way == "xet":  # as journals of many rows go
+        request.getfixturevalue("xet")
+        monkeypatch.setattr("tests.support.loopback_storage.REGULAR_LIMIT", 100)
+    whole = distil(ReasonDistiller.from_pretrained(tiny, journal_dir=None, **SETTINGS), rows)
+    with pytest.raises(BudgetReachedError):
+        distil(machine("first", max_rows=2), rows)
+    assert len(journal_files(hub)) == 1  # its last moments
+    assert hub.commits(REPO)[0].summary == "Checkpoint of 1 journal files"
+    second = machine("second", max_rows=3)
+    with pytest.raises(BudgetReachedError):
+        distil(second, rows)
+    third = machine("third")
+    assert distil(third, rows) == whole
+    assert (second.completer.generated, third.completer.generated) == (3, 1)
+    assert HfApi().repo_info(REPO, repo_type="dataset").private
+    files = [hub.commits(REPO)[0].files[path] for path in journal_files(hub)]
+    assert all(bool(file.xet) == (way == "xet") for file in files)
+
+
+def test_a_running_job_is_committed_every_few_minutes_and_nothing_twice(hub, rows, machine):
+    distill_fn = machine("first", checkpoint_minutes=0.001)
+    distil(distill_fn, rows)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and entries_on(hub) < len(rows):
+        time.sleep(0.05)
+    assert entries_on(hub) == len(rows)
+    requests = len(hub.received("POST .*/commit/"))
+    time.sleep(0.5)
+    assert len(hub.received("POST .*/commit/")) == requests  # nothing new, no commit
+    again = machine("second")
+    distil(again, rows)
+    assert again.completer.generated == 0
+
+
+def entries_on(hub) -> int:
+    if REPO not in hub.repo_ids():
+        return 0
+    return sum(hub.read(REPO, path).count(b'{"key"') for path in journal_files(hub))
+
+
+def test_a_checkpoint_that_fails_does_not_end_the_run_and_is_tried_again(hub, quick_retries, rows, machine, caplog):
+    distill_fn = machine("first")
+    fault = hub.fault("POST .*/commit/", status=403)
+    distil(distill_fn, rows)
+    checkpoint = distill_fn.completer._checkpoint
+    assert not checkpoint.flush()
+    assert "A checkpoint failed and is tried again later" in caplog.text
+    assert fault.used
+    assert checkpoint.flush()
+    assert entries_on(hub) == len(rows)
+
+
+def test_what_an_earlier_run_left_on_this_machine_is_committed_too(hub, rows, tiny, machine, tmp_path):
+    first = ReasonDistiller.from_pretrained(tiny, journal_dir=tmp_path / "here", **SETTINGS)
+    distil(first, rows.select(range(3)))
+    for path in (tmp_path / "here").rglob("*.jsonl"):
+        os.utime(path, (0, 0))  # an hour ago, or more
+    second = machine("here")
+    distil(second, rows)
+    assert second.completer._checkpoint.flush()
+    assert entries_on(hub) == len(rows)
+
+
+def test_workers_leave_nothing_behind(hub, rows, machine):
+    distil_with_workers = machine("first")
+    rows.map(distil_with_workers, batched=True, num_proc=2, load_from_cache_file=False)
+    assert entries_on(hub) == len(rows)
+
+
+def test_a_journal_that_was_pruned_meanwhile_is_left_out(hub, rows, machine, tmp_path):
+    distill_fn = machine("first")
+    distil(distill_fn, rows)
+    for path in (tmp_path / "first").rglob("*.jsonl"):
+        path.unlink()
+    assert distill_fn.completer._checkpoint.flush()
+
+
+def test_a_public_repository_gets_no_prompts(hub, rows, machine):
+    hub.create_repo(REPO)
+    with pytest.raises(HubError, match="is public, and a journal holds every prompt"):
+        distil(machine("first"), rows)
+
+
+def test_it_fails_before_anything_is_generated(hub, rows, tiny, machine):
+    distill_fn = ReasonDistiller.from_pretrained(tiny, checkpoint_repo=REPO, journal_dir=None, **SETTINGS)
+    with pytest.raises(ConfigError, match="needs a journal"):
+        distil(distill_fn, rows)
+    with pytest.raises(HubError, match="nothing was generated"):
+        distil(machine("first", checkpoint_repo="other/checkpoints"), rows)

@@ -1,0 +1,68 @@
+import logging
+
+import datasets
+import pytest
+
+from hf_rare import ReasonDistiller
+from hf_rare.runs.progress import RowProgress
+from hf_rare.writers.summary import Summary
+
+
+def test_the_bar_counts_rows_and_tokens_per_second(capsys):
+    with RowProgress([0, 0, 1, 1, 2, 2, 3, 3]) as progress:
+        progress.add_tokens(1000, 10)
+        progress._bar.last_print_t -= 10  # as if the last redraw were long ago
+        progress.finish([0, 2, 4, 6])
+        progress.finish([1, 3, 7])
+        progress._bar.refresh()
+        bar = capsys.readouterr().err
+    assert "Writing" in bar
+    assert "3/4" in bar.split("\r")[-1]
+    assert "prompt + " in bar
+    assert "generated tokens/s" in bar
+
+
+def test_the_bar_obeys_the_switch_of_datasets(capsys, rows, distill_fn):
+    datasets.disable_progress_bars()
+    try:
+        rows.map(distill_fn, batched=True, keep_in_memory=True)
+    finally:
+        datasets.enable_progress_bars()
+    assert "row/s" not in capsys.readouterr().err
+
+
+def test_the_summary_of_a_run_is_that_of_its_columns(rows, distill_fn, caplog):
+    bad = rows.add_item({**rows[0], "question": ""})
+    with caplog.at_level(logging.INFO, logger="hf_rare"):
+        distilled = bad.map(distill_fn, batched=True, batch_size=3)
+    summary = distill_fn.summary
+    assert summary.statuses.total() == len(bad)
+    assert summary.statuses["invalid_input"] == 1
+    assert summary.prompt_tokens == sum(distilled["reasoning_prompt_tokens"])
+    assert summary.completion_tokens == sum(distilled["reasoning_completion_tokens"])
+    assert summary.seconds > 0
+    assert summary.generated == len(rows)
+    assert summary.generated_tokens == summary.completion_tokens
+    counted = Summary.of_dataset(distilled)
+    assert (counted.statuses, counted.prompt_tokens) == (summary.statuses, summary.prompt_tokens)
+    assert counted.completion_tokens == summary.completion_tokens
+    assert "1 invalid_input" in str(summary)
+    assert f"{len(rows)} generated now in" in str(summary)
+    assert len([record for record in caplog.records if record.message.startswith("Distilling")]) == 3
+
+
+@pytest.mark.parametrize("expand", [False, True])
+def test_the_summary_counts_samples_as_traces(rows, tiny, expand):
+    distill_fn = ReasonDistiller.from_pretrained(
+        tiny, max_new_tokens=4, num_samples=2, expand=expand, generation_kwargs={"temperature": 1.0}
+    )
+    distilled = distill_fn.apply(rows)
+    summary = Summary.of_dataset(distilled)
+    assert summary.statuses.total() == 2 * len(rows)
+    assert summary.statuses == distill_fn.summary.statuses
+    assert summary.completion_tokens == distill_fn.summary.completion_tokens
+    assert summary.prompt_tokens == distill_fn.summary.prompt_tokens
+
+
+def test_an_empty_summary():
+    assert str(Summary()) == "0 traces: none; 0 prompt tokens, 0 tokens of traces"

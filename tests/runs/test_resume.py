@@ -1,0 +1,511 @@
+"""Nothing generated is lost: runs that end early go on where they were, and rows that fail are data."""
+
+import json
+import logging
+import os
+import pickle
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from datasets.fingerprint import Hasher
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_rare import ReasonDistiller, TransformersGenerator
+from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
+from hf_rare.generation.protocol import Completion, EncodedPrompt
+from hf_rare.runs.completer import hash_job, journal_folder
+from hf_rare.settings.run import RunConfig
+from tests.support import fault_job
+from tests.support.plain import PlainGenerator, see_micro_batches
+
+SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 1200}
+
+
+@pytest.fixture
+def journal_dir(tmp_path) -> Path:
+    return tmp_path / "journal"
+
+
+def make(tiny, journal_dir, **settings) -> ReasonDistiller:
+    return ReasonDistiller.from_pretrained(tiny, journal_dir=journal_dir, **{**SETTINGS, **settings})
+
+
+def distill(distill_fn, rows, **kwargs) -> list[dict]:
+    return rows.map(distill_fn, batched=True, keep_in_memory=True, load_from_cache_file=False, **kwargs).to_list()
+
+
+def entries(journal_dir) -> list[dict]:
+    lines = [line for path in sorted(journal_dir.rglob("*.jsonl")) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in lines if line.startswith('{"key"')]
+
+
+# resume
+
+
+def test_a_second_run_reads_the_journal_and_loads_no_model(rows, tiny, journal_dir):
+    first = make(tiny, journal_dir)
+    expected = distill(first, rows)
+    assert first.completer.generated == len(rows)
+    second = make(tiny, journal_dir)
+    second.generator.unload()
+    assert distill(second, rows) == expected
+    assert second.completer.generated == 0
+    assert not second.generator.is_loaded
+    assert len(entries(journal_dir)) == len(rows)
+
+
+@pytest.mark.parametrize("generation_kwargs", [{}, {"temperature": 1.2}])
+def test_a_run_goes_on_with_another_batch_size_order_and_more_rows(rows, tiny, journal_dir, generation_kwargs):
+    settings = {"generation_kwargs": generation_kwargs}
+    expected = distill(make(tiny, None, **settings), rows)
+    distill(make(tiny, journal_dir, **settings), rows.select([1, 3]))
+    later = make(tiny, journal_dir, **settings)
+    assert distill(later, rows.select(range(5, -1, -1)), batch_size=2)[::-1] == expected
+    assert later.completer.generated == 4
+
+
+def test_two_processes_share_a_journal(rows, tiny, journal_dir):
+    expected = distill(make(tiny, None), rows)
+    distill_fn = make(tiny, journal_dir)
+    assert distill(distill_fn, rows, num_proc=2) == expected
+    assert len(entries(journal_dir)) == len(rows)
+    again = make(tiny, journal_dir)
+    assert distill(again, rows) == expected
+    assert again.completer.generated == 0
+
+
+def test_an_exception_in_the_middle_costs_nothing_that_was_written(rows, tiny, journal_dir, monkeypatch):
+    expected = distill(make(tiny, None), rows)
+    real = PlainGenerator._generate_batch
+    calls = []
+
+    def interrupted(self, token_ids, *arguments):
+        calls.append(len(token_ids))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, token_ids, *arguments)
+
+    see_micro_batches(monkeypatch, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        distill(make(tiny, journal_dir), rows)
+    monkeypatch.undo()
+    safe = sum(calls[:2])
+    assert len(entries(journal_dir)) == safe
+    again = make(tiny, journal_dir)
+    assert distill(again, rows) == expected
+    assert again.completer.generated == len(rows) - safe
+
+
+def test_an_interruption_says_what_is_safe(rows, tiny, journal_dir, monkeypatch, caplog):
+    distill(make(tiny, journal_dir), rows.select([0]))
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    see_micro_batches(monkeypatch, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        distill(make(tiny, journal_dir), rows)
+    assert f"Stopped. 1 completions are safe in {journal_dir}" in caplog.text
+    assert "run the same script again to go on" in caplog.text
+
+
+def test_equal_rows_are_written_once_and_samples_are_not_equal(rows, tiny, journal_dir):
+    twice = Dataset.from_list([rows[0], rows[1], rows[0]])
+    distill_fn = make(tiny, journal_dir)
+    distilled = distill(distill_fn, twice)
+    assert distilled[0] == distilled[2]
+    assert distill_fn.completer.generated == 2
+    sampler = make(tiny, journal_dir, num_samples=2, generation_kwargs={"temperature": 1.5})
+    assert len(set(distill(sampler, rows.select([0]))[0]["reasoning"])) == 2
+
+
+# keys: all that changes a completion, and nothing else
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"output_column": "trace"},
+        {"max_batch_tokens": 5000},
+        {"thought_tags": ("[T]", "[/T]")},
+        {"require_answer": True},
+        {"columns": "minimal"},
+        {"context_length": 2000},
+        {"dtype": "float32"},
+        {"generation_kwargs": {"do_sample": False}},
+        {"generation_kwargs": {"temperature": 0}},
+        {"chat_template_kwargs": {"unused": 1}},
+        {"on_error": "raise"},
+        {"max_rows": 100},
+        {"stall_timeout": None},
+        {"num_samples": 2},  # greedy samples are equal
+    ],
+)
+def test_settings_that_do_not_change_a_completion_find_it_in_the_journal(rows, tiny, journal_dir, settings):
+    distill(make(tiny, journal_dir), rows)
+    other = make(tiny, journal_dir, **settings)
+    distill(other, rows)
+    assert other.completer.generated == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_new_tokens": 13},
+        {"template": "plain"},
+        {"system_prompt": "Be brief."},
+        {"seed": 1},  # another order of the documents
+        {"dtype": "float64"},
+        {"attn_implementation": "eager"},
+        {"generation_kwargs": {"temperature": 1.0}},
+        {"generation_kwargs": {"repetition_penalty": 1.1}},
+        {"generation_kwargs": {"stop_strings": ["a"]}},
+        {"generation_kwargs": {"eos_token_id": [2, 5]}},
+        {"context_length": 440},  # documents are cut
+    ],
+)
+def test_settings_that_change_a_completion_do_not(rows, tiny, journal_dir, settings):
+    distill(make(tiny, journal_dir), rows)
+    other = make(tiny, journal_dir, **settings)
+    distill(other, rows)
+    assert other.completer.generated > 0
+
+
+texts = st.text(alphabet="ab1", max_size=3)
+jobs = st.tuples(texts, st.lists(st.tuples(texts, texts), max_size=2), st.none() | st.integers(0, 12))
+
+
+@given(jobs, jobs)
+def test_keys_are_equal_for_equal_jobs_and_no_others(first, second):
+    def key(job):
+        text, messages, seed = job
+        messages = [{"role": role, "content": content} for role, content in messages]
+        return hash_job(bytes(16), EncodedPrompt(messages, text, []), seed)
+
+    assert (key(first) == key(second)) == (first == second)
+
+
+def test_the_seed_counts_only_where_it_changes_something(rows, tiny, journal_dir):
+    alone = rows.map(lambda row: {"hard_negatives": []}, features=rows.features)  # nothing to shuffle
+    distill(make(tiny, journal_dir), alone)
+    greedy = make(tiny, journal_dir, seed=1)
+    distill(greedy, alone)
+    assert greedy.completer.generated == 0
+    kwargs = {"generation_kwargs": {"temperature": 1.0}}
+    distill(make(tiny, journal_dir, **kwargs), alone)
+    sampled = make(tiny, journal_dir, seed=1, **kwargs)
+    distill(sampled, alone)
+    assert sampled.completer.generated == len(alone)
+
+
+def test_another_model_and_another_revision_of_the_prompts_do_not_share(
+    rows, tiny, tiny_thinking, journal_dir, monkeypatch
+):
+    distill(make(tiny, journal_dir), rows)
+    other = make(tiny_thinking, journal_dir, chat_template_kwargs={"enable_thinking": False})
+    distill(other, rows)
+    assert other.completer.generated == len(rows)
+    monkeypatch.setattr("hf_rare.runs.completer.GENERATION_REVISION", -1)
+    revised = make(tiny, journal_dir)
+    distill(revised, rows)
+    assert revised.completer.generated == len(rows)
+
+
+# where it lies
+
+
+def test_where_the_journal_lies(monkeypatch, tmp_path):
+    assert journal_folder(RunConfig(journal_dir=tmp_path)) == tmp_path
+    assert journal_folder(RunConfig(journal_dir=None)) is None
+    monkeypatch.setenv("HF_RARE_JOURNAL", str(tmp_path / "moved"))
+    assert journal_folder(RunConfig()) == tmp_path / "moved"
+    monkeypatch.setenv("HF_RARE_JOURNAL", "off")
+    assert journal_folder(RunConfig()) is None
+    monkeypatch.delenv("HF_RARE_JOURNAL")
+    folder = journal_folder(RunConfig())
+    assert folder.parts[-2:] == ("hf_rare", "journal")
+    assert str(folder).startswith(os.environ["HF_HOME"])
+
+
+def test_run_settings_do_not_change_the_hash_of_the_callable(tiny, journal_dir):
+    plain = Hasher.hash(ReasonDistiller.from_pretrained(tiny, **SETTINGS))
+    assert Hasher.hash(make(tiny, journal_dir, max_rows=3, on_error="raise")) == plain
+
+
+def test_no_path_is_in_the_journal(rows, tiny, journal_dir):
+    distill(make(tiny, journal_dir), rows.select([0]))
+    (path,) = journal_dir.rglob("*.jsonl")
+    assert str(Path(tiny).parent) not in path.read_text()
+    header = json.loads(path.read_text().splitlines()[0])
+    assert header["revision"].startswith("local-")
+    assert header["generation_revision"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self").is_dir(), reason="needs a folder no one can write to")
+def test_a_journal_that_cannot_be_written_stops_the_run_before_the_model_is_loaded(rows, tiny):
+    distill_fn = make(tiny, "/proc/self/journal")
+    distill_fn.generator.unload()
+    with pytest.raises(JournalError, match=r"cannot be opened.*journal_dir"):
+        distill(distill_fn, rows)
+    assert not distill_fn.generator.is_loaded
+
+
+# rows that fail
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """Make every micro-batch with a prompt about rule 3 raise."""
+    real = PlainGenerator._generate_batch
+
+    def generate(self, token_ids, *arguments):
+        texts = [self._teacher.tokenizer.decode(ids) for ids in token_ids]
+        if any("follows from rule 3" in text for text in texts):
+            raise ValueError("poison")
+        return real(self, token_ids, *arguments)
+
+    see_micro_batches(monkeypatch, generate)
+    return monkeypatch
+
+
+def test_a_row_that_fails_gets_its_reason_and_the_rest_goes_on(rows, tiny, poisoned):
+    distilled = distill(make(tiny, None, max_batch_tokens=100_000), rows)
+    poisoned.undo()
+    expected = distill(make(tiny, None), rows)
+    assert distilled[3]["reasoning_status"] == "failed"
+    assert distilled[3]["reasoning_error"] == "ValueError: poison"
+    assert distilled[3]["reasoning"] == ""
+    assert [row for i, row in enumerate(distilled) if i != 3] == [row for i, row in enumerate(expected) if i != 3]
+
+
+def test_failures_are_kept_and_tried_again_when_asked(rows, tiny, journal_dir, poisoned):
+    distill(make(tiny, journal_dir), rows)
+    again = make(tiny, journal_dir)
+    assert distill(again, rows)[3]["reasoning_status"] == "failed"
+    assert again.completer.generated == 0
+    for _ in range(3):  # the second and the third attempt; then no more
+        retrying = make(tiny, journal_dir, retry_failed=True)
+        assert distill(retrying, rows)[3]["reasoning_status"] == "failed"
+    assert [entry["value"]["attempts"] for entry in entries(journal_dir) if entry["value"]["completion"]["error"]] == [
+        1,
+        2,
+        3,
+    ]
+    poisoned.undo()
+    patient = make(tiny, journal_dir, retry_failed=True, max_tries=4)
+    assert distill(patient, rows)[3]["reasoning_status"] != "failed"
+    assert patient.completer.generated == 1
+    assert distill(make(tiny, journal_dir), rows)[3]["reasoning_status"] != "failed"
+
+
+def test_a_retry_is_not_answered_from_the_cache_of_datasets(rows, tiny, journal_dir, poisoned, tmp_path):
+    rows.to_json(tmp_path / "rows.jsonl")
+    from_file = Dataset.from_json(str(tmp_path / "rows.jsonl"))
+    failed = from_file.map(make(tiny, journal_dir), batched=True)
+    assert failed["reasoning_status"][3] == "failed"
+    poisoned.undo()
+    assert from_file.map(make(tiny, journal_dir), batched=True)["reasoning_status"][3] == "failed"
+    retried = from_file.map(make(tiny, journal_dir, retry_failed=True), batched=True)
+    assert retried["reasoning_status"][3] != "failed"
+
+
+def test_distillers_that_differ_in_run_settings_alone_keep_their_own_in_workers(rows, tiny, tmp_path):
+    first, second = (make(tiny, tmp_path / name) for name in ("first", "second"))
+    make(tiny, "auto")
+    distill(first, rows, num_proc=2)
+    assert len(entries(tmp_path / "first")) == len(rows)
+    assert entries(tmp_path / "second") == []
+    assert pickle.loads(pickle.dumps(second)).run == second.run
+
+
+def test_a_limit_that_is_reached_with_the_last_row_ends_nothing(rows, tiny, journal_dir):
+    assert distill(make(tiny, journal_dir, max_tokens=1, max_rows=1), rows.select([0]))
+
+
+def test_equal_samples_are_pointed_out(rows, tiny, caplog):
+    distill(make(tiny, None, num_samples=2), rows.select([0]))
+    assert "all samples of a row are equal" in caplog.text
+
+
+def test_the_summary_tells_what_was_generated_now(rows, tiny, journal_dir):
+    distill(make(tiny, journal_dir), rows.select(range(4)))
+    later = make(tiny, journal_dir)
+    distill(later, rows)
+    assert later.summary.statuses.total() == 6
+    assert later.summary.generated == 2
+    assert "2 generated now in" in str(later.summary)
+    assert later.summary.generated_tokens < later.summary.completion_tokens
+
+
+def test_failures_can_be_raised(rows, tiny, journal_dir, poisoned):
+    with pytest.raises(GenerationError, match=r"ValueError: poison.*rule 3"):
+        distill(make(tiny, journal_dir, on_error="raise"), rows)
+
+
+def test_logits_that_are_not_finite_fail_their_row_alone(rows, tiny):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny), AutoTokenizer.from_pretrained(tiny)
+    embedding = model.get_input_embeddings().weight
+    (bad,) = tokenizer("4", add_special_tokens=False)["input_ids"]  # in the prompts of the rows 2 and 4
+    before = embedding[bad].detach().clone()
+    for kwargs in ({}, {"temperature": 1.0}):
+        with torch.no_grad():
+            embedding[bad] = float("nan")
+        generator = TransformersGenerator(model, tokenizer, max_new_tokens=12, generation_kwargs=kwargs)
+        spoilt = distill(ReasonDistiller(generator), rows)
+        with torch.no_grad():
+            embedding[bad] = before
+        generator = TransformersGenerator(model, tokenizer, max_new_tokens=12, generation_kwargs=kwargs)
+        whole = distill(ReasonDistiller(generator), rows)
+        assert [i for i, row in enumerate(spoilt) if row["reasoning_status"] == "failed"] == [2, 4]
+        assert "not finite" in spoilt[4]["reasoning_error"]
+        assert [spoilt[i] for i in (0, 1, 3, 5)] == [whole[i] for i in (0, 1, 3, 5)]
+
+
+def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatch):
+    real = PlainGenerator._generate_batch
+    sizes = []
+
+    def generate(self, token_ids, *arguments):
+        sizes.append(len(token_ids))
+        if len(token_ids) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(self, token_ids, *arguments)
+
+    expected = distill(make(tiny, None), rows)
+    see_micro_batches(monkeypatch, generate)
+    distill_fn = make(tiny, None, max_batch_tokens=100_000)
+    assert distill(distill_fn, rows) == expected
+    assert sizes[:2] == [6, 3]
+    assert max(sizes[2:]) <= 3
+    later = len(sizes)
+    distill(distill_fn, rows)
+    assert max(sizes[later:]) <= 3  # the size that did not fit is remembered
+
+
+def test_a_single_row_that_does_not_fit_fails(rows, tiny, monkeypatch):
+    def generate(self, token_ids, *arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    see_micro_batches(monkeypatch, generate)
+    distilled = distill(make(tiny, None), rows.select(range(2)))
+    assert [row["reasoning_status"] for row in distilled] == ["failed"] * 2
+    assert "out of memory with this prompt alone" in distilled[0]["reasoning_error"]
+
+
+# limits
+
+
+@pytest.mark.parametrize("limit", [{"max_rows": 3}, {"max_tokens": 20}, {"max_hours": 1e-9}])
+def test_a_limit_ends_the_run_and_the_next_one_goes_on(rows, tiny, journal_dir, limit):
+    expected = distill(make(tiny, None), rows)
+    runs = 0
+    while True:
+        distill_fn = make(tiny, journal_dir, **limit)
+        runs += 1
+        try:
+            distilled = distill(distill_fn, rows)
+            break
+        except BudgetReachedError as err:
+            assert next(iter(limit)) in str(err)
+            assert "run the same script again to go on" in str(err)
+            assert 0 < distill_fn.completer.generated < len(rows) or "max_hours" in limit
+        assert runs < 8
+    assert distilled == expected
+    assert runs > 1
+
+
+def test_the_rows_that_a_limited_run_has_done_can_be_had(rows, tiny, journal_dir):
+    many = rows.add_item({**rows[0], "question": ""})  # cannot be generated, and so is done
+    limited = make(tiny, journal_dir, max_rows=3)
+    assert len(limited.select_finished(many)) == 1
+    with pytest.raises(BudgetReachedError):
+        distill(limited, many)
+    finished = limited.select_finished(many)
+    assert len(finished) == 4
+    assert limited.completer.generated == 3
+    done = limited.apply(finished, keep_in_memory=True, load_from_cache_file=False)
+    whole = {row["id"] + row["question"]: row for row in distill(make(tiny, None), many)}
+    assert done.to_list() == [whole[row["id"] + row["question"]] for row in finished]
+
+
+def test_a_stalled_run_names_the_row(tiny, rows, caplog):
+    class Stalling(PlainGenerator):
+        def _generate_batch(self, token_ids, seeds, observer):
+            time.sleep(0.6)
+            return [Completion("text", "stop", 1, 1) for _ in token_ids]
+
+    generator = Stalling.from_pretrained(tiny, **SETTINGS)
+    with caplog.at_level(logging.WARNING, logger="hf_rare"):
+        distill(ReasonDistiller(generator, stall_timeout=0.2, journal_dir=None), rows.select([4]))
+    assert "No token for 0 seconds" in caplog.text
+    assert "What follows from rule 4?" in caplog.text
+
+
+# real processes
+
+
+ROWS = 80
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> str:
+    rows = [
+        {"question": f"What of {i}?", "scenario": "", "text": f"Rule {i} counts. " * 8, "hard_negatives": [f"No {i}."]}
+        for i in range(ROWS)
+    ]
+    path = tmp_path_factory.mktemp("many") / "rows.jsonl"
+    Dataset.from_list(rows).to_json(path)
+    return str(path)
+
+
+class Run:
+    """Starts of one run in processes of their own."""
+
+    def __init__(self, context, many: str, tiny: str, folder: Path) -> None:
+        self._context = context
+        self.journal, self.output, self.errors = folder / "journal", folder / "out.jsonl", folder / "errors"
+        self._arguments = (many, tiny, *map(str, (self.journal, self.output, self.errors)))
+
+    def start(self):
+        process = self._context.Process(target=fault_job.distil_and_say, args=self._arguments)
+        process.start()
+        return process
+
+    def finish(self) -> str:
+        """Run to the end, and give the output."""
+        (process := self.start()).join(60)
+        assert process.exitcode == 0
+        return self.output.read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(context, many, tiny, tmp_path_factory) -> str:
+    """The output of a run that is not ended."""
+    return Run(context, many, tiny, tmp_path_factory.mktemp("whole")).finish()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_is_ended_goes_on_where_it_was(context, many, whole, tiny, tmp_path, ending):
+    run = Run(context, many, tiny, tmp_path)
+    process = run.start()
+    deadline = time.monotonic() + 60
+    while len(entries(run.journal)) < 20 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process._popen._send_signal(ending)
+    process.join(30)
+    safe = len(entries(run.journal))
+    assert 20 <= safe < ROWS
+    assert process.exitcode not in (0, None)
+    if ending != signal.SIGKILL:
+        assert f"Stopped. {safe} completions are safe in" in run.errors.read_text()
+    if ending == signal.SIGTERM:
+        assert process.exitcode == 143
+    assert run.finish() == whole
+    assert f"generated {ROWS - safe}\n" in run.errors.read_text()

@@ -1,0 +1,81 @@
+"""What the fault tests run in processes of their own: distil rows, and log each micro-batch before it is written."""
+
+import os
+import resource
+import signal
+from pathlib import Path
+
+
+def distil(rows: str, teacher: str, journal: str, log: str, output: str) -> None:
+    """Distil the rows of a JSONL file with a teacher, in micro-batches of about four rows."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    import datasets
+    import torch
+
+    from hf_rare import ReasonDistiller
+    from tests.support.plain import PlainGenerator
+
+    torch.set_num_threads(1)
+
+    class Logging(PlainGenerator):
+        def _generate_batch(self, token_ids, seeds, observer):
+            with Path(log).open("a") as file:
+                file.write(f"{len(token_ids)}\n")
+            return super()._generate_batch(token_ids, seeds, observer)
+
+    datasets.disable_progress_bars()
+    generator = Logging.from_pretrained(teacher, max_new_tokens=40, max_batch_tokens=800)
+    distill_fn = ReasonDistiller(generator, journal_dir=journal, template="plain")
+    ds = datasets.Dataset.from_json(rows)
+    ds.map(distill_fn, batched=True, batch_size=64, load_from_cache_file=False).to_json(output)
+
+
+def distil_and_say(rows: str, teacher: str, journal: str, output: str, errors: str) -> None:
+    """Distil the rows of a JSONL file as a script does; what it writes to stderr goes to a file."""
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    import datasets
+
+    from hf_rare import ReasonDistiller
+
+    datasets.disable_progress_bars()
+    ds = datasets.Dataset.from_json(rows)
+    distill_fn = ReasonDistiller.from_pretrained(
+        teacher, max_new_tokens=24, max_batch_tokens=2000, journal_dir=journal
+    )
+    ds.map(distill_fn, batched=True, batch_size=50, load_from_cache_file=False).to_json(output)
+    os.write(2, f"generated {distill_fn.completer.generated}\n".encode())
+
+
+def distil_with_little_disk(*arguments: str) -> None:
+    """Let every file grow to 20 KB at most, as if the disk were full then."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    distil(*arguments)
+
+
+def distil_with_little_memory(teacher: str, output: str) -> None:
+    """Distil 24 rows at once with 200 MB of memory beyond what the loaded model has."""
+    import json
+
+    from hf_rare import ReasonDistiller
+    from tests.support.plain import PlainGenerator
+
+    # `generate` pads all rows to the longest; the static engine would need little more than the model alone
+    generator = PlainGenerator.from_pretrained(
+        teacher, max_new_tokens=4, max_batch_tokens=10**6, attn_implementation="eager"
+    )
+    distill_fn = ReasonDistiller(generator, journal_dir=None)
+    rows = [(f"What of {i}?", "", f"Rule {i} says that it is so. " * 40, [f"Not {i}. " * 60]) for i in range(24)]
+    names = ("question", "scenario", "text", "hard_negatives")
+    batch = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    distill_fn({name: values[:2] for name, values in batch.items()})
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, resource.RLIM_INFINITY))
+    limited = distill_fn(batch)
+    smaller = distill_fn.generator._packer.max_tokens
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    whole = ReasonDistiller.from_pretrained(
+        teacher, max_new_tokens=4, max_batch_tokens=8000, attn_implementation="eager", journal_dir=None
+    )(batch)
+    result = {"equal": limited == whole, "statuses": sorted(set(limited["reasoning_status"])), "max_tokens": smaller}
+    Path(output).write_text(json.dumps(result))

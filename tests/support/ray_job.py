@@ -1,0 +1,48 @@
+"""Teachers for Ray actors: what they do in a process of its own is seen in a log, whose name is in the environment."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import torch
+
+from tests.support.plain import PlainGenerator
+
+
+def read_log() -> list[dict]:
+    """Read what the actors have written, one entry per micro-batch."""
+    return [json.loads(line) for line in Path(os.environ["HF_RARE_TEST_LOG"]).read_text().splitlines()]
+
+
+class Logging(PlainGenerator):
+    def _generate_batch(self, token_ids, seeds, observer):
+        entry = {
+            "pid": os.getpid(),
+            "rows": len(token_ids),
+            "threads": torch.get_num_threads(),
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "ranks": [name for name in os.environ if name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")],
+        }
+        with Path(os.environ["HF_RARE_TEST_LOG"]).open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        return super()._generate_batch(token_ids, seeds, observer)
+
+
+class KilledOnce(Logging):
+    """Its process is killed before its second micro-batch, the first time that any process gets there."""
+
+    written = 0
+
+    def _generate_batch(self, token_ids, seeds, observer):
+        killed = Path(os.environ["HF_RARE_TEST_LOG"]).with_name("killed")
+        if self.written == 1 and not killed.exists():
+            killed.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.written += 1
+        return super()._generate_batch(token_ids, seeds, observer)
+
+
+class Failing(PlainGenerator):
+    def _generate_batch(self, token_ids, seeds, observer):
+        raise ValueError("nothing should be generated")

@@ -1,0 +1,224 @@
+"""Real Ray actors: the rows of `map`, with actors that are killed, rows that are bad, and errors that are ours."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import (
+    Array2D,
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    List,
+    Value,
+    load_dataset,
+)
+
+from hf_rare import ReasonDistiller
+from hf_rare.errors import (
+    ColumnError,
+    ConfigError,
+    DatasetFileError,
+    GenerationError,
+    MissingPackageError,
+    OutputExistsError,
+)
+from hf_rare.runs.journal import Journal
+from hf_rare.writers.ray import distill
+from tests.support import ray_job
+from tests.support.loopback_hub import hub_fixture  # noqa: F401
+
+ray = pytest.importorskip("ray.data") and sys.modules["ray"]
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning:ray.data.context"),  # its own settings
+]
+
+LAUNCHER = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "OMP_NUM_THREADS": "2"}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two CPU cores, and two GPUs that are there in name only, started by a rank of a launcher."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in LAUNCHER.items():
+            patch.setenv(name, value)
+        ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch) -> Path:
+    path = tmp_path / "log"
+    path.touch()
+    monkeypatch.setenv("HF_RARE_TEST_LOG", str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def rows() -> Dataset:
+    """Thirty rows, the longest last, two of them bad, with columns of types that are easily lost."""
+    features = Features(
+        {
+            "label": ClassLabel(names=["no", "yes"]),
+            "nested": List(List(Value("int32"))),
+            "matrix": Array2D((2, 2), "float32"),
+            "question": Value("string"),
+            "scenario": Value("null"),
+            "text": Value("large_string"),
+            "hard_negatives": List(Value("string")),
+        }
+    )
+    rows = [
+        {
+            "label": i % 2,
+            "nested": [[i], [], [1, 2]],
+            "matrix": np.full((2, 2), i),
+            "question": f"What of {i}?",
+            "scenario": None,
+            "text": f"Rule {i} says that a part is counted once. " * (1 + i // 10),
+            "hard_negatives": [f"Rule {i + 1} is other.", f"Rule {i + 2} too."],
+        }
+        for i in range(30)
+    ]
+    rows[5]["text"] = None
+    rows[17]["question"] = " "
+    return Dataset.from_list(rows, features=features)
+
+
+@pytest.fixture(scope="module")
+def whole(rows, tiny) -> Dataset:
+    """What `map` makes of the rows."""
+    return make(tiny).apply(rows)
+
+
+def make(tiny: str, teacher: type = ray_job.PlainGenerator, **settings) -> ReasonDistiller:
+    generator = teacher.from_pretrained(tiny, max_new_tokens=12, max_batch_tokens=1000)
+    return ReasonDistiller(generator, **{"template": "plain", "journal_dir": None, **settings})
+
+
+def is_equal(first: Dataset, second: Dataset) -> bool:
+    return first.features == second.features and first.to_list() == second.to_list()
+
+
+@pytest.fixture
+def nothing_starts(monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.setattr(ray.data, "from_arrow", fail)
+
+
+def test_what_cannot_be_right_is_found_out_before_ray_starts(nothing_starts, rows, whole, tiny, tmp_path):
+    distill_fn = make(tiny)
+    with pytest.raises(ColumnError, match="no column 'question'"):
+        distill(rows.remove_columns("question"), distill_fn, num_actors=2)
+    with pytest.raises(ColumnError, match="already has a column 'reasoning'"):
+        distill(whole, distill_fn, num_actors=2)
+    for setting in ({"num_actors": 0}, {"num_actors": 2, "batch_size": 0}, {"num_actors": True}):
+        with pytest.raises(ConfigError, match="expected a number of at least 1"):
+            distill(rows, distill_fn, **setting)
+    for source in (DatasetDict({"train": rows}), {}, [], None, [1]):
+        with pytest.raises(ConfigError, match="`source` is a"):
+            distill(source, distill_fn, num_actors=2)
+    with pytest.raises(DatasetFileError, match="cannot be read"):
+        distill(tmp_path / "missing.parquet", distill_fn, num_actors=2)
+    (tmp_path / "file").touch()
+    for output in (tmp_path, tmp_path / "file"):
+        with pytest.raises(OutputExistsError, match="not an empty folder"):
+            distill(rows, distill_fn, num_actors=2, output=output)
+
+
+def test_no_rows_need_no_ray(nothing_starts, rows, whole, tiny, tmp_path):
+    rows.select([]).to_parquet(tmp_path / "in" / "none.parquet")
+    empty = distill(tmp_path / "in", make(tiny), num_actors=2, output=tmp_path / "out")
+    assert len(empty) == 0
+    assert empty.features == whole.features
+    distill_fn = make(tiny, output_column="again")
+    assert distill(tmp_path / "out", distill_fn, num_actors=1).features == distill_fn.features(empty.features)
+
+
+def test_rows_from_the_hub(nothing_starts, rows, whole, tiny, tmp_path, hub):
+    rows.select([]).to_parquet(tmp_path / "none.parquet")
+    hub.create_repo("me/rows")
+    hub.commit("me/rows", {"data/none.parquet": (tmp_path / "none.parquet").read_bytes()})
+    assert distill("hf://datasets/me/rows/data/*.parquet", make(tiny), num_actors=2).features == whole.features
+    with pytest.raises(DatasetFileError, match="cannot be read"):
+        distill("hf://datasets/me/rows/other/*.parquet", make(tiny), num_actors=2)
+
+
+def test_without_ray_the_package_is_named(rows, tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "ray.data")
+    with pytest.raises(MissingPackageError, match=r"pip install hf-rare\[ray\]"):
+        distill(rows, make(tiny), num_actors=2)
+
+
+def test_a_machine_without_room_for_an_actor_is_an_error_and_ray_is_left(rows, tiny):
+    assert not ray.is_initialized()
+    with pytest.raises(ConfigError, match="num_gpus=99 is more than this machine has"):
+        distill(rows, make(tiny), num_actors=1, num_gpus=99)
+    assert not ray.is_initialized()
+
+
+def test_actors_make_of_parquet_files_what_map_makes_of_the_rows(
+    cluster, log, rows, whole, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("hf_rare.writers.ray.SHARD_BYTES", 5000)
+    for part, name in ((range(20), "a"), (range(20, 30), "b")):
+        rows.select(part).to_parquet(tmp_path / f"in-{name}.parquet")
+    preserve_order = ray.data.DataContext.get_current().execution_options.preserve_order
+    output = tmp_path / "new" / "out"
+    distilled = distill(
+        str(tmp_path / "in-*.parquet"),
+        make(tiny, ray_job.Logging),
+        num_actors=2,
+        num_gpus=1,
+        batch_size=4,
+        output=output,
+    )
+    assert is_equal(distilled, whole)
+    assert is_equal(load_dataset("parquet", data_files=str(output / "*.parquet"), split="train"), whole)
+    assert len(list(output.iterdir())) > 1
+    assert [path.name for path in output.parent.iterdir()] == ["out"]
+    statuses = distilled["reasoning_status"][:]
+    assert [i for i, status in enumerate(statuses) if status == "invalid_input"] == [5, 17]
+    assert len(set(distilled["reasoning"])) > 20
+    entries = ray_job.read_log()
+    assert os.getpid() not in {entry["pid"] for entry in entries}
+    assert all(entry["threads"] == 1 and entry["gpus"] in ("0", "1") and not entry["ranks"] for entry in entries)
+    assert ray.data.DataContext.get_current().execution_options.preserve_order == preserve_order
+
+
+def test_a_killed_actor_costs_nothing_and_a_rerun_reads_the_journal(cluster, log, rows, whole, tiny, tmp_path):
+    killed = make(tiny, ray_job.KilledOnce, journal_dir=tmp_path / "journal")
+    assert is_equal(distill(rows, killed, num_actors=2, batch_size=8), whole)
+    entries = ray_job.read_log()
+    assert int((tmp_path / "killed").read_text()) in {entry["pid"] for entry in entries}
+    assert len({entry["pid"] for entry in entries}) >= 2
+    assert sum(entry["rows"] for entry in entries) == 28  # what had been written before the kill was not written again
+    (folder,) = (tmp_path / "journal").iterdir()
+    assert len(Journal(folder, {})) == 28
+    again = make(tiny, ray_job.Failing, journal_dir=tmp_path / "journal", num_samples=2, expand=True)
+    expanded = distill(rows, again, num_actors=1, batch_size=30)
+    assert expanded["reasoning_sample"][:] == [0, 1] * 30
+    samples = [expanded.select(range(sample, 60, 2)).remove_columns("reasoning_sample") for sample in (0, 1)]
+    assert is_equal(samples[0], whole) and is_equal(samples[1], whole)
+
+
+def test_an_error_in_an_actor_arrives_as_what_it_is(cluster, rows, tiny):
+    with pytest.raises(GenerationError, match="nothing should be generated") as caught:
+        distill(rows, make(tiny, ray_job.Failing, on_error="raise"), num_actors=1, batch_size=4)
+    assert type(caught.value) is GenerationError
+    deadline = time.monotonic() + 20
+    while ray.available_resources().get("CPU") != 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert ray.available_resources()["CPU"] == 2  # the actors are gone, although the error is still here
