@@ -15,7 +15,7 @@ from datasets import Dataset
 
 from benchmarks.machine import write_result
 from hf_rare.checks.grounding import audit_grounding
-from hf_rare.checks.grounding_rates import summarise_grounding
+from hf_rare.checks.grounding_rates import summarize_grounding
 
 ROWS, DOCUMENTS, DOCUMENT_WORDS, TRACE_WORDS, QUOTED = 10_000, 4, 250, 300, 20
 DATA = Path(__file__).parent.parent / "tests" / "data"
@@ -60,7 +60,7 @@ def main() -> None:
             audited = audit_grounding(dataset, num_proc=processes)
             seconds[f"audit, {processes or 1} process(es)"] = round(time.perf_counter() - start, 2)
             start = time.perf_counter()
-            summary = summarise_grounding(audited)
+            summary = summarize_grounding(audited)
             seconds["summary"] = round(time.perf_counter() - start, 2)
             rates = {name: round(rate, 3) for name, rate in summary.overall.rates.items()}
     sizes = {"rows": ROWS, "documents": DOCUMENTS, "words a document": DOCUMENT_WORDS, "words a trace": TRACE_WORDS}

@@ -78,7 +78,7 @@ def make_rows(number: int) -> Iterator[dict[str, Any]]:
 
 
 def run_child(arguments: argparse.Namespace) -> None:
-    """Distil rows, and tokenise their prompts alone."""
+    """Distill rows, and tokenise their prompts alone."""
     datasets.disable_progress_bars()
     if arguments.without_fastokens:
         sys.modules["fastokens"] = None  # type: ignore[assignment]  # as if it were not installed

@@ -1,4 +1,4 @@
-"""The real rows that several benchmarks distil, and the arguments that these have in common."""
+"""The real rows that several benchmarks distill, and the arguments that these have in common."""
 
 import argparse
 import sys

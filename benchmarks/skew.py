@@ -101,13 +101,13 @@ def time_torchrun(seconds: float, processes: int, batch_size: int) -> float:
 
 def time_ray(seconds: float, processes: int) -> float:
     """Give the wall time of a run over Ray Data, from the first actor's first row to the last one's end."""
-    from hf_rare.writers.ray import distill
+    from hf_rare import distill_with_ray
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ[LOG] = f"{folder}/log"
         distill_fn = ReasonDistiller(SleepingGenerator(), journal_dir=f"{folder}/journal")
         # processes that sleep need no core each
-        distill(make_rows(seconds), distill_fn, num_actors=processes, num_cpus=0.25)
+        distill_with_ray(make_rows(seconds), distill_fn, num_actors=processes, num_cpus=0.25)
         del os.environ[LOG]
         times = [list(map(float, line.split())) for line in Path(folder, "log").read_text().splitlines()]
         return max(end for _, end in times) - min(start for start, _ in times)

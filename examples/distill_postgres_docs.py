@@ -1,4 +1,4 @@
-"""Distil 48 real questions over the PostgreSQL documentation: join them with their documents, add negatives, map.
+"""Distill 48 real questions over the PostgreSQL documentation: join them with their documents, add negatives, map.
 
 python examples/distill_postgres_docs.py --model MODEL --output traces.parquet
 torchrun --standalone --nproc_per_node 2 examples/distill_postgres_docs.py --model MODEL --output traces.parquet
@@ -30,7 +30,7 @@ def load_rows(num_negatives: int = 2) -> Dataset:
 
 
 def main() -> None:
-    """Read the arguments and distil."""
+    """Read the arguments and distill."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", help="a model on the Hub, or a local folder")
     parser.add_argument("--rows", type=int, default=48)

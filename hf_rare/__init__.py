@@ -1,38 +1,101 @@
-"""Reasoning distillation for retrieval-augmented models, as a plugin for Hugging Face datasets."""
+"""Reasoning distillation for retrieval-augmented models, as a plugin for Hugging Face datasets.
+
+Every public name is here. It is imported on first use, so that `import hf_rare` alone takes no time.
+"""
 
 from typing import TYPE_CHECKING, Any
 
-from hf_rare.errors import HfRareError
+from hf_rare._version import __version__
+from hf_rare.errors import (
+    BatchTypeError,
+    BudgetReachedError,
+    ColumnError,
+    ConfigError,
+    DatasetFileError,
+    GenerationError,
+    HfRareError,
+    HubError,
+    JournalError,
+    MissingPackageError,
+    ModelLoadError,
+    OutputExistsError,
+    PipelineError,
+    RankError,
+    RecipeError,
+    TemplateError,
+)
 
 if TYPE_CHECKING:
+    from hf_rare.checks.answers import check_answer
     from hf_rare.checks.contamination import decontaminate
     from hf_rare.checks.grounding import audit_grounding
+    from hf_rare.checks.grounding_rates import summarize_grounding
     from hf_rare.checks.near_duplicates import drop_near_duplicates
-    from hf_rare.checks.verify import verify
+    from hf_rare.checks.verify import AnswerCheck, verify
+    from hf_rare.cli.demo import load_demo_dataset
+    from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
     from hf_rare.generation.transformers import TransformersGenerator
     from hf_rare.hub.card.build import build_card
     from hf_rare.hub.push import push_to_hub
     from hf_rare.negatives.mine import mine_hard_negatives
+    from hf_rare.negatives.retrieve import retrieve_documents
+    from hf_rare.pipeline.run import run_pipeline
+    from hf_rare.training.one_trace import keep_one_trace
     from hf_rare.training.retrieval import to_retrieval
     from hf_rare.training.trl import to_preference, to_sft
     from hf_rare.views.preview import preview
     from hf_rare.writers.distill import ReasonDistiller
-    from hf_rare.writers.questions import QueryGenerator
-
-__version__ = "0.1.0"
+    from hf_rare.writers.judge import AnswerJudge
+    from hf_rare.writers.negatives import NegativeWriter
+    from hf_rare.writers.questions import QueryGenerator, make_question_schema
+    from hf_rare.writers.ray import distill_with_ray
+    from hf_rare.writers.recipe import read_recipe
+    from hf_rare.writers.summary import Summary
 
 __all__ = [
+    "AnswerCheck",
+    "AnswerJudge",
+    "BatchTypeError",
+    "BudgetReachedError",
+    "ColumnError",
+    "Completion",
+    "ConfigError",
+    "DatasetFileError",
+    "EncodedPrompt",
+    "GenerationError",
+    "Generator",
     "HfRareError",
+    "HubError",
+    "JournalError",
+    "MissingPackageError",
+    "ModelLoadError",
+    "NegativeWriter",
+    "OutputExistsError",
+    "PipelineError",
     "QueryGenerator",
+    "RankError",
     "ReasonDistiller",
+    "RecipeError",
+    "Summary",
+    "TemplateError",
     "TransformersGenerator",
+    "__version__",
     "audit_grounding",
     "build_card",
+    "check_answer",
     "decontaminate",
+    "distill_with_ray",
     "drop_near_duplicates",
+    "keep_one_trace",
+    "load_demo_dataset",
+    "make_question_schema",
     "mine_hard_negatives",
     "preview",
     "push_to_hub",
+    "read_recipe",
+    "retrieve_documents",
+    "run_pipeline",
+    "summarize_grounding",
     "to_preference",
     "to_retrieval",
     "to_sft",
@@ -40,16 +103,32 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AnswerCheck": "hf_rare.checks.verify",
+    "AnswerJudge": "hf_rare.writers.judge",
+    "Completion": "hf_rare.generation.protocol",
+    "EncodedPrompt": "hf_rare.generation.protocol",
+    "Generator": "hf_rare.generation.protocol",
+    "NegativeWriter": "hf_rare.writers.negatives",
     "QueryGenerator": "hf_rare.writers.questions",
     "ReasonDistiller": "hf_rare.writers.distill",
+    "Summary": "hf_rare.writers.summary",
     "TransformersGenerator": "hf_rare.generation.transformers",
     "audit_grounding": "hf_rare.checks.grounding",
     "build_card": "hf_rare.hub.card.build",
+    "check_answer": "hf_rare.checks.answers",
     "decontaminate": "hf_rare.checks.contamination",
+    "distill_with_ray": "hf_rare.writers.ray",
     "drop_near_duplicates": "hf_rare.checks.near_duplicates",
+    "keep_one_trace": "hf_rare.training.one_trace",
+    "load_demo_dataset": "hf_rare.cli.demo",
+    "make_question_schema": "hf_rare.writers.questions",
     "mine_hard_negatives": "hf_rare.negatives.mine",
     "preview": "hf_rare.views.preview",
     "push_to_hub": "hf_rare.hub.push",
+    "read_recipe": "hf_rare.writers.recipe",
+    "retrieve_documents": "hf_rare.negatives.retrieve",
+    "run_pipeline": "hf_rare.pipeline.run",
+    "summarize_grounding": "hf_rare.checks.grounding_rates",
     "to_preference": "hf_rare.training.trl",
     "to_retrieval": "hf_rare.training.retrieval",
     "to_sft": "hf_rare.training.trl",
@@ -58,7 +137,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use: `import hf_rare` alone takes no time."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -176,7 +176,7 @@ def audit_grounding(
 
     Example:
         >>> ds = audit_grounding(ds)
-        >>> print(summarise_grounding(ds))
+        >>> print(summarize_grounding(ds))
     """
     if isinstance(dataset, datasets.DatasetDict):
         audited = {

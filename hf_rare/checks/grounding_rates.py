@@ -76,7 +76,7 @@ class GroundingSummary:
         return "\n".join(lines)
 
 
-def summarise_grounding(
+def summarize_grounding(
     dataset: datasets.Dataset, output_column: str = "reasoning", *, statuses: Collection[str] | None = ("ok",)
 ) -> GroundingSummary:
     """Count what the traces of an audited dataset rest on.

@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_hub_commands(commands)
 
     demo = commands.add_parser(
-        "demo", help="distil the rows that ship with the library, with a small model on the CPU"
+        "demo", help="distill the rows that ship with the library, with a small model on the CPU"
     )
     demo.add_argument(
         "--output",

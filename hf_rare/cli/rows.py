@@ -31,11 +31,11 @@ the anchors, positives and negatives of sentence-transformers. INPUT's recipe, w
 columns."""
 
 
-RUN_HELP = """Run a whole recipe: questions, hard negatives, reasoning, checks, training files, Hub.
+RUN_HELP = """Run a whole pipeline: questions, hard negatives, reasoning, checks, training files, Hub.
 
 examples:
-  hf-rare run recipes/corpus.yaml --input corpus.jsonl --output traces
-  hf-rare run recipes/rare.yaml --input questions.jsonl --corpus pages.jsonl --model ./teacher --output rare
+  hf-rare run pipelines/corpus.yaml --input corpus.jsonl --output traces
+  hf-rare run pipelines/rare.yaml --input questions.jsonl --corpus pages.jsonl --model ./teacher --output rare
 
 Each stage leaves its rows in a folder under the output. A stage whose rows stand already is skipped; one that was
 interrupted goes on where it was: run the same command again."""
@@ -77,7 +77,7 @@ def add_row_commands(commands: Any) -> None:
     export.set_defaults(run=_run_export)
 
     run = commands.add_parser("run", help="run a pipeline from a YAML file", description=RUN_HELP, formatter_class=raw)
-    run.add_argument("pipeline", type=Path, metavar="YAML", help="the pipeline, such as recipes/corpus.yaml")
+    run.add_argument("pipeline", type=Path, metavar="YAML", help="the pipeline, such as pipelines/corpus.yaml")
     run.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the results (default: the pipeline's)")
     run.add_argument(
         "--input", metavar="INPUT", help="rows or documents to start from, in the place of the pipeline's"

@@ -1,4 +1,4 @@
-"""The whole recipe in one call: corpus, questions, hard negatives, reasoning, checks, training files, Hub.
+"""A whole pipeline in one call: corpus, questions, hard negatives, reasoning, checks, training files, Hub.
 
 A pipeline is a YAML file or a dict with a section for each stage. Every stage writes its rows into a folder of its
 own, together with a key of all that they depend on. A stage whose key is the same as before is skipped; one that was
@@ -17,7 +17,7 @@ from typing import Any
 import datasets
 from datasets.fingerprint import Hasher
 
-import hf_rare
+from hf_rare._version import __version__
 from hf_rare.checks.contamination import decontaminate
 from hf_rare.checks.grounding import audit_grounding
 from hf_rare.checks.near_duplicates import drop_near_duplicates
@@ -147,7 +147,7 @@ def run_pipeline(
         HfRareError: What a stage raises.
 
     Example:
-        >>> rows = run_pipeline("recipes/reasonir.yaml", output="out", model_id="Qwen/Qwen3-8B")
+        >>> rows = run_pipeline("pipelines/reasonir.yaml", output="out", model_id="Qwen/Qwen3-8B")
     """
     if int(os.environ.get("WORLD_SIZE") or 1) > 1:
         raise ConfigError("A pipeline runs in one process. Under a launcher, run its stages one by one.")
@@ -202,7 +202,7 @@ class _Run:
 
     def run_stages(self, rows: datasets.Dataset) -> datasets.Dataset:
         """Run the stages one after the other."""
-        key = Hasher.hash(json.dumps([hf_rare.__version__, rows._fingerprint]))
+        key = Hasher.hash(json.dumps([__version__, rows._fingerprint]))
         for number, stage in enumerate(STAGES, start=1):
             if stage not in self.settings:
                 continue

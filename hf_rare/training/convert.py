@@ -31,7 +31,7 @@ def check_columns(dataset: datasets.Dataset, names: Iterable[str]) -> None:
         raise ColumnError(
             f"The dataset has no column {', '.join(map(repr, missing))}; it has "
             f"{', '.join(map(repr, dataset.column_names))}. Pass the names of your columns (text_column=..., "
-            "output_column=..., ...), and distil with columns='full'."
+            "output_column=..., ...), and distill with columns='full'."
         )
 
 

@@ -182,7 +182,7 @@ def to_preference(
         features = {"prompt": _messages("plain"), "completion": completion, "label": datasets.Value("bool")}
     elif output in dataset.column_names and not isinstance(dataset.features[output], datasets.List):
         raise ColumnError(
-            f"Pairs come from several traces of a row, and {output!r} holds one. Distil with num_samples=... and "
+            f"Pairs come from several traces of a row, and {output!r} holds one. Distill with num_samples=... and "
             "without expand, or ask for form='kto', which takes single traces."
         )
     else:

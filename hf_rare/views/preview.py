@@ -104,7 +104,7 @@ def preview(
     if output_column not in dataset.column_names:
         raise ColumnError(
             f"The dataset has no column {output_column!r}; it has {', '.join(map(repr, dataset.column_names))}. "
-            "Distil it first, or pass output_column=..."
+            "Distill it first, or pass output_column=..."
         )
     names = {
         "text": text_column,

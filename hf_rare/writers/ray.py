@@ -1,4 +1,4 @@
-"""Distil a dataset with a pool of Ray actors, each with a teacher of its own, on one machine or many.
+"""Distill a dataset with a pool of Ray actors, each with a teacher of its own, on one machine or many.
 
 Ray Data hands batches of rows to the actors, starts actors again that died, and repeats their batches. Only the input
 columns travel to the actors and only the new columns come back, so that all others keep their types. What is generated
@@ -45,7 +45,7 @@ LOG_LEVELS = {"ray.data": logging.WARNING, "ray.data._internal.progress": loggin
 SHARD_BYTES = 500_000_000
 
 
-def distill(
+def distill_with_ray(
     source: datasets.Dataset | str | Path | Sequence[str | Path],
     distill_fn: ColumnWriter[Any, Any],
     *,
@@ -56,7 +56,7 @@ def distill(
     num_gpus: float = 0,
     **map_kwargs: Any,
 ) -> datasets.Dataset:
-    """Distil a dataset with a pool of Ray actors.
+    """Distill a dataset with a pool of Ray actors.
 
     Rows, columns and order are those of `distill_fn.apply(dataset)`. An actor that dies is started again and its batch
     repeated, as often as it takes; with a journal, nothing that was written is written again. A Ray that runs already
@@ -95,8 +95,8 @@ def distill(
         HfRareError: What ended the run in an actor, such as a row that failed with `on_error="raise"`.
 
     Example:
-        >>> from hf_rare.writers.ray import distill
-        >>> ds = distill("data/*.parquet", distill_fn, num_actors=8, num_gpus=1, output="distilled")
+        >>> from hf_rare import distill_with_ray
+        >>> ds = distill_with_ray("data/*.parquet", distill_fn, num_actors=8, num_gpus=1, output="distilled")
     """
     for name, value in (("num_actors", num_actors), ("batch_size", batch_size)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -133,7 +133,7 @@ def _number_batches(dataset: datasets.Dataset, batch_size: int) -> Iterator[pa.T
 
 
 class _Actor:
-    """Distils batches in a process of its own. What ends the run comes back as a result: errors Ray buries in text."""
+    """Distills batches in its own process. What ends the run comes back as a result: errors Ray buries in text."""
 
     def __init__(self, distill_fn: bytes, variables: dict[str, str], num_threads: int) -> None:
         for name in [name for name in os.environ if name.startswith(FOREIGN_VARIABLES)]:

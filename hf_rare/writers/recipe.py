@@ -19,7 +19,7 @@ import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-import hf_rare
+from hf_rare._version import __version__
 from hf_rare.errors import ConfigError, RecipeError
 from hf_rare.generation.revisions import is_local
 from hf_rare.prompts.templates import is_source
@@ -63,7 +63,7 @@ def make_recipe(writer: Any, command: str | None = None) -> Recipe:
     return {
         "recipe": RECIPE_VERSION,
         "kind": writer.kind,
-        "hf_rare": hf_rare.__version__,
+        "hf_rare": __version__,
         "generation_revision": GENERATION_REVISION,
         writer.kind: json.loads(writer.config.to_json()),
         "model": _without_paths(settings["model"]) if "model" in settings else None,
@@ -163,7 +163,7 @@ def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, An
         logger.warning(
             "The recipe was written by hf_rare %s, which makes other prompts than %s from the same rows.",
             recipe.get("hf_rare"),
-            hf_rare.__version__,
+            __version__,
         )
     return {**recipe[recipe["kind"]], **model, **(recipe.get("decoding") or {})}
 
@@ -248,7 +248,7 @@ def _check_shape(recipe: Any, kind: str | None) -> None:
     kinds = [kind] if kind else list(KINDS)
     if not isinstance(recipe, dict) or recipe.get("kind") not in kinds or recipe.get("recipe") != RECIPE_VERSION:
         raise RecipeError(
-            f"This is no recipe that hf_rare {hf_rare.__version__} can use here: expected a dict with kind="
+            f"This is no recipe that hf_rare {__version__} can use here: expected a dict with kind="
             f"{' or '.join(map(repr, kinds))} and recipe={RECIPE_VERSION}."
         )
     for section, config in _sections(recipe).items():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hf_rare.checks.evidence import assess_grounding, find_citations, longest_quotes, tokenize
 from hf_rare.checks.grounding import GroundingAudit, audit_grounding
-from hf_rare.checks.grounding_rates import GroundingRates, summarise_grounding
+from hf_rare.checks.grounding_rates import GroundingRates, summarize_grounding
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from tests.support.distilled import distilled_rows
 
@@ -178,10 +178,10 @@ def test_the_demo_rows_cite_their_positives(demo_rows):
         assert row["reasoning_grounded_on_positive"] is has_trace
         assert row["reasoning_distracted"] is False
         assert len(row["reasoning_longest_quotes"]) == 4
-    summary = summarise_grounding(audited)
+    summary = summarize_grounding(audited)
     assert summary.overall.traces == summary.overall.cites_positive == 11
     assert sum(rates.traces for rates in summary.by_position.values()) == 11
-    assert summarise_grounding(audited, statuses=None).overall.traces == 14
+    assert summarize_grounding(audited, statuses=None).overall.traces == 14
 
 
 def test_samples_in_lists_give_lists():
@@ -190,13 +190,13 @@ def test_samples_in_lists_give_lists():
     assert audited["reasoning_distracted"][:] == [[False, True], [False, False]]
     assert audited.features["reasoning_cited_documents"] == List(List(Value("int64")))
     assert audited.features["reasoning_grounded_on_positive"] == List(Value("bool"))
-    assert summarise_grounding(audited).overall == GroundingRates(1, 1, 0, 1, 0, 0, 0)
-    assert summarise_grounding(audited, statuses=None).overall == GroundingRates(4, 1, 0, 1, 1, 2, 0)
+    assert summarize_grounding(audited).overall == GroundingRates(1, 1, 0, 1, 0, 0, 0)
+    assert summarize_grounding(audited, statuses=None).overall == GroundingRates(4, 1, 0, 1, 1, 2, 0)
 
 
 def test_rates_by_the_place_of_the_positive():
     rows = make_rows(["By [2].", "By [1] and [7].", "None."], ["ok"] * 3).remove_columns("reasoning_positive_position")
-    summary = summarise_grounding(audit_grounding(rows.add_column("reasoning_positive_position", [2, 1, 2])))
+    summary = summarize_grounding(audit_grounding(rows.add_column("reasoning_positive_position", [2, 1, 2])))
     assert list(summary.by_position) == [1, 2]
     assert summary.by_position[1] == GroundingRates(1, 0, 0, 0, 1, 0, 1)
     assert summary.by_position[2].rates["grounded_on_positive"] == 0.5
@@ -241,7 +241,7 @@ def test_missing_and_existing_columns_are_errors():
     with pytest.raises(ColumnError, match="exists already"):
         audit_grounding(audit_grounding(rows))
     with pytest.raises(ColumnError, match="audit_grounding"):
-        summarise_grounding(rows)
+        summarize_grounding(rows)
     assert audit_grounding(rows.remove_columns(["question", "scenario"]))[0]["reasoning_grounded_on_positive"]
 
 

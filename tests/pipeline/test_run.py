@@ -1,4 +1,4 @@
-"""Pipelines: every stage, what is skipped, what is found out at once, and the recipes that ship."""
+"""Pipelines: every stage, what is skipped, what is found out at once, and the pipelines that ship."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from hf_rare.writers.questions import make_question_schema
 from tests.conftest import REPOSITORY
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
 
-RECIPES = sorted((REPOSITORY / "recipes").glob("*.yaml"))
+PIPELINES = sorted((REPOSITORY / "pipelines").glob("*.yaml"))
 TOPICS = ["tides", "bread", "owls", "bees", "clocks", "glass"]
 SCHEMA = make_question_schema(max_length=24)
 
@@ -359,7 +359,7 @@ def test_another_model_does_not_get_revision_and_adapter_of_the_one_it_stands_in
     ]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
+@pytest.mark.parametrize("path", PIPELINES, ids=[path.stem for path in PIPELINES])
 def test_the_recipes_that_ship_run(path, tiny, corpus, tmp_path):
     sections = load_pipeline(path)
     check_pipeline(sections, FUNCTIONS, EXPORTS)

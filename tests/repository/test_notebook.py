@@ -123,7 +123,7 @@ def test_the_rows_are_shown_and_pushed_with_card_and_recipe(executed, hub):
     (cell,) = (cell for cell in executed.cells if cell.id == "look")
     html = "".join(output["data"].get("text/html", "") for output in cell.outputs if "data" in output)
     assert html.count('<div class="hf-rare') == NUM_ROWS
-    assert f"{NUM_ROWS}/{NUM_ROWS}" in text_of(executed, "distil")  # the progress bar
+    assert f"{NUM_ROWS}/{NUM_ROWS}" in text_of(executed, "distill")  # the progress bar
     (commit, _) = hub.commits("me/rare-quickstart")
     assert {"README.md", "recipe.json", "assets/default.png"} < set(commit.files)
     assert any(re.fullmatch(r"data/train-00000-\w+\.parquet", path) for path in commit.files)

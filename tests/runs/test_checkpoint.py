@@ -32,7 +32,7 @@ def machine(tmp_path, tiny):
             distill_fn.completer._checkpoint.close()
 
 
-def distil(distill_fn, rows) -> list[dict]:
+def distill(distill_fn, rows) -> list[dict]:
     return rows.map(distill_fn, batched=True, keep_in_memory=True, load_from_cache_file=False).to_list()
 
 
@@ -45,16 +45,16 @@ def test_a_fresh_machine_starts_where_a_dying_one_was(hub, request, rows, tiny, 
     if way == "xet":  # as journals of many rows go
         request.getfixturevalue("xet")
         monkeypatch.setattr("tests.support.loopback_storage.REGULAR_LIMIT", 100)
-    whole = distil(ReasonDistiller.from_pretrained(tiny, journal_dir=None, **SETTINGS), rows)
+    whole = distill(ReasonDistiller.from_pretrained(tiny, journal_dir=None, **SETTINGS), rows)
     with pytest.raises(BudgetReachedError):
-        distil(machine("first", max_rows=2), rows)
+        distill(machine("first", max_rows=2), rows)
     assert len(journal_files(hub)) == 1  # its last moments
     assert hub.commits(REPO)[0].summary == "Checkpoint of 1 journal files"
     second = machine("second", max_rows=3)
     with pytest.raises(BudgetReachedError):
-        distil(second, rows)
+        distill(second, rows)
     third = machine("third")
-    assert distil(third, rows) == whole
+    assert distill(third, rows) == whole
     assert (second.completer.generated, third.completer.generated) == (3, 1)
     assert HfApi().repo_info(REPO, repo_type="dataset").private
     files = [hub.commits(REPO)[0].files[path] for path in journal_files(hub)]
@@ -63,7 +63,7 @@ def test_a_fresh_machine_starts_where_a_dying_one_was(hub, request, rows, tiny, 
 
 def test_a_running_job_is_committed_every_few_minutes_and_nothing_twice(hub, rows, machine):
     distill_fn = machine("first", checkpoint_minutes=0.001)
-    distil(distill_fn, rows)
+    distill(distill_fn, rows)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and entries_on(hub) < len(rows):
         time.sleep(0.05)
@@ -72,7 +72,7 @@ def test_a_running_job_is_committed_every_few_minutes_and_nothing_twice(hub, row
     time.sleep(0.5)
     assert len(hub.received("POST .*/commit/")) == requests  # nothing new, no commit
     again = machine("second")
-    distil(again, rows)
+    distill(again, rows)
     assert again.completer.generated == 0
 
 
@@ -85,7 +85,7 @@ def entries_on(hub) -> int:
 def test_a_checkpoint_that_fails_does_not_end_the_run_and_is_tried_again(hub, quick_retries, rows, machine, caplog):
     distill_fn = machine("first")
     fault = hub.fault("POST .*/commit/", status=403)
-    distil(distill_fn, rows)
+    distill(distill_fn, rows)
     checkpoint = distill_fn.completer._checkpoint
     assert not checkpoint.flush()
     assert "A checkpoint failed and is tried again later" in caplog.text
@@ -96,11 +96,11 @@ def test_a_checkpoint_that_fails_does_not_end_the_run_and_is_tried_again(hub, qu
 
 def test_what_an_earlier_run_left_on_this_machine_is_committed_too(hub, rows, tiny, machine, tmp_path):
     first = ReasonDistiller.from_pretrained(tiny, journal_dir=tmp_path / "here", **SETTINGS)
-    distil(first, rows.select(range(3)))
+    distill(first, rows.select(range(3)))
     for path in (tmp_path / "here").rglob("*.jsonl"):
         os.utime(path, (0, 0))  # an hour ago, or more
     second = machine("here")
-    distil(second, rows)
+    distill(second, rows)
     assert second.completer._checkpoint.flush()
     assert entries_on(hub) == len(rows)
 
@@ -113,7 +113,7 @@ def test_workers_leave_nothing_behind(hub, rows, machine):
 
 def test_a_journal_that_was_pruned_meanwhile_is_left_out(hub, rows, machine, tmp_path):
     distill_fn = machine("first")
-    distil(distill_fn, rows)
+    distill(distill_fn, rows)
     for path in (tmp_path / "first").rglob("*.jsonl"):
         path.unlink()
     assert distill_fn.completer._checkpoint.flush()
@@ -122,12 +122,12 @@ def test_a_journal_that_was_pruned_meanwhile_is_left_out(hub, rows, machine, tmp
 def test_a_public_repository_gets_no_prompts(hub, rows, machine):
     hub.create_repo(REPO)
     with pytest.raises(HubError, match="is public, and a journal holds every prompt"):
-        distil(machine("first"), rows)
+        distill(machine("first"), rows)
 
 
 def test_it_fails_before_anything_is_generated(hub, rows, tiny, machine):
     distill_fn = ReasonDistiller.from_pretrained(tiny, checkpoint_repo=REPO, journal_dir=None, **SETTINGS)
     with pytest.raises(ConfigError, match="needs a journal"):
-        distil(distill_fn, rows)
+        distill(distill_fn, rows)
     with pytest.raises(HubError, match="nothing was generated"):
-        distil(machine("first", checkpoint_repo="other/checkpoints"), rows)
+        distill(machine("first", checkpoint_repo="other/checkpoints"), rows)

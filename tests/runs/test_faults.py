@@ -28,7 +28,7 @@ def rows(tmp_path_factory) -> str:
 def whole(context, rows, tiny, tmp_path_factory) -> str:
     """The dataset of a run that is never interrupted, as JSONL text."""
     folder = tmp_path_factory.mktemp("whole")
-    run(context, fault_job.distil, arguments(folder, rows, tiny)).join()
+    run(context, fault_job.distill, arguments(folder, rows, tiny)).join()
     return (folder / "out.jsonl").read_text()
 
 
@@ -52,7 +52,7 @@ def test_a_run_that_is_ended_twenty_times_equals_one_that_is_not(context, rows, 
     kills = 0
     while kills < KILLS:
         before = len(micro_batches(tmp_path))
-        process = run(context, fault_job.distil, arguments(tmp_path, rows, tiny))
+        process = run(context, fault_job.distill, arguments(tmp_path, rows, tiny))
         wanted = before + dice.randint(1, 2)
         while process.is_alive() and len(micro_batches(tmp_path)) < wanted:
             time.sleep(0.005)
@@ -62,7 +62,7 @@ def test_a_run_that_is_ended_twenty_times_equals_one_that_is_not(context, rows, 
         process.join(30)
         assert process.exitcode not in (0, None)
         kills += 1
-    process = run(context, fault_job.distil, arguments(tmp_path, rows, tiny))
+    process = run(context, fault_job.distill, arguments(tmp_path, rows, tiny))
     process.join(60)
     assert process.exitcode == 0
     assert (tmp_path / "out.jsonl").read_text() == whole
@@ -82,7 +82,7 @@ def test_a_disk_that_is_full_ends_the_run_and_keeps_what_was_written(context, ro
     sizes = micro_batches(tmp_path)
     assert 0 < safe < ROWS
     assert sum(sizes) - safe <= max(sizes)  # it stopped before more tokens were spent
-    process = run(context, fault_job.distil, arguments(tmp_path, rows, tiny))
+    process = run(context, fault_job.distill, arguments(tmp_path, rows, tiny))
     process.join(60)
     assert process.exitcode == 0
     assert (tmp_path / "out.jsonl").read_text() == whole

@@ -31,7 +31,7 @@ def rows(tmp_path_factory) -> str:
 def whole(context, rows, tiny, tmp_path_factory) -> str:
     """The dataset of a single process, as JSONL text."""
     folder = tmp_path_factory.mktemp("whole")
-    process = context.Process(target=rank_job.distil, args=(rows, tiny, None, str(folder / "out")))
+    process = context.Process(target=rank_job.distill, args=(rows, tiny, None, str(folder / "out")))
     process.start()
     process.join(60)
     return (folder / "out-alone.jsonl").read_text()

@@ -1,4 +1,4 @@
-"""What the fault tests run in processes of their own: distil rows, and log each micro-batch before it is written."""
+"""What the fault tests run in processes of their own: distill rows, and log each micro-batch before it is written."""
 
 import os
 import resource
@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 
-def distil(rows: str, teacher: str, journal: str, log: str, output: str) -> None:
-    """Distil the rows of a JSONL file with a teacher, in micro-batches of about four rows."""
+def distill(rows: str, teacher: str, journal: str, log: str, output: str) -> None:
+    """Distill the rows of a JSONL file with a teacher, in micro-batches of about four rows."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import datasets
     import torch
@@ -31,7 +31,7 @@ def distil(rows: str, teacher: str, journal: str, log: str, output: str) -> None
 
 
 def distil_and_say(rows: str, teacher: str, journal: str, output: str, errors: str) -> None:
-    """Distil the rows of a JSONL file as a script does; what it writes to stderr goes to a file."""
+    """Distill the rows of a JSONL file as a script does; what it writes to stderr goes to a file."""
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import datasets
@@ -50,11 +50,11 @@ def distil_and_say(rows: str, teacher: str, journal: str, output: str, errors: s
 def distil_with_little_disk(*arguments: str) -> None:
     """Let every file grow to 20 KB at most, as if the disk were full then."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
-    distil(*arguments)
+    distill(*arguments)
 
 
 def distil_with_little_memory(teacher: str, output: str) -> None:
-    """Distil 24 rows at once with 200 MB of memory beyond what the loaded model has."""
+    """Distill 24 rows at once with 200 MB of memory beyond what the loaded model has."""
     import json
 
     from hf_rare import ReasonDistiller

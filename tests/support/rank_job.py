@@ -31,8 +31,8 @@ def make(teacher: str, journal: str | None, **settings):
     return ReasonDistiller(generator, journal_dir=journal, **settings)
 
 
-def distil(rows: str, teacher: str, journal: str | None, output: str, **settings) -> None:
-    """Distil rows and write them to a file for each rank."""
+def distill(rows: str, teacher: str, journal: str | None, output: str, **settings) -> None:
+    """Distill rows and write them to a file for each rank."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -66,13 +66,13 @@ def start_rank(rank: int, world_size: int, port: int, home: str, report: str, bo
 
 def share(rank, rows, teacher, journal, output, settings=()):
     """Share the rows of a dataset."""
-    distil(rows, teacher, journal, output, **dict(settings))
+    distill(rows, teacher, journal, output, **dict(settings))
 
 
 def share_with_journals_of_their_own(rank, rows, teacher, journal, output):
     """Be a machine of one's own: the first of it, with a journal of its own."""
     os.environ["LOCAL_RANK"] = "0"
-    distil(rows, teacher, f"{journal}-{rank}", output)
+    distill(rows, teacher, f"{journal}-{rank}", output)
 
 
 def fail_in_rank_1(rank, rows, teacher, journal, output):
@@ -89,7 +89,7 @@ def fail_in_rank_1(rank, rows, teacher, journal, output):
 
     Journal.append = fail
     os.environ["RANK_JOB_SLEEP"] = "0.1"
-    distil(rows, teacher, journal, output)
+    distill(rows, teacher, journal, output)
 
 
 def see_other_rows(rank, rows, teacher, journal, output):
@@ -114,11 +114,11 @@ def have_it_cached_in_rank_1(rank, rows, teacher, journal, output):
 
 
 def come_only_in_rank_0(rank, rows, teacher, journal, output):
-    """Distil under `if is_main_process`, and wait elsewhere in the other process."""
+    """Distill under `if is_main_process`, and wait elsewhere in the other process."""
     if rank == 1:
         time.sleep(8)
         return
-    distil(rows, teacher, journal, output, rank_timeout=2)
+    distill(rows, teacher, journal, output, rank_timeout=2)
 
 
 def end_rank_1_early(rank, rows, teacher, journal, output):
@@ -146,7 +146,7 @@ def kill_rank(rank, rows, teacher, journal, output, victim):
 
     Journal.append = die
     os.environ["RANK_JOB_SLEEP"] = "0.05"
-    distil(rows, teacher, journal, output)
+    distill(rows, teacher, journal, output)
 
 
 def stream(rank, rows, teacher, journal, output):
@@ -191,11 +191,11 @@ def be_one_model(rank, rows, teacher, journal, output):
 
 
 def main() -> None:
-    """Distil under a real launcher; `--die R` lets rank R die once, in the first attempt."""
+    """Distill under a real launcher; `--die R` lets rank R die once, in the first attempt."""
     rows, teacher, journal, output, *rest = sys.argv[1:]
     if rest[:1] == ["--die"] and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
         kill_rank(int(os.environ["RANK"]), rows, teacher, journal, output, int(rest[1]))
-    distil(rows, teacher, journal, output)
+    distill(rows, teacher, journal, output)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset, List, Value
 
 from hf_rare import audit_grounding
-from hf_rare.checks.grounding_rates import summarise_grounding
+from hf_rare.checks.grounding_rates import summarize_grounding
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.training.one_trace import keep_one_trace
 
@@ -44,8 +44,8 @@ def test_what_the_audit_says_stays_with_the_trace():
     assert rows[0]["reasoning_cited_documents"] == [0]
     assert rows[0]["reasoning_grounded_on_positive"] is True
     assert rows.features["reasoning_cited_documents"] == List(Value("int64"))
-    assert summarise_grounding(rows).overall.cites_positive == 1
-    assert summarise_grounding(rows).overall.traces == 1
+    assert summarize_grounding(rows).overall.cites_positive == 1
+    assert summarize_grounding(rows).overall.traces == 1
     assert audit_grounding(keep_one_trace(make_rows())).to_list() == rows.to_list()
 
 

@@ -172,7 +172,7 @@ def test_the_first_rows_are_shown_and_print_as_text():
 
 
 def test_what_cannot_be_shown_is_an_error_that_says_what_to_do():
-    with pytest.raises(ColumnError, match=r"no column 'reasoning'; it has 'question'\. Distil it first"):
+    with pytest.raises(ColumnError, match=r"no column 'reasoning'; it has 'question'\. Distill it first"):
         preview(Dataset.from_dict({"question": ["q"]}))
     with pytest.raises(BatchTypeError, match=r"not a DatasetDict\. Pass one of its splits"):
         preview(DatasetDict(train=Dataset.from_list([ROW])))

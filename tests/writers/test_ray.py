@@ -29,7 +29,7 @@ from hf_rare.errors import (
     OutputExistsError,
 )
 from hf_rare.runs.journal import Journal
-from hf_rare.writers.ray import distill
+from hf_rare.writers.ray import distill_with_ray
 from tests.support import ray_job
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
 
@@ -120,52 +120,54 @@ def nothing_starts(monkeypatch):
 def test_what_cannot_be_right_is_found_out_before_ray_starts(nothing_starts, rows, whole, tiny, tmp_path):
     distill_fn = make(tiny)
     with pytest.raises(ColumnError, match="no column 'question'"):
-        distill(rows.remove_columns("question"), distill_fn, num_actors=2)
+        distill_with_ray(rows.remove_columns("question"), distill_fn, num_actors=2)
     with pytest.raises(ColumnError, match="already has a column 'reasoning'"):
-        distill(whole, distill_fn, num_actors=2)
+        distill_with_ray(whole, distill_fn, num_actors=2)
     for setting in ({"num_actors": 0}, {"num_actors": 2, "batch_size": 0}, {"num_actors": True}):
         with pytest.raises(ConfigError, match="expected a number of at least 1"):
-            distill(rows, distill_fn, **setting)
+            distill_with_ray(rows, distill_fn, **setting)
     for source in (DatasetDict({"train": rows}), {}, [], None, [1]):
         with pytest.raises(ConfigError, match="`source` is a"):
-            distill(source, distill_fn, num_actors=2)
+            distill_with_ray(source, distill_fn, num_actors=2)
     with pytest.raises(DatasetFileError, match="cannot be read"):
-        distill(tmp_path / "missing.parquet", distill_fn, num_actors=2)
+        distill_with_ray(tmp_path / "missing.parquet", distill_fn, num_actors=2)
     (tmp_path / "file").touch()
     for output in (tmp_path, tmp_path / "file"):
         with pytest.raises(OutputExistsError, match="not an empty folder"):
-            distill(rows, distill_fn, num_actors=2, output=output)
+            distill_with_ray(rows, distill_fn, num_actors=2, output=output)
 
 
 def test_no_rows_need_no_ray(nothing_starts, rows, whole, tiny, tmp_path):
     rows.select([]).to_parquet(tmp_path / "in" / "none.parquet")
-    empty = distill(tmp_path / "in", make(tiny), num_actors=2, output=tmp_path / "out")
+    empty = distill_with_ray(tmp_path / "in", make(tiny), num_actors=2, output=tmp_path / "out")
     assert len(empty) == 0
     assert empty.features == whole.features
     distill_fn = make(tiny, output_column="again")
-    assert distill(tmp_path / "out", distill_fn, num_actors=1).features == distill_fn.features(empty.features)
+    assert distill_with_ray(tmp_path / "out", distill_fn, num_actors=1).features == distill_fn.features(empty.features)
 
 
 def test_rows_from_the_hub(nothing_starts, rows, whole, tiny, tmp_path, hub):
     rows.select([]).to_parquet(tmp_path / "none.parquet")
     hub.create_repo("me/rows")
     hub.commit("me/rows", {"data/none.parquet": (tmp_path / "none.parquet").read_bytes()})
-    assert distill("hf://datasets/me/rows/data/*.parquet", make(tiny), num_actors=2).features == whole.features
+    assert (
+        distill_with_ray("hf://datasets/me/rows/data/*.parquet", make(tiny), num_actors=2).features == whole.features
+    )
     with pytest.raises(DatasetFileError, match="cannot be read"):
-        distill("hf://datasets/me/rows/other/*.parquet", make(tiny), num_actors=2)
+        distill_with_ray("hf://datasets/me/rows/other/*.parquet", make(tiny), num_actors=2)
 
 
 def test_without_ray_the_package_is_named(rows, tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "ray.data")
     with pytest.raises(MissingPackageError, match=r"pip install hf-rare\[ray\]"):
-        distill(rows, make(tiny), num_actors=2)
+        distill_with_ray(rows, make(tiny), num_actors=2)
 
 
 def test_a_machine_without_room_for_an_actor_is_an_error_and_ray_is_left(rows, tiny):
     assert not ray.is_initialized()
     with pytest.raises(ConfigError, match="num_gpus=99 is more than this machine has"):
-        distill(rows, make(tiny), num_actors=1, num_gpus=99)
+        distill_with_ray(rows, make(tiny), num_actors=1, num_gpus=99)
     assert not ray.is_initialized()
 
 
@@ -177,7 +179,7 @@ def test_actors_make_of_parquet_files_what_map_makes_of_the_rows(
         rows.select(part).to_parquet(tmp_path / f"in-{name}.parquet")
     preserve_order = ray.data.DataContext.get_current().execution_options.preserve_order
     output = tmp_path / "new" / "out"
-    distilled = distill(
+    distilled = distill_with_ray(
         str(tmp_path / "in-*.parquet"),
         make(tiny, ray_job.Logging),
         num_actors=2,
@@ -200,7 +202,7 @@ def test_actors_make_of_parquet_files_what_map_makes_of_the_rows(
 
 def test_a_killed_actor_costs_nothing_and_a_rerun_reads_the_journal(cluster, log, rows, whole, tiny, tmp_path):
     killed = make(tiny, ray_job.KilledOnce, journal_dir=tmp_path / "journal")
-    assert is_equal(distill(rows, killed, num_actors=2, batch_size=8), whole)
+    assert is_equal(distill_with_ray(rows, killed, num_actors=2, batch_size=8), whole)
     entries = ray_job.read_log()
     assert int((tmp_path / "killed").read_text()) in {entry["pid"] for entry in entries}
     assert len({entry["pid"] for entry in entries}) >= 2
@@ -208,7 +210,7 @@ def test_a_killed_actor_costs_nothing_and_a_rerun_reads_the_journal(cluster, log
     (folder,) = (tmp_path / "journal").iterdir()
     assert len(Journal(folder, {})) == 28
     again = make(tiny, ray_job.Failing, journal_dir=tmp_path / "journal", num_samples=2, expand=True)
-    expanded = distill(rows, again, num_actors=1, batch_size=30)
+    expanded = distill_with_ray(rows, again, num_actors=1, batch_size=30)
     assert expanded["reasoning_sample"][:] == [0, 1] * 30
     samples = [expanded.select(range(sample, 60, 2)).remove_columns("reasoning_sample") for sample in (0, 1)]
     assert is_equal(samples[0], whole) and is_equal(samples[1], whole)
@@ -216,7 +218,7 @@ def test_a_killed_actor_costs_nothing_and_a_rerun_reads_the_journal(cluster, log
 
 def test_an_error_in_an_actor_arrives_as_what_it_is(cluster, rows, tiny):
     with pytest.raises(GenerationError, match="nothing should be generated") as caught:
-        distill(rows, make(tiny, ray_job.Failing, on_error="raise"), num_actors=1, batch_size=4)
+        distill_with_ray(rows, make(tiny, ray_job.Failing, on_error="raise"), num_actors=1, batch_size=4)
     assert type(caught.value) is GenerationError
     deadline = time.monotonic() + 20
     while ray.available_resources().get("CPU") != 2 and time.monotonic() < deadline:

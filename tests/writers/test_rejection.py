@@ -39,13 +39,13 @@ class Teacher:
         return f"<think>Attempt {attempt}.</think><answer>{answer}</answer>"
 
 
-def distil(rows=ROWS, **settings) -> tuple[list[dict], ReasonDistiller]:
+def distill(rows=ROWS, **settings) -> tuple[list[dict], ReasonDistiller]:
     distill_fn = ReasonDistiller(ScriptedGenerator(Teacher()), **{"gold_column": "answer", **settings})
     return distill_fn.apply(rows, load_from_cache_file=False).to_list(), distill_fn
 
 
 def test_the_first_right_trace_is_kept_or_else_the_first():
-    rows, distill_fn = distil()
+    rows, distill_fn = distill()
     assert [row["reasoning_attempts"] for row in rows] == [1, 3, 8, 1]
     assert [row["reasoning_answer"] for row in rows] == ["B", "C", "B", "whatever"]
     assert [row["reasoning"] for row in rows] == ["Attempt 1.", "Attempt 3.", "Attempt 1.", "Attempt 1."]
@@ -64,7 +64,7 @@ def test_the_first_right_trace_is_kept_or_else_the_first():
     ],
 )
 def test_what_is_kept_when_none_is_right(fallback, reasoning, status, error):
-    rows, _ = distil(fallback=fallback, max_attempts=4)
+    rows, _ = distill(fallback=fallback, max_attempts=4)
     hopeless = rows[2]
     assert (hopeless["reasoning"], hopeless["reasoning_status"]) == (reasoning, status)
     assert (hopeless["reasoning_error"], hopeless["reasoning_verdict"]) == (error, "wrong")
@@ -72,22 +72,22 @@ def test_what_is_kept_when_none_is_right(fallback, reasoning, status, error):
 
 
 def test_the_fallback_counts_with_a_single_attempt():
-    rows, _ = distil(fallback="none", max_attempts=1)
+    rows, _ = distill(fallback="none", max_attempts=1)
     assert [row["reasoning_status"] for row in rows] == ["ok", "failed", "failed", "ok"]
     assert rows[1]["reasoning_error"] == "the only attempt will not do: its answer 'A' is wrong"
     assert rows[1]["reasoning"] == ""
-    assert distil(fallback="last", max_attempts=1)[0] == distil(max_attempts=1)[0]
+    assert distill(fallback="last", max_attempts=1)[0] == distill(max_attempts=1)[0]
 
 
 def test_all_attempts_are_kept_for_preference_training():
-    rows, _ = distil(keep_attempts=True, max_attempts=4)
+    rows, _ = distill(keep_attempts=True, max_attempts=4)
     hard = rows[1]
     assert hard["reasoning"] == ["Attempt 1.", "on and on", "Attempt 3."]
     assert hard["reasoning_verdict"] == ["wrong", "wrong", "right"]
     assert hard["reasoning_status"] == ["ok", "truncated", "ok"]
     assert (hard["reasoning_attempts"], hard["reasoning_prompt_tokens"]) == (3, 7)
     assert [len(row["reasoning"]) for row in rows] == [1, 3, 4, 1]
-    expanded, _ = distil(keep_attempts=True, max_attempts=4, expand=True)
+    expanded, _ = distill(keep_attempts=True, max_attempts=4, expand=True)
     assert [row["question"][9:-1] for row in expanded] == ["easy"] + ["hard"] * 3 + ["hopeless"] * 4 + ["open"]
     assert [row["reasoning_sample"] for row in expanded] == [0, 0, 1, 2, 0, 1, 2, 3, 0]
     assert [row["reasoning_verdict"] for row in expanded[1:4]] == hard["reasoning_verdict"]
@@ -104,7 +104,7 @@ def test_without_sampling_a_row_is_tried_once_and_it_is_said_once(caplog):
 
 
 def test_attempts_without_a_gold_answer_go_on_until_a_trace_is_whole():
-    rows, _ = distil(gold_column=None, max_attempts=3, require_answer=True)
+    rows, _ = distill(gold_column=None, max_attempts=3, require_answer=True)
     assert "reasoning_verdict" not in rows[0]
     assert [row["reasoning_attempts"] for row in rows] == [1, 1, 1, 1]
     generator = ScriptedGenerator(lambda text, seed: Completion("<think>on", "length", 7, 9))
@@ -113,7 +113,7 @@ def test_attempts_without_a_gold_answer_go_on_until_a_trace_is_whole():
 
 
 def test_invalid_rows_are_not_tried_and_options_are_not_needed():
-    rows, _ = distil(ROWS.remove_columns("options").add_item({**ROWS[0], "question": "", "options": None}))
+    rows, _ = distill(ROWS.remove_columns("options").add_item({**ROWS[0], "question": "", "options": None}))
     assert (rows[4]["reasoning_status"], rows[4]["reasoning_attempts"]) == ("invalid_input", 0)
     assert rows[4]["reasoning_verdict"] == "unchecked"
     assert [row["reasoning_verdict"] for row in rows[:2]] == ["right", "right"]
@@ -121,7 +121,7 @@ def test_invalid_rows_are_not_tried_and_options_are_not_needed():
 
 def test_a_gold_answer_can_be_the_number_of_an_option():
     numbered = ROWS.remove_columns("answer").add_column("answer", [1, 2, 0, None])
-    assert [row["reasoning_verdict"] for row in distil(numbered)[0]] == ["right", "right", "wrong", "unchecked"]
+    assert [row["reasoning_verdict"] for row in distill(numbered)[0]] == ["right", "right", "wrong", "unchecked"]
 
 
 def test_the_gold_answer_changes_neither_prompt_nor_seed(tiny, rows, tmp_path):
@@ -139,7 +139,7 @@ def test_the_gold_answer_changes_neither_prompt_nor_seed(tiny, rows, tmp_path):
 
 def test_a_fixed_number_of_samples_and_attempts_do_not_go_together():
     with pytest.raises(ConfigError, match="num_samples=2 and 8 attempts"):
-        distil(num_samples=2)
+        distill(num_samples=2)
 
 
 def test_a_result_counts_its_attempts():

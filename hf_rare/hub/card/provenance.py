@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-import hf_rare
+from hf_rare._version import __version__
 from hf_rare.hub.card.markdown import as_text, code, fenced, inline, join, link, literal
 from hf_rare.prompts.templates import is_source, read_template_source
 from hf_rare.text import hide_tokens
@@ -169,7 +169,7 @@ def find_template(recipe: Recipe | None) -> str | None:
     """Give the text of the prompt template; `None` where the recipe does not have it."""
     kind, template = kind_of(recipe), str(own_settings(recipe).get("template") or "")
     if kind and template in KINDS[kind].builtin_templates:
-        is_ours = (recipe or {}).get("hf_rare") == hf_rare.__version__
+        is_ours = (recipe or {}).get("hf_rare") == __version__
         return read_template_source(template, KINDS[kind].builtin_templates) if is_ours else None
     return template if is_source(template) else None  # a path is never followed
 

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import pyarrow.compute as pc
 
-from hf_rare.checks.grounding_rates import GroundingSummary, summarise_grounding
+from hf_rare.checks.grounding_rates import GroundingSummary, summarize_grounding
 from hf_rare.errors import ColumnError
 from hf_rare.hub.card.markdown import as_text, code, table, wrap
 from hf_rare.rows.columns import STATUSES
@@ -111,7 +111,7 @@ def describe_grounding(splits: Iterable[datasets.Dataset], output_column: str) -
     parts: list[GroundingSummary] = []
     for split in splits:
         with contextlib.suppress(ColumnError):
-            parts.append(summarise_grounding(split, output_column))
+            parts.append(summarize_grounding(split, output_column))
     total = sum(parts, GroundingSummary())
     if not total.overall.traces:
         return ""
