@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import datasets
 
@@ -13,7 +13,6 @@ from hf_rare.rows.columns import WITHOUT_TRACE, Outcome, check_statuses
 from hf_rare.rows.gold import list_golds
 from hf_rare.settings.base import Config
 from hf_rare.settings.transformers_names import reject_unknown_names
-from hf_rare.writers.judge import AnswerJudge
 
 VERIFY_REVISION = 2
 """Bumped by hand whenever the same row gets another verdict."""
@@ -162,6 +161,13 @@ class TraceToCheck:
     options: list[str] | None
 
 
+class Judge(Protocol):
+    """What compares answers: an [`AnswerJudge`]."""
+
+    def compare(self, answers: Sequence[tuple[str, str, str]]) -> list[Outcome]:
+        """Say of each question, gold answer and answer whether the answer is `right`, `wrong` or `unchecked`."""
+
+
 class JudgedAnswers:
     """The check by a judge, as a callable for `Dataset.map(..., batched=True)`.
 
@@ -171,7 +177,7 @@ class JudgedAnswers:
         question_column (`str`, *optional*, defaults to `"question"`): column with the question.
     """
 
-    def __init__(self, answers: AnswerCheck, judge: AnswerJudge, question_column: str = "question") -> None:
+    def __init__(self, answers: AnswerCheck, judge: Judge, question_column: str = "question") -> None:
         self.answers, self.judge, self.question_column = answers, judge, question_column
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -205,7 +211,7 @@ def verify(
     *,
     options_column: str = "options",
     output_column: str = "reasoning",
-    judge: AnswerJudge | None = None,
+    judge: Judge | None = None,
     question_column: str = "question",
     num_proc: int | None = None,
     **settings: Any,

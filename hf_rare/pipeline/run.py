@@ -31,10 +31,10 @@ from hf_rare.negatives.retrieve import retrieve_documents
 from hf_rare.pipeline import files
 from hf_rare.pipeline.settings import (
     MODEL_NAMES,
-    STAGES,
     Settings,
     check_pipeline,
     has_model,
+    list_stages,
     load_pipeline,
     writer_settings,
 )
@@ -43,13 +43,9 @@ from hf_rare.training.one_trace import keep_one_trace
 from hf_rare.training.retrieval import to_retrieval
 from hf_rare.training.trl import to_preference, to_sft
 from hf_rare.writers.base import ColumnWriter
-from hf_rare.writers.distill import ReasonDistiller
-from hf_rare.writers.judge import AnswerJudge
-from hf_rare.writers.negatives import NegativeWriter
-from hf_rare.writers.questions import QueryGenerator
 from hf_rare.writers.recipe import make_recipe, recipe_beside
+from hf_rare.writers.registry import WRITERS
 
-WRITERS: dict[str, Any] = {"questions": QueryGenerator, "negatives": NegativeWriter, "distill": ReasonDistiller}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "near_duplicates": drop_near_duplicates,
     "decontamination": decontaminate,
@@ -172,16 +168,16 @@ def _make_writers(
 ) -> dict[str, ColumnWriter[Any, Any]]:
     """Make what lets models write, by stage; no model is loaded yet."""
     writers = {}
-    for stage in STAGES:
+    for stage in list_stages():
         if stage not in settings or not has_model(stage, settings[stage]):
             continue
-        own, companions = settings[stage], dict[str, Any]()
-        if "judge" in own:
-            judge = writer_settings("judge", settings, own["judge"], model_settings)
-            companions["judge"] = AnswerJudge.from_pretrained(**judge)
-        writers[stage] = WRITERS[stage].from_pretrained(
-            **writer_settings(stage, settings, own, model_settings), **companions
-        )
+        own, writer = settings[stage], WRITERS[stage].load()
+        companions = {
+            name: WRITERS[name].load().from_pretrained(**writer_settings(name, settings, own[name], model_settings))
+            for name in writer.companion_names
+            if name in own
+        }
+        writers[stage] = writer.from_pretrained(**writer_settings(stage, settings, own, model_settings), **companions)
     return writers
 
 
@@ -203,7 +199,7 @@ class _Run:
     def run_stages(self, rows: datasets.Dataset) -> datasets.Dataset:
         """Run the stages one after the other."""
         key = Hasher.hash(json.dumps([__version__, rows._fingerprint]))
-        for number, stage in enumerate(STAGES, start=1):
+        for number, stage in enumerate(list_stages(), start=1):
             if stage not in self.settings:
                 continue
             what = self.writers.get(stage) or _describe_stage(self.settings[stage])
@@ -229,9 +225,7 @@ class _Run:
 
     def describe(self, rows: datasets.Dataset) -> None:
         """Write rows, card and recipe, and push them where that is asked for."""
-        last = next(
-            (self.writers[stage] for stage in ("distill", "negatives", "questions") if stage in self.writers), None
-        )
+        last = next((self.writers[stage] for stage in reversed(list_stages()) if stage in self.writers), None)
         recipe = make_recipe(last) if last is not None else None
         card = self.settings.get("card", {})
         files.save_card(build_card(rows, recipe, **card), self.folder / "README.md")  # before the rows: see the check

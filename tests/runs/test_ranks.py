@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(180)
 
 ROWS = 96
 REPOSITORY = Path(__file__).parents[2]
-SCRIPT = REPOSITORY / "tests" / "rank_job.py"
+SCRIPT = REPOSITORY / "tests" / "support" / "rank_job.py"
 
 
 @pytest.fixture(scope="module")
