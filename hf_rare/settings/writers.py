@@ -126,6 +126,8 @@ class DistillConfig(WriterConfig):
 
     optional_columns = ("scenario_column", "gold_column")
     builtin_templates = ("rare", "rare-qa", "plain")
+    templates_with_answer: ClassVar[tuple[str, ...]] = ("rare-qa",)
+    """Built-in templates that ask for the answer in tags, so that a completion without one is `unparsed`."""
 
     text_column: str = "text"
     question_column: str = "question"
@@ -154,6 +156,11 @@ class DistillConfig(WriterConfig):
     def samples_per_attempt(self) -> int:
         """How many completions a row gets at a time."""
         return self.num_samples
+
+    @property
+    def needs_answer(self) -> bool:
+        """Whether a completion without an answer is `unparsed`."""
+        return self.template in self.templates_with_answer if self.require_answer is None else self.require_answer
 
     @property
     def has_many_traces(self) -> bool:

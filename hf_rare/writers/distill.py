@@ -87,11 +87,8 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
         return DistillPrompts(self.config)
 
     def _read_completions(self, results: Sequence[Result[Trace]], completions: Sequence[Sequence[Completion]]) -> None:
-        require_answer = self.config.require_answer
-        if require_answer is None:
-            require_answer = self.config.template == "rare-qa"
         read = [
-            [read_trace(result, completion, self.config, require_answer) for completion in written]
+            [read_trace(result, completion, self.config) for completion in written]
             for result, written in zip(results, completions, strict=True)
         ]
         checked = self._check(results, read) if self.config.gold_column else read

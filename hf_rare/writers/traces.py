@@ -42,7 +42,7 @@ class Trace(Sample):
 TracesOfRow = Result[Trace]
 
 
-def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfig, require_answer: bool) -> Trace:
+def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfig) -> Trace:
     """Read a completion.
 
     Args:
@@ -51,9 +51,7 @@ def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfi
         completion ([`Completion`]):
             The completion.
         config ([`DistillConfig`]):
-            The tags to look for.
-        require_answer (`bool`):
-            Whether a completion without an answer is `unparsed`.
+            The tags to look for, and whether a completion without an answer is `unparsed`.
 
     Returns:
         [`Trace`]: the trace, its answer not checked yet.
@@ -67,7 +65,7 @@ def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfi
         thought_is_open=encoded is not None and is_thought_open(encoded.opening, config.thought_tags),
         thought_tags=config.thought_tags,
         answer_tags=config.answer_tags,
-        require_answer=require_answer,
+        require_answer=config.needs_answer,
     )
     return Trace(**vars(parsed), completion_tokens=completion.completion_tokens)
 
