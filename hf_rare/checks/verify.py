@@ -74,7 +74,7 @@ class AnswerCheck(Config):
     ) -> Any:
         """Give each trace of a batch what `check` says of it; traces without a gold answer stay unchecked."""
         names = column_names(batch)
-        self.check_columns(names)
+        self.check_names(names)
         optional = [name for name in self._optional() if name in names]
         rows = read_columns(batch, [self.output_column, self.gold_column, *optional, *further_columns])
         places = [range(len(traces)) if isinstance(traces := row[self.output_column], list) else None for row in rows]
@@ -98,7 +98,7 @@ class AnswerCheck(Config):
         verdict = datasets.Value("string")
         return datasets.Features({self.verdict_column: datasets.List(verdict) if as_lists else verdict})
 
-    def check_columns(self, names: Collection[str]) -> None:
+    def check_names(self, names: Collection[str]) -> None:
         """Raise [`ColumnError`] where a column that is needed is missing, or the new one exists already."""
         needed = [self.output_column, self.gold_column]
         needed += [f"{self.output_column}_status"] if self.statuses is not None else []
@@ -268,7 +268,7 @@ def _add_verdicts(dataset: Any, answers: AnswerCheck, function: Any, num_proc: i
             f"verify takes a Dataset or a DatasetDict, and this is a {type(dataset).__name__}. For a stream, use "
             "stream.map(AnswerCheck(), batched=True)."
         )
-    answers.check_columns(dataset.column_names)
+    answers.check_names(dataset.column_names)
     as_lists = isinstance(dataset.features[answers.output_column], datasets.List | datasets.LargeList)
     features = datasets.Features({**dataset.features, **answers.features(as_lists)})
     if not len(dataset):  # `map` never calls the check

@@ -200,7 +200,7 @@ class _Push:
     def upload(self, max_bytes: int, embed_external_files: bool) -> None:
         """Upload the shards that the repository does not have; they belong to nothing yet."""
         head = self.repository.read_head()
-        self.config.check_columns(head)
+        self.config.check_features(head)
         for name, dataset in self.config.splits.items():
             split = self.shards[name] = _Split()
             there = self.config.own_files(head, name) if self.config.append else []

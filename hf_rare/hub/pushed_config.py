@@ -87,14 +87,14 @@ class PushedConfig:
             return []
         return [CommitOperationDelete(path) for name in shards for path in self._other_files(head, name, shards)]
 
-    def check_columns(self, head: Head) -> None:
+    def check_features(self, head: Head) -> None:
         """Raise `ConfigError` where the config would have splits with different columns afterwards."""
-        self._check_columns(self._read_card(head)[1])
+        self._check_features(self._read_card(head)[1])
 
     def documents(self, head: Head, shards: Shards) -> list[CommitOperationAdd | CommitOperationDelete]:
         """Make card, recipe and plot as they must be on `head`; what is there already in these words is left out."""
         existing, header = self._read_card(head)
-        self._check_columns(header)
+        self._check_features(header)
         layout = read_layout(header)
         self._check_files(head, layout, shards)
         kept = self._kept_files(head, layout.get(self.name, {}), shards)
@@ -125,7 +125,7 @@ class PushedConfig:
                 card, header = f"---{line_end}{text}---{line_end}{body}", {**header, **found}
         return card, header
 
-    def _check_columns(self, header: Header) -> None:
+    def _check_features(self, header: Header) -> None:
         """Raise `ConfigError` where the config would have splits with different columns afterwards."""
         info = configs_by_name(header.get("dataset_info"), "dataset_info").get(self.name, {})
         others = [str(split.get("name")) for split in info.get("splits") or [] if split.get("name") not in self.splits]

@@ -81,9 +81,9 @@ def find_corpus(dataset: datasets.Dataset, corpus: Any, config: MiningConfig) ->
             raise ConfigError(f"`corpus` is a list that holds something other than texts: {err}.") from err
         source, column, name = datasets.Dataset(table), config.corpus_column, "corpus"
     else:
-        check_dataset(corpus, "corpus")
+        check_one_dataset(corpus, "corpus")
         source, column, name = corpus, config.corpus_column, "corpus"
-    check_columns(source, [column], name)
+    check_text_columns(source, [column], name)
     if config.id_column is not None:
         if config.id_column not in source.column_names:
             raise ColumnError(_describe_missing([config.id_column], source, name))
@@ -92,7 +92,7 @@ def find_corpus(dataset: datasets.Dataset, corpus: Any, config: MiningConfig) ->
     return source, column
 
 
-def check_dataset(value: Any, name: str) -> None:
+def check_one_dataset(value: Any, name: str) -> None:
     """Raise [`ConfigError`] for anything but a [`~datasets.Dataset`]."""
     if isinstance(value, datasets.Dataset):
         return
@@ -101,7 +101,7 @@ def check_dataset(value: Any, name: str) -> None:
     raise ConfigError(f"`{name}` is of type {type(value).__name__}; expected a datasets.Dataset{texts}.{hint}")
 
 
-def check_columns(dataset: datasets.Dataset, names: Sequence[str], what: str) -> None:
+def check_text_columns(dataset: datasets.Dataset, names: Sequence[str], what: str) -> None:
     """Raise [`ColumnError`] for columns that are missing or hold no texts."""
     missing = [name for name in names if name not in dataset.column_names]
     if missing:

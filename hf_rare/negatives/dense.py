@@ -111,14 +111,14 @@ def mine_densely(
     )
 
 
-class _Row:
+class _RankedRow:
     """A row with a query: its number, question, positive and query."""
 
     def __init__(self, number: int, question: str, positive: str, query: str) -> None:
         self.number, self.question, self.positive, self.query = number, question, positive, query
 
 
-def _read_rows(dataset: datasets.Dataset, config: MiningConfig) -> list[_Row]:
+def _read_rows(dataset: datasets.Dataset, config: MiningConfig) -> list[_RankedRow]:
     names = (config.question_column, config.text_column, *config.query_columns)
     rows = []
     for start in range(0, len(dataset), ROWS_AT_ONCE):
@@ -126,11 +126,11 @@ def _read_rows(dataset: datasets.Dataset, config: MiningConfig) -> list[_Row]:
         for number, (question, text, *parts) in enumerate(zip(*(batch[name] for name in names), strict=True), start):
             query = join_query(parts)
             if is_usable(question, text) and query.strip():
-                rows.append(_Row(number, question, text, query))
+                rows.append(_RankedRow(number, question, text, query))
     return rows
 
 
-def _find(miner: "_Miner", rows: Sequence[_Row], exclusions: Exclusions, num_rows: int) -> list[Ranked]:
+def _find(miner: "_Miner", rows: Sequence[_RankedRow], exclusions: Exclusions, num_rows: int) -> list[Ranked]:
     """Find the hard negatives of each row, and look deeper where what is excluded has left too few."""
     found: list[Ranked] = [[] for _ in range(num_rows)]
     depth = miner.first_depth(exclusions.wanted)
@@ -155,7 +155,9 @@ def _find(miner: "_Miner", rows: Sequence[_Row], exclusions: Exclusions, num_row
 class _Miner:
     """sentence-transformers' miner over some documents; the embeddings are kept between its calls."""
 
-    def __init__(self, model: Any, texts: Sequence[str], rows: Sequence[_Row], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: Any, texts: Sequence[str], rows: Sequence[_RankedRow], options: Mapping[str, Any]
+    ) -> None:
         self.texts = texts
         self.positives: dict[str, dict[str, None]] = {}
         for row in rows:

@@ -15,7 +15,14 @@ import pyarrow.compute as pc
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Generator
 from hf_rare.negatives.bm25 import Tokenizer
-from hf_rare.negatives.corpus import ROWS_AT_ONCE, Documents, check_columns, check_dataset, find_corpus, search
+from hf_rare.negatives.corpus import (
+    ROWS_AT_ONCE,
+    Documents,
+    check_one_dataset,
+    check_text_columns,
+    find_corpus,
+    search,
+)
 from hf_rare.negatives.dense import check_options, mine_densely
 from hf_rare.negatives.settings import Exclusions, Miner, MiningConfig, hash_text, is_usable
 from hf_rare.settings.base import split_settings
@@ -113,7 +120,7 @@ def mine_hard_negatives(
     mining = {"corpus": corpus, "skip_top": skip_top or None, "query": None if query == _QUERY else query}
     given = {name for name, value in {**special, **mining, **settings}.items() if value is not None}
     _check_method(method, given)
-    check_dataset(dataset, "dataset")
+    check_one_dataset(dataset, "dataset")
     if method == "generated":
         writer = NegativeWriter(cast(Generator, generator), num_negatives=num_negatives, **settings)
         written: datasets.Dataset = writer.apply(dataset, num_proc=num_proc)
@@ -121,7 +128,7 @@ def mine_hard_negatives(
     settings |= {"num_negatives": num_negatives, "skip_top": skip_top, "query": query}
     config = MiningConfig(**split_settings(settings, MiningConfig)[0])
     options = check_options(dense or {})
-    check_columns(dataset, config.input_columns, "dataset")
+    check_text_columns(dataset, config.input_columns, "dataset")
     source, column = find_corpus(dataset, corpus, config)
     new = _name_new_columns(source, config)
     documents = Documents(source, column, config.id_column, in_order=corpus is not None)

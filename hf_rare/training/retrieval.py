@@ -12,7 +12,7 @@ import datasets
 
 from hf_rare.errors import ConfigError
 from hf_rare.rows.columns import check_statuses
-from hf_rare.training.convert import check_columns, check_dataset, convert_rows
+from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def to_retrieval(
         ColumnError: A column is missing.
         BatchTypeError: This is no [`~datasets.Dataset`].
     """
-    check_dataset(dataset)
+    check_exportable(dataset)
     columns = [*([query] if isinstance(query, str) else query), text_column, hard_negatives_column]
     check_columns(dataset, columns)
     if num_negatives is None:

@@ -18,7 +18,7 @@ from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.rows.columns import WITHOUT_TRACE, check_statuses
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import DistillConfig
-from hf_rare.training.convert import check_columns, check_dataset, convert_rows
+from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 from hf_rare.training.examples import (
     REASONING_FORMATS,
     Example,
@@ -170,7 +170,7 @@ def to_preference(
     if max_pairs is not None and (type(max_pairs) is not int or max_pairs < 1):
         raise ConfigError(f"max_pairs={max_pairs!r} cannot be right: expected a number of at least 1, or None.")
     training = _make_format(recipe, settings, reasoning_format, correct_column, threshold, max_pairs=max_pairs)
-    check_dataset(dataset)
+    check_exportable(dataset)
     output = training.config.output_column
     if correct_column is None and f"{output}_verdict" in dataset.column_names:
         training = dataclasses.replace(training, correct_column=f"{output}_verdict")
@@ -200,7 +200,7 @@ def _write(
     chat_template_kwargs: Mapping[str, Any] | None,
 ) -> datasets.Dataset:
     """Write the rows, and leave out those that the student's chat template spoils."""
-    check_dataset(dataset)
+    check_exportable(dataset)
     config = form.config
     read = columns_to_read(config, dataset.column_names)
     read += [f"{config.output_column}_status"] if form.statuses is not None or not form.correct_column else []
