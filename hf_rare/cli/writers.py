@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-import os
 from functools import partial
 from typing import Any
 
@@ -76,6 +75,7 @@ def _run_writer(arguments: argparse.Namespace) -> None:
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"batch_size={batch_size!r} cannot be right: expected a number of at least 1.")
     from hf_rare.pipeline import files
+    from hf_rare.runs.team import is_first_process
     from hf_rare.writers.recipe import describe_command, make_recipe, recipe_beside
 
     files.check_output(arguments.output, arguments.overwrite)
@@ -90,7 +90,7 @@ def _run_writer(arguments: argparse.Namespace) -> None:
         if len(finished) == 0:
             raise
         written, note = write(writer, finished, batch_size), f", of {len(dataset)}: {err}"
-    if _is_first_process():
+    if is_first_process():
         files.save_output(written, arguments.output)
         recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
         print(f"{len(written)} rows are in {arguments.output}{note}")
@@ -107,10 +107,11 @@ def _run_estimate(arguments: argparse.Namespace) -> None:
 
 def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | None = None) -> Any:
     """Apply a writer and print its summary."""
+    from hf_rare.runs.team import is_first_process
     from hf_rare.writers.summary import Summary
 
     written = writer.apply(dataset, batch_size=batch_size, num_proc=num_proc)
-    if writer.config.columns == "full" and _is_first_process():
+    if writer.config.columns == "full" and is_first_process():
         # from the columns: rows may come from the cache of `datasets`
         summary = Summary.of_dataset(written, writer.output_prefix)
         now = writer.summary
@@ -124,8 +125,3 @@ def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | Non
             )
         )
     return written
-
-
-def _is_first_process() -> bool:
-    """Tell whether this process writes and prints: under a launcher one of them does."""
-    return os.environ.get("RANK", "0") == "0"

@@ -6,7 +6,6 @@ is looked for before it is tried again. So a repository is either as it was or c
 """
 
 import logging
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +19,7 @@ from hf_rare.hub.pushed_config import PushedConfig
 from hf_rare.hub.repository import MAX_TRIES, Head, Repository
 from hf_rare.hub.shards import iterate_shards
 from hf_rare.hub_errors import explain
+from hf_rare.runs.team import is_first_process
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.recipe import Recipe, make_recipe
 
@@ -133,7 +133,7 @@ def push_to_hub(
     Example:
         >>> push_to_hub(ds, "me/rare-medicine", recipe=distill_fn, license="cc-by-4.0", language="en")
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return None
     if not isinstance(dataset, datasets.Dataset | datasets.DatasetDict):
         raise ConfigError(

@@ -6,7 +6,6 @@ interrupted goes on from its journal.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from hf_rare.pipeline.settings import (
     load_pipeline,
     writer_settings,
 )
+from hf_rare.runs.team import read_place
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.training.one_trace import keep_one_trace
 from hf_rare.training.retrieval import to_retrieval
@@ -145,7 +145,7 @@ def run_pipeline(
     Example:
         >>> rows = run_pipeline("pipelines/reasonir.yaml", output="out", model_id="Qwen/Qwen3-8B")
     """
-    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+    if read_place()[1] > 1:
         raise ConfigError("A pipeline runs in one process. Under a launcher, run its stages one by one.")
     sections = load_pipeline(pipeline) if isinstance(pipeline, str | Path) else pipeline
     reject_unknown_names(model_settings, MODEL_NAMES, "settings")

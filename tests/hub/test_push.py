@@ -200,6 +200,7 @@ def test_more_shards_than_one_commit_takes_are_committed_before_the_card(hub, mo
 
 def test_under_a_launcher_one_process_pushes(hub, table, monkeypatch):
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     assert push_to_hub(table, REPO) is None
     assert hub.requests == []
 
