@@ -18,7 +18,7 @@ from hf_rare.errors import ConfigError, HubError
 from hf_rare.hub.pushed_config import PushedConfig
 from hf_rare.hub.repository import MAX_TRIES, Head, Repository
 from hf_rare.hub.shards import iterate_shards
-from hf_rare.hub_errors import explain
+from hf_rare.hub_errors import check_token, explain
 from hf_rare.runs.team import is_first_process
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.recipe import Recipe, make_recipe
@@ -146,6 +146,7 @@ def push_to_hub(
         splits = dict(dataset)
     else:
         splits = {split or str(dataset.split or "train"): dataset}
+    check_token(token)
     api = huggingface_hub.HfApi(token=token, library_name="hf_rare")
     config = PushedConfig(
         repository=Repository(api, repo_id, revision),
@@ -235,6 +236,7 @@ class _Push:
                 info = repository.commit(first, head, f"{message} (shards)", self.create_pr and pull_request is None)
                 if info is None:
                     break
+                repository.check_taken(info.oid, first, head)
                 self.committed_shards += len(first)
                 head = Head(info.oid, head.files)
                 if self.create_pr and pull_request is None:
@@ -246,6 +248,7 @@ class _Push:
                     return PushResult(repository.commit_url(head.oid), head.oid, pull_request, has_changed=False)
                 info = repository.commit(operations, head, message, self.create_pr and pull_request is None)
                 if info is not None:
+                    repository.check_taken(info.oid, operations, head)
                     return PushResult(info.commit_url, info.oid, pull_request or info.pr_url)
             logger.info("Someone else has committed to %s; trying again on what they have left.", repository.repo_id)
             repository.wait(attempt)

@@ -31,8 +31,8 @@ from hf_rare.text import hide_tokens
 from hf_rare.views.plots import plot_statistics
 from hf_rare.writers.recipe import Recipe, recipe_path
 
-SPLIT = r"[A-Za-z0-9][\w.]*"
-"""Names of splits."""
+SPLIT = r"[A-Za-z0-9]\w*(\.\w+)*"
+"""Names of splits that `datasets` can read back (`datasets.naming`), and that begin like a word."""
 
 Shards = Mapping[str, Sequence[str]]
 """Paths of the shards of a push, by split."""
@@ -62,9 +62,16 @@ class PushedConfig:
     card_settings: dict[str, Any]
 
     def __post_init__(self) -> None:
+        if not self.splits:
+            raise ConfigError("The dataset has no splits, so that there is nothing to push.")
         for kind, name in (("config_name", self.name), *(("split", split) for split in self.splits)):
-            if not re.fullmatch(SPLIT if kind == "split" else r"[A-Za-z0-9][\w.-]*", name):
+            if not re.fullmatch(SPLIT if kind == "split" else r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
                 raise ConfigError(f"{kind}={name!r} cannot be used: expected letters, digits and underscores.")
+            if kind == "split" and name.lower() == "all":
+                raise ConfigError(
+                    f"split={name!r} cannot be used: `datasets` means all splits of a dataset by it, and would not "
+                    "load the repository any more. Give it another name."
+                )
         if self.name == "data":
             raise ConfigError("config_name='data' cannot be used: the folder data/ is that of config 'default'.")
         first, *others = self.splits.values()

@@ -22,6 +22,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from hf_rare._version import __version__
 from hf_rare.errors import ConfigError, RecipeError
 from hf_rare.generation.revisions import is_local
+from hf_rare.hub_errors import check_token
 from hf_rare.prompts.templates import is_source
 from hf_rare.settings.base import GENERATION_REVISION, Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
@@ -216,6 +217,7 @@ def _exists(path: Path) -> bool:
 
 
 def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> Path:
+    check_token(hub_kwargs.get("token"))
     try:
         validate_repo_id(repo_id)
         path = huggingface_hub.hf_hub_download(repo_id, recipe_path(config_name), repo_type="dataset", **hub_kwargs)
