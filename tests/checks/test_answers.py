@@ -282,5 +282,5 @@ def test_a_process_for_formulas_that_does_not_start_is_an_error(monkeypatch, exe
     monkeypatch.setattr(formulas, "_worker", formulas._Worker())
     monkeypatch.setattr(formulas.sys, "executable", executable)
     for _ in range(2):
-        with pytest.raises(HfRareError, match=rf"does not start: .* Run `{executable} -m hf_rare\.math_worker`"):
+        with pytest.raises(HfRareError, match=rf"does not start: .* Run `{executable} -m hf_rare\.checks\.formula_worker`"):
             check_answer("1", "1", check="math")
