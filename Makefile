@@ -21,6 +21,7 @@ quality: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 clean:
 	rm -rf $(VENV) hf-rare-demo build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

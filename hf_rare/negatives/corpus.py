@@ -15,7 +15,8 @@ from datasets.fingerprint import Hasher, generate_random_fingerprint
 
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.negatives.bm25 import Tokenizer, build_index, make_tokenizer
-from hf_rare.negatives.settings import MINING_REVISION, MiningConfig, hash_text, is_count
+from hf_rare.negatives.settings import MINING_REVISION, MiningConfig, hash_text
+from hf_rare.settings.kinds import AtLeastOne, check_value
 
 ROWS_AT_ONCE = 1000
 ROWS_FOR_PROCESSES = 5000
@@ -160,8 +161,7 @@ def search(
         ColumnError: A new column exists already.
         MissingPackageError: bm25s or PyStemmer is not installed.
     """
-    if num_proc is not None and not is_count(num_proc, 1):
-        raise ConfigError(f"num_proc={num_proc!r} cannot be right: expected a number of at least 1.")
+    check_value("num_proc", num_proc, AtLeastOne | None)
     check_new_columns(dataset, new)
     terms = tokenizer or make_tokenizer(config.language)
     with tempfile.TemporaryDirectory(prefix="hf-rare-bm25-") as folder:

@@ -14,7 +14,8 @@ from datasets.fingerprint import generate_random_fingerprint
 
 from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
 from hf_rare.negatives.corpus import ROWS_AT_ONCE, Documents, add_columns, check_new_columns
-from hf_rare.negatives.settings import Exclusions, MiningConfig, Ranked, is_count, is_usable, join_query, lay_out
+from hf_rare.negatives.settings import Exclusions, MiningConfig, Ranked, is_usable, join_query, lay_out
+from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
 
 LIMITS = ("absolute_margin", "relative_margin", "max_score", "min_score")
@@ -48,9 +49,8 @@ def check_options(options: Any) -> dict[str, Any]:
     if not isinstance(options, Mapping):
         raise ConfigError(f"dense={options!r} cannot be right: expected options by name, such as relative_margin.")
     reject_unknown_names(options, list(OPTIONS), "dense")
-    for name, least in (("range_min", 0), ("range_max", 1)):
-        if options.get(name) is not None and not is_count(options[name], least):
-            raise ConfigError(f"{name}={options[name]!r} cannot be right: expected a number of at least {least}.")
+    check_value("range_min", options.get("range_min"), AtLeastZero | None)
+    check_value("range_max", options.get("range_max"), AtLeastOne | None)
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from hf_rare.errors import ConfigError
 from hf_rare.negatives.bm25 import Index, Tokenizer, make_tokenizer, rank
 from hf_rare.negatives.corpus import Documents, check_one_dataset, check_text_columns, find_corpus, search
-from hf_rare.negatives.settings import MiningConfig, is_count
+from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.base import split_settings
+from hf_rare.settings.kinds import AtLeastOne, check_value
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +66,7 @@ def retrieve_documents(
     Example:
         >>> ds = retrieve_documents(ds, corpus=pages, num_documents=3, query="question")
     """
-    if not is_count(num_documents, 1):
-        raise ConfigError(f"num_documents={num_documents!r} cannot be right: expected a number of at least 1.")
+    check_value("num_documents", num_documents, AtLeastOne)
     if others := [name for name in NOT_FOR_RETRIEVAL if name in settings]:
         raise ConfigError(f"{others[0]} is for hard negatives: mine_hard_negatives takes it.")
     config = MiningConfig(**split_settings({**settings, "query": query}, MiningConfig)[0])

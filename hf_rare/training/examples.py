@@ -15,7 +15,6 @@ from hf_rare.rows.row import InvalidRowError, read_row
 from hf_rare.settings.writers import DistillConfig
 
 ReasoningFormat = Literal["tags", "plain", "field"]
-REASONING_FORMATS: tuple[ReasoningFormat, ...] = ("tags", "plain", "field")
 
 Example = dict[str, Any]
 Values = Mapping[str, Any]

@@ -16,11 +16,11 @@ import datasets
 
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.rows.columns import WITHOUT_TRACE, check_statuses
+from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 from hf_rare.training.examples import (
-    REASONING_FORMATS,
     Example,
     ReasoningFormat,
     TrainingFormat,
@@ -165,10 +165,8 @@ def to_preference(
         ColumnError: A column is missing, or holds no lists where pairs are asked for.
         BatchTypeError: This is no [`~datasets.Dataset`].
     """
-    if form not in ("dpo", "kto"):
-        raise ConfigError(f"form={form!r} cannot be right: expected 'dpo' or 'kto'.")
-    if max_pairs is not None and (type(max_pairs) is not int or max_pairs < 1):
-        raise ConfigError(f"max_pairs={max_pairs!r} cannot be right: expected a number of at least 1, or None.")
+    check_value("form", form, Literal["dpo", "kto"])
+    check_value("max_pairs", max_pairs, AtLeastOne | None)
     training = _make_format(recipe, settings, reasoning_format, correct_column, threshold, max_pairs=max_pairs)
     check_exportable(dataset)
     output = training.config.output_column
@@ -290,9 +288,7 @@ def _make_format(
     statuses: Collection[str] | None = None,
     max_pairs: int | None = 1,
 ) -> TrainingFormat:
-    if reasoning_format not in REASONING_FORMATS:
-        known = ", ".join(map(repr, REASONING_FORMATS))
-        raise ConfigError(f"reasoning_format={reasoning_format!r} cannot be right: expected one of {known}.")
+    check_value("reasoning_format", reasoning_format, ReasoningFormat)
     return TrainingFormat(
         config=_read_config(recipe, settings),
         reasoning_format=reasoning_format,

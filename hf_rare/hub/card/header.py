@@ -1,7 +1,7 @@
 """The YAML header of a dataset card: made for one config, and merged into the header of a card that is there already.
 
 A person's words win: only what describes the data of the config is replaced, and lines of keys that do not change stay
-as they were written.
+as they were written. So keys are replaced by their lines: to write a header anew loses indents, spaces and line ends.
 """
 
 import re
