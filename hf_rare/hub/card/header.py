@@ -146,7 +146,10 @@ def merge_headers(existing: str, new: str) -> str:
             merged[name] = _unite(old[name], added[name])
     merged |= _merge_data(old, added)
     changed = {name: value for name, value in merged.items() if name not in old or old[name] != value}
+    united = {name: changed.pop(name) for name in UNITED if name in old and name in changed}
     text = _replace_keys(existing, changed)
+    for name, values in united.items():
+        text = _extend_list(text, name, values)
     try:
         is_right = (yaml.safe_load(text) or {}) == merged
     except yaml.YAMLError:  # keys that share a line, or an anchor that is gone
@@ -236,6 +239,25 @@ def _unite(old: Any, new: Any) -> Any:
     first, second = ([value] if isinstance(value, str) else list(value or []) for value in (old, new))
     more = [value for value in second if value not in first]
     return [*first, *more] if more else old
+
+
+def _extend_list(text: str, name: str, values: Sequence[Any]) -> str:
+    """Write further values at the end of a list, or behind the one value that is there; these stay as written."""
+    node = next(value for key, value in yaml.compose(text).value if key.value == name)
+    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    new = [dump_header({"": [value]}).split("- ", 1)[1].rstrip("\n") for value in values[len(items) :]]
+    end, line_end = items[-1].end_mark.index, line_end_of(text)
+    if isinstance(node, yaml.SequenceNode) and node.flow_style:
+        return text[:end] + "".join(f", {value}" for value in new) + text[end:]
+    if isinstance(node, yaml.SequenceNode):
+        line = text[: items[0].start_mark.index].rpartition("\n")[2]
+        begin = line if line.strip() == "-" else "- "
+    else:
+        before, rest = f"{text[: node.start_mark.index].rstrip()}{line_end}- ", text[node.start_mark.index :]
+        end, text, begin = end + len(before) - node.start_mark.index, before + rest, "- "
+    end = text.find("\n", end - 1)
+    lines = "".join(f"{begin}{value}{line_end}" for value in new)
+    return text[: end + 1] + lines + text[end + 1 :] if end >= 0 else f"{text}{line_end}{lines}"
 
 
 def _plain_path(path: str | Sequence[str]) -> str | list[str]:
