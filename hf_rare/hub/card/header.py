@@ -146,11 +146,11 @@ def merge_headers(existing: str, new: str) -> str:
             merged[name] = _unite(old[name], added[name])
     merged |= _merge_data(old, added)
     changed = {name: value for name, value in merged.items() if name not in old or old[name] != value}
-    united = {name: changed.pop(name) for name in UNITED if name in old and name in changed}
-    text = _replace_keys(existing, changed)
-    for name, values in united.items():
-        text = _extend_list(text, name, values)
+    united = {name: changed.pop(name) for name in UNITED if old.get(name) and name in changed}
     try:
+        text = _replace_keys(existing, changed)
+        for name, values in united.items():
+            text = _extend_list(text, name, values)
         is_right = (yaml.safe_load(text) or {}) == merged
     except yaml.YAMLError:  # keys that share a line, or an anchor that is gone
         is_right = False
@@ -243,7 +243,10 @@ def _unite(old: Any, new: Any) -> Any:
 
 def _extend_list(text: str, name: str, values: Sequence[Any]) -> str:
     """Write further values at the end of a list, or behind the one value that is there; these stay as written."""
-    node = next(value for key, value in yaml.compose(text).value if key.value == name)
+    root = yaml.compose(text)
+    node = next((value for key, value in root.value if key.value == name), None) if root is not None else None
+    if node is None:
+        return text
     items = node.value if isinstance(node, yaml.SequenceNode) else [node]
     new = [dump_header({"": [value]}).split("- ", 1)[1].rstrip("\n") for value in values[len(items) :]]
     end, line_end = items[-1].end_mark.index, line_end_of(text)
