@@ -1,0 +1,144 @@
+"""Pages of documentation: their code blocks, links and headings, and what running the blocks takes."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tests.conftest import REPOSITORY
+
+FACTS = {
+    "bread": "Dough for bread rises twice as fast in a bakery that is ten degrees warmer.",
+    "the ferry": "A ferry leaves late when the ropes are wet, since wet ropes take longer to untie.",
+    "the bees": "Bees of a crowded hive swarm in May, unless a second box gives them room.",
+    "the well": "Water in a well stands lower in autumn, after months in which the ground gave more than it got.",
+    "the clock": "A clock with a brass pendulum loses time in summer, because brass grows longer when warm.",
+    "the kite": "A kite pulls harder when its tail is short, and turns over when it has none.",
+}
+QUESTIONS = [
+    {
+        "id": f"q{i}",
+        "question": f"What will become of {subject} in this case?",
+        "scenario": f"Somebody has looked after {subject} since a warm day in May.",
+        "text": fact,
+        "hard_negatives": [f"Old books praise {subject} {place}." for place in ("at sea", "in towns", "in winter")],
+        "answer": fact,
+    }
+    for i, (subject, fact) in enumerate(FACTS.items())
+]
+EXAM = [
+    {
+        "question": row["question"],
+        "options": ["Nothing follows.", row["answer"], "The case is closed."],
+        "answer": "B" if i % 2 else "A",
+        "text": row["text"],
+    }
+    for i, row in enumerate(QUESTIONS[:4])
+]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block: its language, what stands behind the language, its text, and the line it begins at."""
+
+    language: str
+    info: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """A Markdown file of the repository."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return self.path.relative_to(REPOSITORY).as_posix()
+
+    @cached_property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    @cached_property
+    def tokens(self) -> list[Token]:
+        return MarkdownIt("commonmark").enable("table").parse(self.text)
+
+    @property
+    def blocks(self) -> list[Block]:
+        fences = [token for token in self.tokens if token.type == "fence"]
+        return [Block(*token.info.partition(" ")[::2], token.content, token.map[0] + 2) for token in fences]
+
+    def blocks_of(self, language: str) -> list[Block]:
+        return [block for block in self.blocks if block.language == language]
+
+    @property
+    def links(self) -> list[str]:
+        inline = [child for token in self.tokens for child in token.children or ()]
+        return [str(token.attrGet("href") or token.attrGet("src")) for token in inline if token.type in KINDS]
+
+    @property
+    def headings(self) -> list[str]:
+        places = [i for i, token in enumerate(self.tokens) if token.type == "heading_open"]
+        return [
+            "".join(
+                child.content for child in self.tokens[i + 1].children or () if child.type in ("text", "code_inline")
+            )
+            for i in places
+        ]
+
+    @property
+    def anchors(self) -> set[str]:
+        return {make_anchor(heading) for heading in self.headings}
+
+    def section(self, heading: str) -> str:
+        """The text below a heading, up to the next one of its level or above."""
+        opening = re.search(rf"^(#+) {re.escape(heading)}$", self.text, re.MULTILINE)
+        assert opening, f"{self} has no heading {heading!r}"
+        rest = self.text[opening.end() :]
+        return re.split(rf"^#{{1,{len(opening[1])}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+KINDS = ("link_open", "image")
+
+
+def make_anchor(heading: str) -> str:
+    """Make the anchor of a heading, as GitHub does."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def find_pages() -> list[Page]:
+    """Find the pages for users, and that for contributors."""
+    docs = sorted((REPOSITORY / "docs").rglob("*.md"))
+    return [Page(path) for path in (REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *docs)]
+
+
+def write_inputs(folder: Path) -> None:
+    """Write the files that pages read: questions with documents, documents alone, and questions with options."""
+    rows = Dataset.from_list(QUESTIONS)
+    rows.to_json(folder / "questions.jsonl")
+    (folder / "questions").mkdir()
+    rows.to_parquet(folder / "questions" / "0.parquet")
+    rows.select_columns("text").to_json(folder / "corpus.jsonl")
+    Dataset.from_list(EXAM).to_json(folder / "exam.jsonl")
+    rows.select(range(1)).select_columns("question").to_json(folder / "benchmark.jsonl")
+    shutil.copytree(REPOSITORY / "pipelines", folder / "pipelines")
+
+
+def run_blocks(page: Page, folder: Path) -> Iterator[tuple[Block, dict[str, Any]]]:
+    """Run the Python blocks of a page one after another, in one namespace; YAML blocks with a title become files."""
+    namespace: dict[str, Any] = {"__name__": "page"}
+    for block in page.blocks:
+        if title := re.fullmatch(r'title="([\w./-]+)"', block.info):
+            (folder / title[1]).write_text(block.text, encoding="utf-8")
+        if block.language == "python":
+            code = "\n" * (block.line - 1) + block.text
+            exec(compile(code, str(page.path), "exec"), namespace)
+            yield block, namespace
