@@ -1,7 +1,7 @@
 """What griffe makes of the docstrings: types and references as Hugging Face writes them become those of the site.
 
-[`Name`] leads to the page of the name, where it has one; `name` (`str`, *optional*, defaults to 1) has the type `str`, since
-the site knows defaults from the signature.
+[`Name`] leads to the page of the name, where it has one. Of "`str`, *optional*, defaults to 1" the type `str` is left,
+since the site knows defaults from the signature.
 """
 
 import re

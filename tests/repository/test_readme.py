@@ -38,7 +38,7 @@ def test_the_example_is_a_row_of_the_demo():
     ]
     cut = [example.split(f"{name}: ")[1].split("\n")[0] for name in ("scenario", "text")]
     for text, shown in zip([row["scenario"], row["text"], *row["hard_negatives"]], cut + negatives, strict=True):
-        assert text.startswith(shown.removeprefix("- ").removesuffix(" ..."))
+        assert text.startswith(shown.strip().removeprefix("- ").removesuffix(" ..."))
 
 
 def test_it_says_how_fast_it_is_as_the_result_has_it():

@@ -86,13 +86,9 @@ class Page:
 
     @property
     def headings(self) -> list[str]:
-        places = [i for i, token in enumerate(self.tokens) if token.type == "heading_open"]
-        return [
-            "".join(
-                child.content for child in self.tokens[i + 1].children or () if child.type in ("text", "code_inline")
-            )
-            for i in places
-        ]
+        opened = [i for i, token in enumerate(self.tokens) if token.type == "heading_open"]
+        inline = [self.tokens[i + 1].children or () for i in opened]
+        return ["".join(child.content for child in children if child.content) for children in inline]
 
     @property
     def anchors(self) -> set[str]:

@@ -1,7 +1,7 @@
 """A tiny teacher that has learnt its lines by heart: it reads nothing, and writes what the kind of prompt asks for.
 
-Every piece of a line is a token and leads to the next one, so that a line is written token by token by the real engine, and ends. It
-stands in for the large models that documentation names.
+Every piece of a line is a token and leads to the next one, so that the real engine writes a line token by token and
+ends it. The teacher stands in for the large models that documentation names.
 """
 
 import itertools
@@ -99,12 +99,13 @@ def _make_model(tokenizer, starts: list[str]) -> LlamaForCausalLM:
     return model
 
 
-def put_into_cache(name: str, folder: Path) -> None:
-    """Put a model folder into the Hub's cache under the name of a model on the Hub."""
+def put_into_cache(name: str, folder: Path) -> Path:
+    """Put a model folder into the Hub's cache under the name of a model on the Hub; give its place there."""
     repo = Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
     shutil.copytree(folder, repo / "snapshots" / SHA)
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(SHA)
+    return repo
 
 
 def save_stand_ins(folder: Path) -> dict[str, Path]:
