@@ -63,7 +63,7 @@ def retrieve_documents(
         MissingPackageError: bm25s or PyStemmer is not installed.
 
     Example:
-        >>> ds = retrieve_documents(ds, corpus=pages, num_documents=3, query="question")
+        >>> rows = retrieve_documents(questions, corpus=corpus, num_documents=3, query="question")
     """
     if not is_count(num_documents, 1):
         raise ConfigError(f"num_documents={num_documents!r} cannot be right: expected a number of at least 1.")

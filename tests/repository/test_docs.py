@@ -26,18 +26,19 @@ from hf_rare.pipeline.settings import STAGES
 from hf_rare.rows.columns import STATUSES
 from hf_rare.settings.writers import DistillConfig
 from tests.conftest import REPOSITORY
-from tests.support import loopback_hub
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
-from tests.support.loopback_storage import Answer, HubError
-from tests.support.pages import Page, find_pages, run_blocks, write_inputs
-from tests.support.rote import SHA, put_into_cache, save_stand_ins
+from tests.support.pages import (  # noqa: F401
+    Page,
+    enter_fixture,
+    find_pages,
+    run_blocks,
+    stand_ins_fixture,
+)
 
 PAGES = find_pages()
 DOCS = REPOSITORY / "docs"
 WITH_RAY = DOCS / "ray.md"
 """Runs in `tests/writers/test_ray.py`, with real actors."""
-
-HUB_CALLS = ("push_to_hub(", "from_recipe(", "checkpoint_repo=")
 
 
 def page_of(name: str) -> Page:
@@ -54,44 +55,15 @@ def names_in(cells: list[str]) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
-@pytest.fixture(scope="module")
-def stand_ins(tmp_path_factory):
-    return save_stand_ins(tmp_path_factory.mktemp("stand-ins"))
-
-
-@pytest.fixture
-def place(request, stand_ins, tmp_path, monkeypatch):
-    """A folder with the inputs of a page, models in the cache, and a Hub where the page needs one."""
-    code = "".join(block.text for block in request.getfixturevalue("page").blocks_of("python"))
-    if any(call in code for call in HUB_CALLS):
-        request.getfixturevalue("hub")
-        monkeypatch.setattr(loopback_hub, "ROUTES", list(loopback_hub.ROUTES))
-        loopback_hub.route("GET", "/api/models/{repo}")(lambda hub, request, repo: Answer({"id": repo, "sha": SHA}))
-        loopback_hub.route("GET", "/{repo}/resolve/{rev}/{path}")(_refuse)
-    else:
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    for name, folder in stand_ins.items():
-        put_into_cache(name, folder)
-    inputs = tmp_path / "inputs"
-    inputs.mkdir()
-    write_inputs(inputs)
-    monkeypatch.chdir(inputs)
-    return inputs
-
-
-def _refuse(hub, request, repo, rev, path):
-    """Say that a model has no other files than those in the cache."""
-    raise HubError(404, f"Entry not found: {path}", "EntryNotFound")
-
-
 WITH_CODE = [page for page in PAGES if page.blocks_of("python") and page.path != WITH_RAY]
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
 @pytest.mark.parametrize("page", WITH_CODE, ids=str)
-def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page, place, capsys):
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page, enter, capsys):
     printed = {}
-    for block, _ in run_blocks(page, place):
+    folder = enter("".join(block.text for block in page.blocks_of("python")))
+    for block, _ in run_blocks(page, folder):
         printed[block] = capsys.readouterr().out
     assert printed
     for block, following in itertools.pairwise(page.blocks):

@@ -2,17 +2,21 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pytest
 from datasets import Dataset
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tests.conftest import REPOSITORY
+from tests.support import loopback_hub
+from tests.support.loopback_storage import Answer, HubError
+from tests.support.rote import SHA, put_into_cache, save_stand_ins
 
 FACTS = {
     "bread": "Dough for bread rises twice as fast in a bakery that is ten degrees warmer.",
@@ -138,3 +142,46 @@ def run_blocks(page: Page, folder: Path) -> Iterator[tuple[Block, dict[str, Any]
             code = "\n" * (block.line - 1) + block.text
             exec(compile(code, str(page.path), "exec"), namespace)
             yield block, namespace
+
+
+HUB_CALLS = ("push_to_hub(", "from_recipe(", "checkpoint_repo=")
+
+
+@pytest.fixture(name="stand_ins", scope="module")
+def stand_ins_fixture(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of what stands in for the models that the documentation names."""
+    return save_stand_ins(tmp_path_factory.mktemp("stand-ins"))
+
+
+@pytest.fixture(name="enter")
+def enter_fixture(
+    request: pytest.FixtureRequest, stand_ins: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Path]:
+    """Go where some code can run: its inputs are there, its models in the cache, and a Hub where it needs one."""
+
+    def enter(code: str) -> Path:
+        if any(call in code for call in HUB_CALLS):
+            request.getfixturevalue("hub")
+            monkeypatch.setattr(loopback_hub, "ROUTES", list(loopback_hub.ROUTES))
+            loopback_hub.route("GET", "/api/models/{repo}")(_describe_model)
+            loopback_hub.route("GET", "/{repo}/resolve/{rev}/{path}")(_refuse)
+        else:
+            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        for name, model in stand_ins.items():
+            put_into_cache(name, model)
+        folder = tmp_path / "inputs"
+        folder.mkdir()
+        write_inputs(folder)
+        monkeypatch.chdir(folder)
+        return folder
+
+    return enter
+
+
+def _describe_model(hub: object, request: object, repo: str) -> Answer:
+    return Answer({"id": repo, "sha": SHA})
+
+
+def _refuse(hub: object, request: object, repo: str, rev: str, path: str) -> Answer:
+    """Say that a model has no other files than those in the cache."""
+    raise HubError(404, f"Entry not found: {path}", "EntryNotFound")
