@@ -236,23 +236,39 @@ def test_nobody_is_sent_into_a_module():
         assert {name for names in imported for name in names.split(", ")} <= set(hf_rare.__all__), path
 
 
+def names_defined_in(path: Path) -> set[str]:
+    """The functions and classes of a module, and the methods of its classes."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
+    return found
+
+
 def test_what_the_architecture_names_is_there():
-    text = page_of("architecture.md").text
+    text, package = page_of("architecture.md").text, REPOSITORY / "hf_rare"
+    assert not [path for path in re.findall(r"`([\w/]+\.py)`", text) if not (package / path).is_file()]
+    items = re.findall(r"^\d+\. `([\w/]+\.py)`: (.*(?:\n {3}.*)*)", text, re.MULTILINE)
+    assert len(items) > 25
+    for path, words in items:
+        names = [name.removesuffix("()") for name in re.findall(r"`([A-Z]\w+|[\w.]+\(\))`", words)]
+        assert names, path
+        missing = set(names) - names_defined_in(package / path)
+        assert not missing, f"{path}: {missing}"
+
+
+def test_the_rooms_are_those_of_the_package_with_their_purposes():
+    rows = read_table(page_of("architecture.md").text, "room")
+    rooms = {row[0].strip("`/"): re.sub(r"[^\w ]", "", row[1]).lower() for row in rows}
     package = REPOSITORY / "hf_rare"
-    rooms = re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)
     assert sorted(rooms) == sorted(path.parent.name for path in package.glob("*/__init__.py"))
-    named = re.findall(r"`([\w/]+\.py)`((?:[^`|\n]|`(?![\w/]+\.py`))*)", text)
-    assert len(named) > 25
-    for path, words in named:
-        module = ast.parse((package / path).read_text(encoding="utf-8"))
-        defined = set()
-        for node in ast.walk(module):
-            if isinstance(node, ast.ClassDef):
-                defined |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
-            if isinstance(node, ast.ClassDef | ast.FunctionDef):
-                defined.add(node.name)
-        for name in re.findall(r"`([\w.]+)\(?\)?`", words):
-            assert name in defined, f"{path}: {name}"
+    for name, purpose in rooms.items():
+        (said, *_) = re.findall(r'"""(.*?)[.:;"]', (package / name / "__init__.py").read_text(), re.DOTALL)
+        assert purpose.startswith(re.sub(r"[^\w ]", "", said).lower()), name
+    order = re.findall(r'^    "(\w+)",$', (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name in order if name in rooms] == list(rooms)
 
 
 @pytest.mark.parametrize("question", ["prompt made", "batch written", "push", "rows shared"])
