@@ -22,7 +22,6 @@ from hf_rare.checks.answers import CHECKS
 from hf_rare.checks.grounding import GROUNDING_COLUMNS
 from hf_rare.cli.flags import MODEL_GROUPS
 from hf_rare.cli.main import build_parser
-from hf_rare.pipeline.settings import STAGES
 from hf_rare.rows.columns import STATUSES
 from hf_rare.settings.writers import DistillConfig
 from tests.conftest import REPOSITORY
@@ -39,6 +38,10 @@ PAGES = find_pages()
 DOCS = REPOSITORY / "docs"
 WITH_RAY = DOCS / "ray.md"
 """Runs in `tests/writers/test_ray.py`, with real actors."""
+
+
+SECTIONS = re.findall(r"^    - `(\w+)`:", hf_rare.run_pipeline.__doc__, re.MULTILINE)[4:]
+"""The sections of a pipeline that something runs for, behind those that say from where, to where and with what."""
 
 
 def page_of(name: str) -> Page:
@@ -152,7 +155,7 @@ def test_every_new_column_is_explained_with_its_type():
         ("verification.md", "`check=`", CHECKS),
         ("verification.md", "column", [f"reasoning{ending}" for ending in GROUNDING_COLUMNS]),
         ("prompts.md", "`template=`", DistillConfig.builtin_templates),
-        ("recipes.md", "section", [*STAGES, "export", "card", "push"]),
+        ("recipes.md", "section", SECTIONS),
     ],
 )
 def test_a_table_names_all_that_there_is(page, heading, expected):
