@@ -14,8 +14,6 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tests.conftest import REPOSITORY
-from tests.support import loopback_hub
-from tests.support.loopback_storage import Answer, HubError
 from tests.support.rote import SHA, put_into_cache, save_stand_ins
 
 FACTS = {
@@ -144,6 +142,21 @@ def run_blocks(page: Page, folder: Path) -> Iterator[tuple[Block, dict[str, Any]
             yield block, namespace
 
 
+def serve_models(hub: Any) -> None:
+    """Let a loopback Hub know every model, all files of which are in the cache."""
+    answer_datasets = hub.answer
+
+    def answer(request: Any) -> Any:
+        answer = answer_datasets(request)
+        if re.fullmatch(r"/api/models/[^/]+/[^/?]+", request.path):
+            answer.body, answer.status, answer.headers = {"id": "me/model", "sha": SHA}, 200, {}
+        elif re.match(r"/api/models/|/[\w.-]+/[\w.-]+/resolve/", request.path):
+            answer.headers = {**answer.headers, "X-Error-Code": "EntryNotFound"}
+        return answer
+
+    hub.answer = answer
+
+
 HUB_CALLS = ("push_to_hub(", "from_recipe(", "checkpoint_repo=")
 
 
@@ -161,10 +174,7 @@ def enter_fixture(
 
     def enter(code: str) -> Path:
         if any(call in code for call in HUB_CALLS):
-            request.getfixturevalue("hub")
-            monkeypatch.setattr(loopback_hub, "ROUTES", list(loopback_hub.ROUTES))
-            loopback_hub.route("GET", "/api/models/{repo}")(_describe_model)
-            loopback_hub.route("GET", "/{repo}/resolve/{rev}/{path}")(_refuse)
+            serve_models(request.getfixturevalue("hub"))
         else:
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
         for name, model in stand_ins.items():
@@ -176,12 +186,3 @@ def enter_fixture(
         return folder
 
     return enter
-
-
-def _describe_model(hub: object, request: object, repo: str) -> Answer:
-    return Answer({"id": repo, "sha": SHA})
-
-
-def _refuse(hub: object, request: object, repo: str, rev: str, path: str) -> Answer:
-    """Say that a model has no other files than those in the cache."""
-    raise HubError(404, f"Entry not found: {path}", "EntryNotFound")
