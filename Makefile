@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test style quality clean
+.PHONY: demo test style quality docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/hf-rare demo
@@ -23,8 +23,12 @@ quality: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 
+# The pages of docs/ with the API reference, into site/.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=docs/tools $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) hf-rare-demo build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) hf-rare-demo site build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 $(VENV)/.base: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -177,6 +177,7 @@ def audit_grounding(
     Example:
         >>> ds = audit_grounding(ds)
         >>> print(summarize_grounding(ds))
+        all: ... traces; ... cites positive, ... quotes positive, ... grounded on positive, ...
     """
     if isinstance(dataset, datasets.DatasetDict):
         audited = {

@@ -131,7 +131,7 @@ def push_to_hub(
         HubError: The push failed. The message says what is on the Hub now, and what to do.
 
     Example:
-        >>> push_to_hub(ds, "me/rare-medicine", recipe=distill_fn, license="cc-by-4.0", language="en")
+        >>> result = push_to_hub(ds, "me/rare-medicine", recipe=distill_fn, license="cc-by-4.0", language="en")
     """
     if not is_first_process():
         return None

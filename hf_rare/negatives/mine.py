@@ -112,9 +112,9 @@ def mine_hard_negatives(
         MissingPackageError: What the method needs is not installed: bm25s and PyStemmer, or sentence-transformers.
 
     Example:
-        >>> ds = mine_hard_negatives(ds, num_negatives=3, keep_scores=True)
-        >>> ds = mine_hard_negatives(ds, corpus=pages, corpus_column="body", skip_top=20, max_score_ratio=0.95)
-        >>> ds = mine_hard_negatives(ds, method="dense", model="BAAI/bge-m3", dense={"relative_margin": 0.05})
+        >>> rows = mine_hard_negatives(pairs, num_negatives=3, keep_scores=True)
+        >>> rows = mine_hard_negatives(pairs, corpus=pages, corpus_column="body", skip_top=20, max_score_ratio=0.95)
+        >>> rows = mine_hard_negatives(pairs, method="dense", model="BAAI/bge-m3", dense={"relative_margin": 0.05})
     """
     special = {"model": model, "dense": dense, "generator": generator, "tokenizer": tokenizer, "num_proc": num_proc}
     mining = {"corpus": corpus, "skip_top": skip_top or None, "query": None if query == _QUERY else query}

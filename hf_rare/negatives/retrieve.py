@@ -64,7 +64,7 @@ def retrieve_documents(
         MissingPackageError: bm25s or PyStemmer is not installed.
 
     Example:
-        >>> ds = retrieve_documents(ds, corpus=pages, num_documents=3, query="question")
+        >>> rows = retrieve_documents(questions, corpus=corpus, num_documents=3, query="question")
     """
     check_value("num_documents", num_documents, AtLeastOne)
     if others := [name for name in NOT_FOR_RETRIEVAL if name in settings]:

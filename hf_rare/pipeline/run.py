@@ -143,7 +143,7 @@ def run_pipeline(
         HfRareError: What a stage raises.
 
     Example:
-        >>> rows = run_pipeline("pipelines/reasonir.yaml", output="out", model_id="Qwen/Qwen3-8B")
+        >>> rows = run_pipeline("pipelines/corpus.yaml", output="out", model_id="Qwen/Qwen3-8B")
     """
     if read_place()[1] > 1:
         raise ConfigError("A pipeline runs in one process. Under a launcher, run its stages one by one.")

@@ -100,8 +100,10 @@ def to_sft(
         BatchTypeError: This is no [`~datasets.Dataset`].
 
     Example:
+        >>> from transformers import AutoTokenizer
         >>> train = to_sft(ds, recipe=distill_fn, student_tokenizer=AutoTokenizer.from_pretrained("Qwen/Qwen3-0.6B"))
-        >>> SFTTrainer("Qwen/Qwen3-0.6B", train_dataset=train).train()
+        >>> train.column_names  # for SFTTrainer("Qwen/Qwen3-0.6B", train_dataset=train)
+        ['prompt', 'completion']
     """
     form = _make_format(recipe, settings, reasoning_format, correct_column, threshold, statuses=statuses)
     features = {"prompt": _messages("plain"), "completion": _messages(reasoning_format)}

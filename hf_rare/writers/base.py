@@ -306,7 +306,7 @@ class ColumnWriter(ABC, Generic[C, S]):
             JournalError: The journal cannot be read.
 
         Example:
-            >>> done = distill_fn.apply(distill_fn.select_finished(ds))
+            >>> done = distill_fn.apply(distill_fn.select_finished(rows))
         """
         self.completer.join()
         places: list[int] = []

@@ -58,7 +58,7 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
 
     Example:
         >>> distill_fn = ReasonDistiller.from_pretrained("Qwen/Qwen3-8B", max_new_tokens=4096)
-        >>> ds = ds.map(distill_fn, batched=True, batch_size=1000)
+        >>> ds = rows.map(distill_fn, batched=True, batch_size=1000)
     """
 
     config_type = DistillConfig

@@ -56,7 +56,7 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
 
     Example:
         >>> query_fn = QueryGenerator.from_pretrained("Qwen/Qwen3-8B", num_questions=3, expand=True)
-        >>> ds = corpus.map(query_fn, batched=True)
+        >>> questions = corpus.map(query_fn, batched=True)
     """
 
     config_type = QuestionConfig

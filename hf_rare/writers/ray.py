@@ -95,8 +95,7 @@ def distill_with_ray(
         HfRareError: What ended the run in an actor, such as a row that failed with `on_error="raise"`.
 
     Example:
-        >>> from hf_rare import distill_with_ray
-        >>> ds = distill_with_ray("data/*.parquet", distill_fn, num_actors=8, num_gpus=1, output="distilled")
+        >>> ds = distill_with_ray("questions/*.parquet", distill_fn, num_actors=8, num_gpus=1, output="traces")
     """
     for name, value in (("num_actors", num_actors), ("batch_size", batch_size)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
