@@ -90,7 +90,7 @@ class RealRows(Workload):
         )
 
     def count(self, texts: Sequence[str]) -> int:
-        lengths = self._distiller().generator.count_tokens(texts)
+        lengths = self._distiller().generator.encoder.count_tokens(texts)
         return sum(min(length + 1, self.arguments.max_new_tokens) for length in lengths)
 
 

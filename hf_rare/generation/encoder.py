@@ -3,13 +3,13 @@
 import copy
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from hf_rare.errors import ConfigError
-from hf_rare.generation.protocol import EncodedPrompt, Messages
+from hf_rare.generation.protocol import EncodedPrompt, Encoder, Messages
 from hf_rare.generation.text_tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n\n{% en
 """For models without a chat template: the texts alone, a blank line between them."""
 
 
-class PromptEncoder:
+class PromptEncoder(Encoder):
     """Renders conversations with the model's chat template and tokenises them.
 
     Control tokens of the model in the text of a message are tokenised as plain text (`sanitize_control_tokens` of
@@ -40,6 +40,9 @@ class PromptEncoder:
             Passed to `apply_chat_template`.
         has_encoder (`bool`, *optional*, defaults to `False`):
             Whether an encoder reads the prompts, which without a chat template end as its tokenizer ends any text.
+        count_room (`Callable`, *optional*):
+            Gives the most tokens of a prompt that leave room for the completion, or `None`. It is called when this is
+            asked for, and may raise.
 
     Raises:
         ConfigError: The chat template fails on a plain question.
@@ -50,7 +53,9 @@ class PromptEncoder:
         tokenizer: "PreTrainedTokenizerBase",
         chat_template_kwargs: Mapping[str, Any],
         has_encoder: bool = False,
+        count_room: Callable[[], int | None] = lambda: None,
     ) -> None:
+        self._count_room = count_room
         self._tokenizer = copy.deepcopy(tokenizer)
         self._tokenize = TextTokenizer(self._tokenizer)
         self._chat_template_kwargs = dict(chat_template_kwargs)
@@ -68,6 +73,11 @@ class PromptEncoder:
         self._has_system_role = self._try_system_role()
         (rendered,) = self._render([[{"role": "user", "content": MARKER}]])
         self._opening = rendered.rpartition(MARKER)[2]
+
+    @property
+    def max_prompt_tokens(self) -> int | None:
+        """Most tokens of a prompt that leave room for the completion; `None` where the model has no limit."""
+        return self._count_room()
 
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         """Turn conversations into prompts.

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from hf_rare.errors import ConfigError
@@ -13,9 +13,9 @@ from hf_rare.generation.devices import prepare_worker
 from hf_rare.generation.encoder import PromptEncoder
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.packing import BatchPacker, sort_longest_first
-from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages, Observer
+from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator, Observer
 from hf_rare.generation.revisions import resolve_revision
-from hf_rare.generation.teacher import get_teacher, wrap_loaded
+from hf_rare.generation.teacher import Teacher, get_teacher, wrap_loaded
 from hf_rare.settings.base import split_settings
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class TransformersGenerator:
+class TransformersGenerator(Generator):
     """Writes completions with a model of transformers.
 
     Give it a loaded model and tokenizer, or let [`TransformersGenerator.from_pretrained`] load them on first use. The
@@ -101,26 +101,12 @@ class TransformersGenerator:
         """Whether the weights are in the memory of this process."""
         return self._teacher.is_loaded
 
-    @property
-    def max_prompt_tokens(self) -> int | None:
-        """Most tokens of a prompt that leave room for `max_new_tokens`; `None` where the model has no limit.
-
-        Where the prompt is read by an encoder, the completion takes none of its room.
-
-        Raises:
-            ConfigError: `max_new_tokens` alone fills the context.
-        """
-        teacher, max_new_tokens = self._teacher, self.decoding.max_new_tokens
-        context_length = self.decoding.context_length or teacher.context_length
-        room = teacher.positions if teacher.has_encoder else context_length
-        if room is not None and room <= max_new_tokens:
-            raise ConfigError(
-                f"max_new_tokens={max_new_tokens} leaves no room: the context of {teacher.config.model_id!r} holds "
-                f"{room} tokens. Pass a smaller max_new_tokens."
-            )
-        if context_length is None or teacher.has_encoder:
-            return context_length
-        return context_length - max_new_tokens
+    @cached_property
+    def encoder(self) -> PromptEncoder:
+        """Turns conversations into prompts: the model's chat template and its tokens. Loads no weights."""
+        teacher = self._teacher
+        kwargs, count_room = self.decoding.chat_template_kwargs, partial(_count_room, teacher, self.decoding)
+        return PromptEncoder(teacher.tokenizer, kwargs, teacher.has_encoder, count_room)
 
     @property
     def is_sampling(self) -> bool:
@@ -154,13 +140,9 @@ class TransformersGenerator:
 
     def unload(self) -> None:
         """Free the model's memory in this process. The next use loads it again, unless it was loaded by hand."""
-        for name in ("_encoder", "_engine", "_generation", "_packer"):
+        for name in ("encoder", "_engine", "_generation", "_packer"):
             self.__dict__.pop(name, None)
         self._teacher.unload()
-
-    def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
-        """Turn conversations into prompts: the model's chat template and its tokens. Loads no weights."""
-        return self._encoder.encode(conversations)
 
     def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
         """Tell which prompts of these lengths, by index, are written together when so many processes share them.
@@ -173,14 +155,6 @@ class TransformersGenerator:
             round_of_batches = range(min(processes, len(pending)))
             batches += [self._packer.take(pending, lengths, at_most) for _ in round_of_batches if pending]
         return batches
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text."""
-        return self._encoder.count_tokens(texts)
-
-    def shorten(self, text: str, max_tokens: int) -> str:
-        """Cut a text after its first `max_tokens` tokens."""
-        return self._encoder.shorten(text, max_tokens)
 
     def load(self) -> None:
         """Load the model into the memory of this process, if it is not there yet."""
@@ -246,10 +220,6 @@ class TransformersGenerator:
     def _packer(self) -> BatchPacker:
         return BatchPacker(self.decoding.max_new_tokens, self.decoding.max_batch_tokens)
 
-    @cached_property
-    def _encoder(self) -> PromptEncoder:
-        return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs, self._teacher.has_encoder)
-
     @property
     def _generation_config(self) -> "GenerationConfig":
         return self._generation[0]
@@ -272,3 +242,23 @@ class TransformersGenerator:
 
 def _rebuild(cls: type[TransformersGenerator], model: str, decoding: str) -> TransformersGenerator:
     return cls._from_configs(ModelConfig.from_json(model), DecodingConfig.from_json(decoding))
+
+
+def _count_room(teacher: Teacher, decoding: DecodingConfig) -> int | None:
+    """Count the most tokens of a prompt that leave room for `max_new_tokens`; `None` where the model has no limit.
+
+    Where the prompt is read by an encoder, the completion takes none of its room.
+
+    Raises:
+        ConfigError: `max_new_tokens` alone fills the context.
+    """
+    context_length, max_new_tokens = decoding.context_length or teacher.context_length, decoding.max_new_tokens
+    room = teacher.positions if teacher.has_encoder else context_length
+    if room is not None and room <= max_new_tokens:
+        raise ConfigError(
+            f"max_new_tokens={max_new_tokens} leaves no room: the context of {teacher.config.model_id!r} holds "
+            f"{room} tokens. Pass a smaller max_new_tokens."
+        )
+    if context_length is None or teacher.has_encoder:
+        return context_length
+    return context_length - max_new_tokens

@@ -22,7 +22,7 @@ def test_the_greedy_text_is_that_of_generate_and_comes_row_by_row(llama, tokeniz
     ends = {"eos_token_id": list(range(3, 30)), "suppress_tokens": [40, 41]}
     settings = {"max_new_tokens": 16, "generation_kwargs": ends}
     generator = TransformersGenerator(llama, tokenizer, **settings, **CONTINUOUS)
-    prompts, told = generator.encode(CONVERSATIONS), TokenList()
+    prompts, told = generator.encoder.encode(CONVERSATIONS), TokenList()
     written = list(generator.generate(prompts, [0] * len(prompts), told))
     assert isinstance(generator._engine, ContinuousEngine)
     assert [len(completions) for completions in written] == [1] * len(prompts)
@@ -35,7 +35,7 @@ def test_the_greedy_text_is_that_of_generate_and_comes_row_by_row(llama, tokeniz
 
 def test_a_run_that_is_left_in_the_middle_stops_the_manager(llama, tokenizer):
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=16, **CONTINUOUS)
-    prompts = generator.encode(CONVERSATIONS)
+    prompts = generator.encoder.encode(CONVERSATIONS)
     written = generator.generate(prompts, [0] * len(prompts))
     assert next(written)
     written.close()

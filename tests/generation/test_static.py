@@ -125,7 +125,7 @@ def test_what_changes_the_logits_or_ends_a_row_does_so_as_in_generate(llama, tok
 def test_a_row_that_has_ended_makes_room_for_the_next(llama, tokenizer):
     ends = {"eos_token_id": list(range(3, 60)), "temperature": 1.5}
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=40, generation_kwargs=ends, **SMALL)
-    told, prompts = TokenList(), generator.encode(CONVERSATIONS * 2)
+    told, prompts = TokenList(), generator.encoder.encode(CONVERSATIONS * 2)
     finished = [[i for i, _ in written] for written in generator.generate(prompts, list(range(24)), told)]
     assert sorted(i for written in finished for i in written) == list(range(24))
     assert len(finished) > 12  # handed over as they end
@@ -297,7 +297,7 @@ def test_keys_and_values_are_freed_without_a_garbage_collection(llama, tokenizer
     gc.disable()
     try:
         complete(generator, CONVERSATIONS)
-        left = generator.generate(generator.encode(CONVERSATIONS), range(len(CONVERSATIONS)))
+        left = generator.generate(generator.encoder.encode(CONVERSATIONS), range(len(CONVERSATIONS)))
         next(left)
         left.close()
         assert [part() for part in made] == [None] * 6
@@ -308,7 +308,7 @@ def test_keys_and_values_are_freed_without_a_garbage_collection(llama, tokenizer
 @pytest.mark.timeout(60)
 def test_an_empty_prompt_fails_alone(llama, tokenizer):
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=6)
-    prompts = [EncodedPrompt([], "", []), *generator.encode(CONVERSATIONS[:2])]
+    prompts = [EncodedPrompt([], "", []), *generator.encoder.encode(CONVERSATIONS[:2])]
     for given in (prompts, prompts[:1]):
         written = generator.generate(given, range(len(given)))
         failed = {i for completions in written for i, completion in completions if completion.finish_reason == "error"}

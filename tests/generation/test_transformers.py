@@ -32,7 +32,7 @@ class TokenList(list):
 
 
 def complete(generator, conversations=QUESTIONS, seeds=None, observer=None):
-    prompts = generator.encode(conversations)
+    prompts = generator.encoder.encode(conversations)
     seeds = seeds if seeds is not None else range(len(prompts))
     completions = {}
     for written in generator.generate(prompts, list(seeds), observer):
@@ -220,7 +220,7 @@ def test_a_small_change_of_loaded_objects_is_seen_and_generators_do_not_share_th
     other_tokenizer = make_tokenizer()
     other_tokenizer.model_max_length = 100
     second = TransformersGenerator(model, other_tokenizer, max_new_tokens=4)
-    assert (first.max_prompt_tokens, second.max_prompt_tokens) == (2044, 96)
+    assert (first.encoder.max_prompt_tokens, second.encoder.max_prompt_tokens) == (2044, 96)
     with torch.no_grad():
         model.model.embed_tokens.weight[7, 7] += 0.5
     third = TransformersGenerator(model, tokenizer, max_new_tokens=4)
@@ -262,7 +262,7 @@ def test_a_loaded_model_cannot_be_rebuilt_where_it_is_not():
     config = ModelConfig(model_id="gone", revision="memory-123")
     stranger = _rebuild(TransformersGenerator, config.to_json(), "{}")
     with pytest.raises(ModelLoadError, match="loaded by hand and is not in this process"):
-        stranger.encode(QUESTIONS)
+        stranger.encoder.encode(QUESTIONS)
 
 
 def test_nothing_is_loaded_until_it_is_needed_and_models_are_shared(tiny):
@@ -270,7 +270,7 @@ def test_nothing_is_loaded_until_it_is_needed_and_models_are_shared(tiny):
     other = TransformersGenerator.from_pretrained(tiny, max_new_tokens=6)
     one.unload()
     assert not one.is_loaded
-    one.encode(QUESTIONS)
+    one.encoder.encode(QUESTIONS)
     assert not one.is_loaded
     one.load()
     assert other.is_loaded
@@ -281,7 +281,7 @@ def test_nothing_is_loaded_until_it_is_needed_and_models_are_shared(tiny):
 
 def test_the_context_leaves_room_for_the_completion(tiny):
     def limit(**settings):
-        return TransformersGenerator.from_pretrained(tiny, **settings).max_prompt_tokens
+        return TransformersGenerator.from_pretrained(tiny, **settings).encoder.max_prompt_tokens
 
     assert limit(max_new_tokens=48) == 2000
     assert limit(max_new_tokens=48, context_length=148) == 100
