@@ -54,7 +54,11 @@ class SleepingGenerator(Generator):
         start = time.time()
         for first in range(0, len(prompts), ROWS_TOGETHER):
             together = range(first, min(first + ROWS_TOGETHER, len(prompts)))
+            if observer is not None:
+                observer.begin(together)
             time.sleep(sum(float(prompts[i].text.split("takes ")[1].split(" s")[0]) for i in together))
+            if observer is not None:
+                observer.add_tokens(100 * len(together), len(together))
             yield [(i, Completion("done", "stop", 100, 1)) for i in together]
         if LOG in os.environ:
             with Path(os.environ[LOG]).open("a") as file:

@@ -44,6 +44,9 @@ class PromptEncoder(Encoder):
             Gives the most tokens of a prompt that leave room for the completion, or `None`. It is called when this is
             asked for, and may raise.
 
+    Attributes:
+        text_tokenizer ([`TextTokenizer`]): what turns texts into tokens.
+
     Raises:
         ConfigError: The chat template fails on a plain question.
     """
@@ -57,7 +60,7 @@ class PromptEncoder(Encoder):
     ) -> None:
         self._count_room = count_room
         self._tokenizer = copy.deepcopy(tokenizer)
-        self._tokenize = TextTokenizer(self._tokenizer)
+        self.text_tokenizer = TextTokenizer(self._tokenizer)
         self._chat_template_kwargs = dict(chat_template_kwargs)
         if not tokenizer.chat_template and "chat_template" not in chat_template_kwargs:
             logger.warning("The tokenizer has no chat template: prompts are plain text.")
@@ -97,12 +100,12 @@ class PromptEncoder(Encoder):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, control tokens taken as plain text."""
-        return [len(ids) for ids in self._tokenize(texts, split_special_tokens=True)]
+        return [len(ids) for ids in self.text_tokenizer(texts, split_special_tokens=True)]
 
     def shorten(self, text: str, max_tokens: int) -> str:
         """Cut a text after its first `max_tokens` tokens, where a character ends."""
         if not self._tokenizer.is_fast:
-            ids = self._tokenize([text], split_special_tokens=True)[0]
+            ids = self.text_tokenizer([text], split_special_tokens=True)[0]
             return str(self._tokenizer.decode(ids[:max_tokens]))
         offsets = self._tokenizer(
             text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
@@ -115,7 +118,7 @@ class PromptEncoder(Encoder):
     def _encode_all(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         texts = self._render(conversations)
         plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
-        token_ids = dict(zip(plain, self._tokenize([texts[i] for i in plain]), strict=True))
+        token_ids = dict(zip(plain, self.text_tokenizer([texts[i] for i in plain]), strict=True))
         return [
             EncodedPrompt(messages, text, token_ids.get(i) or self._tokenize_sanitized(messages), self._opening)
             for i, (messages, text) in enumerate(zip(conversations, texts, strict=True))

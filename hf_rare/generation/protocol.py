@@ -137,7 +137,8 @@ class Generator(ABC):
         Args:
             prompts (`Sequence[EncodedPrompt]`): the prompts.
             seeds (`Sequence[int]`): for each prompt the seed of its draw, from 0 to 2**63 - 1.
-            observer ([`Observer`], *optional*): told how the run goes on.
+            observer ([`Observer`], *optional*): told how the run goes on. Where it is not, a run shows no tokens and
+                cannot say which rows stall.
 
         Yields:
             `list[tuple[int, Completion]]`: the completions that have become ready together, each with the index of its

@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerFast
 from hf_rare import TransformersGenerator
 from hf_rare.errors import ConfigError
 from hf_rare.generation.encoder import PromptEncoder
-from hf_rare.generation.teacher import get_teacher
 from tests.support.tiny import CHAT_TEMPLATE, QUESTIONS, make_tokenizer
 
 
@@ -84,7 +83,7 @@ def test_thought_tags_in_the_text_are_plain_text_where_the_template_writes_them(
     generator = TransformersGenerator.from_pretrained(tiny_thinking, max_new_tokens=4)
     text = "they write </think> and <think> here"
     (prompt,) = generator.encoder.encode([[{"role": "user", "content": text}]])
-    tokenizer = get_teacher(generator._teacher.config).tokenizer
+    tokenizer = generator.teacher.tokenizer
     assert prompt.token_ids.count(tokenizer.convert_tokens_to_ids("<think>")) == 1  # the one of the template
     assert text in tokenizer.decode(prompt.token_ids)
 

@@ -45,7 +45,7 @@ def test_greedy_text_is_that_of_generate_by_hand(teacher):
     model, tokenizer = teacher
     generator = TransformersGenerator(model, tokenizer, max_new_tokens=12)
     completions = complete(generator, CONVERSATIONS)
-    assert isinstance(generator._engine, PlainEngine)
+    assert isinstance(generator.engine, PlainEngine)
     for messages, completion in zip(CONVERSATIONS, completions, strict=True):
         inputs = tokenizer(messages[0]["content"] + "\n\n", return_tensors="pt", return_token_type_ids=False)
         assert inputs["input_ids"][0, -1] == tokenizer.eos_token_id
@@ -84,4 +84,4 @@ def test_it_is_loaded_by_its_name_and_distils_rows(teacher, tmp_path):
     rows = {"question": ["Why?", "How?"], "scenario": ["", ""], "text": ["A.", "B."], "hard_negatives": [["C."]] * 2}
     done = Dataset.from_dict(rows).map(distill_fn, batched=True)
     assert all(done["reasoning_completion_tokens"])
-    assert type(distill_fn.generator._teacher.model) is type(model)
+    assert type(distill_fn.generator.teacher.model) is type(model)

@@ -86,7 +86,7 @@ def test_the_text_is_that_of_generate_for_each_row_alone(name, tokenizer):
     # some tiny models write the same greedy text after any prompt
     settings = {"max_new_tokens": 12, "generation_kwargs": {} if MODELS[name][1] else {"temperature": 1.5}}
     generator = TransformersGenerator(model, tokenizer, **settings, **SMALL)
-    assert getattr(generator._engine, "kind", None) == (RowCache if MODELS[name][1] else None)
+    assert getattr(generator.engine, "kind", None) == (RowCache if MODELS[name][1] else None)
     completions = complete(generator, CONVERSATIONS)
     alone = PlainGenerator(model, tokenizer, max_batch_tokens=1, **settings)
     assert completions == complete(alone, CONVERSATIONS)
@@ -114,7 +114,7 @@ def test_the_text_is_that_of_generate_for_each_row_alone(name, tokenizer):
 def test_what_changes_the_logits_or_ends_a_row_does_so_as_in_generate(llama, tokenizer, generation_kwargs):
     settings = {"max_new_tokens": 16, "generation_kwargs": generation_kwargs}
     generator = TransformersGenerator(llama, tokenizer, **SMALL, **settings)
-    assert isinstance(generator._engine, StaticEngine)
+    assert isinstance(generator.engine, StaticEngine)
     alone = PlainGenerator(llama, tokenizer, max_batch_tokens=1, **settings)
     completions = complete(generator, CONVERSATIONS)
     assert completions == complete(alone, CONVERSATIONS)
@@ -150,8 +150,7 @@ def test_the_samples_of_a_prompt_are_read_once(llama, tokenizer):
 def test_either_cache_gives_the_text_of_generate(llama, tokenizer, kind, generation_kwargs):
     settings = {"max_new_tokens": 40, "generation_kwargs": generation_kwargs, **SMALL}
     generator = TransformersGenerator(llama, tokenizer, **settings)
-    generator.load()
-    generator._engine = StaticEngine(generator._make_plain_engine(), kind)
+    generator.engine = StaticEngine(generator.make_plain_engine(), kind)
     assert complete(generator, CONVERSATIONS) == complete(PlainGenerator(llama, tokenizer, **settings), CONVERSATIONS)
 
 
@@ -184,8 +183,7 @@ def test_a_guess_that_spoils_its_row_is_taken_back(llama, tokenizer, monkeypatch
         return output
 
     generator = TransformersGenerator(llama, tokenizer, **settings)
-    generator.load()
-    assert generator._engine.kind is RowCache  # tried before the model is spoilt
+    assert generator.engine.kind is RowCache  # tried before the model is spoilt
     forward.__signature__ = inspect.signature(real)
     monkeypatch.setattr(llama, "forward", forward)
     assert complete(generator, CONVERSATIONS) == expected
@@ -225,8 +223,7 @@ def test_out_of_memory_makes_the_batch_smaller(llama, tokenizer, monkeypatch, fi
     settings = {"max_new_tokens": 12, "generation_kwargs": {"temperature": 1.3}}
     expected = complete(TransformersGenerator(llama, tokenizer, **settings), CONVERSATIONS)
     generator, sizes = TransformersGenerator(llama, tokenizer, **settings), []
-    generator.load()
-    assert isinstance(generator._engine, StaticEngine)
+    assert isinstance(generator.engine, StaticEngine)
 
     def spoil(input_ids, rows):
         sizes.append(rows)
@@ -265,7 +262,7 @@ def test_a_model_that_cannot_tell_its_rows_apart_is_found_out(llama, tokenizer, 
     monkeypatch.setattr(llama, "forward", forward)
     with caplog.at_level(logging.INFO, logger="hf_rare"):
         generator = TransformersGenerator(llama, tokenizer, max_new_tokens=4)
-        assert not isinstance(generator._engine, StaticEngine)
+        assert not isinstance(generator.engine, StaticEngine)
     assert "logits differ" in caplog.text
 
 
@@ -284,16 +281,13 @@ def test_what_only_generate_can_do_is_left_to_it(llama, tokenizer, caplog, gener
 @pytest.mark.parametrize("kind", [RowCache, SlotCache])
 def test_keys_and_values_are_freed_without_a_garbage_collection(llama, tokenizer, kind):
     generator, made = TransformersGenerator(llama, tokenizer, max_new_tokens=6, **SMALL), []
-    generator.load()
-    generator._engine = StaticEngine(generator._make_plain_engine(), kind)
-    make_cache = generator._engine._make_cache
 
-    def make_watched():
-        cache = make_cache()
-        made.extend(weakref.ref(part) for part in (cache, *cache.layers))
-        return cache
+    class Watched(kind):
+        def __init__(self, layers):
+            super().__init__(layers)
+            made.extend(weakref.ref(part) for part in (self, *self.layers))
 
-    generator._engine._make_cache = make_watched
+    generator.engine = StaticEngine(generator.make_plain_engine(), Watched)
     gc.disable()
     try:
         complete(generator, CONVERSATIONS)

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GenerationMixin
 
 from hf_rare import TransformersGenerator
 from hf_rare.errors import ConfigError, ModelLoadError
-from hf_rare.settings.generation import ModelConfig
+from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from tests.support.plain import PlainGenerator
 from tests.support.tiny import QUESTIONS, make_model, make_tokenizer, save_tiny_model
 
@@ -257,10 +257,8 @@ def test_a_quantisation_method_that_does_not_exist_is_refused(tiny):
 
 
 def test_a_loaded_model_cannot_be_rebuilt_where_it_is_not():
-    from hf_rare.generation.transformers import _rebuild
-
     config = ModelConfig(model_id="gone", revision="memory-123")
-    stranger = _rebuild(TransformersGenerator, config.to_json(), "{}")
+    stranger = TransformersGenerator.from_configs(config, DecodingConfig())
     with pytest.raises(ModelLoadError, match="loaded by hand and is not in this process"):
         stranger.encoder.encode(QUESTIONS)
 
@@ -305,7 +303,7 @@ def test_settings_of_from_pretrained_reach_transformers(tiny):
         tiny, dtype="float64", attn_implementation="eager", device_map=device_map, max_new_tokens=4
     )
     generator.load()
-    model = generator._teacher.model
+    model = generator.teacher.model
     assert model.dtype == torch.float64
     assert model.config._attn_implementation == "eager"
     assert model.hf_device_map == device_map
@@ -329,12 +327,12 @@ def test_identity_is_the_same_before_and_after_the_model_is_loaded(tmp_path, dty
     (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "dtype"}))
     generator = TransformersGenerator.from_pretrained(str(tmp_path), max_new_tokens=4)
     generator.load()
-    assert generator._teacher.model.dtype == dtype
+    assert generator.teacher.model.dtype == dtype
     after = generator.identity()
     generator.unload()
     assert generator.identity() == after
     generator.load()
-    loaded = TransformersGenerator(generator._teacher.model, generator._teacher.tokenizer, max_new_tokens=4)
+    loaded = TransformersGenerator(generator.teacher.model, generator.teacher.tokenizer, max_new_tokens=4)
     assert loaded.identity()["dtype"] == str(dtype).removeprefix("torch.")
     generator.unload()
 

@@ -28,11 +28,19 @@ class ScriptedGenerator(Generator):
         self.write, self.name, self.is_sampling = write, name, is_sampling
         self.asked: list[tuple[str, int]] = []
 
+    def __getstate__(self):
+        return {**vars(self), "asked": []}
+
     def identity(self):
         return {"model_id": self.name}
 
     def generate(self, prompts, seeds, observer=None):
         for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             self.asked.append((prompt.text, seed))
+            if observer is not None:
+                observer.begin([i])
             written = self.write(prompt.text, seed)
-            yield [(i, written if isinstance(written, Completion) else Completion(written, "stop", 7, 3))]
+            completion = written if isinstance(written, Completion) else Completion(written, "stop", 7, 3)
+            if observer is not None and not completion.error:
+                observer.add_tokens(completion.prompt_tokens, completion.completion_tokens)
+            yield [(i, completion)]

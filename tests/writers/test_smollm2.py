@@ -60,7 +60,7 @@ def test_the_same_text_from_every_engine(smollm2, real_rows):
     for engine in ("static", "continuous"):
         generator = TransformersGenerator.from_pretrained(smollm2, **settings, engine=engine)
         assert distill(generator) == texts
-        assert generator._engine.refills  # it was not left to `generate`
+        assert generator.engine.refills  # it was not left to `generate`
 
 
 def test_the_script_and_the_command_line_give_the_same_text(smollm2, tmp_path, monkeypatch):
