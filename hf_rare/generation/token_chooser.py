@@ -14,8 +14,7 @@ import torch
 from transformers import LogitsProcessorList
 from transformers.generation import logits_process
 
-from hf_rare.generation.decoding import Decoding, end_token_ids
-from hf_rare.generation.engines.plain import set_up
+from hf_rare.generation.decoding import Decoding, end_token_ids, set_up
 from hf_rare.generation.sampling import draw_tokens
 from hf_rare.generation.token_lookup import TokenLookup
 

@@ -12,7 +12,8 @@ import transformers
 from hf_rare import TransformersGenerator
 from hf_rare.generation.caches.row import RowCache
 from hf_rare.generation.caches.slot import SlotCache
-from hf_rare.generation.engines.static import GUESS_UP_TO, StaticEngine, _Batch
+from hf_rare.generation.engines.scheduler import GUESS_UP_TO, Scheduler
+from hf_rare.generation.engines.static import StaticEngine
 from hf_rare.generation.protocol import EncodedPrompt
 from tests.generation.test_transformers import TokenList, complete
 from tests.support.plain import PlainGenerator
@@ -315,6 +316,6 @@ def test_a_failure_before_any_row_is_begun_is_raised(llama, tokenizer, monkeypat
         raise RuntimeError("no rows")
 
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=6)
-    monkeypatch.setattr(_Batch, "_next_group", fail)
+    monkeypatch.setattr(Scheduler, "step", fail)
     with pytest.raises(RuntimeError, match="no rows"):
         complete(generator, CONVERSATIONS)

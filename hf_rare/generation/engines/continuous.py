@@ -14,8 +14,8 @@ from transformers import ContinuousBatchingConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from hf_rare.errors import ConfigError
-from hf_rare.generation.decoding import Decoding
-from hf_rare.generation.engines.plain import PlainEngine, set_up
+from hf_rare.generation.decoding import Decoding, set_up
+from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.packing import sort_longest_first
 from hf_rare.generation.protocol import Completion, Observer
 from hf_rare.generation.renumbering import Renumbered
