@@ -18,7 +18,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from hf_rare.generation.caches.base import BatchCache
 
 NAME = "hf_rare_rows"
-"""What the model calls this kind of attention while rows are written."""
+"""What the model calls this kind of attention while rows are written. It is registered with the first cache."""
 
 ROOM_STEP = 32
 """A row's tensors are as long as its text and an eighth more, in steps of so many tokens."""
@@ -39,6 +39,7 @@ class RowCache(BatchCache):
 
     def __init__(self, layers: int) -> None:
         super().__init__([_RowLayer(self) for _ in range(layers)])
+        register_attention()
         self.spans: list[tuple[int, int]] = []
         self._masks: dict[tuple[int, int, torch.device, torch.dtype], torch.Tensor] = {}
 
@@ -163,8 +164,10 @@ def _no_mask(*args: Any, **kwargs: Any) -> None:
     """Give the mask of rows without padding."""
 
 
-AttentionInterface.register(NAME, attend_by_row)
-AttentionMaskInterface.register(NAME, _no_mask)
+def register_attention() -> None:
+    """Tell transformers in this process of this kind of attention; doing so again changes nothing."""
+    AttentionInterface.register(NAME, attend_by_row)
+    AttentionMaskInterface.register(NAME, _no_mask)
 
 
 @contextlib.contextmanager
