@@ -14,6 +14,7 @@ import torch
 from transformers import LogitsProcessorList
 from transformers.generation import logits_process
 
+from hf_rare.compat.transformers import make_logits_processors, prepare_generation_config
 from hf_rare.generation.decoding import Decoding, end_token_ids, set_up
 from hf_rare.generation.sampling import draw_tokens
 from hf_rare.generation.token_lookup import TokenLookup
@@ -70,8 +71,7 @@ class TokenChooser:
     def __init__(self, decoding: Decoding) -> None:
         self._decoding = decoding
         with set_up(decoding.model, decoding.config):
-            self._config = decoding.model._prepare_generation_config(None)[0]
-        decoding.model._prepare_special_tokens(self._config, True, device=decoding.device)
+            self._config = prepare_generation_config(decoding.model, decoding.device)
         self._end_ids = end_token_ids(decoding.config)
         self._stop = decoding.make_stop_criterion() if decoding.stop_strings else None
         shared = self._make_processors([0])
@@ -134,11 +134,6 @@ class TokenChooser:
     def _make_processors(self, prompt: list[int]) -> LogitsProcessorList:
         config = copy.copy(self._config)
         config.max_length = len(prompt) + config.max_new_tokens
-        processors: LogitsProcessorList = self._decoding.model._get_logits_processor(
-            generation_config=config,
-            input_ids_seq_length=len(prompt),
-            encoder_input_ids=torch.tensor([prompt], device=self._decoding.device),
-            logits_processor=LogitsProcessorList(self._decoding.make_guides()),
-            device=self._decoding.device,
-        )
-        return processors
+        tokens = torch.tensor([prompt], device=self._decoding.device)
+        guides = LogitsProcessorList(self._decoding.make_guides())
+        return make_logits_processors(self._decoding.model, config, tokens, guides)

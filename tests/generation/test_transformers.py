@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GenerationMixin
 
 from hf_rare import TransformersGenerator
+from hf_rare.compat.transformers import attention_of
 from hf_rare.errors import ConfigError, ModelLoadError
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from tests.support.plain import PlainGenerator
@@ -305,7 +306,7 @@ def test_settings_of_from_pretrained_reach_transformers(tiny):
     generator.load()
     model = generator.teacher.model
     assert model.dtype == torch.float64
-    assert model.config._attn_implementation == "eager"
+    assert attention_of(model) == "eager"
     assert model.hf_device_map == device_map
     assert complete(generator)
     generator.unload()

@@ -8,13 +8,14 @@ the many small steps would cost more than the padding; there, [`SlotCache`] serv
 import contextlib
 import itertools
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
+from hf_rare.compat.transformers import attending
 from hf_rare.generation.caches.base import BatchCache
 
 NAME = "hf_rare_rows"
@@ -170,15 +171,9 @@ def register_attention() -> None:
     AttentionMaskInterface.register(NAME, _no_mask)
 
 
-@contextlib.contextmanager
-def attending_by_row(model: Any) -> Iterator[None]:
+def attending_by_row(model: Any) -> contextlib.AbstractContextManager[None]:
     """Let a model attend row by row for a while."""
-    before = model.config._attn_implementation
-    model.config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before
+    return attending(model, NAME)
 
 
 def _with_room(states: torch.Tensor, length: int) -> torch.Tensor:
