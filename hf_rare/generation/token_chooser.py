@@ -35,8 +35,8 @@ LOGITS_ALONE = (
 
 
 @dataclass(eq=False)
-class Row:
-    """A prompt that is being written.
+class BatchRow:
+    """A row of the batch: a prompt whose completion is being written.
 
     Args:
         index (`int`): its number among the prompts of the call.
@@ -87,11 +87,11 @@ class TokenChooser:
         """Whether no setting looks at the text so far."""
         return self._shared is not None
 
-    def choose(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
+    def choose(self, rows: Sequence[BatchRow], logits: torch.Tensor) -> None:
         """Append a token to each row, and mark the rows that end with it.
 
         Args:
-            rows (`Sequence[Row]`): the rows.
+            rows (`Sequence[BatchRow]`): the rows.
             logits (`torch.Tensor` of shape `(rows, vocab_size)`): what the model says of their next tokens.
         """
         scores = logits.to(copy=True, dtype=torch.float32)
@@ -113,7 +113,7 @@ class TokenChooser:
         for row, has_ended in zip(rows, self._have_ended(rows), strict=True):
             row.has_ended = has_ended
 
-    def _have_ended(self, rows: Sequence[Row]) -> list[bool]:
+    def _have_ended(self, rows: Sequence[BatchRow]) -> list[bool]:
         limit = self.max_new_tokens
         ended = [row.is_bad or row.written[-1] in self._end_ids or len(row.written) >= limit for row in rows]
         if self._stop is not None:
@@ -124,7 +124,7 @@ class TokenChooser:
             ended = [one or other for one, other in zip(ended, self._stop(window, None).tolist(), strict=True)]
         return ended
 
-    def _process(self, row: Row, scores: torch.Tensor) -> torch.Tensor:
+    def _process(self, row: BatchRow, scores: torch.Tensor) -> torch.Tensor:
         if row.processors is None:
             row.processors = self._make_processors(row.prompt)
         text = torch.tensor([row.prompt + row.written], device=scores.device)

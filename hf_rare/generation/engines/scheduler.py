@@ -18,7 +18,7 @@ from hf_rare.generation.caches.row import RowCache, attending_by_row
 from hf_rare.generation.decoding import Decoding, not_finite, set_up
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.protocol import Completion, Observer
-from hf_rare.generation.token_chooser import Row, TokenChooser
+from hf_rare.generation.token_chooser import BatchRow, TokenChooser
 from hf_rare.generation.token_lookup import TokenLookup
 
 READ_TOGETHER = {"cpu": 512}
@@ -43,8 +43,8 @@ class Scheduler:
         observer ([`Observer`], *optional*): told how the run goes on.
 
     Attributes:
-        pending (`list[Row]`): the rows that wait, the longest prompt first.
-        rows (`list[Row]`): the rows that are being written.
+        pending (`list[BatchRow]`): the rows that wait, the longest prompt first.
+        rows (`list[BatchRow]`): the rows that are being written.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Scheduler:
         make_cache: Callable[[], BatchCache],
         observer: Observer | None,
     ) -> None:
-        self.pending: list[Row] = []
-        self.rows: list[Row] = []
-        self._reading: list[Row] = []
+        self.pending: list[BatchRow] = []
+        self.rows: list[BatchRow] = []
+        self._reading: list[BatchRow] = []
         self._decoding = decoding = plain.decoding
         self._packer = plain.packer
         self._chooser = chooser
@@ -93,7 +93,7 @@ class Scheduler:
         texts = [row.written[-1:] + guess for row, guess in zip(self.rows, guesses, strict=True)]
         return read_tokens(self._decoding, self._cache.begin_step(texts), self._cache, keep=0).flatten(0, 1)
 
-    def give_up(self, everything: bool) -> list[Row]:
+    def give_up(self, everything: bool) -> list[BatchRow]:
         """Take out the rows that failed: the prompts that were being read, or else all rows; with `everything`, both.
 
         They begin anew.
@@ -103,7 +103,7 @@ class Scheduler:
         if everything or not failed or not is_whole:
             failed, self.rows = [*self.rows, *failed], []
             self._cache = self._make_cache()
-        return [Row(row.index, row.prompt, row.seed) for row in failed]
+        return [BatchRow(row.index, row.prompt, row.seed) for row in failed]
 
     def _guess(self) -> list[list[int]]:
         """Guess the next tokens of each row, as many as a step has room for: first of those that were guessed well."""
@@ -140,7 +140,7 @@ class Scheduler:
                     self._cache.take_back(i, len(guesses[i]) - number)
             going, number = still_right, number + 1
 
-    def _next_group(self) -> list[Row]:
+    def _next_group(self) -> list[BatchRow]:
         """Take the prompts that are read next: none while too few places are free to be worth it."""
         if not self.pending:
             return []
@@ -171,7 +171,7 @@ class Scheduler:
         waiting = (len(row.prompt) for row in self.pending)
         return max(0, self._packer.count_whole(itertools.chain(lengths, waiting)) - len(self.rows))
 
-    def _read(self, group: list[Row]) -> list[tuple[int, Completion]]:
+    def _read(self, group: list[BatchRow]) -> list[tuple[int, Completion]]:
         self._reading = group
         if self._observer is not None:
             self._observer.begin([row.index for row in (*self.rows, *group)])
@@ -208,7 +208,7 @@ class Scheduler:
             self._observer.begin([row.index for row in self.rows])
         return completions
 
-    def _read_completion(self, row: Row) -> Completion:
+    def _read_completion(self, row: BatchRow) -> Completion:
         tokens = len(row.prompt)
         return not_finite(tokens) if row.is_bad else self._decoding.read(row.written, tokens)
 

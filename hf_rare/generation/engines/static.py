@@ -24,7 +24,7 @@ from hf_rare.generation.failures import free_memory, is_out_of_memory
 from hf_rare.generation.packing import sort_longest_first
 from hf_rare.generation.protocol import Completion, Observer
 from hf_rare.generation.renumbering import Renumbered
-from hf_rare.generation.token_chooser import Row, TokenChooser
+from hf_rare.generation.token_chooser import BatchRow, TokenChooser
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +59,9 @@ class StaticEngine:
         """Write a completion for each prompt of tokens; see [`Generator`]."""
         order = sort_longest_first([len(prompt) for prompt in prompts])
         scheduler = Scheduler(self._plain, self._chooser, self._make_cache, observer)
-        scheduler.pending = [Row(i, prompts[i], seeds[i]) for i in order]
+        scheduler.pending = [BatchRow(i, prompts[i], seeds[i]) for i in order]
         while scheduler.pending or scheduler.rows:
-            failed: list[Row] = []
+            failed: list[BatchRow] = []
             try:
                 if written := scheduler.step():
                     yield written
