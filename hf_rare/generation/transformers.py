@@ -223,10 +223,9 @@ class TransformersGenerator(Generator):
 
     def make_plain_engine(self) -> PlainEngine:
         """Make the engine that writes by `generate` in micro-batches; the others leave to it what fails."""
-        teacher = self.teacher
         import torch
 
-        config, guide = self._generation_config, None
+        teacher, config, guide = self.teacher, self._generation_config, None
         if self.decoding.json_schema is not None:
             from hf_rare.generation.json_guide import SchemaGuide
 

@@ -106,7 +106,9 @@ def check_what_it_says_of_itself_is_known_before_it_is_loaded(case: Case) -> Non
     assert json.loads(json.dumps(settings)) == settings
     assert isinstance(generator.spans_processes, bool)
     prompts = generator.encoder.encode(CONVERSATIONS)
-    assert (generator.is_sampling, generator.encoder.max_prompt_tokens) is not None
+    limit = generator.encoder.max_prompt_tokens
+    assert isinstance(generator.is_sampling, bool)
+    assert limit is None or limit >= max(len(prompt.token_ids) for prompt in prompts)
     if case.is_loaded_on_use:
         assert not generator.is_loaded
     generator.load()
