@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
+from hf_rare.compat.datasets import read_info
 from hf_rare.errors import ColumnError, ConfigError, MissingPackageError
 from hf_rare.hub.card import provenance
 from hf_rare.hub.card.build import build_card
@@ -138,7 +139,7 @@ class PushedConfig:
         others = [str(split.get("name")) for split in info.get("splits") or [] if split.get("name") not in self.splits]
         if not others or not info.get("features"):
             return
-        self._check_equal(others[0], datasets.DatasetInfo._from_yaml_dict(info).features)
+        self._check_equal(others[0], read_info(info).features)
 
     def _check_equal(self, name: str, there: datasets.Features | None) -> None:
         here = next(iter(self.splits.values())).features

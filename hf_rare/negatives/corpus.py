@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import xxhash
 from datasets.fingerprint import Hasher, generate_random_fingerprint
 
+from hf_rare.compat.datasets import fingerprint_of
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.negatives.bm25 import Tokenizer, build_index, make_tokenizer
 from hf_rare.negatives.settings import MINING_REVISION, MiningConfig, hash_text
@@ -168,7 +169,7 @@ def search(
         build_index(Path(folder), documents, documents.id_type, terms, config.k1, config.b)
         known = (
             description,
-            dataset.with_format(None)._fingerprint,
+            fingerprint_of(dataset.with_format(None)),
             documents.digest(),
             config.to_json(),
             _versions(),

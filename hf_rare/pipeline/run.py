@@ -21,6 +21,7 @@ from hf_rare.checks.contamination import decontaminate
 from hf_rare.checks.grounding import audit_grounding
 from hf_rare.checks.near_duplicates import drop_near_duplicates
 from hf_rare.checks.verify import verify
+from hf_rare.compat.datasets import fingerprint_of
 from hf_rare.errors import ConfigError, DatasetFileError, PipelineError
 from hf_rare.generation.revisions import digest_folder, is_local
 from hf_rare.hub.card.build import build_card
@@ -198,7 +199,7 @@ class _Run:
 
     def run_stages(self, rows: datasets.Dataset) -> datasets.Dataset:
         """Run the stages one after the other."""
-        key = Hasher.hash(json.dumps([__version__, rows._fingerprint]))
+        key = Hasher.hash(json.dumps([__version__, fingerprint_of(rows)]))
         for number, stage in enumerate(list_stages(), start=1):
             if stage not in self.settings:
                 continue
@@ -305,7 +306,7 @@ def _digest_model(folder: Path) -> list[str]:
 
 
 def _identify(value: Any) -> str:
-    return str(value._fingerprint if isinstance(value, datasets.Dataset) else value)
+    return fingerprint_of(value) if isinstance(value, datasets.Dataset) else str(value)
 
 
 def _load(setting: str, source: Settings) -> datasets.Dataset:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_rare.errors import TemplateError
-from hf_rare.generation.protocol import EncodedPrompt, Generator
+from hf_rare.generation.protocol import EncodedPrompt, Encoder, Generator
 from hf_rare.prompts.budget import MIN_DOCUMENT_TOKENS, shorten_documents
 from hf_rare.prompts.prompt import Prompt, PromptBuilder
 from hf_rare.rows.columns import Status
@@ -69,15 +69,16 @@ def prepare_rows(
     """
     prepared = [_build(values, prompts) for values in batch]
     to_encode = [row for row in prepared if row.prompt is not None]
-    encoded = generator.encode([row.prompt.messages for row in to_encode if row.prompt is not None])
-    limit = generator.max_prompt_tokens
+    encoder = generator.encoder
+    encoded = encoder.encode([row.prompt.messages for row in to_encode if row.prompt is not None])
+    limit = encoder.max_prompt_tokens
     for row, prompt in zip(to_encode, encoded, strict=True):
         row.encoded = prompt
         if prompt.error:
             row.reject("failed", prompt.error)
         elif limit is not None and len(prompt.token_ids) > limit:
             try:
-                _fit(row, prompts, generator, limit)
+                _fit(row, prompts, encoder, limit)
             except TemplateError as err:  # a template may fail on a shorter text alone
                 row.reject("failed", str(err))
     return prepared
@@ -95,12 +96,12 @@ def _build(values: Mapping[str, Any], prompts: PromptBuilder[Any]) -> PreparedRo
     return prepared
 
 
-def _fit(prepared: PreparedRow, prompts: PromptBuilder[Any], generator: Generator, limit: int) -> None:
+def _fit(prepared: PreparedRow, prompts: PromptBuilder[Any], encoder: Encoder, limit: int) -> None:
     """Shorten the documents of a row until its prompt fits, or set the status `prompt_too_long`."""
     if prepared.row is None or prepared.encoded is None:
         return
     documents, full_length = prepared.row.documents, len(prepared.encoded.token_ids)
-    lengths = generator.count_tokens(documents)
+    lengths = encoder.count_tokens(documents)
     shortest = [min(length, MIN_DOCUMENT_TOKENS) for length in lengths]
     kept, excess = lengths, full_length - limit
     for _ in range(FIT_ATTEMPTS):
@@ -109,8 +110,8 @@ def _fit(prepared: PreparedRow, prompts: PromptBuilder[Any], generator: Generato
         # a template may use a document twice: then `excess` overstates what must go, and the shortest is tried at last
         kept = shorten_documents(lengths, excess) or shortest
         cut = [i for i in range(len(lengths)) if kept[i] < lengths[i]]
-        prompt = prompts.build(prepared.row, {i: generator.shorten(documents[i], kept[i]) for i in cut})
-        (encoded,) = generator.encode([prompt.messages])
+        prompt = prompts.build(prepared.row, {i: encoder.shorten(documents[i], kept[i]) for i in cut})
+        (encoded,) = encoder.encode([prompt.messages])
         if encoded.error:
             prepared.reject("failed", encoded.error)
             return

@@ -25,11 +25,11 @@ from hf_rare import ReasonDistiller
 from tests.support.plain import PlainGenerator
 
 class Logging(PlainGenerator):
-    def _generate_batch(self, token_ids, seeds, observer):
+    def write_batch(self, write, prompts, seeds, observer):
         with Path(log).open("a") as file:
-            file.write(f"{os.getpid()} {len(token_ids)}\\n")
+            file.write(f"{os.getpid()} {len(prompts)}\\n")
         time.sleep(0.1)
-        return super()._generate_batch(token_ids, seeds, observer)
+        return super().write_batch(write, prompts, seeds, observer)
 
 rows, teacher, journal, log, output, method = sys.argv[1:]
 if __name__ == "__main__":

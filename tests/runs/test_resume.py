@@ -81,14 +81,13 @@ def test_two_processes_share_a_journal(rows, tiny, journal_dir):
 
 def test_an_exception_in_the_middle_costs_nothing_that_was_written(rows, tiny, journal_dir, monkeypatch):
     expected = distill(make(tiny, None), rows)
-    real = PlainGenerator._generate_batch
     calls = []
 
-    def interrupted(self, token_ids, *arguments):
-        calls.append(len(token_ids))
+    def interrupted(self, write, prompts, *arguments):
+        calls.append(len(prompts))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(self, token_ids, *arguments)
+        return write(prompts, *arguments)
 
     see_micro_batches(monkeypatch, interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -261,13 +260,12 @@ def test_a_journal_that_cannot_be_written_stops_the_run_before_the_model_is_load
 @pytest.fixture
 def poisoned(monkeypatch):
     """Make every micro-batch with a prompt about rule 3 raise."""
-    real = PlainGenerator._generate_batch
 
-    def generate(self, token_ids, *arguments):
-        texts = [self._teacher.tokenizer.decode(ids) for ids in token_ids]
+    def generate(self, write, prompts, *arguments):
+        texts = [self.teacher.tokenizer.decode(ids) for ids in prompts]
         if any("follows from rule 3" in text for text in texts):
             raise ValueError("poison")
-        return real(self, token_ids, *arguments)
+        return write(prompts, *arguments)
 
     see_micro_batches(monkeypatch, generate)
     return monkeypatch
@@ -369,14 +367,13 @@ def test_logits_that_are_not_finite_fail_their_row_alone(rows, tiny):
 
 
 def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatch):
-    real = PlainGenerator._generate_batch
     sizes = []
 
-    def generate(self, token_ids, *arguments):
-        sizes.append(len(token_ids))
-        if len(token_ids) > 2:
+    def generate(self, write, prompts, *arguments):
+        sizes.append(len(prompts))
+        if len(prompts) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return real(self, token_ids, *arguments)
+        return write(prompts, *arguments)
 
     expected = distill(make(tiny, None), rows)
     see_micro_batches(monkeypatch, generate)
@@ -390,7 +387,7 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatc
 
 
 def test_a_single_row_that_does_not_fit_fails(rows, tiny, monkeypatch):
-    def generate(self, token_ids, *arguments):
+    def generate(self, write, prompts, *arguments):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     see_micro_batches(monkeypatch, generate)
@@ -437,9 +434,9 @@ def test_the_rows_that_a_limited_run_has_done_can_be_had(rows, tiny, journal_dir
 
 def test_a_stalled_run_names_the_row(tiny, rows, caplog):
     class Stalling(PlainGenerator):
-        def _generate_batch(self, token_ids, seeds, observer):
+        def write_batch(self, write, prompts, seeds, observer):
             time.sleep(0.6)
-            return [Completion("text", "stop", 1, 1) for _ in token_ids]
+            return [Completion("text", "stop", 1, 1) for _ in prompts]
 
     generator = Stalling.from_pretrained(tiny, **SETTINGS)
     with caplog.at_level(logging.WARNING, logger="hf_rare"):

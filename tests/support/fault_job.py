@@ -18,10 +18,10 @@ def distill(rows: str, teacher: str, journal: str, log: str, output: str) -> Non
     torch.set_num_threads(1)
 
     class Logging(PlainGenerator):
-        def _generate_batch(self, token_ids, seeds, observer):
+        def write_batch(self, write, prompts, seeds, observer):
             with Path(log).open("a") as file:
-                file.write(f"{len(token_ids)}\n")
-            return super()._generate_batch(token_ids, seeds, observer)
+                file.write(f"{len(prompts)}\n")
+            return super().write_batch(write, prompts, seeds, observer)
 
     datasets.disable_progress_bars()
     generator = Logging.from_pretrained(teacher, max_new_tokens=40, max_batch_tokens=800)
@@ -72,7 +72,7 @@ def distil_with_little_memory(teacher: str, output: str) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, resource.RLIM_INFINITY))
     limited = distill_fn(batch)
-    smaller = distill_fn.generator._packer.max_tokens
+    smaller = distill_fn.generator.packer.max_tokens
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     whole = ReasonDistiller.from_pretrained(
         teacher, max_new_tokens=4, max_batch_tokens=8000, attn_implementation="eager", journal_dir=None

@@ -20,12 +20,12 @@ def make(teacher: str, journal: str | None, **settings):
     from tests.support.plain import PlainGenerator
 
     class Logging(PlainGenerator):
-        def _generate_batch(self, token_ids, seeds, observer):
+        def write_batch(self, write, prompts, seeds, observer):
             if log := os.environ.get("RANK_JOB_LOG"):
                 with Path(log).open("a") as file:
-                    file.write(f"{os.environ.get('RANK')} {len(token_ids)}\n")
+                    file.write(f"{os.environ.get('RANK')} {len(prompts)}\n")
             time.sleep(float(os.environ.get("RANK_JOB_SLEEP", "0")))
-            return super()._generate_batch(token_ids, seeds, observer)
+            return super().write_batch(write, prompts, seeds, observer)
 
     generator = Logging.from_pretrained(teacher, **SETTINGS)
     return ReasonDistiller(generator, journal_dir=journal, **settings)
@@ -186,7 +186,7 @@ def be_one_model(rank, rows, teacher, journal, output):
     ds = datasets.load_dataset("json", data_files=rows, split="train")
     distill_fn = ReasonDistiller.from_pretrained(teacher, journal_dir=journal, tp_plan="auto", **SETTINGS)
     ds.map(distill_fn, batched=True, batch_size=40).to_json(f"{output}-{rank}.jsonl")
-    weight = distill_fn.generator._teacher.model.model.layers[0].self_attn.q_proj.weight
+    weight = distill_fn.generator.teacher.model.model.layers[0].self_attn.q_proj.weight
     assert type(weight).__name__ == "DTensor", type(weight)
 
 

@@ -12,6 +12,7 @@ import datasets
 import yaml
 from datasets.data_files import sanitize_patterns
 
+from hf_rare.compat.datasets import describe_info
 from hf_rare.errors import ConfigError
 
 HEADER = re.compile(r"\A\ufeff?\s*---(\r\n|\r|\n)(?:(.*?)(?:\r\n|\r|\n))??---[ \t]*(?:\r\n|\n|\Z)", re.DOTALL)
@@ -66,7 +67,7 @@ def describe_config(
         dataset_size=sum(split["num_bytes"] for split in sizes) or None,
     )
     # through YAML and back: plain values, none shared between two places
-    described = yaml.safe_load(yaml.safe_dump(info._to_yaml_dict(), sort_keys=False))
+    described = yaml.safe_load(yaml.safe_dump(describe_info(info), sort_keys=False))
     described = {name: value for name, value in described.items() if value is not None}
     header: Header = {"dataset_info": {"config_name": config_name, **described}}
     return {**describe_files(config_name, data_files), **header} if data_files else header
