@@ -156,7 +156,7 @@ def _check_method(method: Any, given: set[str]) -> None:
         raise ConfigError(f"method={method!r} cannot be right: expected one of {', '.join(map(repr, METHODS))}.")
     if method == "generated" and "generator" not in given:
         raise ConfigError(
-            "method='generated' has a model write the hard negatives: hf_rare.writers.negatives.NegativeWriter does. "
+            "method='generated' has a model write the hard negatives: `hf_rare.NegativeWriter` does. "
             "Pass generator=..., or use NegativeWriter.from_pretrained(...).apply(dataset)."
         )
     if method == "dense" and "model" not in given:
