@@ -328,7 +328,7 @@ def test_every_setting_changes_the_hash(distill_fn, tiny, settings):
 
 def test_the_generation_revision_changes_the_hash(distill_fn, monkeypatch):
     before = Hasher.hash(distill_fn)
-    monkeypatch.setattr("hf_rare.writers.base.GENERATION_REVISION", -1)
+    monkeypatch.setattr("hf_rare.runs.pickling.GENERATION_REVISION", -1)
     assert Hasher.hash(distill_fn) != before
 
 
