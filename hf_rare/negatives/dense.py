@@ -95,7 +95,7 @@ def mine_densely(
     rows = _read_rows(dataset.with_format(None), config)
     if rows and texts:
         with tempfile.TemporaryDirectory(prefix="hf-rare-dense-") as folder:
-            miner = _Miner(model, texts, rows, {**options, "cache_folder": folder})
+            miner = _EmbeddingMiner(model, texts, rows, {**options, "cache_folder": folder})
             found = _find(miner, rows, exclusions, len(dataset))
 
     def add(batch: Mapping[str, Any], indices: Sequence[int]) -> dict[str, list[Any]]:
@@ -130,7 +130,7 @@ def _read_rows(dataset: datasets.Dataset, config: MiningConfig) -> list[_RankedR
     return rows
 
 
-def _find(miner: "_Miner", rows: Sequence[_RankedRow], exclusions: Exclusions, num_rows: int) -> list[Ranked]:
+def _find(miner: "_EmbeddingMiner", rows: Sequence[_RankedRow], exclusions: Exclusions, num_rows: int) -> list[Ranked]:
     """Find the hard negatives of each row, and look deeper where what is excluded has left too few."""
     found: list[Ranked] = [[] for _ in range(num_rows)]
     depth = miner.first_depth(exclusions.wanted)
@@ -152,7 +152,7 @@ def _find(miner: "_Miner", rows: Sequence[_RankedRow], exclusions: Exclusions, n
     return found
 
 
-class _Miner:
+class _EmbeddingMiner:
     """sentence-transformers' miner over some documents; the embeddings are kept between its calls."""
 
     def __init__(

@@ -6,11 +6,12 @@ settings are left in the environment, under a name made of what is pickled, and 
 made. It is also how the processes of a job learn that each of them has come to a `map` call.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from datasets.fingerprint import Hasher
 
 from hf_rare.generation.protocol import Generator
 from hf_rare.runs.team import Team
@@ -76,5 +77,4 @@ def _rebuild(
 
 
 def _name_variable(settings: str, generator: Generator) -> str:
-    pickled = repr((settings, generator.__reduce_ex__(2)[1]))
-    return PREFIX + hashlib.blake2b(pickled.encode(), digest_size=8).hexdigest().upper()
+    return PREFIX + str(Hasher.hash((settings, generator))).upper()

@@ -48,7 +48,7 @@ class ColumnWriter(ABC, Generic[C, S]):
 
     Args:
         generator ([`Generator`]):
-            What writes: a [`TransformersGenerator`], or anything of the same shape.
+            What writes: a [`TransformersGenerator`], or another [`Generator`].
         **settings:
             The settings of `config_type` and of [`RunConfig`] (journal, failures, limits).
 

@@ -45,7 +45,7 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
 
     Args:
         generator ([`Generator`]):
-            What writes: a [`TransformersGenerator`], or anything of the same shape.
+            What writes: a [`TransformersGenerator`], or another [`Generator`].
         judge ([`AnswerJudge`], *optional*):
             A model that compares answers with the gold ones, in the place of `check`.
         **settings:

@@ -45,7 +45,7 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
 
     Args:
         generator ([`Generator`]):
-            What writes: a [`TransformersGenerator`], or anything of the same shape.
+            What writes: a [`TransformersGenerator`], or another [`Generator`].
         **settings:
             The settings of [`QuestionConfig`] and
             [`RunConfig`].

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 from datasets.fingerprint import Hasher
@@ -10,6 +12,7 @@ from hf_rare import ReasonDistiller
 from hf_rare.runs.pickling import PREFIX, reduce_to_settings
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.writers import DistillConfig
+from tests.conftest import REPOSITORY
 from tests.support.scripted import ScriptedGenerator
 
 
@@ -92,3 +95,26 @@ def test_a_writer_pickles_that_way(environment):
     assert len(environment()) == 1
     assert (copy.run, copy.config) == (distill_fn.run, distill_fn.config)
     assert Hasher.hash(copy) == Hasher.hash(distill_fn)
+
+
+class WithFunction(ScriptedGenerator):
+    """A generator that pickles to a function, as one of somebody's own may."""
+
+    def __init__(self, write):
+        super().__init__(write)
+
+    def __reduce__(self):
+        return type(self), (self.write,)
+
+
+def test_a_copy_in_another_interpreter_finds_the_run_settings(environment, tmp_path):
+    distill_fn = ReasonDistiller(WithFunction(write_nothing), max_rows=7)
+    (tmp_path / "pickled").write_bytes(pickle.dumps(distill_fn))
+    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).run.max_rows)"
+    command = [sys.executable, "-c", code, str(tmp_path / "pickled")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.strip() == "7"
+
+
+def write_nothing(text, seed):
+    return ""
