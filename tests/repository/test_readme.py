@@ -52,7 +52,9 @@ def test_the_python_blocks_run_one_after_another(teacher_in_cache, tmp_path, mon
     inspect.signature(push_to_hub).bind("dataset", "repo_id", **arguments)
     assert set(arguments) <= {*inspect.signature(push_to_hub).parameters, *inspect.signature(build_card).parameters}
     with_ray = blocks.pop()  # tests/writers/test_ray.py runs it
-    inspect.signature(ray.distill_with_ray).bind("source", "distill_fn", **dict.fromkeys(re.findall(r"(\w+)=", with_ray)))
+    inspect.signature(ray.distill_with_ray).bind(
+        "source", "distill_fn", **dict.fromkeys(re.findall(r"(\w+)=", with_ray))
+    )
     # a random teacher writes no closing tag, so its rows are `unparsed`; the README keeps the good ones
     blocks[0] = blocks[0].replace('== "ok"', '!= "ok"')
     namespace = {}

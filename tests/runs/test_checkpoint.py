@@ -44,7 +44,7 @@ def journal_files(hub) -> list[str]:
 def test_a_fresh_machine_starts_where_a_dying_one_was(hub, request, rows, tiny, machine, monkeypatch, way):
     if way == "xet":  # as journals of many rows go
         request.getfixturevalue("xet")
-        monkeypatch.setattr("tests.support.loopback_storage.REGULAR_LIMIT", 100)
+        monkeypatch.setattr("tests.support.loopback_hub.storage.REGULAR_LIMIT", 100)
     whole = distill(ReasonDistiller.from_pretrained(tiny, journal_dir=None, **SETTINGS), rows)
     with pytest.raises(BudgetReachedError):
         distill(machine("first", max_rows=2), rows)
