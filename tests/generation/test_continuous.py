@@ -8,7 +8,7 @@ from hf_rare import TransformersGenerator
 from hf_rare.errors import ConfigError
 from hf_rare.generation.engines import continuous
 from hf_rare.generation.engines.continuous import ContinuousEngine
-from hf_rare.writers.estimate import _Clock
+from hf_rare.writers.estimate import Clock
 from tests.generation.test_static import CONVERSATIONS, llama, tokenizer
 from tests.generation.test_transformers import TokenList, complete
 from tests.support.plain import PlainGenerator
@@ -95,7 +95,7 @@ def test_tokens_are_told_while_rows_are_being_written(llama, tokenizer, monkeypa
     assert sum(prompt for prompt, _ in told) == sum(completion.prompt_tokens for completion in completions)
     assert sum(written for _, written in told) == 600
     assert sum(written for prompt, written in told if not prompt) > 300  # read and written are told apart
-    clock = _Clock(refills=True, lengths=[completion.prompt_tokens for completion in completions])
+    clock = Clock(refills=True, lengths=[completion.prompt_tokens for completion in completions])
     complete(generator, CONVERSATIONS[:3], observer=clock)
     assert clock.read[1] == sum(clock.lengths)
     assert clock.steps

@@ -128,7 +128,7 @@ def test_a_build_for_cuda_on_a_machine_without_it_takes_the_cpu(monkeypatch):
 
 def _number_after_a_while(_):
     time.sleep(0.05)
-    return devices._worker_number(), os.getpid()
+    return devices.worker_number(), os.getpid()
 
 
 def test_a_fork_of_a_process_that_has_used_cuda_is_explained(rows, distill_fn, monkeypatch):

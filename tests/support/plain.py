@@ -6,19 +6,21 @@ from hf_rare import TransformersGenerator
 
 
 class PlainGenerator(TransformersGenerator):
+    """Subclasses look at each micro-batch in `write_batch` before it is written."""
+
     @cached_property
     def _engine(self):
         engine = self._make_plain_engine()
-        self._real = engine.generate_batch
-        engine.generate_batch = lambda *arguments: self._generate_batch(*arguments)
+        write = engine.generate_batch
+        engine.generate_batch = lambda *arguments: self.write_batch(write, *arguments)
         return engine
 
-    def _generate_batch(self, token_ids, seeds, observer):
-        """Write a micro-batch; subclasses look at it first."""
-        return self._real(token_ids, seeds, observer)
+    def write_batch(self, write, prompts, seeds, observer):
+        """Write a micro-batch."""
+        return write(prompts, seeds, observer)
 
 
-def see_micro_batches(monkeypatch, generate_batch):
-    """Let every generator write by `generate`, and each micro-batch by `generate_batch(self, token_ids, ...)`."""
+def see_micro_batches(monkeypatch, write_batch):
+    """Let every generator write by `generate`, and each micro-batch by `write_batch(self, write, prompts, ...)`."""
     monkeypatch.setattr(TransformersGenerator, "_engine", PlainGenerator.__dict__["_engine"])
-    monkeypatch.setattr(TransformersGenerator, "_generate_batch", generate_batch, raising=False)
+    monkeypatch.setattr(TransformersGenerator, "write_batch", write_batch, raising=False)

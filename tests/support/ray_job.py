@@ -22,6 +22,7 @@ class Logging(PlainGenerator):
             "rows": len(token_ids),
             "threads": torch.get_num_threads(),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "niceness": os.nice(0),
             "ranks": [name for name in os.environ if name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")],
         }
         with Path(os.environ["HF_RARE_TEST_LOG"]).open("a") as file:

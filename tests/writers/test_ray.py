@@ -41,13 +41,14 @@ pytestmark = [
 ]
 
 LAUNCHER = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "OMP_NUM_THREADS": "2"}
+NICENESS = {"RAY_worker_niceness": "0"}  # added to that of this process; Ray's own 15 lets whatever runs beside it win
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """Two CPU cores, and two GPUs that are there in name only, started by a rank of a launcher."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in LAUNCHER.items():
+        for name, value in (LAUNCHER | NICENESS).items():
             patch.setenv(name, value)
         ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, logging_level=logging.ERROR)
     yield
@@ -197,6 +198,7 @@ def test_actors_make_of_parquet_files_what_map_makes_of_the_rows(
     entries = ray_job.read_log()
     assert os.getpid() not in {entry["pid"] for entry in entries}
     assert all(entry["threads"] == 1 and entry["gpus"] in ("0", "1") and not entry["ranks"] for entry in entries)
+    assert {entry["niceness"] for entry in entries} == {os.nice(0)}
     assert ray.data.DataContext.get_current().execution_options.preserve_order == preserve_order
 
 
