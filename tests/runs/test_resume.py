@@ -5,7 +5,6 @@ import logging
 import os
 import pickle
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from datasets import Dataset
 from datasets.fingerprint import Hasher
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
@@ -22,6 +22,7 @@ from hf_rare.runs.completer import hash_job, journal_folder
 from hf_rare.settings.run import RunConfig
 from tests.support import fault_job
 from tests.support.plain import PlainGenerator, see_micro_batches
+from tests.support.waiting import wait_until
 
 SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 1200}
 
@@ -81,14 +82,13 @@ def test_two_processes_share_a_journal(rows, tiny, journal_dir):
 
 def test_an_exception_in_the_middle_costs_nothing_that_was_written(rows, tiny, journal_dir, monkeypatch):
     expected = distill(make(tiny, None), rows)
-    real = PlainGenerator._generate_batch
     calls = []
 
-    def interrupted(self, token_ids, *arguments):
-        calls.append(len(token_ids))
+    def interrupted(self, write, prompts, *arguments):
+        calls.append(len(prompts))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(self, token_ids, *arguments)
+        return write(prompts, *arguments)
 
     see_micro_batches(monkeypatch, interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -259,15 +259,14 @@ def test_a_journal_that_cannot_be_written_stops_the_run_before_the_model_is_load
 
 
 @pytest.fixture
-def poisoned(monkeypatch):
+def poisoned(monkeypatch, tiny):
     """Make every micro-batch with a prompt about rule 3 raise."""
-    real = PlainGenerator._generate_batch
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
 
-    def generate(self, token_ids, *arguments):
-        texts = [self._teacher.tokenizer.decode(ids) for ids in token_ids]
-        if any("follows from rule 3" in text for text in texts):
+    def generate(self, write, prompts, *arguments):
+        if any("follows from rule 3" in tokenizer.decode(ids) for ids in prompts):
             raise ValueError("poison")
-        return real(self, token_ids, *arguments)
+        return write(prompts, *arguments)
 
     see_micro_batches(monkeypatch, generate)
     return monkeypatch
@@ -369,14 +368,13 @@ def test_logits_that_are_not_finite_fail_their_row_alone(rows, tiny):
 
 
 def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatch):
-    real = PlainGenerator._generate_batch
     sizes = []
 
-    def generate(self, token_ids, *arguments):
-        sizes.append(len(token_ids))
-        if len(token_ids) > 2:
+    def generate(self, write, prompts, *arguments):
+        sizes.append(len(prompts))
+        if len(prompts) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return real(self, token_ids, *arguments)
+        return write(prompts, *arguments)
 
     expected = distill(make(tiny, None), rows)
     see_micro_batches(monkeypatch, generate)
@@ -415,7 +413,7 @@ def test_a_limit_ends_the_run_and_the_next_one_goes_on(rows, tiny, journal_dir, 
         except BudgetReachedError as err:
             assert next(iter(limit)) in str(err)
             assert "run the same script again to go on" in str(err)
-            assert 0 < distill_fn.completer.generated < len(rows) or "max_hours" in limit
+            assert 0 < distill_fn.completer.generated < len(rows)
         assert runs < 8
     assert distilled == expected
     assert runs > 1
@@ -437,9 +435,9 @@ def test_the_rows_that_a_limited_run_has_done_can_be_had(rows, tiny, journal_dir
 
 def test_a_stalled_run_names_the_row(tiny, rows, caplog):
     class Stalling(PlainGenerator):
-        def _generate_batch(self, token_ids, seeds, observer):
-            time.sleep(0.6)
-            return [Completion("text", "stop", 1, 1) for _ in token_ids]
+        def write_batch(self, write, prompts, seeds, observer):
+            wait_until(lambda: "No token for" in caplog.text)
+            return [Completion("text", "stop", 1, 1) for _ in prompts]
 
     generator = Stalling.from_pretrained(tiny, **SETTINGS)
     with caplog.at_level(logging.WARNING, logger="hf_rare"):
@@ -469,18 +467,19 @@ class Run:
     """Starts of one run in processes of their own."""
 
     def __init__(self, context, many: str, tiny: str, folder: Path) -> None:
-        self._context = context
+        self.context = context
         self.journal, self.output, self.errors = folder / "journal", folder / "out.jsonl", folder / "errors"
-        self._arguments = (many, tiny, *map(str, (self.journal, self.output, self.errors)))
+        self.arguments = (many, tiny, *map(str, (self.journal, self.output, self.errors)))
 
-    def start(self):
-        process = self._context.Process(target=fault_job.distil_and_say, args=self._arguments)
+    def start(self, *pause_after):
+        arguments = (*self.arguments, *pause_after)
+        process = self.context.Process(target=fault_job.distil_and_say, args=arguments, daemon=True)
         process.start()
         return process
 
     def finish(self) -> str:
         """Run to the end, and give the output."""
-        (process := self.start()).join(60)
+        (process := self.start()).join()
         assert process.exitcode == 0
         return self.output.read_text()
 
@@ -494,12 +493,10 @@ def whole(context, many, tiny, tmp_path_factory) -> str:
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_is_ended_goes_on_where_it_was(context, many, whole, tiny, tmp_path, ending):
     run = Run(context, many, tiny, tmp_path)
-    process = run.start()
-    deadline = time.monotonic() + 60
-    while len(entries(run.journal)) < 20 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process._popen._send_signal(ending)
-    process.join(30)
+    process = run.start(20)
+    wait_until(lambda: len(entries(run.journal)) >= 20)
+    os.kill(process.pid, ending)
+    process.join()
     safe = len(entries(run.journal))
     assert 20 <= safe < ROWS
     assert process.exitcode not in (0, None)

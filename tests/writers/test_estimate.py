@@ -17,7 +17,7 @@ def test_an_estimate_counts_tokens_and_leaves_no_trace(rows, tiny, tmp_path):
     assert (estimate.rows, estimate.invalid_rows, estimate.sample) == (7, 1, 4)
     assert estimate.prompt_tokens == sum(distilled["reasoning_prompt_tokens"])
     assert estimate.completion_tokens == pytest.approx(sum(distilled["reasoning_completion_tokens"]), rel=0.5)
-    assert 0 < estimate.hours < 0.1
+    assert estimate.hours > 0
     assert 0.2 <= estimate.error <= 1
     assert estimate.rows_together == 6
     assert "7 rows (1 invalid)" in str(estimate)

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,7 @@ from hf_rare.runs.journal import Journal
 from hf_rare.writers.ray import distill_with_ray
 from tests.support import ray_job
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
+from tests.support.waiting import wait_until
 
 ray = pytest.importorskip("ray.data") and sys.modules["ray"]
 
@@ -222,7 +222,4 @@ def test_an_error_in_an_actor_arrives_as_what_it_is(cluster, rows, tiny):
     with pytest.raises(GenerationError, match="nothing should be generated") as caught:
         distill_with_ray(rows, make(tiny, ray_job.Failing, on_error="raise"), num_actors=1, batch_size=4)
     assert type(caught.value) is GenerationError
-    deadline = time.monotonic() + 20
-    while ray.available_resources().get("CPU") != 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert ray.available_resources()["CPU"] == 2  # the actors are gone, although the error is still here
+    wait_until(lambda: ray.available_resources().get("CPU") == 2)  # the actors go, although the error is still here
