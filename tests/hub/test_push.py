@@ -221,6 +221,7 @@ def test_a_raced_push_is_made_again_on_the_new_head(hub, table):
     assert len(load()) == 9
 
 
+@pytest.mark.slow
 def test_two_processes_that_push_different_configs_at_once_both_arrive(hub, table, tmp_path):
     push_to_hub(table, REPO)
     table.to_parquet(tmp_path / "rows.parquet")
@@ -264,7 +265,10 @@ def faults_of(kind) -> dict:
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["refused", "500", "cut before", "cut after", "delay"])
+@pytest.mark.parametrize(
+    "kind",
+    ["refused", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("500", "cut before", "cut after", "delay"))],
+)
 def test_whatever_request_fails_the_repository_is_as_before_or_complete(hub, quick_retries, table, kind):
     push_to_hub(table, REPO, recipe=make_recipe_without_model())
     start = len(hub.requests)

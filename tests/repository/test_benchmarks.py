@@ -34,6 +34,7 @@ def test_rows_of_the_long_tailed_workload_have_the_lengths_they_are_made_for():
     assert len(set(by_hand)) > 6
 
 
+@pytest.mark.slow
 def test_what_a_benchmark_costs_beside_the_model_is_measured(smollm2):
     result = run_in_process("own_cost", "--model", smollm2, "--rows", 64)
     assert set(result) == {

@@ -48,7 +48,7 @@ def micro_batches(folder: Path) -> list[int]:
     return [int(line) for line in (folder / "log").read_text().split()] if (folder / "log").exists() else []
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_run_that_is_ended_twenty_times_equals_one_that_is_not(context, rows, tiny, whole, tmp_path, ending):
     dice = random.Random(ending)
     kills = 0
@@ -73,6 +73,7 @@ def test_a_run_that_is_ended_twenty_times_equals_one_that_is_not(context, rows, 
     assert len(journal) == len(journal.read(journal.keys())) == ROWS
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_ends_the_run_and_keeps_what_was_written(context, rows, tiny, whole, tmp_path):
     process = run(context, fault_job.distil_with_little_disk, arguments(tmp_path, rows, tiny))
     process.join()
@@ -89,6 +90,7 @@ def test_a_disk_that_is_full_ends_the_run_and_keeps_what_was_written(context, ro
     assert sum(micro_batches(tmp_path)) == ROWS + sum(sizes) - safe
 
 
+@pytest.mark.slow
 def test_real_memory_that_runs_out_makes_micro_batches_smaller(context, tiny, tmp_path):
     process = run(context, fault_job.distil_with_little_memory, (tiny, str(tmp_path / "result.json")))
     process.join()

@@ -86,6 +86,7 @@ def launch(tmp_path, rows, tiny):
     launch.kill_what_is_left()
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_is_started_again_and_the_job_ends_on_its_own(launch, whole):
     process = launch.torchrun("--max-restarts", "1", *launch.script, "--die", "1")
     _, errors = process.communicate()
@@ -104,6 +105,7 @@ def test_without_restarts_a_rank_that_is_killed_ends_the_job_at_once(launch, who
     assert 0 < launch.generated() < ROWS
 
 
+@pytest.mark.slow
 def test_the_command_line_under_accelerate_launch_writes_one_output(launch, whole, tmp_path):
     _, rows, tiny, journal, _ = launch.script
     output = tmp_path / "out.parquet"
@@ -122,6 +124,7 @@ def test_the_command_line_under_accelerate_launch_writes_one_output(launch, whol
     assert sum(path.read_text().count('{"key"') for path in writers) == ROWS
 
 
+@pytest.mark.slow
 def test_machines_share_the_rows_and_end_when_one_of_them_is_lost(launch, whole):
     for begun, victim in ((4, 1), (8, 0)):
         machines = launch.machines(RANK_JOB_HOLD="2")

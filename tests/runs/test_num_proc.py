@@ -86,6 +86,7 @@ def whole(tiny, tmp_path_factory) -> str:
     return Run(tiny, tmp_path_factory.mktemp("whole")).finish("whole.jsonl", "spawn")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["kill a worker", "Ctrl-C"])
 def test_workers_that_are_ended_cost_what_was_in_flight(tiny, tmp_path, whole, ending):
     run = Run(tiny, tmp_path)

@@ -105,7 +105,7 @@ def free_port() -> int:
 # the rows are shared
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_every_row_is_generated_once_and_every_rank_has_all(job, whole, ranks):
     assert job.run(rank_job.share_equally, ranks=ranks) == [None] * ranks
     assert job.outputs(ranks) == [whole] * ranks
@@ -117,6 +117,7 @@ def test_every_row_is_generated_once_and_every_rank_has_all(job, whole, ranks):
     assert sum(job.generated().values()) == ROWS
 
 
+@pytest.mark.slow
 def test_a_journal_that_is_complete_needs_no_model(job, whole):
     job.run(rank_job.share)
     for cached in (job.folder / "datasets").rglob("cache-*.arrow"):
@@ -126,6 +127,7 @@ def test_a_journal_that_is_complete_needs_no_model(job, whole):
     assert sum(job.generated().values()) == ROWS
 
 
+@pytest.mark.slow
 def test_machines_with_journals_of_their_own_tell_each_other_what_they_have(job, whole):
     assert job.run(rank_job.share_with_journals_of_their_own) == [None, None]
     assert job.journalled("journal-0") == job.journalled("journal-1") == ROWS
@@ -142,6 +144,7 @@ def test_machines_with_journals_of_their_own_tell_each_other_what_they_have(job,
     assert job.journalled("journal-0") == job.journalled("journal-1") == ROWS
 
 
+@pytest.mark.slow
 def test_without_a_journal(job, whole):
     job.arguments[2] = None
     assert job.run(rank_job.share) == [None, None]
@@ -149,6 +152,7 @@ def test_without_a_journal(job, whole):
     assert sum(job.generated().values()) == ROWS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [{"max_rows": 50}, {"max_tokens": 400}])
 def test_a_limit_counts_for_the_whole_job_and_ends_all_in_good_order(job, whole, limit):
     runs = 0
@@ -165,6 +169,7 @@ def test_a_limit_counts_for_the_whole_job_and_ends_all_in_good_order(job, whole,
     assert sum(job.generated().values()) == job.journalled() == ROWS
 
 
+@pytest.mark.slow
 def test_the_rows_that_a_limited_job_has_done_can_be_had(job, whole):
     assert job.run(rank_job.save_what_a_limit_leaves) == [None, None]
     first, second = job.outputs()
@@ -173,6 +178,7 @@ def test_the_rows_that_a_limited_job_has_done_can_be_had(job, whole):
     assert set(first.splitlines()) < set(whole.splitlines())
 
 
+@pytest.mark.slow
 def test_a_job_that_is_suspended_goes_on(job, whole):
     def suspend():
         wait_until(lambda: (job.folder / "report-log").exists())
@@ -197,6 +203,7 @@ def is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
+@pytest.mark.slow
 def test_streams_that_are_split_by_process_are_not_shared(job, whole):
     assert job.run(rank_job.stream) == [None, None]
     parts = [json.loads(line) for text in job.outputs() for line in text.splitlines()]
@@ -235,6 +242,7 @@ def test_a_rank_with_a_cached_result_is_not_waited_for(job):
     assert job.journalled() == 0
 
 
+@pytest.mark.slow
 def test_a_rank_that_never_comes_is_not_waited_for(job):
     ending, other = job.run(rank_job.come_only_in_rank_0)
     assert "The process of rank 1 has not been heard of in 1 seconds" in ending
@@ -248,7 +256,7 @@ def test_a_rank_that_has_ended_is_not_waited_for(job):
     assert other is None
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_rank_that_dies_ends_the_others_and_a_rerun_goes_on(job, whole, victim):
     endings = job.run(rank_job.kill_rank, victim)
     assert endings[victim] == "killed"

@@ -490,7 +490,10 @@ def whole(context, many, tiny, tmp_path_factory) -> str:
     return Run(context, many, tiny, tmp_path_factory.mktemp("whole")).finish()
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "ending",
+    [signal.SIGTERM, *(pytest.param(ending, marks=pytest.mark.slow) for ending in (signal.SIGINT, signal.SIGKILL))],
+)
 def test_a_process_that_is_ended_goes_on_where_it_was(context, many, whole, tiny, tmp_path, ending):
     run = Run(context, many, tiny, tmp_path)
     process = run.start(20)

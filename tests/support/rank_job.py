@@ -186,8 +186,8 @@ def end_rank_1_early(rank, rows, teacher, journal, output):
         ds.map(distill_fn, batched=True)
 
 
-def kill_rank(rank, rows, teacher, journal, output, victim):
-    """Let a process die in its second micro-batch; only then do others become impatient."""
+def kill_rank(rank, rows, teacher, journal, output, victim, patience=1.0):
+    """Let a process die in its second micro-batch; only then do others lose patience."""
     import hf_rare.runs.team
     from hf_rare.runs.journal import Journal
     from tests.support.waiting import wait_until
@@ -201,15 +201,15 @@ def kill_rank(rank, rows, teacher, journal, output, victim):
             died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def become_impatient():
+    def lose_patience():
         wait_until(died.exists)
-        hf_rare.runs.team.DEAD_SECONDS = 1.0
+        hf_rare.runs.team.DEAD_SECONDS = patience
 
     died = Path(f"{output}-died")
     Journal.append = die
     if rank != victim:
         os.environ["RANK_JOB_HOLD"] = "1"
-        threading.Thread(target=become_impatient, daemon=True).start()
+        threading.Thread(target=lose_patience, daemon=True).start()
     distill(rows, teacher, journal, output)
 
 
@@ -265,7 +265,7 @@ def main() -> None:
     """Distill under a real launcher; `--die R` lets rank R die once, in the first attempt."""
     rows, teacher, journal, output, *rest = sys.argv[1:]
     if rest[:1] == ["--die"] and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        kill_rank(int(os.environ["RANK"]), rows, teacher, journal, output, int(rest[1]))
+        kill_rank(int(os.environ["RANK"]), rows, teacher, journal, output, int(rest[1]), patience=60.0)
     distill(rows, teacher, journal, output)
 
 

@@ -19,6 +19,7 @@ def _image(png: bytes):
     return Image.open(io.BytesIO(png))
 
 
+@pytest.mark.slow
 def test_equal_data_give_equal_bytes_in_every_process(demo_rows, tmp_path):
     rows = distilled_rows(demo_rows)
     png = plot_statistics(rows)

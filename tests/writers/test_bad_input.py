@@ -75,6 +75,7 @@ def test_odd_text_is_just_text(distill_fn, odd):
     assert [first, last] == distill(distill_fn, neighbours)
 
 
+@pytest.mark.slow
 def test_documents_of_a_megabyte_are_cut_and_stay_in_the_prompt(distill_fn):
     long = "a long document about nothing in particular "
     row = {**GOOD, "text": long * 24_000, "hard_negatives": [long * 24_000, "short one"]}

@@ -353,6 +353,7 @@ print(distill_fn.generator.is_loaded, "torch" in sys.modules, ds["reasoning"][:]
 """
 
 
+@pytest.mark.slow
 def test_a_second_run_in_a_new_process_reads_the_cache_and_loads_no_model(rows, tiny, tmp_path):
     rows.to_json(tmp_path / "rows.jsonl")
     outputs = []

@@ -165,6 +165,7 @@ def test_without_ray_the_package_is_named(rows, tiny, monkeypatch):
         distill_with_ray(rows, make(tiny), num_actors=2)
 
 
+@pytest.mark.slow
 def test_a_machine_without_room_for_an_actor_is_an_error_and_ray_is_left(rows, tiny):
     assert not ray.is_initialized()
     with pytest.raises(ConfigError, match="num_gpus=99 is more than this machine has"):
@@ -202,6 +203,7 @@ def test_actors_make_of_parquet_files_what_map_makes_of_the_rows(
     assert ray.data.DataContext.get_current().execution_options.preserve_order == preserve_order
 
 
+@pytest.mark.slow
 def test_a_killed_actor_costs_nothing_and_a_rerun_reads_the_journal(cluster, log, rows, whole, tiny, tmp_path):
     killed = make(tiny, ray_job.KilledOnce, journal_dir=tmp_path / "journal")
     assert is_equal(distill_with_ray(rows, killed, num_actors=2, batch_size=8), whole)
@@ -218,6 +220,7 @@ def test_a_killed_actor_costs_nothing_and_a_rerun_reads_the_journal(cluster, log
     assert is_equal(samples[0], whole) and is_equal(samples[1], whole)
 
 
+@pytest.mark.slow
 def test_an_error_in_an_actor_arrives_as_what_it_is(cluster, rows, tiny):
     with pytest.raises(GenerationError, match="nothing should be generated") as caught:
         distill_with_ray(rows, make(tiny, ray_job.Failing, on_error="raise"), num_actors=1, batch_size=4)
