@@ -57,6 +57,9 @@ class AtOnce(TransformersGenerator):
         AtOnce.memory = max(AtOnce.memory, read_memory())
         for first in range(0, len(prompts), 8):
             places = range(first, min(first + 8, len(prompts)))
+            if observer is not None:
+                observer.begin(places)
+                observer.add_tokens(sum(len(prompts[i].token_ids) for i in places), 200 * len(places))
             yield [(i, Completion(TRACE, "stop", len(prompts[i].token_ids), 200)) for i in places]
 
 
@@ -94,7 +97,7 @@ def run_child(arguments: argparse.Namespace) -> None:
         seconds = time.perf_counter() - start
         assert set(done["reasoning_status"]) == {"ok"}
         texts = [row.encoded.text for row in distill_fn.prepare(rows[:1000]) if row.encoded is not None]
-        tokenizer = generator._teacher.tokenizer
+        tokenizer = generator.teacher.tokenizer
         start = time.perf_counter()
         tokens = sum(map(len, tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]))
         alone = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Draw `benchmarks/results/throughput.json` and print it as the README's table: each way of writing, and the bound.
+"""Draw `benchmarks/results/throughput.json` and print it as the table of the documentation: each way of writing, and the bound.
 
 python -m benchmarks.plot_throughput [--result benchmarks/results/throughput.json]
 """

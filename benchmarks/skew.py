@@ -23,30 +23,29 @@ from typing import Any
 import datasets
 
 from benchmarks.machine import write_result
-from hf_rare import ReasonDistiller
-from hf_rare.generation.protocol import Completion, EncodedPrompt
+from hf_rare import Completion, EncodedPrompt, Encoder, Generator, ReasonDistiller
 
 ROWS, LONG_ROWS, RATIO = 1000, 100, 13
 ROWS_TOGETHER = 2
 LOG = "HF_RARE_SKEW_LOG"
 
 
-class SleepingGenerator:
-    """Takes the time that a row names, row after row, and writes nothing."""
-
-    max_prompt_tokens = None
-    is_sampling = False
-    spans_processes = False
-
-    def identity(self) -> dict[str, Any]:
-        return {"model_id": "sleeper"}
-
-    def load(self) -> None:
-        pass
+class TextEncoder(Encoder):
+    """A prompt is the text of its messages, and has 100 tokens."""
 
     def encode(self, conversations: Any) -> list[EncodedPrompt]:
         texts = ["\n".join(message["content"] for message in messages) for messages in conversations]
         return [EncodedPrompt(messages, text, [0] * 100) for messages, text in zip(conversations, texts, strict=True)]
+
+
+class SleepingGenerator(Generator):
+    """Takes the time that a row names, row after row, and writes nothing."""
+
+    encoder = TextEncoder()
+    is_sampling = False
+
+    def identity(self) -> dict[str, Any]:
+        return {"model_id": "sleeper"}
 
     def pack(self, lengths: Any, processes: int = 1) -> list[list[int]]:
         return [list(range(i, min(i + ROWS_TOGETHER, len(lengths)))) for i in range(0, len(lengths), ROWS_TOGETHER)]
@@ -55,7 +54,11 @@ class SleepingGenerator:
         start = time.time()
         for first in range(0, len(prompts), ROWS_TOGETHER):
             together = range(first, min(first + ROWS_TOGETHER, len(prompts)))
+            if observer is not None:
+                observer.begin(together)
             time.sleep(sum(float(prompts[i].text.split("takes ")[1].split(" s")[0]) for i in together))
+            if observer is not None:
+                observer.add_tokens(100 * len(together), len(together))
             yield [(i, Completion("done", "stop", 100, 1)) for i in together]
         if LOG in os.environ:
             with Path(os.environ[LOG]).open("a") as file:

@@ -79,7 +79,7 @@ class RealRows(Workload):
         rows = rows.remove_columns("hard_negatives").add_column("hard_negatives", negatives)
         distill_fn = self._distiller()
         self.prompts = _prepare(rows, distill_fn)
-        self.tokenizer = distill_fn.generator._teacher.tokenizer
+        self.tokenizer = distill_fn.generator.teacher.tokenizer
         self.model = AutoModelForCausalLM.from_pretrained(self.arguments.model, dtype="float32").eval()
 
     def _distiller(self) -> Any:
@@ -90,7 +90,7 @@ class RealRows(Workload):
         )
 
     def count(self, texts: Sequence[str]) -> int:
-        lengths = self._distiller().generator.count_tokens(texts)
+        lengths = self._distiller().generator.encoder.count_tokens(texts)
         return sum(min(length + 1, self.arguments.max_new_tokens) for length in lengths)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hf_rare.checks.near_duplicates import drop_near_duplicates
     from hf_rare.checks.verify import AnswerCheck, verify
     from hf_rare.cli.demo import load_demo_dataset
-    from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
+    from hf_rare.generation.protocol import Completion, EncodedPrompt, Encoder, Generator, Observer
     from hf_rare.generation.transformers import TransformersGenerator
     from hf_rare.hub.card.build import build_card
     from hf_rare.hub.push import push_to_hub
@@ -62,6 +62,7 @@ __all__ = [
     "ConfigError",
     "DatasetFileError",
     "EncodedPrompt",
+    "Encoder",
     "GenerationError",
     "Generator",
     "HfRareError",
@@ -70,6 +71,7 @@ __all__ = [
     "MissingPackageError",
     "ModelLoadError",
     "NegativeWriter",
+    "Observer",
     "OutputExistsError",
     "PipelineError",
     "QueryGenerator",
@@ -107,8 +109,10 @@ _HOMES = {
     "AnswerJudge": "hf_rare.writers.judge",
     "Completion": "hf_rare.generation.protocol",
     "EncodedPrompt": "hf_rare.generation.protocol",
+    "Encoder": "hf_rare.generation.protocol",
     "Generator": "hf_rare.generation.protocol",
     "NegativeWriter": "hf_rare.writers.negatives",
+    "Observer": "hf_rare.generation.protocol",
     "QueryGenerator": "hf_rare.writers.questions",
     "ReasonDistiller": "hf_rare.writers.distill",
     "Summary": "hf_rare.writers.summary",

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from hf_rare.errors import HubError
+from hf_rare.errors import ConfigError, HubError
 from hf_rare.text import hide_tokens
 
 NETWORK_ERRORS = (httpx2.HTTPError, OSError)
@@ -23,6 +24,15 @@ NETWORK_ERRORS = (httpx2.HTTPError, OSError)
 CONNECTION_ERRORS = (httpx2.HTTPError, ConnectionError, TimeoutError, socket.gaierror, socket.herror, ssl.SSLError)
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 DISK_ERRORS = (*FULL_DISK, errno.EACCES, errno.ENOENT, errno.EROFS, errno.EIO, errno.EFBIG)
+
+
+def check_token(token: str | bool | None) -> None:
+    """Raise [`ConfigError`] for a token that no request can carry, without showing it."""
+    if isinstance(token, str) and not re.fullmatch(r"[!-~]+", token):
+        raise ConfigError(
+            f"token= is a text of {len(token)} characters, which is empty or holds a blank, a line end or a letter "
+            "not of ASCII; expected what the Hub shows when a token is made. Pass `token.strip()` where a file has it."
+        )
 
 
 @contextlib.contextmanager

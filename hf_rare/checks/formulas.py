@@ -1,6 +1,7 @@
 """Whether two formulas are the same, by math-verify in a process of its own, which is ended when it takes too long.
 
 That works in threads, in the workers of `map` and under any signal handler, where math-verify's own time-outs do not.
+A pool of processes would stop working in a script without `if __name__ == "__main__"`, after a fork, and in a daemon.
 """
 
 import atexit

@@ -94,7 +94,7 @@ class GroundingAudit(Config):
         Raises:
             ColumnError: A column that is needed is missing, or a new one exists already.
         """
-        self.check_columns(column_names(batch))
+        self.check_names(column_names(batch))
         optional = {self.question_column, self.scenario_column} & set(column_names(batch))
         rows = read_columns(batch, [*self._needed(), *optional])
         columns: dict[str, list[Any]] = {self.output_column + ending: [] for ending in GROUNDING_COLUMNS}
@@ -116,7 +116,7 @@ class GroundingAudit(Config):
             }
         )
 
-    def check_columns(self, names: Collection[str]) -> None:
+    def check_names(self, names: Collection[str]) -> None:
         """Raise [`ColumnError`] where a column that is needed is missing, or a new one exists already."""
         if missing := [name for name in self._needed() if name not in names]:
             raise ColumnError(
@@ -177,6 +177,7 @@ def audit_grounding(
     Example:
         >>> ds = audit_grounding(ds)
         >>> print(summarize_grounding(ds))
+        all: ... traces; ... cites positive, ... quotes positive, ... grounded on positive, ...
     """
     if isinstance(dataset, datasets.DatasetDict):
         audited = {
@@ -191,7 +192,7 @@ def audit_grounding(
         )
     reject_unknown_names(settings, GroundingAudit.names(), "settings")
     audit = GroundingAudit(output_column=output_column, **settings)
-    audit.check_columns(dataset.column_names)
+    audit.check_names(dataset.column_names)
     as_lists = isinstance(dataset.features[output_column], datasets.List | datasets.LargeList)
     features = datasets.Features({**dataset.features, **audit.features(as_lists)})
     if not len(dataset):  # `map` never calls the audit

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import datasets
 
@@ -13,7 +13,6 @@ from hf_rare.rows.columns import WITHOUT_TRACE, Outcome, check_statuses
 from hf_rare.rows.gold import list_golds
 from hf_rare.settings.base import Config
 from hf_rare.settings.transformers_names import reject_unknown_names
-from hf_rare.writers.judge import AnswerJudge
 
 VERIFY_REVISION = 2
 """Bumped by hand whenever the same row gets another verdict."""
@@ -75,7 +74,7 @@ class AnswerCheck(Config):
     ) -> Any:
         """Give each trace of a batch what `check` says of it; traces without a gold answer stay unchecked."""
         names = column_names(batch)
-        self.check_columns(names)
+        self.check_names(names)
         optional = [name for name in self._optional() if name in names]
         rows = read_columns(batch, [self.output_column, self.gold_column, *optional, *further_columns])
         places = [range(len(traces)) if isinstance(traces := row[self.output_column], list) else None for row in rows]
@@ -99,7 +98,7 @@ class AnswerCheck(Config):
         verdict = datasets.Value("string")
         return datasets.Features({self.verdict_column: datasets.List(verdict) if as_lists else verdict})
 
-    def check_columns(self, names: Collection[str]) -> None:
+    def check_names(self, names: Collection[str]) -> None:
         """Raise [`ColumnError`] where a column that is needed is missing, or the new one exists already."""
         needed = [self.output_column, self.gold_column]
         needed += [f"{self.output_column}_status"] if self.statuses is not None else []
@@ -162,6 +161,13 @@ class TraceToCheck:
     options: list[str] | None
 
 
+class Judge(Protocol):
+    """What compares answers: an [`AnswerJudge`]."""
+
+    def compare(self, answers: Sequence[tuple[str, str, str]]) -> list[Outcome]:
+        """Say of each question, gold answer and answer whether the answer is `right`, `wrong` or `unchecked`."""
+
+
 class JudgedAnswers:
     """The check by a judge, as a callable for `Dataset.map(..., batched=True)`.
 
@@ -171,7 +177,7 @@ class JudgedAnswers:
         question_column (`str`, *optional*, defaults to `"question"`): column with the question.
     """
 
-    def __init__(self, answers: AnswerCheck, judge: AnswerJudge, question_column: str = "question") -> None:
+    def __init__(self, answers: AnswerCheck, judge: Judge, question_column: str = "question") -> None:
         self.answers, self.judge, self.question_column = answers, judge, question_column
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -205,7 +211,7 @@ def verify(
     *,
     options_column: str = "options",
     output_column: str = "reasoning",
-    judge: AnswerJudge | None = None,
+    judge: Judge | None = None,
     question_column: str = "question",
     num_proc: int | None = None,
     **settings: Any,
@@ -262,7 +268,7 @@ def _add_verdicts(dataset: Any, answers: AnswerCheck, function: Any, num_proc: i
             f"verify takes a Dataset or a DatasetDict, and this is a {type(dataset).__name__}. For a stream, use "
             "stream.map(AnswerCheck(), batched=True)."
         )
-    answers.check_columns(dataset.column_names)
+    answers.check_names(dataset.column_names)
     as_lists = isinstance(dataset.features[answers.output_column], datasets.List | datasets.LargeList)
     features = datasets.Features({**dataset.features, **answers.features(as_lists)})
     if not len(dataset):  # `map` never calls the check

@@ -71,7 +71,7 @@ def _add_group(group: Any, config: type[Config]) -> None:
 
 
 def _flag_kwargs(kind: Any) -> dict[str, Any]:
-    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    members = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     if typing.get_origin(kind) is typing.Literal:
         return {"choices": typing.get_args(kind)}
     if bool in members:

@@ -1,18 +1,18 @@
-"""The commands that let a model write: `hf-rare distill`, `hf-rare questions` and `hf-rare estimate`."""
+"""The commands that let a model write, such as `hf-rare distill`, and `hf-rare estimate`."""
 
 import argparse
 import dataclasses
 import json
-import os
 from functools import partial
 from typing import Any
 
 import hf_rare
 from hf_rare.cli.flags import MODEL_GROUPS, add_input, add_output, add_settings, positive_int, read_settings
 from hf_rare.errors import BudgetReachedError, ConfigError
-from hf_rare.settings.writers import DistillConfig, QuestionConfig
+from hf_rare.writers.registry import WRITERS
 
-DISTILL_HELP = """Let a teacher model reason over the documents of each row, and write the dataset with its traces.
+HELP = {
+    "distill": """Let a teacher model reason over the documents of each row, and write the dataset with its traces.
 
 examples:
   hf-rare distill questions.jsonl --model Qwen/Qwen3-8B --output traces.parquet
@@ -21,40 +21,27 @@ examples:
 
 INPUT needs the columns text (the positive document), question, scenario and hard_negatives (a list of texts); other
 names go into --text-column and its siblings. A YAML file for --config holds the same settings by their names without
-dashes, for example `max_new_tokens: 2048`; a flag on the command line wins over it."""
-
-QUESTIONS_HELP = """Let a model write questions about documents, each with the situation it is about.
+dashes, for example `max_new_tokens: 2048`; a flag on the command line wins over it.""",
+    "questions": """Let a model write questions about documents, each with the situation it is about.
 
 examples:
   hf-rare questions corpus.jsonl --model Qwen/Qwen3-8B --output questions.parquet
   hf-rare questions corpus.jsonl --model Qwen/Qwen3-8B --num-questions 3 --expand --output questions.parquet
 
 INPUT needs the column text, another one goes into --text-column. `hf-rare negatives` and `hf-rare distill` go on with
-the output."""
+the output.""",
+}
+"""What the help of a command says beside its flags, by kind of the writer."""
 
 
 def add_writer_commands(commands: Any) -> None:
-    """Add `distill`, `questions` and `estimate`."""
-    for name, writer, config, title, summary, description in (
-        (
-            "distill",
-            "ReasonDistiller",
-            DistillConfig,
-            "columns, prompt and samples",
-            "add reasoning traces to a dataset",
-            DISTILL_HELP,
-        ),
-        (
-            "questions",
-            "QueryGenerator",
-            QuestionConfig,
-            "columns, prompt and questions",
-            "write questions about documents",
-            QUESTIONS_HELP,
-        ),
-    ):
+    """Add a command for each writer that has one, such as `distill`, and `estimate`."""
+    for kind, entry in WRITERS.items():
+        if entry.command is None:
+            continue
+        description = HELP.get(kind, f"{entry.command[0].upper()}{entry.command[1:]}.")
         command = commands.add_parser(
-            name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+            kind, help=entry.command, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         add_input(command)
         add_output(command)
@@ -64,8 +51,8 @@ def add_writer_commands(commands: Any) -> None:
         command.add_argument(
             "--num-proc", type=positive_int, metavar="N", help="worker processes, each with a model of its own"
         )
-        add_settings(command, {title: config, **MODEL_GROUPS})
-        command.set_defaults(run=_run_writer, writer=writer)
+        add_settings(command, {entry.settings_title: entry.config, **MODEL_GROUPS})
+        command.set_defaults(run=_run_writer, writer=entry)
     estimate = commands.add_parser(
         "estimate", help="say what a run will take", description="Generate a few rows and say what all would take."
     )
@@ -77,7 +64,8 @@ def add_writer_commands(commands: Any) -> None:
         metavar="N",
         help="rows to generate, at least 2 (default: 8)",
     )
-    add_settings(estimate, {"columns, prompt and samples": DistillConfig, **MODEL_GROUPS})
+    distill = WRITERS["distill"]
+    add_settings(estimate, {distill.settings_title: distill.config, **MODEL_GROUPS})
     estimate.set_defaults(run=_run_estimate)
 
 
@@ -87,11 +75,12 @@ def _run_writer(arguments: argparse.Namespace) -> None:
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"batch_size={batch_size!r} cannot be right: expected a number of at least 1.")
     from hf_rare.pipeline import files
+    from hf_rare.runs.team import is_first_process
     from hf_rare.writers.recipe import describe_command, make_recipe, recipe_beside
 
     files.check_output(arguments.output, arguments.overwrite)
     dataset = files.load_input(arguments.input, arguments.name, arguments.split)
-    writer = getattr(hf_rare, arguments.writer).from_pretrained(**settings)
+    writer = arguments.writer.load().from_pretrained(**settings)
     recipe = make_recipe(writer, describe_command())
     files.check_recipe(arguments.output, recipe)
     try:
@@ -101,7 +90,7 @@ def _run_writer(arguments: argparse.Namespace) -> None:
         if len(finished) == 0:
             raise
         written, note = write(writer, finished, batch_size), f", of {len(dataset)}: {err}"
-    if _is_first_process():
+    if is_first_process():
         files.save_output(written, arguments.output)
         recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
         print(f"{len(written)} rows are in {arguments.output}{note}")
@@ -118,10 +107,11 @@ def _run_estimate(arguments: argparse.Namespace) -> None:
 
 def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | None = None) -> Any:
     """Apply a writer and print its summary."""
+    from hf_rare.runs.team import is_first_process
     from hf_rare.writers.summary import Summary
 
     written = writer.apply(dataset, batch_size=batch_size, num_proc=num_proc)
-    if writer.config.columns == "full" and _is_first_process():
+    if writer.config.columns == "full" and is_first_process():
         # from the columns: rows may come from the cache of `datasets`
         summary = Summary.of_dataset(written, writer.output_prefix)
         now = writer.summary
@@ -135,8 +125,3 @@ def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | Non
             )
         )
     return written
-
-
-def _is_first_process() -> bool:
-    """Tell whether this process writes and prints: under a launcher one of them does."""
-    return os.environ.get("RANK", "0") == "0"

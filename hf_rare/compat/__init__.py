@@ -1,1 +1,1 @@
-"""Other libraries' private names that are used here, each with the version that it was seen with."""
+"""Other libraries' private names that are used here: one module a library, each with the version it was seen with."""

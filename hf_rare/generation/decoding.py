@@ -1,7 +1,8 @@
 """How a model writes: its generation config under the settings of the caller, and how its tokens are read."""
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from hf_rare.settings.generation import DecodingConfig
 from hf_rare.settings.transformers_names import SAMPLING_NAMES
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
+    from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, StoppingCriteria
 
     from hf_rare.generation.json_guide import SchemaGuide
 
@@ -81,6 +82,21 @@ def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
+@contextlib.contextmanager
+def set_up(model: "PreTrainedModel", config: "GenerationConfig") -> Iterator[None]:
+    """Put a generation config in the place of the model's own, which would fill its gaps, and switch dropout off."""
+    before, was_training = model.generation_config, getattr(model, "training", False)
+    model.generation_config = config
+    if was_training:
+        model.eval()
+    try:
+        yield
+    finally:
+        model.generation_config = before
+        if was_training:
+            model.train()
+
+
 @dataclass
 class Decoding:
     """A loaded model and how it writes: what an engine needs.
@@ -135,3 +151,8 @@ class Decoding:
         # special tokens but these stay visible: some models write their thought tags as such
         hidden = {self.config.pad_token_id, self.tokenizer.bos_token_id}
         return str(self.tokenizer.decode([token for token in ids if token not in hidden]))
+
+
+def not_finite(prompt_tokens: int) -> Completion:
+    """Make the completion of a prompt whose logits are not finite."""
+    return Completion("", "error", prompt_tokens, 0, "the model's logits are not finite (NaN or infinite)")

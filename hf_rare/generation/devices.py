@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import multiprocess
 
+from hf_rare.compat.multiprocess import count_from_parent
+from hf_rare.compat.torch import is_in_bad_fork
 from hf_rare.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def prepare_worker() -> None:
         return
     import torch
 
-    if torch.cuda._is_in_bad_fork():
+    if is_in_bad_fork():
         raise ConfigError(
             "num_proc= with workers that are forked from a process that has used CUDA cannot work. Call "
             '`multiprocess.set_start_method("spawn")` (of the package multiprocess) first, under `if __name__ == '
@@ -59,5 +61,5 @@ def worker_number() -> int | None:
     """Give the number of this worker: consecutive among the workers of a pool; `None` in any other process."""
     if multiprocess.parent_process() is None:
         return None
-    identity = multiprocess.current_process()._identity
-    return int(identity[-1]) - 1 if identity else 0
+    numbers = count_from_parent()
+    return numbers[-1] - 1 if numbers else 0

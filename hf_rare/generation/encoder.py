@@ -3,13 +3,13 @@
 import copy
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from hf_rare.errors import ConfigError
-from hf_rare.generation.protocol import EncodedPrompt, Messages
+from hf_rare.generation.protocol import EncodedPrompt, Encoder, Messages
 from hf_rare.generation.text_tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n\n{% en
 """For models without a chat template: the texts alone, a blank line between them."""
 
 
-class PromptEncoder:
+class PromptEncoder(Encoder):
     """Renders conversations with the model's chat template and tokenises them.
 
     Control tokens of the model in the text of a message are tokenised as plain text (`sanitize_control_tokens` of
@@ -40,6 +40,12 @@ class PromptEncoder:
             Passed to `apply_chat_template`.
         has_encoder (`bool`, *optional*, defaults to `False`):
             Whether an encoder reads the prompts, which without a chat template end as its tokenizer ends any text.
+        count_room (`Callable`, *optional*):
+            Gives the most tokens of a prompt that leave room for the completion, or `None`. It is called when this is
+            asked for, and may raise.
+
+    Attributes:
+        text_tokenizer ([`TextTokenizer`]): what turns texts into tokens.
 
     Raises:
         ConfigError: The chat template fails on a plain question.
@@ -50,9 +56,11 @@ class PromptEncoder:
         tokenizer: "PreTrainedTokenizerBase",
         chat_template_kwargs: Mapping[str, Any],
         has_encoder: bool = False,
+        count_room: Callable[[], int | None] = lambda: None,
     ) -> None:
+        self._count_room = count_room
         self._tokenizer = copy.deepcopy(tokenizer)
-        self._tokenize = TextTokenizer(self._tokenizer)
+        self.text_tokenizer = TextTokenizer(self._tokenizer)
         self._chat_template_kwargs = dict(chat_template_kwargs)
         if not tokenizer.chat_template and "chat_template" not in chat_template_kwargs:
             logger.warning("The tokenizer has no chat template: prompts are plain text.")
@@ -68,6 +76,11 @@ class PromptEncoder:
         self._has_system_role = self._try_system_role()
         (rendered,) = self._render([[{"role": "user", "content": MARKER}]])
         self._opening = rendered.rpartition(MARKER)[2]
+
+    @property
+    def max_prompt_tokens(self) -> int | None:
+        """Most tokens of a prompt that leave room for the completion; `None` where the model has no limit."""
+        return self._count_room()
 
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         """Turn conversations into prompts.
@@ -87,12 +100,12 @@ class PromptEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, control tokens taken as plain text."""
-        return [len(ids) for ids in self._tokenize(texts, split_special_tokens=True)]
+        return [len(ids) for ids in self.text_tokenizer(texts, split_special_tokens=True)]
 
     def shorten(self, text: str, max_tokens: int) -> str:
         """Cut a text after its first `max_tokens` tokens, where a character ends."""
         if not self._tokenizer.is_fast:
-            ids = self._tokenize([text], split_special_tokens=True)[0]
+            ids = self.text_tokenizer([text], split_special_tokens=True)[0]
             return str(self._tokenizer.decode(ids[:max_tokens]))
         offsets = self._tokenizer(
             text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
@@ -105,7 +118,7 @@ class PromptEncoder:
     def _encode_all(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         texts = self._render(conversations)
         plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
-        token_ids = dict(zip(plain, self._tokenize([texts[i] for i in plain]), strict=True))
+        token_ids = dict(zip(plain, self.text_tokenizer([texts[i] for i in plain]), strict=True))
         return [
             EncodedPrompt(messages, text, token_ids.get(i) or self._tokenize_sanitized(messages), self._opening)
             for i, (messages, text) in enumerate(zip(conversations, texts, strict=True))

@@ -1,5 +1,10 @@
-"""What a generator is: it turns conversations into prompts of tokens, and prompts into completions."""
+"""What a generator is: an encoder that turns conversations into prompts, and what writes a completion for each.
 
+A generator of one's own is a subclass of [`Generator`] that says how prompts are encoded, whether it samples, what its
+completions depend on, and how it generates. The rest has defaults.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -55,49 +60,72 @@ class Observer(Protocol):
         """Take note of prompt tokens read and tokens generated since the last call."""
 
 
-class Generator(Protocol):
-    """What [`ReasonDistiller`] needs from a model. It must pickle to its settings, and cheaply so."""
+class Encoder(ABC):
+    """Turns conversations into prompts. `encode` is all that a subclass must have.
+
+    One that knows how long a prompt may be has `max_prompt_tokens`, and counts and shortens texts.
+    """
 
     @property
     def max_prompt_tokens(self) -> int | None:
         """Most tokens of a prompt that leave room for the completion; `None` where this is not known."""
+        return None
+
+    @abstractmethod
+    def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
+        """Turn conversations into prompts, in order. One that cannot be encoded gives a prompt that says why."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text. Called only where `max_prompt_tokens` is known."""
+        raise NotImplementedError(f"{type(self).__name__} knows max_prompt_tokens and must have count_tokens.")
+
+    def shorten(self, text: str, max_tokens: int) -> str:
+        """Cut a text after its first `max_tokens` tokens. Called only where `max_prompt_tokens` is known."""
+        raise NotImplementedError(f"{type(self).__name__} knows max_prompt_tokens and must have shorten.")
+
+
+class Generator(ABC):
+    """What [`ReasonDistiller`] needs from a model: `encoder`, `is_sampling`, `identity` and `generate`.
+
+    It must pickle to its settings, and cheaply so: what it pickles to is part of the fingerprint of `Dataset.map`, and
+    goes to worker processes.
+
+    Example:
+        >>> from hf_rare import Completion, EncodedPrompt, Encoder, Generator, ReasonDistiller
+        >>> class LastMessage(Encoder):
+        ...     def encode(self, conversations):
+        ...         return [EncodedPrompt(messages, messages[-1]["content"], []) for messages in conversations]
+        >>> class Echo(Generator):
+        ...     encoder = LastMessage()
+        ...     is_sampling = False
+        ...
+        ...     def identity(self):
+        ...         return {"model_id": "echo"}
+        ...
+        ...     def generate(self, prompts, seeds, observer=None):
+        ...         for i, prompt in enumerate(prompts):
+        ...             yield [(i, Completion(prompt.text, "stop", 0, 0))]
+        >>> distill_fn = ReasonDistiller(Echo())
+    """
 
     @property
+    @abstractmethod
+    def encoder(self) -> Encoder:
+        """What turns conversations into prompts. Made without loading the model."""
+
+    @property
+    @abstractmethod
     def is_sampling(self) -> bool:
         """Whether a completion depends on its seed. Known without loading the model."""
 
-    @property
-    def spans_processes(self) -> bool:
-        """Whether all processes of the job together are one model, so that each must generate every prompt."""
-
-    @property
-    def refills(self) -> bool:
-        """Whether a prompt that has ended makes room for the next one at once. Asked once the model is loaded."""
-
+    @abstractmethod
     def identity(self) -> dict[str, Any]:
         """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
 
         Known without loading the model.
         """
 
-    def settings(self) -> dict[str, Any]:
-        """Give the settings it was made with, as JSON values; a local model's under `model` and `decoding`."""
-
-    def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
-        """Turn conversations into prompts, in order."""
-
-    def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
-        """Tell which prompts of these lengths, by index, are written together when so many processes share them."""
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text. Called only where `max_prompt_tokens` is known."""
-
-    def shorten(self, text: str, max_tokens: int) -> str:
-        """Cut a text after its first `max_tokens` tokens. Called only where `max_prompt_tokens` is known."""
-
-    def load(self) -> None:
-        """Load now what `generate` would load on its first call; later calls do nothing."""
-
+    @abstractmethod
     def generate(
         self,
         prompts: Sequence[EncodedPrompt],
@@ -109,9 +137,35 @@ class Generator(Protocol):
         Args:
             prompts (`Sequence[EncodedPrompt]`): the prompts.
             seeds (`Sequence[int]`): for each prompt the seed of its draw, from 0 to 2**63 - 1.
-            observer ([`Observer`], *optional*): told how the run goes on.
+            observer ([`Observer`], *optional*): told how the run goes on. Where it is not, a run shows no tokens and
+                cannot say which rows stall.
 
         Yields:
             `list[tuple[int, Completion]]`: the completions that have become ready together, each with the index of its
             prompt, in any order. A prompt that fails gives a completion with the `finish_reason` `"error"`.
         """
+
+    def settings(self) -> dict[str, Any]:
+        """Give the settings it was made with, as JSON values; a local model's under `model` and `decoding`."""
+        return {}
+
+    def load(self) -> None:
+        """Load now what `generate` would load on its first call; later calls do nothing."""
+        return
+
+    @property
+    def spans_processes(self) -> bool:
+        """Whether all processes of the job together are one model, so that each must generate every prompt."""
+        return False
+
+    @property
+    def refills(self) -> bool:
+        """Whether a prompt that has ended makes room for the next one at once. Asked once the model is loaded."""
+        return False
+
+    def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
+        """Tell which prompts of these lengths, by index, are written together when so many processes share them.
+
+        By default each is written alone.
+        """
+        return [[i] for i in range(len(lengths))]

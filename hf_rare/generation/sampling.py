@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria
 
+from hf_rare.compat.transformers import sample
+
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 
@@ -75,7 +77,8 @@ def sample_per_row(
 
     Made to be passed as `model.generate(custom_generate=sample_per_row, seeds=...)`.
     """
-    return model._sample(
+    return sample(
+        model,
         input_ids,
         logits_processor=LogitsProcessorList([*logits_processor, RowSampler(seeds)]),
         stopping_criteria=stopping_criteria,

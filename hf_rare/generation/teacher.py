@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import xxhash
 
+from hf_rare.compat.accelerate import hook_device
 from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
 from hf_rare.generation.devices import pick_device
 from hf_rare.generation.revisions import is_local
@@ -136,7 +137,7 @@ class Teacher:
     def input_device(self) -> Any:
         """The device that prompts go to. Weights that lie on the disk are of no device; accelerate's hook knows it."""
         model: Any = self.model
-        return model._hf_hook.execution_device if model.device.type == "meta" else model.device
+        return hook_device(model) if model.device.type == "meta" else model.device
 
     @property
     def dtype(self) -> str:

@@ -8,7 +8,6 @@ call.
 import logging
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,12 +46,22 @@ class TextTokenizer:
     threads that it does not have.
 
     Args:
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): the model's tokenizer.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
+            The model's tokenizer.
+        fast (`fastokens.Tokenizer`, *optional*):
+            What is to do the same faster. By default [`make_fast`] makes it, once that pays.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", fast: Any = None) -> None:
         self._tokenizer = tokenizer
+        self._fast = fast
+        self._has_tried = fast is not None
         self._characters = 0
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether calls of many texts are left to fastokens by now."""
+        return self._fast is not None
 
     def __call__(self, texts: Sequence[str], split_special_tokens: bool = False) -> list[list[int]]:
         """Tokenise texts.
@@ -68,60 +77,73 @@ class TextTokenizer:
         self._characters += sum(map(len, texts))
         is_worth_it = len(texts) >= FEWEST_TEXTS and self._characters >= WORTH_LOADING
         # of some kinds of tokenizers fastokens 0.3.5 does not split control tokens
-        if is_worth_it and not split_special_tokens and not _is_forked() and self._fast is not None:
-            try:
-                tokens = _tokenize_fast(self._fast, texts)
-            except BaseException as err:  # the model's own tokenizer passes over characters that its vocabulary lacks
-                if not _is_failure(err):
-                    raise
-                logger.debug("fastokens cannot tokenise a text: %s.", err)
-            else:
-                longest = max(range(len(texts)), key=lambda i: len(texts[i]))
-                if tokens[longest] == self._tokenize([texts[longest]])[0]:
-                    return tokens
-                logger.warning("fastokens is not used any more: it gives other tokens than the model's tokenizer.")
-                self._fast = None
-        return self._tokenize(texts, split_special_tokens)
+        if is_worth_it and not split_special_tokens and not is_forked():
+            if not self._has_tried:
+                self._fast, self._has_tried = make_fast(self._tokenizer), True
+            if self._fast is not None and (tokens := self._try_fast(texts)) is not None:
+                return tokens
+        return _tokenize(self._tokenizer, texts, split_special_tokens)
 
-    def _tokenize(self, texts: Sequence[str], split_special_tokens: bool = False) -> list[list[int]]:
-        if not texts:
-            return []
-        encoded = self._tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            split_special_tokens=split_special_tokens,
-            return_attention_mask=False,
-        )
-        return list(encoded["input_ids"])
-
-    @cached_property
-    def _fast(self) -> Any:
-        """The tokenizer of fastokens; `None` where it cannot be used, which is logged with its reason."""
+    def _try_fast(self, texts: Sequence[str]) -> list[list[int]] | None:
+        """Let fastokens tokenise texts; `None` where it cannot, or where the longest shows that it is wrong."""
         try:
-            import fastokens
-        except ImportError:
-            logger.info("Prompts would be tokenised faster with fastokens: pip install hf-rare[fast].")
-            return None
-        try:
-            fast = fastokens.Tokenizer.from_json_str(self._tokenizer.backend_tokenizer.to_str())
-            fast.no_truncation()
-            fast.no_padding()
-            added = self._tokenizer.get_added_vocab()
-            texts = [*TRIAL, " ".join(added), "".join(added)]
-            trial = " ".join(texts)
-            texts.append(trial * (LONG_TRIAL_BYTES // len(trial.encode()) + 1))
-            if _tokenize_fast(fast, texts) != self._tokenize(texts):
-                raise ValueError("it gives other tokens than the model's tokenizer")
-        except BaseException as err:  # a kind of tokenizer that it does not know
+            tokens = _tokenize_fast(self._fast, texts)
+        except BaseException as err:  # the model's own tokenizer passes over characters that its vocabulary lacks
             if not _is_failure(err):
                 raise
-            logger.info("fastokens is not used: %s.", err)
+            logger.debug("fastokens cannot tokenise a text: %s.", err)
             return None
-        logger.info("Prompts are tokenised by fastokens.")
-        return fast
+        longest = max(range(len(texts)), key=lambda i: len(texts[i]))
+        if tokens[longest] == _tokenize(self._tokenizer, [texts[longest]])[0]:
+            return tokens
+        logger.warning("fastokens is not used any more: it gives other tokens than the model's tokenizer.")
+        self._fast = None
+        return None
 
 
-def _is_forked() -> bool:
+def make_fast(tokenizer: "PreTrainedTokenizerBase") -> Any:
+    """Make a tokenizer of fastokens from a model's own, and try it on texts.
+
+    Args:
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): the model's tokenizer.
+
+    Returns:
+        `fastokens.Tokenizer`: the tokenizer; `None` where it cannot be used, which is logged with its reason.
+    """
+    try:
+        import fastokens
+    except ImportError:
+        logger.info("Prompts would be tokenised faster with fastokens: pip install hf-rare[fast].")
+        return None
+    try:
+        fast = fastokens.Tokenizer.from_json_str(tokenizer.backend_tokenizer.to_str())
+        fast.no_truncation()
+        fast.no_padding()
+        added = tokenizer.get_added_vocab()
+        texts = [*TRIAL, " ".join(added), "".join(added)]
+        trial = " ".join(texts)
+        texts.append(trial * (LONG_TRIAL_BYTES // len(trial.encode()) + 1))
+        if _tokenize_fast(fast, texts) != _tokenize(tokenizer, texts):
+            raise ValueError("it gives other tokens than the model's tokenizer")
+    except BaseException as err:  # a kind of tokenizer that it does not know
+        if not _is_failure(err):
+            raise
+        logger.info("fastokens is not used: %s.", err)
+        return None
+    logger.info("Prompts are tokenised by fastokens.")
+    return fast
+
+
+def _tokenize(tokenizer: Any, texts: Sequence[str], split_special_tokens: bool = False) -> list[list[int]]:
+    if not texts:
+        return []
+    encoded = tokenizer(
+        list(texts), add_special_tokens=False, split_special_tokens=split_special_tokens, return_attention_mask=False
+    )
+    return list(encoded["input_ids"])
+
+
+def is_forked() -> bool:
     """Tell whether this process was forked from one that has used fastokens."""
     return _used_in not in (None, os.getpid())
 

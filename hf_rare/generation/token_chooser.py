@@ -14,8 +14,8 @@ import torch
 from transformers import LogitsProcessorList
 from transformers.generation import logits_process
 
-from hf_rare.generation.decoding import Decoding, end_token_ids
-from hf_rare.generation.engines.plain import set_up
+from hf_rare.compat.transformers import make_logits_processors, prepare_generation_config
+from hf_rare.generation.decoding import Decoding, end_token_ids, set_up
 from hf_rare.generation.sampling import draw_tokens
 from hf_rare.generation.token_lookup import TokenLookup
 
@@ -35,8 +35,8 @@ LOGITS_ALONE = (
 
 
 @dataclass(eq=False)
-class Row:
-    """A prompt that is being written.
+class BatchRow:
+    """A row of the batch: a prompt whose completion is being written.
 
     Args:
         index (`int`): its number among the prompts of the call.
@@ -71,8 +71,7 @@ class TokenChooser:
     def __init__(self, decoding: Decoding) -> None:
         self._decoding = decoding
         with set_up(decoding.model, decoding.config):
-            self._config = decoding.model._prepare_generation_config(None)[0]
-        decoding.model._prepare_special_tokens(self._config, True, device=decoding.device)
+            self._config = prepare_generation_config(decoding.model, decoding.device)
         self._end_ids = end_token_ids(decoding.config)
         self._stop = decoding.make_stop_criterion() if decoding.stop_strings else None
         shared = self._make_processors([0])
@@ -88,11 +87,11 @@ class TokenChooser:
         """Whether no setting looks at the text so far."""
         return self._shared is not None
 
-    def choose(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
+    def choose(self, rows: Sequence[BatchRow], logits: torch.Tensor) -> None:
         """Append a token to each row, and mark the rows that end with it.
 
         Args:
-            rows (`Sequence[Row]`): the rows.
+            rows (`Sequence[BatchRow]`): the rows.
             logits (`torch.Tensor` of shape `(rows, vocab_size)`): what the model says of their next tokens.
         """
         scores = logits.to(copy=True, dtype=torch.float32)
@@ -114,7 +113,7 @@ class TokenChooser:
         for row, has_ended in zip(rows, self._have_ended(rows), strict=True):
             row.has_ended = has_ended
 
-    def _have_ended(self, rows: Sequence[Row]) -> list[bool]:
+    def _have_ended(self, rows: Sequence[BatchRow]) -> list[bool]:
         limit = self.max_new_tokens
         ended = [row.is_bad or row.written[-1] in self._end_ids or len(row.written) >= limit for row in rows]
         if self._stop is not None:
@@ -125,7 +124,7 @@ class TokenChooser:
             ended = [one or other for one, other in zip(ended, self._stop(window, None).tolist(), strict=True)]
         return ended
 
-    def _process(self, row: Row, scores: torch.Tensor) -> torch.Tensor:
+    def _process(self, row: BatchRow, scores: torch.Tensor) -> torch.Tensor:
         if row.processors is None:
             row.processors = self._make_processors(row.prompt)
         text = torch.tensor([row.prompt + row.written], device=scores.device)
@@ -135,11 +134,6 @@ class TokenChooser:
     def _make_processors(self, prompt: list[int]) -> LogitsProcessorList:
         config = copy.copy(self._config)
         config.max_length = len(prompt) + config.max_new_tokens
-        processors: LogitsProcessorList = self._decoding.model._get_logits_processor(
-            generation_config=config,
-            input_ids_seq_length=len(prompt),
-            encoder_input_ids=torch.tensor([prompt], device=self._decoding.device),
-            logits_processor=LogitsProcessorList(self._decoding.make_guides()),
-            device=self._decoding.device,
-        )
-        return processors
+        tokens = torch.tensor([prompt], device=self._decoding.device)
+        guides = LogitsProcessorList(self._decoding.make_guides())
+        return make_logits_processors(self._decoding.model, config, tokens, guides)

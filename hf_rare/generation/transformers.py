@@ -4,31 +4,29 @@ import dataclasses
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation.decoding import Decoding, as_list, build_generation_config, end_token_ids
 from hf_rare.generation.devices import prepare_worker
 from hf_rare.generation.encoder import PromptEncoder
+from hf_rare.generation.engines.base import Engine
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.packing import BatchPacker, sort_longest_first
-from hf_rare.generation.protocol import Completion, EncodedPrompt, Messages, Observer
+from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator, Observer
 from hf_rare.generation.revisions import resolve_revision
-from hf_rare.generation.teacher import get_teacher, wrap_loaded
+from hf_rare.generation.teacher import Teacher, get_teacher, wrap_loaded
 from hf_rare.settings.base import split_settings
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from hf_rare.generation.engines.continuous import ContinuousEngine
-    from hf_rare.generation.engines.static import StaticEngine
-
 logger = logging.getLogger(__name__)
 
 
-class TransformersGenerator:
+class TransformersGenerator(Generator):
     """Writes completions with a model of transformers.
 
     Give it a loaded model and tokenizer, or let [`TransformersGenerator.from_pretrained`] load them on first use. The
@@ -44,6 +42,10 @@ class TransformersGenerator:
             The settings of [`DecodingConfig`]: `max_new_tokens`, `generation_kwargs`,
             `chat_template_kwargs`, `context_length`, `max_batch_tokens`, `engine`, `continuous_batching`.
 
+    Attributes:
+        teacher ([`Teacher`]): the model, its tokenizer and their configs, each loaded on first use.
+        decoding ([`DecodingConfig`]): the settings.
+
     Raises:
         ConfigError: A setting is unknown or cannot be right.
 
@@ -55,7 +57,7 @@ class TransformersGenerator:
     def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", **settings: Any) -> None:
         (decoding,) = split_settings(settings, DecodingConfig)
         self.decoding = DecodingConfig(**decoding)
-        self._teacher = wrap_loaded(model, tokenizer)
+        self.teacher = wrap_loaded(model, tokenizer)
 
     @classmethod
     def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
@@ -84,43 +86,38 @@ class TransformersGenerator:
         if model.adapter:
             revision = resolve_revision(model.adapter, model.adapter_revision)
             model = dataclasses.replace(model, adapter_revision=revision)
-        return cls._from_configs(model, DecodingConfig(**decoding))
+        return cls.from_configs(model, DecodingConfig(**decoding))
 
     @classmethod
-    def _from_configs(cls, model: ModelConfig, decoding: DecodingConfig) -> Self:
+    def from_configs(cls, model: ModelConfig, decoding: DecodingConfig) -> Self:
+        """Make a generator of settings whose revisions are resolved: what it pickles to.
+
+        Args:
+            model ([`ModelConfig`]): which model, and how it is loaded.
+            decoding ([`DecodingConfig`]): how it writes.
+
+        Returns:
+            [`TransformersGenerator`]: the generator. No weights are loaded yet.
+        """
         generator = cls.__new__(cls)
         generator.decoding = decoding
-        generator._teacher = get_teacher(model)
+        generator.teacher = get_teacher(model)
         return generator
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self._teacher.config.to_json(), self.decoding.to_json())
+        return _rebuild, (type(self), self.teacher.config.to_json(), self.decoding.to_json())
 
     @property
     def is_loaded(self) -> bool:
         """Whether the weights are in the memory of this process."""
-        return self._teacher.is_loaded
+        return self.teacher.is_loaded
 
-    @property
-    def max_prompt_tokens(self) -> int | None:
-        """Most tokens of a prompt that leave room for `max_new_tokens`; `None` where the model has no limit.
-
-        Where the prompt is read by an encoder, the completion takes none of its room.
-
-        Raises:
-            ConfigError: `max_new_tokens` alone fills the context.
-        """
-        teacher, max_new_tokens = self._teacher, self.decoding.max_new_tokens
-        context_length = self.decoding.context_length or teacher.context_length
-        room = teacher.positions if teacher.has_encoder else context_length
-        if room is not None and room <= max_new_tokens:
-            raise ConfigError(
-                f"max_new_tokens={max_new_tokens} leaves no room: the context of {teacher.config.model_id!r} holds "
-                f"{room} tokens. Pass a smaller max_new_tokens."
-            )
-        if context_length is None or teacher.has_encoder:
-            return context_length
-        return context_length - max_new_tokens
+    @cached_property
+    def encoder(self) -> PromptEncoder:
+        """Turns conversations into prompts: the model's chat template and its tokens. Loads no weights."""
+        teacher = self.teacher
+        kwargs, count_room = self.decoding.chat_template_kwargs, partial(_count_room, teacher, self.decoding)
+        return PromptEncoder(teacher.tokenizer, kwargs, teacher.has_encoder, count_room)
 
     @property
     def is_sampling(self) -> bool:
@@ -130,7 +127,7 @@ class TransformersGenerator:
     @property
     def spans_processes(self) -> bool:
         """Whether all processes of the job together are one model."""
-        return self._teacher.config.tp_plan is not None
+        return self.teacher.config.tp_plan is not None
 
     def identity(self) -> dict[str, Any]:
         """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
@@ -145,22 +142,18 @@ class TransformersGenerator:
             generation["stop_strings"] = self._stop_strings
         if self.decoding.json_schema is not None:
             generation["json_schema"] = self.decoding.json_schema
-        return {**self._teacher.identity(), "generation_config": json.loads(json.dumps(generation, default=str))}
+        return {**self.teacher.identity(), "generation_config": json.loads(json.dumps(generation, default=str))}
 
     def settings(self) -> dict[str, Any]:
         """Give the settings it was made with: those of the model and those of decoding."""
-        configs = {"model": self._teacher.config, "decoding": self.decoding}
+        configs = {"model": self.teacher.config, "decoding": self.decoding}
         return {name: json.loads(config.to_json()) for name, config in configs.items()}
 
     def unload(self) -> None:
         """Free the model's memory in this process. The next use loads it again, unless it was loaded by hand."""
-        for name in ("_encoder", "_engine", "_generation", "_packer"):
+        for name in ("encoder", "engine", "packer", "_generation"):
             self.__dict__.pop(name, None)
-        self._teacher.unload()
-
-    def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
-        """Turn conversations into prompts: the model's chat template and its tokens. Loads no weights."""
-        return self._encoder.encode(conversations)
+        self.teacher.unload()
 
     def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
         """Tell which prompts of these lengths, by index, are written together when so many processes share them.
@@ -171,21 +164,13 @@ class TransformersGenerator:
         while pending:
             at_most = -(-len(pending) // processes)
             round_of_batches = range(min(processes, len(pending)))
-            batches += [self._packer.take(pending, lengths, at_most) for _ in round_of_batches if pending]
+            batches += [self.packer.take(pending, lengths, at_most) for _ in round_of_batches if pending]
         return batches
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text."""
-        return self._encoder.count_tokens(texts)
-
-    def shorten(self, text: str, max_tokens: int) -> str:
-        """Cut a text after its first `max_tokens` tokens."""
-        return self._encoder.shorten(text, max_tokens)
 
     def load(self) -> None:
         """Load the model into the memory of this process, if it is not there yet."""
         prepare_worker()
-        self._teacher.load()
+        self.teacher.load()
 
     def generate(
         self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int], observer: Observer | None = None
@@ -197,21 +182,31 @@ class TransformersGenerator:
         fails does so alone; when memory ran out, fewer are written together from then on.
         """
         self.load()
-        yield from self._engine.write([prompt.token_ids for prompt in prompts], seeds, observer)
+        yield from self.engine.write([prompt.token_ids for prompt in prompts], seeds, observer)
 
     @property
     def refills(self) -> bool:
         """Whether a prompt that has ended makes room for the next one at once. Loads the model."""
-        self.load()
-        return self._engine.refills
+        return self.engine.refills
 
     @cached_property
-    def _engine(self) -> "PlainEngine | StaticEngine | ContinuousEngine":
-        """What writes. The choice is logged, with its reason."""
+    def engine(self) -> Engine:
+        """What writes. Loads the model."""
+        self.load()
+        return self.make_engine()
+
+    def make_engine(self) -> Engine:
+        """Make what writes, once the model is loaded; a subclass that supplies or wraps an engine overrides this.
+
+        The settings and the model choose among ours. The choice is logged, with its reason.
+
+        Raises:
+            ConfigError: The engine that was asked for cannot be used.
+        """
         from hf_rare.generation.engines.continuous import ContinuousEngine, why_not_continuous
         from hf_rare.generation.engines.static import StaticEngine, choose_cache
 
-        engine, plain = self.decoding.engine, self._make_plain_engine()
+        engine, plain = self.decoding.engine, self.make_plain_engine()
         if engine == "continuous" or (engine == "auto" and plain.decoding.device.type == "cuda"):
             if not (reason := why_not_continuous(plain.decoding, self.spans_processes)):
                 logger.info("Rows are written by continuous batching.")
@@ -226,11 +221,11 @@ class TransformersGenerator:
         logger.info("Rows are written by the static engine, with a %s.", kind.__name__)
         return StaticEngine(plain, kind)
 
-    def _make_plain_engine(self) -> PlainEngine:
-        teacher = self._teacher
+    def make_plain_engine(self) -> PlainEngine:
+        """Make the engine that writes by `generate` in micro-batches; the others leave to it what fails."""
         import torch
 
-        config, guide = self._generation_config, None
+        teacher, config, guide = self.teacher, self._generation_config, None
         if self.decoding.json_schema is not None:
             from hf_rare.generation.json_guide import SchemaGuide
 
@@ -240,15 +235,12 @@ class TransformersGenerator:
             )
         device = torch.device(teacher.input_device)
         decoding = Decoding(teacher.model, teacher.tokenizer, device, config, self._stop_strings, guide)
-        return PlainEngine(decoding, self._packer, self.spans_processes)
+        return PlainEngine(decoding, self.packer, self.spans_processes)
 
     @cached_property
-    def _packer(self) -> BatchPacker:
+    def packer(self) -> BatchPacker:
+        """How many prompts go together; it remembers what did not fit."""
         return BatchPacker(self.decoding.max_new_tokens, self.decoding.max_batch_tokens)
-
-    @cached_property
-    def _encoder(self) -> PromptEncoder:
-        return PromptEncoder(self._teacher.tokenizer, self.decoding.chat_template_kwargs, self._teacher.has_encoder)
 
     @property
     def _generation_config(self) -> "GenerationConfig":
@@ -261,9 +253,9 @@ class TransformersGenerator:
     @cached_property
     def _generation(self) -> tuple["GenerationConfig", list[str]]:
         """The generation config, and the stop strings, which are kept out of it."""
-        tokenizer = self._teacher.tokenizer
+        tokenizer = self.teacher.tokenizer
         config = build_generation_config(
-            self._teacher.generation_config, self.decoding, tokenizer.eos_token_id, tokenizer.pad_token_id
+            self.teacher.generation_config, self.decoding, tokenizer.eos_token_id, tokenizer.pad_token_id
         )
         # `generate` drops the tokenizer that they need when it is given a sampler: they become a stopping criterion
         stop_strings, config.stop_strings = as_list(config.stop_strings), None
@@ -271,4 +263,24 @@ class TransformersGenerator:
 
 
 def _rebuild(cls: type[TransformersGenerator], model: str, decoding: str) -> TransformersGenerator:
-    return cls._from_configs(ModelConfig.from_json(model), DecodingConfig.from_json(decoding))
+    return cls.from_configs(ModelConfig.from_json(model), DecodingConfig.from_json(decoding))
+
+
+def _count_room(teacher: Teacher, decoding: DecodingConfig) -> int | None:
+    """Count the most tokens of a prompt that leave room for `max_new_tokens`; `None` where the model has no limit.
+
+    Where the prompt is read by an encoder, the completion takes none of its room.
+
+    Raises:
+        ConfigError: `max_new_tokens` alone fills the context.
+    """
+    context_length, max_new_tokens = decoding.context_length or teacher.context_length, decoding.max_new_tokens
+    room = teacher.positions if teacher.has_encoder else context_length
+    if room is not None and room <= max_new_tokens:
+        raise ConfigError(
+            f"max_new_tokens={max_new_tokens} leaves no room: the context of {teacher.config.model_id!r} holds "
+            f"{room} tokens. Pass a smaller max_new_tokens."
+        )
+    if context_length is None or teacher.has_encoder:
+        return context_length
+    return context_length - max_new_tokens

@@ -5,42 +5,23 @@ When someone else has committed meanwhile, the commit is made again on what they
 is looked for before it is tried again. So a repository is either as it was or complete.
 """
 
-import contextlib
-import json
 import logging
-import os
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import datasets
 import huggingface_hub
 from datasets.utils.py_utils import convert_file_size_to_int
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+from huggingface_hub import CommitOperationAdd
 
-from hf_rare.errors import ColumnError, ConfigError, HubError, MissingPackageError
-from hf_rare.hub.card import provenance
-from hf_rare.hub.card.build import build_card
-from hf_rare.hub.card.header import (
-    Header,
-    configs_by_name,
-    describe_files,
-    dump_header,
-    line_end_of,
-    merge_headers,
-    read_header,
-    split_header,
-)
-from hf_rare.hub.card.merge import merge_cards
-from hf_rare.hub.layout import Layout, check_owner, find_splits, read_layout, select_files
+from hf_rare.errors import ConfigError, HubError
+from hf_rare.hub.pushed_config import PushedConfig
 from hf_rare.hub.repository import MAX_TRIES, Head, Repository
-from hf_rare.hub.shards import count_bytes, iterate_shards
-from hf_rare.hub_errors import explain
-from hf_rare.text import hide_tokens
-from hf_rare.views.plots import plot_statistics
+from hf_rare.hub.shards import iterate_shards
+from hf_rare.hub_errors import check_token, explain
+from hf_rare.runs.team import is_first_process
 from hf_rare.writers.base import ColumnWriter
-from hf_rare.writers.recipe import Recipe, make_recipe, recipe_path
+from hf_rare.writers.recipe import Recipe, make_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +32,6 @@ They are uploaded already, so that a commit only names them. huggingface_hub its
 (`COMMIT_SIZE_SCALE`), and the Hub refuses more than 25,000 (docstring of `HfApi.create_commit`). Its documentation
 advises fewer than 100, which would split pushes that can be one commit.
 """
-
-
-SPLIT = r"[A-Za-z0-9][\w.]*"
-"""Names of splits."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +131,9 @@ def push_to_hub(
         HubError: The push failed. The message says what is on the Hub now, and what to do.
 
     Example:
-        >>> push_to_hub(ds, "me/rare-medicine", recipe=distill_fn, license="cc-by-4.0", language="en")
+        >>> result = push_to_hub(ds, "me/rare-medicine", recipe=distill_fn, license="cc-by-4.0", language="en")
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return None
     if not isinstance(dataset, datasets.Dataset | datasets.DatasetDict):
         raise ConfigError(
@@ -169,17 +146,17 @@ def push_to_hub(
         splits = dict(dataset)
     else:
         splits = {split or str(dataset.split or "train"): dataset}
-    _check_names(config_name, splits)
+    check_token(token)
     api = huggingface_hub.HfApi(token=token, library_name="hf_rare")
-    push = _Push(
+    config = PushedConfig(
         repository=Repository(api, repo_id, revision),
         splits=splits,
-        config_name=config_name,
+        name=config_name,
         append=append,
-        create_pr=create_pr,
         recipe=make_recipe(recipe) if isinstance(recipe, ColumnWriter) else recipe,
         card_settings=card_settings,
     )
+    push = _Push(config, create_pr)
     with explain(repo_id, push.describe_state):
         push.repository.open(private)
         push.upload(convert_file_size_to_int(max_shard_size), embed_external_files)
@@ -192,15 +169,15 @@ def push_to_hub(
 class _Push:
     """One push, with what does not change between its tries."""
 
-    repository: Repository
-    splits: dict[str, datasets.Dataset]
-    config_name: str
-    append: bool
+    config: PushedConfig
     create_pr: bool
-    recipe: Recipe | None
-    card_settings: dict[str, Any]
     shards: dict[str, _Split] = field(default_factory=dict)
     committed_shards: int = 0
+
+    @property
+    def repository(self) -> Repository:
+        """Where to."""
+        return self.config.repository
 
     def describe_state(self) -> str:
         """Say what is on the Hub when this push fails."""
@@ -224,15 +201,15 @@ class _Push:
     def upload(self, max_bytes: int, embed_external_files: bool) -> None:
         """Upload the shards that the repository does not have; they belong to nothing yet."""
         head = self.repository.read_head()
-        self._check_columns(self._read_card(head)[1])
-        for name, dataset in self.splits.items():
+        self.config.check_features(head)
+        for name, dataset in self.config.splits.items():
             split = self.shards[name] = _Split()
-            there = self._own_files(head, name) if self.append else []
+            there = self.config.own_files(head, name) if self.config.append else []
             if len(dataset) == 0 and there:
                 continue
             by_content = {head.files[path]: path for path in there}
             for number, shard in enumerate(iterate_shards(dataset, max_bytes, embed_external_files), len(there)):
-                path = f"{self._folder}/{name}-{number:05}-{shard.sha256[:8]}.parquet"
+                path = f"{self.config.folder}/{name}-{number:05}-{shard.sha256[:8]}.parquet"
                 path = by_content.get(shard.sha256, path)
                 split.paths.append(path)
                 if head.files.get(path) == shard.sha256:
@@ -259,16 +236,19 @@ class _Push:
                 info = repository.commit(first, head, f"{message} (shards)", self.create_pr and pull_request is None)
                 if info is None:
                     break
+                repository.check_taken(info.oid, first, head)
                 self.committed_shards += len(first)
                 head = Head(info.oid, head.files)
                 if self.create_pr and pull_request is None:
                     pull_request, repository.revision = info.pr_url, info.pr_revision
             else:
-                operations = [*additions, *self._deletions(head), *self._documents(head)]
+                paths = {name: split.paths for name, split in self.shards.items()}
+                operations = [*additions, *self.config.deletions(head, paths), *self.config.documents(head, paths)]
                 if not operations:
                     return PushResult(repository.commit_url(head.oid), head.oid, pull_request, has_changed=False)
                 info = repository.commit(operations, head, message, self.create_pr and pull_request is None)
                 if info is not None:
+                    repository.check_taken(info.oid, operations, head)
                     return PushResult(info.commit_url, info.oid, pull_request or info.pr_url)
             logger.info("Someone else has committed to %s; trying again on what they have left.", repository.repo_id)
             repository.wait(attempt)
@@ -276,171 +256,3 @@ class _Push:
             f"{repository.repo_id}: it was committed to by others {MAX_TRIES} times while this push was under way. "
             f"{self.describe_state()} Push again: no shard is uploaded twice."
         )
-
-    def _documents(self, head: Head) -> list[CommitOperationAdd | CommitOperationDelete]:
-        """Make card, recipe and plot as they must be on `head`; what is there already in these words is left out."""
-        existing, header = self._read_card(head)
-        self._check_columns(header)
-        layout = read_layout(header)
-        self._check_files(head, layout)
-        kept = self._kept_files(head, layout.get(self.config_name, {}))
-        whole = {name: self._whole_split(head, name, files) for name, files in kept.items()}
-        is_new = not any(kept.values())
-        recipe, is_of_all = (self.recipe, True) if is_new else self._choose_recipe(head, existing)
-        card, documents = self._describe(whole, recipe, is_of_all)
-        documents = documents | {"README.md": merge_cards(existing, card).encode()}
-        operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            CommitOperationAdd(*document) for document in documents.items() if not head.has(*document)
-        ]
-        path = recipe_path(self.config_name)
-        if self.recipe is None and is_new and path in head.files:  # it is not the recipe of these rows
-            operations.append(CommitOperationDelete(path))
-        return operations
-
-    def _read_card(self, head: Head) -> tuple[str, Header]:
-        """Read the card, with the splits in its header that it does not name and that are there all the same."""
-        card = self.repository.read_text(head, "README.md") if "README.md" in head.files else ""
-        text, body = split_header(card)
-        header = read_header(text)
-        if not header.get("configs"):
-            splits = find_splits(self.repository.repo_id, head.oid, head.files, self.repository.api.token)
-            if splits:
-                found = describe_files("default", splits)
-                line_end = line_end_of(card)
-                text = merge_headers(text, dump_header(found))
-                card, header = f"---{line_end}{text}---{line_end}{body}", {**header, **found}
-        return card, header
-
-    def _check_columns(self, header: Header) -> None:
-        """Raise `ConfigError` where the config would have splits with different columns afterwards."""
-        info = configs_by_name(header.get("dataset_info"), "dataset_info").get(self.config_name, {})
-        others = [str(split.get("name")) for split in info.get("splits") or [] if split.get("name") not in self.splits]
-        if not others or not info.get("features"):
-            return
-        self._check_equal(others[0], datasets.DatasetInfo._from_yaml_dict(info).features)
-
-    def _check_equal(self, name: str, there: datasets.Features | None) -> None:
-        here = next(iter(self.splits.values())).features
-        if there != here:
-            raise ConfigError(
-                f"Split {name!r} of config {self.config_name!r} has other columns: {there} there, {here} here. Push "
-                "all splits of the config together as a DatasetDict, or pass another config_name."
-            )
-
-    def _check_files(self, head: Head, layout: Layout) -> None:
-        """Raise `ConfigError` where files of this push do not go with those that are there."""
-        changed = [path for split in self.shards.values() for path in split.paths]
-        changed += [operation.path_in_repo for operation in self._deletions(head)]
-        check_owner(layout, self.config_name, self.splits, changed)
-        for name, patterns in layout.get(self.config_name, {}).items():
-            if not name:
-                raise ConfigError(
-                    f"The card's config {self.config_name!r} names a folder and no splits. Write `data_files` with "
-                    "the files of each split into the YAML header of the card, or pass another config_name."
-                )
-            files = select_files(patterns, head.files)
-            others = [path for path in files if path not in self._own_files(head, name)]
-            if self.append and name in self.splits and others:
-                raise ConfigError(
-                    f"Rows cannot be appended to split {name!r}, which has files that hf_rare did not write: "
-                    f"{others[0]}. Load the split, concatenate the rows and push the whole."
-                )
-            if name not in self.splits and (others := [path for path in files if not path.endswith(".parquet")]):
-                raise ConfigError(
-                    f"Config {self.config_name!r} has split {name!r} in {others[0]}, and `datasets` reads files of "
-                    "one kind only. Push all its splits together as a DatasetDict, or pass another config_name."
-                )
-
-    def _describe(
-        self, whole: Mapping[str, datasets.Dataset], recipe: Recipe | None, is_of_all: bool
-    ) -> tuple[str, dict[str, bytes]]:
-        """Give the card of the whole config with its recipe, and recipe and plot by path."""
-        documents: dict[str, bytes] = {}
-        plot_path = f"assets/{self.config_name}.png"
-        with contextlib.suppress(ColumnError, MissingPackageError):  # nothing to plot, or nothing to plot with
-            documents[plot_path] = plot_statistics(datasets.DatasetDict(whole), self._output_column)
-        if self.recipe is not None:
-            hidden = self.recipe | {"command": hide_tokens(str(self.recipe.get("command") or "")) or None}
-            text = json.dumps(hidden, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-            documents[recipe_path(self.config_name)] = text.encode()
-        card = build_card(
-            datasets.DatasetDict(whole),
-            recipe,
-            repo_id=self.repository.repo_id,
-            config_name=self.config_name,
-            splits={
-                name: datasets.SplitInfo(name, num_bytes=count_bytes(split), num_examples=len(split))
-                for name, split in whole.items()
-            },
-            data_files={name: f"{self._folder}/{name}-*" for name in self.splits},
-            plot_path=plot_path if plot_path in documents else None,
-            recipe_path=recipe_path(self.config_name) if recipe is not None else None,
-            recipe_is_of_all_rows=is_of_all,
-            **self.card_settings,
-        )
-        return card, documents
-
-    def _choose_recipe(self, head: Head, existing_card: str) -> tuple[Recipe | None, bool]:
-        """Give the recipe that a card with rows from other pushes speaks of, and whether all rows were made by it."""
-        path, existing = recipe_path(self.config_name), None
-        if path in head.files:
-            with contextlib.suppress(ValueError):
-                existing = json.loads(self.repository.read_text(head, path))
-        if self.recipe is None:
-            return existing, existing is None
-        is_same = isinstance(existing, dict) and _settings_of(existing) == _settings_of(self.recipe)
-        return self.recipe, is_same and provenance.OTHER_ROWS not in existing_card
-
-    def _whole_split(self, head: Head, name: str, kept: Sequence[str]) -> datasets.Dataset:
-        """Give the rows of a split as it will be, with those in files that stay, which are downloaded."""
-        new = self.splits.get(name)
-        if not kept and new is not None:
-            return new
-        files = [f"hf://datasets/{self.repository.repo_id}@{head.oid}/{path}" for path in kept]
-        existing = datasets.load_dataset("parquet", data_files=files, split="train", token=self.repository.api.token)
-        self._check_equal(name, existing.features)
-        return existing if new is None else datasets.concatenate_datasets([existing, new])
-
-    def _kept_files(self, head: Head, splits: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-        """List the files of this config that stay as they are: for each split, in order; none where all are new."""
-        kept: dict[str, list[str]] = {name: select_files(patterns, head.files) for name, patterns in splits.items()}
-        pushed = {name: self._other_files(head, name) if self.append else [] for name in self.splits}
-        return {name: files for name, files in (kept | pushed).items() if files or name in pushed}
-
-    @property
-    def _output_column(self) -> str:
-        return str(provenance.part(self.recipe, "distill").get("output_column", "reasoning"))
-
-    @property
-    def _folder(self) -> str:
-        return "data" if self.config_name == "default" else self.config_name
-
-    def _own_files(self, head: Head, split: str) -> list[str]:
-        pattern = re.compile(rf"{re.escape(self._folder)}/{re.escape(split)}-\d+-[\w-]+\.parquet")
-        return sorted(path for path in head.files if pattern.fullmatch(path))
-
-    def _other_files(self, head: Head, split: str) -> list[str]:
-        """List the shards of a split that are there and not from this push."""
-        return [path for path in self._own_files(head, split) if path not in self.shards[split].paths]
-
-    def _deletions(self, head: Head) -> list[CommitOperationDelete]:
-        """Delete the shards that this push replaces."""
-        if self.append:
-            return []
-        return [CommitOperationDelete(path) for name in self.shards for path in self._other_files(head, name)]
-
-
-def _settings_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what of a recipe changes the rows."""
-    return {name: value for name, value in recipe.items() if name not in ("command", "versions")}
-
-
-def _check_names(config_name: str, splits: Mapping[str, datasets.Dataset]) -> None:
-    for kind, name in (("config_name", config_name), *(("split", split) for split in splits)):
-        if not re.fullmatch(SPLIT if kind == "split" else r"[A-Za-z0-9][\w.-]*", name):
-            raise ConfigError(f"{kind}={name!r} cannot be used: expected letters, digits and underscores.")
-    if config_name == "data":
-        raise ConfigError("config_name='data' cannot be used: the folder data/ is that of config 'default'.")
-    first, *others = splits.values()
-    if any(other.features != first.features for other in others):
-        raise ConfigError("The splits of a config must have equal columns.")

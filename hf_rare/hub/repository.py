@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 
+from hf_rare.errors import ConfigError, HubError
 from hf_rare.hub_errors import NETWORK_ERRORS, status_of
 
 MAX_TRIES = 5
@@ -60,19 +62,51 @@ class Repository:
 
     def read_head(self) -> Head:
         """Find out what the repository holds now."""
-        oid = self.api.repo_info(self.repo_id, repo_type="dataset", revision=self.revision).sha
+        oid = str(self.api.repo_info(self.repo_id, repo_type="dataset", revision=self.revision).sha)
+        return Head(oid, self._list_files(oid))
+
+    def _list_files(self, oid: str) -> dict[str, str]:
         tree = self.api.list_repo_tree(self.repo_id, repo_type="dataset", revision=oid, recursive=True)
-        files = {
+        return {
             item.path: item.lfs.sha256 if item.lfs else item.blob_id
             for item in tree
             if isinstance(item, huggingface_hub.hf_api.RepoFile)
         }
-        return Head(str(oid), files)
 
     def read_text(self, head: Head, path: str) -> str:
-        """Read a text file as it is at a commit."""
+        """Read a text file as it is at a commit.
+
+        Raises:
+            ConfigError: It is not in UTF-8.
+        """
         local = self.api.hf_hub_download(self.repo_id, path, repo_type="dataset", revision=head.oid)
-        return Path(local).read_bytes().decode()  # line ends stay as they are
+        try:
+            return Path(local).read_bytes().decode()  # line ends stay as they are
+        except UnicodeDecodeError as err:
+            raise ConfigError(
+                f"{path} of {self.repo_id} is not in UTF-8 ({err.reason} at byte {err.start}), which the Hub shows it "
+                "in, so that nothing can be merged into it. Save it as UTF-8, and push again."
+            ) from err
+
+    def check_taken(self, oid: str, operations: Sequence[Any], head: Head) -> None:
+        """Check that a commit has brought what was handed in: the Hub leaves out what a `.gitignore` names.
+
+        Args:
+            oid (`str`): the commit.
+            operations (`Sequence[CommitOperation]`): what was to be done.
+            head ([`Head`]): its parent.
+
+        Raises:
+            HubError: A file is not there.
+        """
+        there = self._list_files(oid)
+        added = [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationAdd)]
+        if missing := [path for path in added if path not in there or there[path] == head.files.get(path)]:
+            others = f" and {len(missing) - 1} other files" if missing[1:] else ""
+            raise HubError(
+                f"{self.repo_id}: the Hub has made the commit {oid} without {missing[0]}{others}. A `.gitignore` "
+                "in the repository may name it: remove that line there, and push again."
+            )
 
     @staticmethod
     def wait(attempt: int) -> None:
@@ -106,6 +140,13 @@ class Repository:
                     parent_commit=head.oid,
                     create_pr=create_pr,
                 )
+            except ValueError as err:
+                if not isinstance(err.__cause__, HfHubHTTPError):
+                    raise
+                raise HubError(
+                    f"{self.repo_id}: the Hub refuses the card: {err}\nMend the header of the card there, or the "
+                    "settings license=, language=, ... of this push, and push again: no shard is uploaded twice."
+                ) from err
             except (HfHubHTTPError, *NETWORK_ERRORS) as err:
                 status = status_of(err)
                 self.is_in_doubt = status is None or status >= 500

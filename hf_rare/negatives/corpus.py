@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 import xxhash
 from datasets.fingerprint import Hasher, generate_random_fingerprint
 
+from hf_rare.compat.datasets import fingerprint_of
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.negatives.bm25 import Tokenizer, build_index, make_tokenizer
-from hf_rare.negatives.settings import MINING_REVISION, MiningConfig, hash_text, is_count
+from hf_rare.negatives.settings import MINING_REVISION, MiningConfig, hash_text
+from hf_rare.settings.kinds import AtLeastOne, check_value
 
 ROWS_AT_ONCE = 1000
 ROWS_FOR_PROCESSES = 5000
@@ -81,9 +83,9 @@ def find_corpus(dataset: datasets.Dataset, corpus: Any, config: MiningConfig) ->
             raise ConfigError(f"`corpus` is a list that holds something other than texts: {err}.") from err
         source, column, name = datasets.Dataset(table), config.corpus_column, "corpus"
     else:
-        check_dataset(corpus, "corpus")
+        check_one_dataset(corpus, "corpus")
         source, column, name = corpus, config.corpus_column, "corpus"
-    check_columns(source, [column], name)
+    check_text_columns(source, [column], name)
     if config.id_column is not None:
         if config.id_column not in source.column_names:
             raise ColumnError(_describe_missing([config.id_column], source, name))
@@ -92,7 +94,7 @@ def find_corpus(dataset: datasets.Dataset, corpus: Any, config: MiningConfig) ->
     return source, column
 
 
-def check_dataset(value: Any, name: str) -> None:
+def check_one_dataset(value: Any, name: str) -> None:
     """Raise [`ConfigError`] for anything but a [`~datasets.Dataset`]."""
     if isinstance(value, datasets.Dataset):
         return
@@ -101,7 +103,7 @@ def check_dataset(value: Any, name: str) -> None:
     raise ConfigError(f"`{name}` is of type {type(value).__name__}; expected a datasets.Dataset{texts}.{hint}")
 
 
-def check_columns(dataset: datasets.Dataset, names: Sequence[str], what: str) -> None:
+def check_text_columns(dataset: datasets.Dataset, names: Sequence[str], what: str) -> None:
     """Raise [`ColumnError`] for columns that are missing or hold no texts."""
     missing = [name for name in names if name not in dataset.column_names]
     if missing:
@@ -160,15 +162,14 @@ def search(
         ColumnError: A new column exists already.
         MissingPackageError: bm25s or PyStemmer is not installed.
     """
-    if num_proc is not None and not is_count(num_proc, 1):
-        raise ConfigError(f"num_proc={num_proc!r} cannot be right: expected a number of at least 1.")
+    check_value("num_proc", num_proc, AtLeastOne | None)
     check_new_columns(dataset, new)
     terms = tokenizer or make_tokenizer(config.language)
     with tempfile.TemporaryDirectory(prefix="hf-rare-bm25-") as folder:
         build_index(Path(folder), documents, documents.id_type, terms, config.k1, config.b)
         known = (
             description,
-            dataset.with_format(None)._fingerprint,
+            fingerprint_of(dataset.with_format(None)),
             documents.digest(),
             config.to_json(),
             _versions(),

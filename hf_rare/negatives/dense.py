@@ -14,7 +14,8 @@ from datasets.fingerprint import generate_random_fingerprint
 
 from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
 from hf_rare.negatives.corpus import ROWS_AT_ONCE, Documents, add_columns, check_new_columns
-from hf_rare.negatives.settings import Exclusions, MiningConfig, Ranked, is_count, is_usable, join_query, lay_out
+from hf_rare.negatives.settings import Exclusions, MiningConfig, Ranked, is_usable, join_query, lay_out
+from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
 
 LIMITS = ("absolute_margin", "relative_margin", "max_score", "min_score")
@@ -48,9 +49,8 @@ def check_options(options: Any) -> dict[str, Any]:
     if not isinstance(options, Mapping):
         raise ConfigError(f"dense={options!r} cannot be right: expected options by name, such as relative_margin.")
     reject_unknown_names(options, list(OPTIONS), "dense")
-    for name, least in (("range_min", 0), ("range_max", 1)):
-        if options.get(name) is not None and not is_count(options[name], least):
-            raise ConfigError(f"{name}={options[name]!r} cannot be right: expected a number of at least {least}.")
+    check_value("range_min", options.get("range_min"), AtLeastZero | None)
+    check_value("range_max", options.get("range_max"), AtLeastOne | None)
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -111,14 +111,14 @@ def mine_densely(
     )
 
 
-class _Row:
+class _RankedRow:
     """A row with a query: its number, question, positive and query."""
 
     def __init__(self, number: int, question: str, positive: str, query: str) -> None:
         self.number, self.question, self.positive, self.query = number, question, positive, query
 
 
-def _read_rows(dataset: datasets.Dataset, config: MiningConfig) -> list[_Row]:
+def _read_rows(dataset: datasets.Dataset, config: MiningConfig) -> list[_RankedRow]:
     names = (config.question_column, config.text_column, *config.query_columns)
     rows = []
     for start in range(0, len(dataset), ROWS_AT_ONCE):
@@ -126,11 +126,11 @@ def _read_rows(dataset: datasets.Dataset, config: MiningConfig) -> list[_Row]:
         for number, (question, text, *parts) in enumerate(zip(*(batch[name] for name in names), strict=True), start):
             query = join_query(parts)
             if is_usable(question, text) and query.strip():
-                rows.append(_Row(number, question, text, query))
+                rows.append(_RankedRow(number, question, text, query))
     return rows
 
 
-def _find(miner: "_Miner", rows: Sequence[_Row], exclusions: Exclusions, num_rows: int) -> list[Ranked]:
+def _find(miner: "_Miner", rows: Sequence[_RankedRow], exclusions: Exclusions, num_rows: int) -> list[Ranked]:
     """Find the hard negatives of each row, and look deeper where what is excluded has left too few."""
     found: list[Ranked] = [[] for _ in range(num_rows)]
     depth = miner.first_depth(exclusions.wanted)
@@ -155,7 +155,9 @@ def _find(miner: "_Miner", rows: Sequence[_Row], exclusions: Exclusions, num_row
 class _Miner:
     """sentence-transformers' miner over some documents; the embeddings are kept between its calls."""
 
-    def __init__(self, model: Any, texts: Sequence[str], rows: Sequence[_Row], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, model: Any, texts: Sequence[str], rows: Sequence[_RankedRow], options: Mapping[str, Any]
+    ) -> None:
         self.texts = texts
         self.positives: dict[str, dict[str, None]] = {}
         for row in rows:

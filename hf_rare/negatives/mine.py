@@ -15,7 +15,14 @@ import pyarrow.compute as pc
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Generator
 from hf_rare.negatives.bm25 import Tokenizer
-from hf_rare.negatives.corpus import ROWS_AT_ONCE, Documents, check_columns, check_dataset, find_corpus, search
+from hf_rare.negatives.corpus import (
+    ROWS_AT_ONCE,
+    Documents,
+    check_one_dataset,
+    check_text_columns,
+    find_corpus,
+    search,
+)
 from hf_rare.negatives.dense import check_options, mine_densely
 from hf_rare.negatives.settings import Exclusions, Miner, MiningConfig, hash_text, is_usable
 from hf_rare.settings.base import split_settings
@@ -105,15 +112,15 @@ def mine_hard_negatives(
         MissingPackageError: What the method needs is not installed: bm25s and PyStemmer, or sentence-transformers.
 
     Example:
-        >>> ds = mine_hard_negatives(ds, num_negatives=3, keep_scores=True)
-        >>> ds = mine_hard_negatives(ds, corpus=pages, corpus_column="body", skip_top=20, max_score_ratio=0.95)
-        >>> ds = mine_hard_negatives(ds, method="dense", model="BAAI/bge-m3", dense={"relative_margin": 0.05})
+        >>> rows = mine_hard_negatives(pairs, num_negatives=3, keep_scores=True)
+        >>> rows = mine_hard_negatives(pairs, corpus=pages, corpus_column="body", skip_top=20, max_score_ratio=0.95)
+        >>> rows = mine_hard_negatives(pairs, method="dense", model="BAAI/bge-m3", dense={"relative_margin": 0.05})
     """
     special = {"model": model, "dense": dense, "generator": generator, "tokenizer": tokenizer, "num_proc": num_proc}
     mining = {"corpus": corpus, "skip_top": skip_top or None, "query": None if query == _QUERY else query}
     given = {name for name, value in {**special, **mining, **settings}.items() if value is not None}
     _check_method(method, given)
-    check_dataset(dataset, "dataset")
+    check_one_dataset(dataset, "dataset")
     if method == "generated":
         writer = NegativeWriter(cast(Generator, generator), num_negatives=num_negatives, **settings)
         written: datasets.Dataset = writer.apply(dataset, num_proc=num_proc)
@@ -121,7 +128,7 @@ def mine_hard_negatives(
     settings |= {"num_negatives": num_negatives, "skip_top": skip_top, "query": query}
     config = MiningConfig(**split_settings(settings, MiningConfig)[0])
     options = check_options(dense or {})
-    check_columns(dataset, config.input_columns, "dataset")
+    check_text_columns(dataset, config.input_columns, "dataset")
     source, column = find_corpus(dataset, corpus, config)
     new = _name_new_columns(source, config)
     documents = Documents(source, column, config.id_column, in_order=corpus is not None)
@@ -149,7 +156,7 @@ def _check_method(method: Any, given: set[str]) -> None:
         raise ConfigError(f"method={method!r} cannot be right: expected one of {', '.join(map(repr, METHODS))}.")
     if method == "generated" and "generator" not in given:
         raise ConfigError(
-            "method='generated' has a model write the hard negatives: hf_rare.writers.negatives.NegativeWriter does. "
+            "method='generated' has a model write the hard negatives: `hf_rare.NegativeWriter` does. "
             "Pass generator=..., or use NegativeWriter.from_pretrained(...).apply(dataset)."
         )
     if method == "dense" and "model" not in given:

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from hf_rare.errors import ConfigError
 from hf_rare.negatives.bm25 import Index, Tokenizer, make_tokenizer, rank
-from hf_rare.negatives.corpus import Documents, check_columns, check_dataset, find_corpus, search
-from hf_rare.negatives.settings import MiningConfig, is_count
+from hf_rare.negatives.corpus import Documents, check_one_dataset, check_text_columns, find_corpus, search
+from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.base import split_settings
+from hf_rare.settings.kinds import AtLeastOne, check_value
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +64,14 @@ def retrieve_documents(
         MissingPackageError: bm25s or PyStemmer is not installed.
 
     Example:
-        >>> ds = retrieve_documents(ds, corpus=pages, num_documents=3, query="question")
+        >>> rows = retrieve_documents(questions, corpus=corpus, num_documents=3, query="question")
     """
-    if not is_count(num_documents, 1):
-        raise ConfigError(f"num_documents={num_documents!r} cannot be right: expected a number of at least 1.")
+    check_value("num_documents", num_documents, AtLeastOne)
     if others := [name for name in NOT_FOR_RETRIEVAL if name in settings]:
         raise ConfigError(f"{others[0]} is for hard negatives: mine_hard_negatives takes it.")
     config = MiningConfig(**split_settings({**settings, "query": query}, MiningConfig)[0])
-    check_dataset(dataset, "dataset")
-    check_columns(dataset, config.query_columns, "dataset")
+    check_one_dataset(dataset, "dataset")
+    check_text_columns(dataset, config.query_columns, "dataset")
     source, column = find_corpus(dataset, corpus, config)
     name = config.hard_negatives_column
     new: dict[str, Any] = {config.text_column: datasets.Value("string"), name: datasets.List(datasets.Value("string"))}

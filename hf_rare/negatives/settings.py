@@ -9,13 +9,15 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import xxhash
+from annotated_types import Ge, Le, MinLen
+from pydantic import BeforeValidator
 
-from hf_rare.errors import ConfigError
 from hf_rare.negatives.bm25 import Index, Tokenizer, make_tokenizer, rank
 from hf_rare.settings.base import Config
+from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, ColumnName, Positive, Share, Text, Texts
 from hf_rare.text import Signature, normalize, sign
 
 MINING_REVISION = 1
@@ -23,6 +25,12 @@ MINING_REVISION = 1
 ROUNDING = 1e-5
 """Scores are 32 bits wide: one that is higher by less than this share is not higher."""
 _SIGNATURES_KEPT = 2048
+Query = Annotated[
+    Texts,
+    MinLen(1),
+    BeforeValidator(lambda names: (names,) if isinstance(names, str) else names),
+    "names of columns",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,44 +76,21 @@ class MiningConfig(Config):
             Whether to keep the scores, in `hard_negatives_scores`.
     """
 
-    num_negatives: int = 3
-    skip_top: int = 0
-    query: tuple[str, ...] = ("scenario", "question")
-    text_column: str = "text"
-    question_column: str = "question"
-    scenario_column: str = "scenario"
-    hard_negatives_column: str = "hard_negatives"
-    corpus_column: str = "text"
-    id_column: str | None = None
-    language: str | None = "english"
-    k1: float = 0.9
-    b: float = 0.4
-    max_score_ratio: float | None = None
-    duplicate_threshold: float | None = 0.5
+    num_negatives: AtLeastOne = 3
+    skip_top: AtLeastZero = 0
+    query: Query = ("scenario", "question")
+    text_column: ColumnName = "text"
+    question_column: ColumnName = "question"
+    scenario_column: ColumnName = "scenario"
+    hard_negatives_column: ColumnName = "hard_negatives"
+    corpus_column: ColumnName = "text"
+    id_column: ColumnName | None = None
+    language: Annotated[Text | None, "a name, or None"] = "english"
+    k1: Annotated[int | float, Ge(0), "a number of at least 0"] = 0.9
+    b: Annotated[int | float, Ge(0), Le(1), "a number from 0 to 1"] = 0.4
+    max_score_ratio: Positive | None = None
+    duplicate_threshold: Share | None = 0.5
     keep_scores: bool = False
-
-    def __post_init__(self) -> None:
-        query = (self.query,) if isinstance(self.query, str) else self.query
-        object.__setattr__(self, "query", tuple(query) if isinstance(query, Iterable) else (query,))
-        required = [name for name in self.names() if name.endswith("_column") and name != "id_column"]
-        optional = ["id_column", "language"]
-        threshold, ratio = self.duplicate_threshold, self.max_score_ratio
-        a_ratio, a_share = "a number above 0, or None", "a number above 0 and up to 1, or None"
-        checks = [
-            *((name, _is_name(getattr(self, name)), "the name of a column") for name in required),
-            *((name, getattr(self, name) is None or _is_name(getattr(self, name)), "a name") for name in optional),
-            ("query", self.query != () and all(map(_is_name, self.query)), "names of columns"),
-            ("num_negatives", is_count(self.num_negatives, 1), "a number of at least 1"),
-            ("skip_top", is_count(self.skip_top, 0), "a number of at least 0"),
-            ("k1", _is_within(self.k1, math.inf), "a number of at least 0"),
-            ("b", _is_within(self.b, 1), "a number from 0 to 1"),
-            ("max_score_ratio", ratio is None or (_is_within(ratio, math.inf) and ratio > 0), a_ratio),
-            ("duplicate_threshold", threshold is None or (_is_within(threshold, 1) and threshold > 0), a_share),
-            ("keep_scores", isinstance(self.keep_scores, bool), "True or False"),
-        ]
-        for name, is_right, expected in checks:
-            if not is_right:
-                raise ConfigError(f"{name}={getattr(self, name)!r} cannot be right: expected {expected}.")
 
     @property
     def query_columns(self) -> list[str]:
@@ -230,11 +215,3 @@ def hash_text(text: str | None) -> bytes:
 def is_count(value: Any, least: int) -> bool:
     """Tell whether a value is a whole number of at least so much."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _is_within(value: Any, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most

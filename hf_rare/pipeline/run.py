@@ -6,7 +6,6 @@ interrupted goes on from its journal.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from hf_rare.checks.contamination import decontaminate
 from hf_rare.checks.grounding import audit_grounding
 from hf_rare.checks.near_duplicates import drop_near_duplicates
 from hf_rare.checks.verify import verify
+from hf_rare.compat.datasets import fingerprint_of
 from hf_rare.errors import ConfigError, DatasetFileError, PipelineError
 from hf_rare.generation.revisions import digest_folder, is_local
 from hf_rare.hub.card.build import build_card
@@ -31,25 +31,22 @@ from hf_rare.negatives.retrieve import retrieve_documents
 from hf_rare.pipeline import files
 from hf_rare.pipeline.settings import (
     MODEL_NAMES,
-    STAGES,
     Settings,
     check_pipeline,
     has_model,
+    list_stages,
     load_pipeline,
     writer_settings,
 )
+from hf_rare.runs.team import read_place
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.training.one_trace import keep_one_trace
 from hf_rare.training.retrieval import to_retrieval
 from hf_rare.training.trl import to_preference, to_sft
 from hf_rare.writers.base import ColumnWriter
-from hf_rare.writers.distill import ReasonDistiller
-from hf_rare.writers.judge import AnswerJudge
-from hf_rare.writers.negatives import NegativeWriter
-from hf_rare.writers.questions import QueryGenerator
 from hf_rare.writers.recipe import make_recipe, recipe_beside
+from hf_rare.writers.registry import WRITERS
 
-WRITERS: dict[str, Any] = {"questions": QueryGenerator, "negatives": NegativeWriter, "distill": ReasonDistiller}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "near_duplicates": drop_near_duplicates,
     "decontamination": decontaminate,
@@ -147,9 +144,9 @@ def run_pipeline(
         HfRareError: What a stage raises.
 
     Example:
-        >>> rows = run_pipeline("pipelines/reasonir.yaml", output="out", model_id="Qwen/Qwen3-8B")
+        >>> rows = run_pipeline("pipelines/corpus.yaml", output="out", model_id="Qwen/Qwen3-8B")
     """
-    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+    if read_place()[1] > 1:
         raise ConfigError("A pipeline runs in one process. Under a launcher, run its stages one by one.")
     sections = load_pipeline(pipeline) if isinstance(pipeline, str | Path) else pipeline
     reject_unknown_names(model_settings, MODEL_NAMES, "settings")
@@ -172,16 +169,16 @@ def _make_writers(
 ) -> dict[str, ColumnWriter[Any, Any]]:
     """Make what lets models write, by stage; no model is loaded yet."""
     writers = {}
-    for stage in STAGES:
+    for stage in list_stages():
         if stage not in settings or not has_model(stage, settings[stage]):
             continue
-        own, companions = settings[stage], dict[str, Any]()
-        if "judge" in own:
-            judge = writer_settings("judge", settings, own["judge"], model_settings)
-            companions["judge"] = AnswerJudge.from_pretrained(**judge)
-        writers[stage] = WRITERS[stage].from_pretrained(
-            **writer_settings(stage, settings, own, model_settings), **companions
-        )
+        own, writer = settings[stage], WRITERS[stage].load()
+        companions = {
+            name: WRITERS[name].load().from_pretrained(**writer_settings(name, settings, own[name], model_settings))
+            for name in writer.companion_names
+            if name in own
+        }
+        writers[stage] = writer.from_pretrained(**writer_settings(stage, settings, own, model_settings), **companions)
     return writers
 
 
@@ -202,8 +199,8 @@ class _Run:
 
     def run_stages(self, rows: datasets.Dataset) -> datasets.Dataset:
         """Run the stages one after the other."""
-        key = Hasher.hash(json.dumps([__version__, rows._fingerprint]))
-        for number, stage in enumerate(STAGES, start=1):
+        key = Hasher.hash(json.dumps([__version__, fingerprint_of(rows)]))
+        for number, stage in enumerate(list_stages(), start=1):
             if stage not in self.settings:
                 continue
             what = self.writers.get(stage) or _describe_stage(self.settings[stage])
@@ -229,9 +226,7 @@ class _Run:
 
     def describe(self, rows: datasets.Dataset) -> None:
         """Write rows, card and recipe, and push them where that is asked for."""
-        last = next(
-            (self.writers[stage] for stage in ("distill", "negatives", "questions") if stage in self.writers), None
-        )
+        last = next((self.writers[stage] for stage in reversed(list_stages()) if stage in self.writers), None)
         recipe = make_recipe(last) if last is not None else None
         card = self.settings.get("card", {})
         files.save_card(build_card(rows, recipe, **card), self.folder / "README.md")  # before the rows: see the check
@@ -311,7 +306,7 @@ def _digest_model(folder: Path) -> list[str]:
 
 
 def _identify(value: Any) -> str:
-    return str(value._fingerprint if isinstance(value, datasets.Dataset) else value)
+    return fingerprint_of(value) if isinstance(value, datasets.Dataset) else str(value)
 
 
 def _load(setting: str, source: Settings) -> datasets.Dataset:

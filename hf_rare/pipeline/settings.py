@@ -16,7 +16,8 @@ from hf_rare.settings.base import Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
-from hf_rare.settings.writers import DistillConfig, JudgeConfig, NegativeConfig, QuestionConfig
+from hf_rare.settings.writers import DistillConfig
+from hf_rare.writers.registry import WRITERS
 
 logger = logging.getLogger(__name__)
 
@@ -30,26 +31,8 @@ OF_ONE_MODEL = ("revision", "gguf_file", "adapter", "adapter_revision")
 SET_BY_PUSH = ("splits", "data_files", "plot_path", "recipe_path")
 """Settings of a card that a push gives itself, since it knows the files."""
 
-STAGES = (
-    "questions",
-    "near_duplicates",
-    "decontamination",
-    "retrieval",
-    "negatives",
-    "distill",
-    "verify",
-    "grounding",
-)
-"""The stages that change rows, in their order."""
-
-SECTIONS = ("output", "input", "corpus", "model", *STAGES, "export", "card", "push")
-WRITERS: dict[str, type[Config]] = {
-    "questions": QuestionConfig,
-    "distill": DistillConfig,
-    "negatives": NegativeConfig,
-    "judge": JudgeConfig,
-}
-"""What the stages that have a model of their own take besides its settings."""
+FUNCTION_STAGES = ("near_duplicates", "decontamination", "retrieval", "negatives", "verify", "grounding")
+"""The stages that change rows and always, or by default, have no model, in their order."""
 FURTHER_SETTINGS: dict[str, type[Config]] = {
     "retrieval": MiningConfig,
     "negatives": MiningConfig,
@@ -57,6 +40,15 @@ FURTHER_SETTINGS: dict[str, type[Config]] = {
     "grounding": GroundingAudit,
 }
 """What the functions of the other stages take as `**settings`."""
+
+
+def list_stages() -> list[str]:
+    """List the stages that change rows, in their order: writers stand where their entries say."""
+    stages = list(FUNCTION_STAGES)
+    for kind, entry in WRITERS.items():
+        if entry.before is not None:
+            stages.insert(stages.index(entry.before) if entry.before else len(stages), kind)
+    return stages
 
 
 def load_pipeline(path: str | Path) -> Settings:
@@ -103,7 +95,8 @@ def check_pipeline(
     Raises:
         ConfigError: A section or a setting is unknown, one that is needed is missing, or a section is no dict.
     """
-    reject_unknown_names(sections, list(SECTIONS), "the pipeline")
+    known = ["output", "input", "corpus", "model", *list_stages(), "export", "card", "push"]
+    reject_unknown_names(sections, known, "the pipeline")
     if not sections.get("input"):
         raise ConfigError("The pipeline has no section `input`, which says what rows or documents to start from.")
     settings = {
@@ -116,13 +109,13 @@ def check_pipeline(
     reject_unknown_names(settings.get("model", {}), MODEL_NAMES, "the pipeline's 'model'")
     for name in settings:
         if has_model(name, settings[name]):
-            extra = {"negatives": ["method"], "distill": ["judge"]}.get(name, [])
-            reject_unknown_names(settings[name], [*WRITERS[name].names(), *MODEL_NAMES, *extra], f"{name!r}")
+            extra = ["method"] if name in FUNCTION_STAGES else list(WRITERS[name].load().companion_names)
+            reject_unknown_names(settings[name], [*WRITERS[name].config.names(), *MODEL_NAMES, *extra], f"{name!r}")
+            for companion in set(extra) & set(settings[name]) & set(WRITERS):
+                own = settings[name][companion] = _as_settings(companion, settings[name][companion])
+                reject_unknown_names(own, [*WRITERS[companion].config.names(), *MODEL_NAMES], f"{companion!r}")
         elif name in functions:
             reject_unknown_names(settings[name], _names_of(name, functions), f"{name!r}")
-    if "judge" in settings.get("distill", {}):
-        judge = settings["distill"]["judge"] = _as_settings("judge", settings["distill"]["judge"])
-        reject_unknown_names(judge, [*JudgeConfig.names(), *MODEL_NAMES], "'judge'")
     for name, export in settings.get("export", {}).items():
         _check_export(name, export, exports)
     if "push" in settings:
@@ -133,7 +126,9 @@ def check_pipeline(
 
 def has_model(stage: str, settings: Mapping[str, Any]) -> bool:
     """Tell whether a stage lets a model write."""
-    return stage in ("questions", "distill") or (stage == "negatives" and settings.get("method") == "generated")
+    if stage in FUNCTION_STAGES:
+        return stage in WRITERS and settings.get("method") == "generated"
+    return stage in WRITERS and WRITERS[stage].before is not None
 
 
 def writer_settings(
@@ -163,7 +158,7 @@ def writer_settings(
     if left_out:
         names = ", ".join(f"{name}={value!r}" for name, value in left_out.items())
         logger.warning("%s: %s stands in for the pipeline's model, without its %s.", stage, merged["model_id"], names)
-    for name in ("method", "judge"):
+    for name in ("method", *WRITERS):  # companions have settings of their own
         merged.pop(name, None)
     if "model_id" not in merged:
         raise ConfigError(f"No model is given for {stage!r}. Write `model_id: NAME` into `model:` or `{stage}:`.")

@@ -4,13 +4,14 @@ Plain values in, plain values out: no model, no tokenizer, no dataset. `budget` 
 is too long.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from hf_rare.prompts.templates import Template, read_template_source
-from hf_rare.rows.row import Row, derive_seed
+from hf_rare.rows.row import JudgedAnswer, Row, derive_seed, read_row
 from hf_rare.settings.writers import DistillConfig
 
 _HINT = (
@@ -31,6 +32,62 @@ class Prompt:
     messages: list[dict[str, str]]
     document_order: list[int]
     documents_truncated: int = 0
+
+
+R = TypeVar("R", bound=Row | JudgedAnswer)
+
+
+class PromptBuilder(ABC, Generic[R]):
+    """Reads the rows of one writer and makes their prompts.
+
+    Attributes:
+        columns (`list[str]`): the columns that are read and must be there.
+        optional_columns (`list[str]`): the columns that are read where they are there.
+    """
+
+    columns: list[str]
+    optional_columns: Sequence[str] = ()
+
+    @abstractmethod
+    def read(self, values: Mapping[str, Any]) -> R:
+        """Check the values of a row, by column name.
+
+        Raises:
+            InvalidRowError: A value cannot be used; the message names the column and the reason.
+        """
+
+    @abstractmethod
+    def build(self, row: R, shortened: Mapping[int, str]) -> Prompt:
+        """Make the prompt of a row, with texts that stand in for some of its `documents`, by their index.
+
+        Raises:
+            TemplateError: The template cannot be filled in.
+        """
+
+
+class DistillPrompts(PromptBuilder[Row]):
+    """The prompts of a distiller.
+
+    Args:
+        config ([`DistillConfig`]): columns, template, system prompt and seed.
+
+    Raises:
+        TemplateError: The template cannot be used.
+    """
+
+    def __init__(self, config: DistillConfig) -> None:
+        gold = [config.gold_column] if config.gold_column else []
+        self.config = config
+        self.columns = list(dict.fromkeys([*input_columns(config), *gold]))
+        self.optional_columns = [config.options_column] if gold else []  # a gold answer may be one of them
+
+    def read(self, values: Mapping[str, Any]) -> Row:
+        """Check the values of a row, by column name."""
+        return read_row(values, self.config)
+
+    def build(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
+        """Make the prompt of a row, with texts that stand in for some of its documents: 0 is the positive."""
+        return build_prompt(row, self.config, shortened)
 
 
 @lru_cache(maxsize=16)

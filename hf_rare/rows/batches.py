@@ -5,7 +5,7 @@ The new columns come back in the same kind of container. Frames and tables must 
 `Dataset.map` keeps nothing but what it gets back; mappings carry the new columns alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -145,3 +145,50 @@ def _is_pandas(batch: Any) -> bool:
 
 def _is_polars(batch: Any) -> bool:
     return type(batch).__module__.split(".")[0] == "polars" and hasattr(batch, "columns")
+
+
+def map_with_features(
+    dataset: Any,
+    function: Callable[..., Any],
+    make_features: Callable[[datasets.Features], datasets.Features],
+    input_columns: Sequence[str],
+    remove_columns: Sequence[str],
+    batch_size: int,
+    map_kwargs: Mapping[str, Any],
+) -> Any:
+    """Map a dataset with the types of its new columns said up front, so that an empty one gets them too.
+
+    Args:
+        dataset (`Dataset`, `DatasetDict`, `IterableDataset` or `IterableDatasetDict`):
+            The dataset.
+        function (`Callable`):
+            Passed to `map`, which gives it batches.
+        make_features (`Callable`):
+            Gives the features of the result from those of a dataset.
+        input_columns (`Sequence[str]`):
+            Columns that must be there.
+        remove_columns (`Sequence[str]`):
+            Columns to drop first.
+        batch_size (`int`):
+            Rows of a batch.
+        map_kwargs (`Mapping[str, Any]`):
+            Passed to `map`.
+
+    Returns:
+        A dataset of the same kind.
+
+    Raises:
+        ColumnError: An input column is missing.
+    """
+    if isinstance(dataset, dict):
+        rest = (function, make_features, input_columns, remove_columns, batch_size, map_kwargs)
+        return type(dataset)({name: map_with_features(split, *rest) for name, split in dataset.items()})
+    dataset = dataset.remove_columns(list(remove_columns))
+    kwargs = {"batched": True, "batch_size": batch_size, **map_kwargs}
+    if dataset.features is None:  # an IterableDataset may not know its columns
+        return dataset.map(function, **kwargs)
+    features = make_features(dataset.features)
+    read_columns({name: [] for name in dataset.features}, input_columns)
+    if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
+        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+    return dataset.map(function, **{"features": features, **kwargs})

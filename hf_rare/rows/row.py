@@ -1,4 +1,4 @@
-"""One row of input, checked: plain values in, a [`Row`] or a reason out."""
+"""One row of input, checked: plain values in, a [`Row`] or a [`JudgedAnswer`] out, or the reason why not."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ class Row:
         hard_negatives (`tuple[str, ...]`): documents that only look as if they did; may be empty.
         options (`tuple[tuple[str, str], ...]`): letter and text of each choice; empty unless the template uses them.
         extra (`dict[str, str]`): the further columns that the template may use.
-        gold (`tuple[str, ...]`): the right answers, where they are to be checked; no part of a distiller's prompt, and
-            so not of the digest.
+        gold (`tuple[str, ...]`): the right answers, where they are to be checked; no part of the prompt, and so not of
+            the digest.
     """
 
     question: str
@@ -49,16 +49,48 @@ class Row:
         return self._digests[seed]
 
     def _hash(self, seed: int) -> bytes:
-        hasher = hashlib.blake2b(digest_size=16)
         options = [text for option in self.options for text in option]
         extra = [text for item in sorted(self.extra.items()) for text in item]
-        for texts in ([str(seed), self.question, self.scenario], self.documents, options, extra):
-            hasher.update(len(texts).to_bytes(8, "little"))
-            for text in texts:
-                data = text.encode()
-                hasher.update(len(data).to_bytes(8, "little"))
-                hasher.update(data)
-        return hasher.digest()
+        return _hash_texts([str(seed), self.question, self.scenario], self.documents, options, extra)
+
+
+@dataclass(frozen=True)
+class JudgedAnswer:
+    """An answer that is to be judged by the gold one.
+
+    Args:
+        question (`str`): what was asked.
+        gold (`str`): the right answer; no part of the digest.
+        answer (`str`): the answer that is judged.
+        extra (`dict[str, str]`): the further columns that the template may use.
+    """
+
+    question: str
+    gold: str
+    answer: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def documents(self) -> tuple[str]:
+        """What may be shortened where the prompt is too long: the answer."""
+        return (self.answer,)
+
+    def digest(self, seed: int) -> bytes:
+        """Hash `seed`, the question and the answer: 16 bytes that depend on nothing else."""
+        extra = [text for item in sorted(self.extra.items()) for text in item]
+        return _hash_texts([str(seed), self.question, ""], self.documents, [], extra)
+
+
+def _hash_texts(*lists: Sequence[str]) -> bytes:
+    """Hash lists of texts, so that no other lists have the same hash."""
+    hasher = hashlib.blake2b(digest_size=16)
+    for texts in lists:
+        hasher.update(len(texts).to_bytes(8, "little"))
+        for text in texts:
+            data = text.encode()
+            hasher.update(len(data).to_bytes(8, "little"))
+            hasher.update(data)
+    return hasher.digest()
 
 
 def derive_seed(digest: bytes, purpose: str, index: int) -> int:
@@ -122,18 +154,17 @@ def read_pair(
 
 def read_judged(
     values: Mapping[str, Any], question: str, gold: str, answer: str, template_columns: Sequence[str] = ()
-) -> Row:
-    """Check the values of a row that is an answer, as its positive, and the gold answer, by their columns' names.
+) -> JudgedAnswer:
+    """Check the values of a row that is an answer and the gold answer, by their columns' names.
 
     Raises:
         InvalidRowError: A value cannot be used.
     """
-    return Row(
-        _read_text(values.get(question), question),
-        "",
-        _read_text(values.get(answer), answer),
+    return JudgedAnswer(
+        question=_read_text(values.get(question), question),
+        answer=_read_text(values.get(answer), answer),
         extra=read_extra(values, template_columns),
-        gold=(_read_text(values.get(gold), gold),),
+        gold=_read_text(values.get(gold), gold),
     )
 
 

@@ -136,18 +136,13 @@ class Completer:
     def _team(self) -> Team | None:
         return get_team() if self.run.share_rows else None
 
-    def note_map(self) -> None:
-        """Tell the other processes of the job that this one has met a `map` call."""
-        if team := self._team_of_launcher:
-            team.note_map()
-
     def join(self) -> None:
         """Begin to tell the other processes of the job that this one is alive."""
-        if team := self._team_of_launcher:
+        if team := self.team_of_launcher:
             team.join()
 
     @property
-    def _team_of_launcher(self) -> Team | None:
+    def team_of_launcher(self) -> Team | None:
         """The team; none in a worker of `map`, which is told that it cannot be when it is given a batch."""
         return self._team if multiprocess.parent_process() is None else None
 

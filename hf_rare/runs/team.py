@@ -40,6 +40,34 @@ LINGER_SECONDS = 3.0
 _TEAMS: dict[int, "Team"] = {}
 
 
+def read_place() -> tuple[int, int]:
+    """Read from the environment which process of its job this is: `RANK` and `WORLD_SIZE`, as launchers set them.
+
+    Both must be there and say that there are several processes; what a single one of them is left over from says
+    nothing.
+
+    Returns:
+        `tuple[int, int]`: the rank, from 0, and the number of processes; `(0, 1)` for a process that works alone.
+
+    Raises:
+        ConfigError: They are no numbers that go together.
+    """
+    rank, world_size = (os.environ.get(name, "").strip() for name in ("RANK", "WORLD_SIZE"))
+    if not rank or world_size in ("", "1"):
+        return 0, 1
+    if not (rank.isdecimal() and world_size.isdecimal() and int(rank) < int(world_size)):
+        raise ConfigError(
+            f"RANK={rank!r} and WORLD_SIZE={world_size!r} are in the environment; expected a number of processes, and "
+            "one below it. Launchers set them; unset both to work alone."
+        )
+    return int(rank), int(world_size)
+
+
+def is_first_process() -> bool:
+    """Tell whether this process writes and pushes for its job: it works alone, or is that of rank 0."""
+    return read_place()[0] == 0
+
+
 def get_team() -> "Team | None":
     """Give the team of this process, or `None` when it works alone.
 
@@ -47,8 +75,8 @@ def get_team() -> "Team | None":
         ConfigError: This is a worker of `map(num_proc=...)` in a process that a launcher has started, or the launcher
             has not said where the processes meet.
     """
-    world_size = int(os.environ.get("WORLD_SIZE") or 1)
-    if world_size < 2 or "RANK" not in os.environ:
+    rank, world_size = read_place()
+    if world_size == 1:
         return None
     if multiprocess.parent_process() is not None:
         raise ConfigError(
@@ -61,7 +89,7 @@ def get_team() -> "Team | None":
             "set it, or unset WORLD_SIZE to work alone."
         )
     if os.getpid() not in _TEAMS:
-        _TEAMS[os.getpid()] = Team(int(os.environ["RANK"]), world_size)
+        _TEAMS[os.getpid()] = Team(rank, world_size)
     return _TEAMS[os.getpid()]
 
 

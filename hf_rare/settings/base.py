@@ -6,11 +6,12 @@ builds its flags and its help from them.
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 from hf_rare.errors import ConfigError
+from hf_rare.settings.kinds import check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
 
 GENERATION_REVISION = 1
@@ -19,7 +20,16 @@ GENERATION_REVISION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What all settings share: JSON, and names that are checked."""
+    """What all settings share: JSON, and names and values that are checked.
+
+    Raises:
+        ConfigError: A value is not of the kind that its annotation says.
+    """
+
+    def __post_init__(self) -> None:
+        kinds = get_type_hints(type(self), include_extras=True)
+        for name in self.names():
+            object.__setattr__(self, name, check_value(name, getattr(self, name), kinds[name]))
 
     def to_json(self) -> str:
         """Give all settings as JSON with sorted keys: the same text for equal settings in every process."""
@@ -53,30 +63,6 @@ def split_settings(settings: Mapping[str, Any], *configs: type[Config]) -> list[
     """
     reject_unknown_names(settings, [name for config in configs for name in config.names()], "settings")
     return [{name: settings[name] for name in config.names() if name in settings} for config in configs]
-
-
-def check_setting(
-    config: Config, name: str, types: Any, expected: str, is_right: Callable[[Any], bool] = lambda value: True
-) -> None:
-    """Check one setting.
-
-    Raises:
-        ConfigError: It is of another type, or `is_right` says no.
-    """
-    value = getattr(config, name)
-    is_bool_for_number = isinstance(value, bool) and bool not in (types if isinstance(types, tuple) else (types,))
-    if not isinstance(value, types) or is_bool_for_number or not is_right(value):
-        raise ConfigError(f"{name}={value!r} cannot be right: expected {expected}.")
-
-
-def check_choice(config: Config, name: str, choices: Sequence[str]) -> None:
-    """Check that a setting is one of some names.
-
-    Raises:
-        ConfigError: It is none of them.
-    """
-    *others, last = map(repr, choices)
-    check_setting(config, name, str, f"{', '.join(others)} or {last}", lambda value: value in choices)
 
 
 def check_json(config: Config) -> None:

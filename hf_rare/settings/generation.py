@@ -1,13 +1,31 @@
 """Which model writes and how: the settings of loading and of decoding."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt, MinLen, Predicate
+from pydantic import BeforeValidator
 
 from hf_rare.errors import ConfigError
-from hf_rare.settings.base import Config, check_choice, check_json, check_setting
+from hf_rare.settings.base import Config, check_json
+from hf_rare.settings.kinds import AtLeastOne, Options, PathText, check_value
 from hf_rare.settings.transformers_names import check_chat_template_kwargs, check_generation_kwargs
+
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16", "float64"],
+    BeforeValidator(lambda dtype: str(dtype).removeprefix("torch.")),
+]
+MaxMemory = Annotated[
+    dict[str, Any],
+    BeforeValidator(lambda sizes: {str(key): sizes[key] for key in sizes} if isinstance(sizes, dict) else sizes),
+    "a dict of devices and sizes",
+]
+Quantization = Annotated[
+    dict[str, Any],
+    BeforeValidator(lambda config: config.to_dict() if hasattr(config, "to_dict") else config),
+    Predicate(lambda config: "quant_method" in config),
+    "a quantisation config of transformers, or a dict with its 'quant_method'",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,52 +62,24 @@ class ModelConfig(Config):
             Whether code from the model's repository may run.
     """
 
-    model_id: str
+    model_id: Annotated[PathText, MinLen(1), "the name of a model or a folder"]
     revision: str | None = None
     gguf_file: str | None = None
-    dtype: str = "auto"
-    device_map: str | dict[str, Any] | None = None
-    max_memory: dict[str, Any] | None = None
-    offload_folder: str | None = None
+    dtype: Dtype = "auto"
+    device_map: Annotated[str | dict[str, Any] | None, "a text, a dict, or None for none"] = None
+    max_memory: MaxMemory | None = None
+    offload_folder: PathText | None = None
     tp_plan: str | None = None
     attn_implementation: str | None = None
-    quantization_config: dict[str, Any] | None = None
-    adapter: str | None = None
+    quantization_config: Quantization | None = None
+    adapter: PathText | None = None
     adapter_revision: str | None = None
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("model_id", "adapter", "offload_folder"):
-            if isinstance(getattr(self, name), Path):
-                object.__setattr__(self, name, str(getattr(self, name)))
-        object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
-        quantization: Any = self.quantization_config
-        if hasattr(quantization, "to_dict"):
-            object.__setattr__(self, "quantization_config", quantization.to_dict())
-        texts = (
-            "revision",
-            "gguf_file",
-            "attn_implementation",
-            "adapter",
-            "adapter_revision",
-            "offload_folder",
-            "tp_plan",
-        )
-        for name in texts:
-            check_setting(self, name, (str, type(None)), "a text, or None for none")
-        if self.max_memory is not None:
-            check_setting(self, "max_memory", dict, "a dict of devices and sizes, or None")
-            object.__setattr__(self, "max_memory", {str(device): size for device, size in self.max_memory.items()})
+        super().__post_init__()
         if self.tp_plan is not None and self.device_map is not None:
             raise ConfigError("device_map and tp_plan cannot both say where the model lies. Pass one of them.")
-        check_setting(self, "device_map", (str, dict, type(None)), "a text, a dict, or None for none")
-        check_setting(self, "model_id", str, "the name of a model or a folder", lambda value: value != "")
-        dtypes = ("auto", "float32", "bfloat16", "float16", "float64")
-        check_setting(self, "dtype", str, f"one of {', '.join(dtypes)}", lambda value: value in dtypes)
-        if self.quantization_config is not None:
-            expected = "a quantisation config of transformers, or a dict with its 'quant_method'"
-            check_setting(self, "quantization_config", dict, expected, lambda value: "quant_method" in value)
-        check_setting(self, "trust_remote_code", bool, "True or False")
         check_json(self)
 
 
@@ -128,28 +118,19 @@ class DecodingConfig(Config):
             `llguidance`). Only the token limit can still spoil the JSON: bound the lengths in the schema.
     """
 
-    max_new_tokens: int = 4096
-    generation_kwargs: dict[str, Any] = field(default_factory=dict)
-    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    max_new_tokens: AtLeastOne = 4096
+    generation_kwargs: Options = field(default_factory=dict)
+    chat_template_kwargs: Options = field(default_factory=dict)
     context_length: int | None = None
-    max_batch_tokens: int = 32768
+    max_batch_tokens: AtLeastOne = 32768
     engine: Literal["auto", "static", "continuous"] = "auto"
-    continuous_batching: dict[str, Any] = field(default_factory=dict)
-    json_schema: dict[str, Any] | None = None
+    continuous_batching: Options = field(default_factory=dict)
+    json_schema: Annotated[dict[str, Any] | None, "a JSON schema as a dict, or None"] = None
 
     def __post_init__(self) -> None:
-        for name in ("generation_kwargs", "chat_template_kwargs", "continuous_batching"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, Mapping):
-                raise ConfigError(f"{name}={value!r} is not a dict of names and values.")
-            object.__setattr__(self, name, dict(value or {}))
-        for name in ("max_new_tokens", "max_batch_tokens"):
-            check_setting(self, name, int, "a number of at least 1", lambda value: value >= 1)
-        check_choice(self, "engine", ("auto", "static", "continuous"))
-        check_setting(self, "json_schema", (dict, type(None)), "a JSON schema as a dict, or None")
-        if self.context_length is not None:
-            expected = f"more than max_new_tokens={self.max_new_tokens}"
-            check_setting(self, "context_length", int, expected, lambda value: value > self.max_new_tokens)
+        super().__post_init__()
+        more = Annotated[int, Gt(self.max_new_tokens), f"more than max_new_tokens={self.max_new_tokens}"]
+        check_value("context_length", self.context_length, more | None)
         object.__setattr__(self, "generation_kwargs", check_generation_kwargs(self.generation_kwargs))
         check_chat_template_kwargs(self.chat_template_kwargs)
         check_json(self)

@@ -1,10 +1,12 @@
 """How a run goes on: journal, failures, limits, processes. None of it changes a completion."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from hf_rare.settings.base import Config, check_choice, check_setting
+from annotated_types import MinLen
+
+from hf_rare.settings.base import Config
+from hf_rare.settings.kinds import AtLeastOne, PathText, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,37 +46,15 @@ class RunConfig(Config):
             but their death ends the wait.
     """
 
-    journal_dir: str | None = "auto"
+    journal_dir: Annotated[Annotated[PathText, MinLen(1)] | None, "a folder, 'auto', or None for no journal"] = "auto"
     retry_failed: bool = False
-    max_tries: int = 3
+    max_tries: AtLeastOne = 3
     on_error: Literal["status", "raise"] = "status"
-    max_rows: int | None = None
-    max_tokens: int | None = None
-    max_hours: float | None = None
-    stall_timeout: float | None = 600.0
-    checkpoint_repo: str | None = None
-    checkpoint_minutes: float = 10.0
+    max_rows: AtLeastOne | None = None
+    max_tokens: AtLeastOne | None = None
+    max_hours: Positive | None = None
+    stall_timeout: Positive | None = 600.0
+    checkpoint_repo: Annotated[str | None, "the name of a repository, or None for none"] = None
+    checkpoint_minutes: Positive = 10.0
     share_rows: bool = True
-    rank_timeout: float = 300.0
-
-    def __post_init__(self) -> None:
-        if isinstance(self.journal_dir, Path):
-            object.__setattr__(self, "journal_dir", str(self.journal_dir))
-        check_setting(
-            self, "journal_dir", (str, type(None)), "a folder, 'auto', or None for no journal", lambda v: v != ""
-        )
-        check_setting(self, "retry_failed", bool, "True or False")
-        check_setting(self, "max_tries", int, "a number of at least 1", lambda value: value >= 1)
-        check_setting(self, "share_rows", bool, "True or False")
-        check_setting(self, "checkpoint_repo", (str, type(None)), "the name of a repository, or None for none")
-        for name in ("rank_timeout", "checkpoint_minutes"):
-            check_setting(self, name, (int, float), "a number above 0", lambda value: value > 0)
-        check_choice(self, "on_error", ("status", "raise"))
-        for name in ("max_rows", "max_tokens"):
-            if getattr(self, name) is not None:
-                check_setting(
-                    self, name, int, "a number of at least 1, or None for no limit", lambda value: value >= 1
-                )
-        for name in ("max_hours", "stall_timeout"):
-            if getattr(self, name) is not None:
-                check_setting(self, name, (int, float), "a number above 0, or None", lambda value: value > 0)
+    rank_timeout: Positive = 300.0

@@ -3,13 +3,12 @@
 They know nothing of models, datasets or files; how a model is loaded, decodes and runs is set in `config`.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from hf_rare.errors import ConfigError
-from hf_rare.settings.base import Config, check_choice, check_setting
+from hf_rare.settings.base import Config
+from hf_rare.settings.kinds import AtLeastOne, ColumnName, Share, TagPair, Template, Text, Texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +26,13 @@ class WriterConfig(Config):
             Seed of all that is drawn, together with the content of each row.
     """
 
-    optional_columns: ClassVar[tuple[str, ...]] = ()
-    """Settings that name a column, or none."""
-
     builtin_templates: ClassVar[tuple[str, ...]] = ()
     """Names that `template` may be. Their files lie in `hf_rare/prompts/jinja`."""
 
-    template: str | Path
-    template_columns: tuple[str, ...] = ()
-    system_prompt: str | None = None
-    thought_tags: tuple[str, str] = ("<think>", "</think>")
+    template: Template
+    template_columns: Texts = ()
+    system_prompt: Text | None = None
+    thought_tags: TagPair = ("<think>", "</think>")
     seed: int = 0
 
     @property
@@ -48,26 +44,6 @@ class WriterConfig(Config):
     def samples_per_attempt(self) -> int:
         """How many completions a row gets at a time."""
         return 1
-
-    def __post_init__(self) -> None:
-        for name in self.names():
-            if name.endswith("_column"):
-                kinds = (str, type(None)) if name in self.optional_columns else str
-                check_setting(self, name, kinds, "a column name", lambda value: value != "")
-        check_setting(self, "template", (str, Path), "a name, a path or Jinja source", lambda value: str(value) != "")
-        object.__setattr__(self, "template", str(self.template))
-        for name in ("template_columns", "thought_tags", "answer_tags"):
-            if name not in self.names():
-                continue
-            value = getattr(self, name)
-            if isinstance(value, str) or not isinstance(value, Iterable):
-                raise ConfigError(f"{name}={value!r} is not a list of strings.")
-            object.__setattr__(self, name, tuple(value))
-            is_right = _is_list_of_texts if name == "template_columns" else _is_pair_of_texts
-            expected = "a list of strings" if name == "template_columns" else "a pair: the opening and the closing tag"
-            check_setting(self, name, tuple, expected, is_right)
-        check_setting(self, "system_prompt", (str, type(None)), "a text, or None for none", lambda value: value != "")
-        check_setting(self, "seed", int, "a whole number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,24 +100,25 @@ class DistillConfig(WriterConfig):
             learns from.
     """
 
-    optional_columns = ("scenario_column", "gold_column")
     builtin_templates = ("rare", "rare-qa", "plain")
+    templates_with_answer: ClassVar[tuple[str, ...]] = ("rare-qa",)
+    """Built-in templates that ask for the answer in tags, so that a completion without one is `unparsed`."""
 
-    text_column: str = "text"
-    question_column: str = "question"
-    scenario_column: str | None = "scenario"
-    hard_negatives_column: str = "hard_negatives"
-    options_column: str = "options"
-    output_column: str = "reasoning"
+    text_column: ColumnName = "text"
+    question_column: ColumnName = "question"
+    scenario_column: ColumnName | None = "scenario"
+    hard_negatives_column: ColumnName = "hard_negatives"
+    options_column: ColumnName = "options"
+    output_column: ColumnName = "reasoning"
     columns: Literal["full", "minimal"] = "full"
-    template: str | Path = "rare"
-    answer_tags: tuple[str, str] = ("<answer>", "</answer>")
+    template: Template = "rare"
+    answer_tags: TagPair = ("<answer>", "</answer>")
     require_answer: bool | None = None
-    num_samples: int = 1
+    num_samples: AtLeastOne = 1
     expand: bool = False
-    gold_column: str | None = None
+    gold_column: ColumnName | None = None
     check: Literal["auto", "choice", "number", "text", "math"] = "auto"
-    max_attempts: int | None = None
+    max_attempts: AtLeastOne | None = None
     fallback: Literal["first", "last", "none"] = "first"
     keep_attempts: bool = False
 
@@ -156,21 +133,17 @@ class DistillConfig(WriterConfig):
         return self.num_samples
 
     @property
+    def needs_answer(self) -> bool:
+        """Whether a completion without an answer is `unparsed`."""
+        return self.template in self.templates_with_answer if self.require_answer is None else self.require_answer
+
+    @property
     def has_many_traces(self) -> bool:
         """Whether a row may have several traces."""
         return self.num_samples > 1 or self.keep_attempts
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "columns", ("full", "minimal"))
-        check_choice(self, "check", ("auto", "choice", "number", "text", "math"))
-        check_choice(self, "fallback", ("first", "last", "none"))
-        check_setting(self, "require_answer", (bool, type(None)), "True, False or None")
-        check_setting(self, "num_samples", int, "a number of at least 1", lambda value: value >= 1)
-        if self.max_attempts is not None:
-            check_setting(self, "max_attempts", int, "a number of at least 1, or None", lambda value: value >= 1)
-        for name in ("expand", "keep_attempts"):
-            check_setting(self, name, bool, "True or False")
         if self.num_samples > 1 and self.attempts > 1:
             raise ConfigError(
                 f"num_samples={self.num_samples} and {self.attempts} attempts (gold_column, max_attempts) do not go "
@@ -195,17 +168,12 @@ class ItemConfig(WriterConfig):
     """What the template may use, beside the names in `template_columns`."""
 
     columns: Literal["full", "minimal"] = "full"
-    max_attempts: int = 3
+    max_attempts: AtLeastOne = 3
 
     @property
     def attempts(self) -> int:
         """How often a row is tried until there is all that was asked for."""
         return self.max_attempts
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self, "columns", ("full", "minimal"))
-        check_setting(self, "max_attempts", int, "a number of at least 1", lambda value: value >= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,17 +202,12 @@ class QuestionConfig(ItemConfig):
     builtin_templates = ("questions",)
     placeholders = ("document", "num_questions")
 
-    text_column: str = "text"
-    question_column: str = "question"
-    scenario_column: str = "scenario"
-    template: str | Path = "questions"
-    num_questions: int = 1
+    text_column: ColumnName = "text"
+    question_column: ColumnName = "question"
+    scenario_column: ColumnName = "scenario"
+    template: Template = "questions"
+    num_questions: AtLeastOne = 1
     expand: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "expand", bool, "True or False")
-        check_setting(self, "num_questions", int, "a number of at least 1", lambda value: value >= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,20 +236,13 @@ class NegativeConfig(ItemConfig):
     builtin_templates = ("hard-negatives",)
     placeholders = ("question", "scenario", "document", "num_negatives")
 
-    text_column: str = "text"
-    question_column: str = "question"
-    scenario_column: str = "scenario"
-    hard_negatives_column: str = "hard_negatives"
-    template: str | Path = "hard-negatives"
-    num_negatives: int = 1
-    duplicate_threshold: float | None = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "num_negatives", int, "a number of at least 1", lambda value: value >= 1)
-        if self.duplicate_threshold is not None:
-            expected = "a number above 0 and up to 1, or None"
-            check_setting(self, "duplicate_threshold", (int, float), expected, lambda value: 0 < value <= 1)
+    text_column: ColumnName = "text"
+    question_column: ColumnName = "question"
+    scenario_column: ColumnName = "scenario"
+    hard_negatives_column: ColumnName = "hard_negatives"
+    template: Template = "hard-negatives"
+    num_negatives: AtLeastOne = 1
+    duplicate_threshold: Share | None = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,16 +266,8 @@ class JudgeConfig(ItemConfig):
     builtin_templates = ("judge",)
     placeholders = ("question", "gold", "answer")
 
-    question_column: str = "question"
-    gold_column: str = "gold"
-    answer_column: str = "answer"
-    output_column: str = "verdict"
-    template: str | Path = "judge"
-
-
-def _is_list_of_texts(value: tuple[Any, ...]) -> bool:
-    return all(isinstance(item, str) and item for item in value)
-
-
-def _is_pair_of_texts(value: tuple[Any, ...]) -> bool:
-    return len(value) == 2 and _is_list_of_texts(value)
+    question_column: ColumnName = "question"
+    gold_column: ColumnName = "gold"
+    answer_column: ColumnName = "answer"
+    output_column: ColumnName = "verdict"
+    template: Template = "judge"

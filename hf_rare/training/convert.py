@@ -16,7 +16,7 @@ EXPORT_REVISION = 1
 BATCH_SIZE = 1000
 
 
-def check_dataset(dataset: Any) -> None:
+def check_exportable(dataset: Any) -> None:
     """Raise [`BatchTypeError`] for anything but a [`~datasets.Dataset`]."""
     if not isinstance(dataset, datasets.Dataset):
         raise BatchTypeError(

@@ -15,7 +15,6 @@ from hf_rare.rows.row import InvalidRowError, read_row
 from hf_rare.settings.writers import DistillConfig
 
 ReasoningFormat = Literal["tags", "plain", "field"]
-REASONING_FORMATS: tuple[ReasoningFormat, ...] = ("tags", "plain", "field")
 
 Example = dict[str, Any]
 Values = Mapping[str, Any]
@@ -49,7 +48,7 @@ class TrainingFormat:
 
 
 @dataclass(frozen=True)
-class Trace:
+class LabelledTrace:
     """One trace of a row.
 
     Args:
@@ -103,7 +102,7 @@ def build_student_prompt(form: TrainingFormat, values: Values) -> list[dict[str,
     return build_messages(row, [row.documents[i] for i in order], config)
 
 
-def read_traces(form: TrainingFormat, values: Values) -> Iterator[Trace]:
+def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]:
     """Give the traces of a row that are not empty, have one of the statuses and, with a column for it, a label."""
     output = form.config.output_column
     names = [output, f"{output}_answer", *([f"{output}_status"] if f"{output}_status" in values else [])]
@@ -119,7 +118,7 @@ def read_traces(form: TrainingFormat, values: Values) -> Iterator[Trace]:
             grade = values[form.correct_column][place] if values[form.correct_column] else None
             is_right = read_grade(grade, form)
         if reasoning and (form.statuses is None or status in form.statuses):
-            yield Trace(number + place, write_completion(reasoning, answer or "", form), is_right)
+            yield LabelledTrace(number + place, write_completion(reasoning, answer or "", form), is_right)
 
 
 def read_grade(grade: Any, form: TrainingFormat) -> bool | None:

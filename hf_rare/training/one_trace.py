@@ -6,7 +6,7 @@ import datasets
 
 from hf_rare.checks.grounding import GROUNDING_COLUMNS
 from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.training.convert import check_columns, check_dataset
+from hf_rare.training.convert import check_columns, check_exportable
 
 ENDINGS = ("", "_answer", "_status", "_error", "_completion_tokens", "_verdict")
 FALLBACKS = ("first", "last", "none")
@@ -41,7 +41,7 @@ def keep_one_trace(
     """
     if fallback not in FALLBACKS:
         raise ConfigError(f"fallback={fallback!r} cannot be right: expected one of {', '.join(map(repr, FALLBACKS))}.")
-    check_dataset(dataset)
+    check_exportable(dataset)
     check_columns(dataset, [output_column, f"{output_column}_status"])
     possible = [output_column + ending for ending in (*ENDINGS, *GROUNDING_COLUMNS)]
     names = [name for name in possible if name in dataset.column_names]

@@ -10,9 +10,9 @@ from typing import Any
 
 import datasets
 
-from hf_rare.errors import ConfigError
 from hf_rare.rows.columns import check_statuses
-from hf_rare.training.convert import check_columns, check_dataset, convert_rows
+from hf_rare.settings.kinds import AtLeastZero, check_value
+from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +66,12 @@ def to_retrieval(
         ColumnError: A column is missing.
         BatchTypeError: This is no [`~datasets.Dataset`].
     """
-    check_dataset(dataset)
+    check_value("num_negatives", num_negatives, AtLeastZero | None)
+    check_exportable(dataset)
     columns = [*([query] if isinstance(query, str) else query), text_column, hard_negatives_column]
     check_columns(dataset, columns)
     if num_negatives is None:
         num_negatives = _most_common_length(dataset, hard_negatives_column)
-    if type(num_negatives) is not int or num_negatives < 0:
-        raise ConfigError(f"num_negatives={num_negatives!r} cannot be right: expected a number from 0, or None.")
     wanted, status = check_statuses(statuses), f"{output_column}_status"
     read = list(
         dict.fromkeys([*columns, *([status] if wanted is not None and status in dataset.column_names else [])])

@@ -16,11 +16,11 @@ import datasets
 
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.rows.columns import WITHOUT_TRACE, check_statuses
+from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import DistillConfig
-from hf_rare.training.convert import check_columns, check_dataset, convert_rows
+from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 from hf_rare.training.examples import (
-    REASONING_FORMATS,
     Example,
     ReasoningFormat,
     TrainingFormat,
@@ -100,8 +100,10 @@ def to_sft(
         BatchTypeError: This is no [`~datasets.Dataset`].
 
     Example:
+        >>> from transformers import AutoTokenizer
         >>> train = to_sft(ds, recipe=distill_fn, student_tokenizer=AutoTokenizer.from_pretrained("Qwen/Qwen3-0.6B"))
-        >>> SFTTrainer("Qwen/Qwen3-0.6B", train_dataset=train).train()
+        >>> train.column_names  # for SFTTrainer("Qwen/Qwen3-0.6B", train_dataset=train)
+        ['prompt', 'completion']
     """
     form = _make_format(recipe, settings, reasoning_format, correct_column, threshold, statuses=statuses)
     features = {"prompt": _messages("plain"), "completion": _messages(reasoning_format)}
@@ -165,12 +167,10 @@ def to_preference(
         ColumnError: A column is missing, or holds no lists where pairs are asked for.
         BatchTypeError: This is no [`~datasets.Dataset`].
     """
-    if form not in ("dpo", "kto"):
-        raise ConfigError(f"form={form!r} cannot be right: expected 'dpo' or 'kto'.")
-    if max_pairs is not None and (type(max_pairs) is not int or max_pairs < 1):
-        raise ConfigError(f"max_pairs={max_pairs!r} cannot be right: expected a number of at least 1, or None.")
+    check_value("form", form, Literal["dpo", "kto"])
+    check_value("max_pairs", max_pairs, AtLeastOne | None)
     training = _make_format(recipe, settings, reasoning_format, correct_column, threshold, max_pairs=max_pairs)
-    check_dataset(dataset)
+    check_exportable(dataset)
     output = training.config.output_column
     if correct_column is None and f"{output}_verdict" in dataset.column_names:
         training = dataclasses.replace(training, correct_column=f"{output}_verdict")
@@ -200,7 +200,7 @@ def _write(
     chat_template_kwargs: Mapping[str, Any] | None,
 ) -> datasets.Dataset:
     """Write the rows, and leave out those that the student's chat template spoils."""
-    check_dataset(dataset)
+    check_exportable(dataset)
     config = form.config
     read = columns_to_read(config, dataset.column_names)
     read += [f"{config.output_column}_status"] if form.statuses is not None or not form.correct_column else []
@@ -290,9 +290,7 @@ def _make_format(
     statuses: Collection[str] | None = None,
     max_pairs: int | None = 1,
 ) -> TrainingFormat:
-    if reasoning_format not in REASONING_FORMATS:
-        known = ", ".join(map(repr, REASONING_FORMATS))
-        raise ConfigError(f"reasoning_format={reasoning_format!r} cannot be right: expected one of {known}.")
+    check_value("reasoning_format", reasoning_format, ReasoningFormat)
     return TrainingFormat(
         config=_read_config(recipe, settings),
         reasoning_format=reasoning_format,

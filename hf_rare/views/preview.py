@@ -94,7 +94,8 @@ def preview(
         ColumnError: There is no column `output_column`.
 
     Example:
-        >>> hf_rare.preview(ds, rows=3)
+        >>> preview(ds, rows=3)  # a notebook shows it as HTML
+        question: ...
     """
     if not isinstance(dataset, datasets.Dataset):
         raise BatchTypeError(

@@ -1,16 +1,13 @@
 """The base of all callables for `Dataset.map` that let a model write new columns.
 
-The way of one row: `batches` reads it out of the batch, `assembly` makes a prompt of it, `completing` gets the
-completion from the journal or the generator, the subclass reads the completion and lays out the new columns, and
-`batches` puts them into the batch. A row whose completion will not do is tried again, with a seed of its own for each
-attempt. What is asked of the model, and what its completions mean, is the business of the subclasses.
+The way of one row: `rows.batches` reads it out of the batch, `preparing` makes a prompt of it, `runs.completer` gets
+the completion from the journal or the generator, the subclass reads the completion and lays out the new columns, and
+`rows.batches` puts them into the batch. A row whose completion will not do is tried again, with a seed of its own for
+each attempt. What is asked of the model, and what its completions mean, is the business of the subclasses.
 """
 
 import dataclasses
-import hashlib
-import json
 import logging
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,12 +18,12 @@ import datasets
 from hf_rare.errors import ColumnError, RecipeError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.generation.transformers import TransformersGenerator
-from hf_rare.prompts.prompt import Prompt
-from hf_rare.prompts.templates import Template, read_template_source
-from hf_rare.rows.batches import add_columns, column_names, read_columns
-from hf_rare.rows.row import Row
+from hf_rare.prompts.prompt import PromptBuilder
+from hf_rare.prompts.templates import read_template_source
+from hf_rare.rows.batches import add_columns, column_names, map_with_features, read_columns
 from hf_rare.runs.completer import Completer
-from hf_rare.settings.base import GENERATION_REVISION, split_settings
+from hf_rare.runs.pickling import reduce_to_settings
+from hf_rare.settings.base import split_settings
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.writers import WriterConfig
@@ -34,7 +31,7 @@ from hf_rare.writers.attempt import Attempt
 from hf_rare.writers.estimate import Estimate, estimate_run
 from hf_rare.writers.preparing import PreparedRow, prepare_rows
 from hf_rare.writers.recipe import read_recipe, recipe_settings
-from hf_rare.writers.result import Result, Sample
+from hf_rare.writers.result import Layout, Result, Sample
 from hf_rare.writers.summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -58,6 +55,7 @@ class ColumnWriter(ABC, Generic[C, S]):
     Attributes:
         config ([`WriterConfig`]): what becomes of a row.
         run ([`RunConfig`]): journal, failures, limits.
+        prompts ([`PromptBuilder`]): what reads a row and makes its prompt.
         summary ([`Summary`]): counts over the rows so far, in this process.
 
     Raises:
@@ -92,7 +90,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         self.config: C = config
         self.summary = Summary(noun=self.noun)
         self._has_warned = False
-        self._get_template()  # a wrong template is found out now
+        self.prompts = self._make_prompts()
 
     @classmethod
     def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
@@ -115,7 +113,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         companions = {name: settings.pop(name) for name in cls.companion_names if name in settings}
         own, run, loading, decoding = split_settings(settings, cls.config_type, RunConfig, ModelConfig, DecodingConfig)
         cls.config_type(**own), RunConfig(**run)  # what is wrong with them is found out before the Hub is asked
-        generator = TransformersGenerator.from_pretrained(model_id, **loading, **cls._adapt_decoding(own, decoding))
+        generator = TransformersGenerator.from_pretrained(model_id, **loading, **decoding)
         return cls(generator, **own, **run, **companions)
 
     @classmethod
@@ -172,14 +170,14 @@ class ColumnWriter(ABC, Generic[C, S]):
         return {name: given for name in self.companion_names if (given := getattr(self, name)) is not None}
 
     @property
-    @abstractmethod
     def input_columns(self) -> list[str]:
         """The columns that are read and must be there."""
+        return list(self.prompts.columns)
 
     @property
     def optional_columns(self) -> list[str]:
         """The columns that are read where they are there."""
-        return []
+        return list(self.prompts.optional_columns)
 
     @property
     @abstractmethod
@@ -192,48 +190,20 @@ class ColumnWriter(ABC, Generic[C, S]):
         """The new columns and their types, in order."""
 
     @abstractmethod
-    def _get_template(self) -> Template:
-        """Give the compiled template."""
-
-    @abstractmethod
-    def _read_row(self, values: Mapping[str, Any]) -> Row:
-        """Check the values of a row; raise `InvalidRowError` where they cannot be used."""
-
-    @abstractmethod
-    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
-        """Make the prompt of a row, with texts that stand in for some of its documents."""
+    def _make_prompts(self) -> PromptBuilder[Any]:
+        """Make what reads a row and makes its prompt, of `config`. Raises `TemplateError`."""
 
     @abstractmethod
     def _read_completions(self, results: Sequence[Result[S]], completions: Sequence[Sequence[Completion]]) -> None:
         """Add what the latest completions of some rows say to their samples; mark the rows that need no others."""
 
     @abstractmethod
-    def _lay_out(self, results: Sequence[Result[S]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
-        """Give the new columns of a batch, and how often each row is repeated; `None` for rows as they are.
-
-        Every result has its samples as they are to be counted afterwards.
-        """
-
-    @classmethod
-    def _adapt_decoding(cls, own: Mapping[str, Any], decoding: dict[str, Any]) -> dict[str, Any]:
-        """Adapt the settings of decoding to the writer's own."""
-        return decoding
+    def _lay_out(self, results: Sequence[Result[S]]) -> Layout:
+        """Give the new columns of a batch."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        self._publish_run()
-        self.completer.note_map()
-        # a retry must not be answered from the cache of `datasets`; all other run settings stay out of the fingerprint
-        retry = self.run.max_tries if self.run.retry_failed else 0
-        companions = tuple(self.companions.items())
-        state = (type(self), GENERATION_REVISION, self.config.to_json(), self.generator, retry, companions)
-        return _rebuild, state
-
-    def _publish_run(self) -> None:
-        """Leave the run settings in the environment, where the copies in worker processes find them."""
-        if self.run != RunConfig():
-            os.environ[run_variable(self.config, self.generator)] = self.run.to_json()
-        else:
-            os.environ.pop(run_variable(self.config, self.generator), None)
+        team = self.completer.team_of_launcher
+        return reduce_to_settings(type(self), self.config, self.generator, self.run, self.companions, team)
 
     def __call__(self, batch: Any, *context: Any) -> Any:
         """Write the new columns of a batch.
@@ -267,13 +237,13 @@ class ColumnWriter(ABC, Generic[C, S]):
             if attempt:
                 with self.completer.call():
                     completions = self._complete(attempt)
-        columns, repeats = self._lay_out(results)
-        self.summary += Summary.of_results(results)
+        layout = self._lay_out(results)
+        self.summary += Summary.of_batch(results, layout.samples)
         self.summary.generated = self.completer.generated
         self.summary.generated_tokens = self.completer.tokens
         self.summary.seconds = self.completer.seconds
         logger.info("%s: %d rows are done; so far %s", self.doing, len(results), self.summary)
-        return add_columns(batch, columns, self.output_features, repeats)
+        return add_columns(batch, layout.columns, self.output_features, layout.repeats)
 
     def features(self, features: datasets.Features | None = None) -> datasets.Features:
         """Give the features of the dataset with its new columns, for `map(features=...)`.
@@ -312,22 +282,10 @@ class ColumnWriter(ABC, Generic[C, S]):
         Raises:
             ColumnError: An input column is missing, or an output column exists already.
         """
-        map_kwargs |= {"batch_size": batch_size}
-        if isinstance(dataset, dict):
-            kwargs = {"remove_columns": remove_columns, **map_kwargs}
-            return type(dataset)({name: self.apply(split, **kwargs) for name, split in dataset.items()})
         to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
         inputs = [*self.input_columns, *self.optional_columns]
-        dataset = dataset.remove_columns([name for name in to_remove if name not in inputs])
-        if dataset.features is None:  # an IterableDataset may not know its columns
-            written = dataset.map(self, batched=True, **map_kwargs)
-        else:
-            features = self.features(dataset.features)
-            read_columns({name: [] for name in dataset.features}, self.input_columns)
-            if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
-                written = datasets.Dataset.from_dict({name: [] for name in features}, features=features)
-            else:
-                written = dataset.map(self, batched=True, **{"features": features, **map_kwargs})
+        first = [name for name in to_remove if name not in inputs]
+        written = map_with_features(dataset, self, self.features, self.input_columns, first, batch_size, map_kwargs)
         return written.remove_columns([name for name in to_remove if name in inputs])
 
     def select_finished(self, dataset: datasets.Dataset) -> datasets.Dataset:
@@ -348,7 +306,7 @@ class ColumnWriter(ABC, Generic[C, S]):
             JournalError: The journal cannot be read.
 
         Example:
-            >>> done = distill_fn.apply(distill_fn.select_finished(ds))
+            >>> done = distill_fn.apply(distill_fn.select_finished(rows))
         """
         self.completer.join()
         places: list[int] = []
@@ -402,7 +360,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         existing = column_names(batch)
         names = [*self.input_columns, *(name for name in self.optional_columns if name in existing)]
         rows = read_columns(batch, list(dict.fromkeys(names)))
-        return prepare_rows(rows, self._read_row, self._build_prompt, self.generator)
+        return prepare_rows(rows, self.prompts, self.generator)
 
     @staticmethod
     def _begin(prepared: PreparedRow) -> Result[S]:
@@ -425,26 +383,3 @@ class ColumnWriter(ABC, Generic[C, S]):
                 again,
             )
         return self.completer.complete(attempt.prompts, attempt.seeds, attempt.numbers)
-
-
-def run_variable(config: WriterConfig, generator: Generator) -> str:
-    """Name the environment variable that takes the run settings of a writer to worker processes.
-
-    They must reach workers and must not be pickled, since what is pickled is the fingerprint of `Dataset.map`. They
-    are put there when the writer is pickled, which `map` does for the fingerprint before it starts workers.
-    """
-    settings = repr((config.to_json(), generator.__reduce_ex__(2)[1]))
-    return f"HF_RARE_RUN_{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest().upper()}"
-
-
-def _rebuild(
-    cls: type[ColumnWriter[Any, Any]],
-    revision: int,
-    config: str,
-    generator: Generator,
-    retry: int,
-    companions: tuple[tuple[str, Any], ...],
-) -> ColumnWriter[Any, Any]:
-    """Make a writer again from its pickle; `revision` and `retry` are there for the fingerprint alone."""
-    run = json.loads(os.environ.get(run_variable(cls.config_type.from_json(config), generator), "{}"))
-    return cls(generator, **json.loads(config), **run, **dict(companions))

@@ -1,7 +1,7 @@
 """The reasoning distiller: a teacher's reasoning over the documents of each row."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -9,15 +9,14 @@ import datasets
 from hf_rare.checks.answers import check_answer
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Completion, Generator
-from hf_rare.prompts.prompt import Prompt, build_prompt, get_template, input_columns
-from hf_rare.prompts.templates import Template
+from hf_rare.prompts.prompt import DistillPrompts
 from hf_rare.rows.columns import WITHOUT_TRACE, Outcome
-from hf_rare.rows.row import Row, read_row
+from hf_rare.rows.row import Row
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.judge import AnswerJudge
-from hf_rare.writers.result import Result
-from hf_rare.writers.traces import Trace, choose_traces, output_features, read_trace, to_columns
+from hf_rare.writers.result import Layout, Result
+from hf_rare.writers.traces import Trace, lay_out_traces, output_features, read_trace
 
 
 class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
@@ -59,7 +58,7 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
 
     Example:
         >>> distill_fn = ReasonDistiller.from_pretrained("Qwen/Qwen3-8B", max_new_tokens=4096)
-        >>> ds = ds.map(distill_fn, batched=True, batch_size=1000)
+        >>> ds = rows.map(distill_fn, batched=True, batch_size=1000)
     """
 
     config_type = DistillConfig
@@ -75,17 +74,6 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
         self.judge = judge
 
     @property
-    def input_columns(self) -> list[str]:
-        """The columns that are read and must be there: those of the prompt, and that of the gold answer."""
-        gold = [self.config.gold_column] if self.config.gold_column else []
-        return list(dict.fromkeys([*input_columns(self.config), *gold]))
-
-    @property
-    def optional_columns(self) -> list[str]:
-        """The options, which a gold answer may be one of."""
-        return [self.config.options_column] if self.config.gold_column else []
-
-    @property
     def output_prefix(self) -> str:
         """How the names of the new columns begin."""
         return self.config.output_column
@@ -95,21 +83,12 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
         """The new columns and their types, in order."""
         return output_features(self.config)
 
-    def _get_template(self) -> Template:
-        return get_template(self.config)
-
-    def _read_row(self, values: Mapping[str, Any]) -> Row:
-        return read_row(values, self.config)
-
-    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
-        return build_prompt(row, self.config, shortened)
+    def _make_prompts(self) -> DistillPrompts:
+        return DistillPrompts(self.config)
 
     def _read_completions(self, results: Sequence[Result[Trace]], completions: Sequence[Sequence[Completion]]) -> None:
-        require_answer = self.config.require_answer
-        if require_answer is None:
-            require_answer = self.config.template == "rare-qa"
         read = [
-            [read_trace(result, completion, self.config, require_answer) for completion in written]
+            [read_trace(result, completion, self.config) for completion in written]
             for result, written in zip(results, completions, strict=True)
         ]
         checked = self._check(results, read) if self.config.gold_column else read
@@ -119,7 +98,7 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
 
     def _check(self, results: Sequence[Result[Trace]], read: list[list[Trace]]) -> list[list[Trace]]:
         """Compare the answers of traces with the gold ones, where a row has any. What is not whole is wrong."""
-        rows = [result.prepared.row for result in results]
+        rows = [row if isinstance(row := result.prepared.row, Row) else None for result in results]
         answers = [
             (row.question, " or ".join(row.gold), trace.answer or trace.reasoning)
             for row, traces in zip(rows, read, strict=True)
@@ -144,8 +123,5 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
             for row, traces in zip(rows, read, strict=True)
         ]
 
-    def _lay_out(self, results: Sequence[Result[Trace]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
-        for result in results:
-            result.samples = choose_traces(result, self.config)
-        repeats = [len(result.samples) for result in results] if self.config.expand else None
-        return to_columns(results, self.config), repeats
+    def _lay_out(self, results: Sequence[Result[Trace]]) -> Layout:
+        return lay_out_traces(results, self.config)

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from hf_rare.generation.protocol import Completion
 from hf_rare.prompts.completion import is_thought_open, split_thoughts
+from hf_rare.prompts.item_prompt import ItemPrompts
 from hf_rare.rows.columns import ATTEMPTS, COMPLETION_TOKENS, ERROR, PROMPT_TOKENS, STATUS
 from hf_rare.rows.row import Row
 from hf_rare.text import normalize
@@ -40,6 +41,10 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
         """What several of them are called, in errors."""
 
     @abstractmethod
+    def _make_prompts(self) -> ItemPrompts[Row]:
+        """Make what reads a row and makes its prompt."""
+
+    @abstractmethod
     def _parse(self, text: str, row: Row, is_cut: bool) -> list[I]:
         """Find the items in what a model wrote about a row, without its thought; its end may be missing."""
 
@@ -61,7 +66,7 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
         is_open = encoded is not None and is_thought_open(encoded.opening, self.config.thought_tags)
         _, visible, is_closed = split_thoughts(completion.text, self.config.thought_tags, is_open)
         is_cut, tokens = completion.finish_reason == "length", completion.completion_tokens
-        items = tuple(self._parse(visible, row, is_cut)) if row is not None else ()
+        items = tuple(self._parse(visible, row, is_cut)) if isinstance(row, Row) else ()
         if items:
             return Found(status="ok", completion_tokens=tokens, items=items)
         if is_cut:
@@ -79,8 +84,8 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
                 different.setdefault(normalize(self._key(item)), item)
         return list(different.values())
 
-    def _settle(self, result: Result[Found[I]]) -> dict[str, Any]:
-        """Sum up the attempts of a row as one sample; give the values of `ITEM_COLUMNS`."""
+    def _settle(self, result: Result[Found[I]]) -> tuple[Found[I], dict[str, Any]]:
+        """Sum up the attempts of a row as one sample; give it, and the values of `ITEM_COLUMNS`."""
         prepared, samples = result.prepared, result.samples
         items = self._items(result)[: self.items_wanted]
         tokens = sum(sample.completion_tokens for sample in samples)
@@ -93,8 +98,7 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
             attempts = f"{result.attempts} attempt{'s' if result.attempts > 1 else ''}"
             error = f"{len(items)} of {self.items_wanted} {self.item_name} in {attempts}" if missing else ""
             total = Found(status="ok", error=error, completion_tokens=tokens, items=tuple(items))
-        result.samples = [total]
-        return {
+        return total, {
             STATUS: total.status,
             ERROR: total.error,
             COMPLETION_TOKENS: tokens,

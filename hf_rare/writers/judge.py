@@ -1,7 +1,7 @@
 """A model that judges answers: whether they say the same as the gold answer."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,8 @@ import datasets
 
 from hf_rare.generation.protocol import Completion
 from hf_rare.prompts.completion import is_thought_open, split_thoughts
-from hf_rare.prompts.item_prompt import build_item_prompt, get_item_template
+from hf_rare.prompts.item_prompt import ItemPrompts
 from hf_rare.prompts.json_items import find_json
-from hf_rare.prompts.prompt import Prompt
-from hf_rare.prompts.templates import Template
 from hf_rare.rows.columns import (
     ATTEMPTS,
     COMPLETION_TOKENS,
@@ -26,10 +24,10 @@ from hf_rare.rows.columns import (
     Status,
     name_features,
 )
-from hf_rare.rows.row import Row, read_judged
+from hf_rare.rows.row import JudgedAnswer, read_judged
 from hf_rare.settings.writers import JudgeConfig
 from hf_rare.writers.base import ColumnWriter
-from hf_rare.writers.result import Result, Sample
+from hf_rare.writers.result import Layout, Result, Sample
 
 _WORDS: dict[str, Outcome] = {"right": "right", "correct": "right", "wrong": "wrong", "incorrect": "wrong"}
 _SENTENCE_END = re.compile(r"[.!\n]|(?<=\?)")
@@ -100,13 +98,6 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         return list(self(batch)[config.output_column])
 
     @property
-    def input_columns(self) -> list[str]:
-        """The columns that are read and must be there."""
-        config = self.config
-        names = [config.question_column, config.gold_column, config.answer_column, *config.template_columns]
-        return list(dict.fromkeys(names))
-
-    @property
     def output_prefix(self) -> str:
         """How the names of the new columns begin."""
         return self.config.output_column
@@ -117,16 +108,10 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         endings = [TRACE, REASON, *ITEM_COLUMNS] if self.config.columns == "full" else [TRACE]
         return datasets.Features(name_features(self.config.output_column, endings))
 
-    def _get_template(self) -> Template:
-        return get_item_template(self.config)
-
-    def _read_row(self, values: Mapping[str, Any]) -> Row:
+    def _make_prompts(self) -> ItemPrompts[JudgedAnswer]:
         config = self.config
-        names = (config.question_column, config.gold_column, config.answer_column)
-        return read_judged(values, *names, config.template_columns)
-
-    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
-        return build_item_prompt(row, self.config, shortened)
+        columns = (config.question_column, config.gold_column, config.answer_column)
+        return ItemPrompts(config, columns, lambda values: read_judged(values, *columns, config.template_columns))
 
     def _read_completions(
         self, results: Sequence[Result[Judgement]], completions: Sequence[Sequence[Completion]]
@@ -148,12 +133,13 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         status: Status = "truncated" if is_cut else "unparsed"
         return Judgement(status=status, error="the judge gives no verdict", completion_tokens=tokens)
 
-    def _lay_out(self, results: Sequence[Result[Judgement]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
+    def _lay_out(self, results: Sequence[Result[Judgement]]) -> Layout:
+        counted: list[Judgement] = []
         columns: dict[str, list[Any]] = {name: [] for name in self.output_features}
         for result in results:
             prepared, tokens = result.prepared, sum(sample.completion_tokens for sample in result.samples)
             last = result.samples[-1] if result.samples else Judgement(status=prepared.status, error=prepared.error)
-            result.samples = [Judgement(status=last.status, error=last.error, completion_tokens=tokens)]
+            counted.append(Judgement(status=last.status, error=last.error, completion_tokens=tokens))
             values = {
                 TRACE: last.verdict,
                 REASON: last.reason,
@@ -165,7 +151,7 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
             }
             for name, column in columns.items():
                 column.append(values[name.removeprefix(self.config.output_column)])
-        return columns, None
+        return Layout(columns, counted)
 
 
 def parse_verdict(text: str, is_cut: bool = False) -> tuple[Outcome, str]:

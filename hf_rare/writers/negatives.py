@@ -1,20 +1,17 @@
 """Hard negatives that a model writes, as ReasonIR does beside those it mines (arXiv 2504.20595, section 3)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import datasets
 
-from hf_rare.prompts.item_prompt import build_item_prompt, get_item_template
+from hf_rare.prompts.item_prompt import ItemPrompts, get_item_template
 from hf_rare.prompts.json_items import find_items
-from hf_rare.prompts.prompt import Prompt
-from hf_rare.prompts.templates import Template
 from hf_rare.rows.columns import ITEM_COLUMNS, STRING, name_features
 from hf_rare.rows.row import Row, read_pair
 from hf_rare.settings.writers import NegativeConfig
 from hf_rare.text import sign, split_words
 from hf_rare.writers.items import Found, ItemWriter
-from hf_rare.writers.result import Result
+from hf_rare.writers.result import Layout, Result
 
 _NAMES = ("document", "hard_negative_document", "hard_negative", "text", "passage")
 
@@ -44,14 +41,6 @@ class NegativeWriter(ItemWriter[NegativeConfig, str]):
     doing = "Writing hard negatives"
 
     @property
-    def input_columns(self) -> list[str]:
-        """The columns that are read and must be there: those that the template uses, and the positive."""
-        used, config = self._get_template().placeholders, self.config
-        names = [config.text_column, config.question_column]
-        names += [config.scenario_column] if "scenario" in used else []
-        return list(dict.fromkeys([*names, *config.template_columns]))
-
-    @property
     def output_prefix(self) -> str:
         """How the names of the new columns begin."""
         return self.config.hard_negatives_column
@@ -73,16 +62,11 @@ class NegativeWriter(ItemWriter[NegativeConfig, str]):
         """What several of them are called, in errors."""
         return "hard negatives"
 
-    def _get_template(self) -> Template:
-        return get_item_template(self.config)
-
-    def _read_row(self, values: Mapping[str, Any]) -> Row:
+    def _make_prompts(self) -> ItemPrompts[Row]:
         config = self.config
         names = (config.text_column, config.question_column, config.scenario_column)
-        return read_pair(values, *names, config.template_columns)
-
-    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
-        return build_item_prompt(row, self.config, shortened)
+        needed = names if "scenario" in get_item_template(config).placeholders else names[:2]
+        return ItemPrompts(config, needed, lambda values: read_pair(values, *names, config.template_columns))
 
     def _parse(self, text: str, row: Row, is_cut: bool) -> list[str]:
         found = find_items(text, _NAMES, is_cut)
@@ -100,10 +84,10 @@ class NegativeWriter(ItemWriter[NegativeConfig, str]):
     def _key(self, item: str) -> str:
         return item
 
-    def _lay_out(self, results: Sequence[Result[Found[str]]]) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
-        name = self.config.hard_negatives_column
-        rows = []
-        for result in results:
-            values = {name + ending: value for ending, value in self._settle(result).items()}
-            rows.append({**values, name: list(result.samples[0].items)})
-        return {column: [row[column] for row in rows] for column in self.output_features}, None
+    def _lay_out(self, results: Sequence[Result[Found[str]]]) -> Layout:
+        name, rows = self.config.hard_negatives_column, []
+        settled = [self._settle(result) for result in results]
+        for found, values in settled:
+            rows.append({name: list(found.items), **{name + ending: value for ending, value in values.items()}})
+        columns = {column: [row[column] for row in rows] for column in self.output_features}
+        return Layout(columns, [found for found, _ in settled])

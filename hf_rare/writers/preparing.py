@@ -3,16 +3,16 @@
 What is wrong with a row becomes its status here, before anything is generated.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hf_rare.errors import TemplateError
-from hf_rare.generation.protocol import EncodedPrompt, Generator
+from hf_rare.generation.protocol import EncodedPrompt, Encoder, Generator
 from hf_rare.prompts.budget import MIN_DOCUMENT_TOKENS, shorten_documents
-from hf_rare.prompts.prompt import Prompt
+from hf_rare.prompts.prompt import Prompt, PromptBuilder
 from hf_rare.rows.columns import Status
-from hf_rare.rows.row import InvalidRowError, Row
+from hf_rare.rows.row import InvalidRowError, JudgedAnswer, Row
 
 FIT_ATTEMPTS = 8
 """Cutting a text can change how its end is tokenised, so a cut is measured and repeated; two attempts are the rule."""
@@ -23,14 +23,14 @@ class PreparedRow:
     """A row on its way to the model.
 
     Args:
-        row ([`Row`], *optional*): its content; `None` when it is invalid.
+        row ([`Row`] or [`JudgedAnswer`], *optional*): its content; `None` when it is invalid.
         prompt ([`Prompt`], *optional*): its messages.
         encoded ([`EncodedPrompt`], *optional*): its tokens.
         status (`str`): `ok` when it can be generated.
         error (`str`): why it cannot.
     """
 
-    row: Row | None = None
+    row: Row | JudgedAnswer | None = None
     prompt: Prompt | None = None
     encoded: EncodedPrompt | None = None
     status: Status = "ok"
@@ -52,51 +52,43 @@ class PreparedRow:
 
 
 def prepare_rows(
-    batch: Iterable[Mapping[str, Any]],
-    read: Callable[[Mapping[str, Any]], Row],
-    build: Callable[[Row, Mapping[int, str]], Prompt],
-    generator: Generator,
+    batch: Iterable[Mapping[str, Any]], prompts: PromptBuilder[Any], generator: Generator
 ) -> list[PreparedRow]:
     """Prepare the rows of a batch for the model.
 
     Args:
         batch (`Iterable[Mapping[str, Any]]`):
             The rows, value by column name.
-        read (`Callable`):
-            Checks the values of a row. It raises [`InvalidRowError`].
-        build (`Callable`):
-            Makes the prompt of a row, with texts that stand in for some of its documents. It raises `TemplateError`.
+        prompts ([`PromptBuilder`]):
+            Checks the values of a row and makes its prompt.
         generator ([`Generator`]):
             Encodes the prompts and knows how long they may be.
 
     Returns:
         `list[PreparedRow]`: one for each row, in order.
     """
-    prepared = [_build(values, read, build) for values in batch]
+    prepared = [_build(values, prompts) for values in batch]
     to_encode = [row for row in prepared if row.prompt is not None]
-    encoded = generator.encode([row.prompt.messages for row in to_encode if row.prompt is not None])
-    limit = generator.max_prompt_tokens
+    encoder = generator.encoder
+    encoded = encoder.encode([row.prompt.messages for row in to_encode if row.prompt is not None])
+    limit = encoder.max_prompt_tokens
     for row, prompt in zip(to_encode, encoded, strict=True):
         row.encoded = prompt
         if prompt.error:
             row.reject("failed", prompt.error)
         elif limit is not None and len(prompt.token_ids) > limit:
             try:
-                _fit(row, build, generator, limit)
+                _fit(row, prompts, encoder, limit)
             except TemplateError as err:  # a template may fail on a shorter text alone
                 row.reject("failed", str(err))
     return prepared
 
 
-def _build(
-    values: Mapping[str, Any],
-    read: Callable[[Mapping[str, Any]], Row],
-    build: Callable[[Row, Mapping[int, str]], Prompt],
-) -> PreparedRow:
+def _build(values: Mapping[str, Any], prompts: PromptBuilder[Any]) -> PreparedRow:
     prepared = PreparedRow()
     try:
-        prepared.row = read(values)
-        prepared.prompt = build(prepared.row, {})
+        prepared.row = prompts.read(values)
+        prepared.prompt = prompts.build(prepared.row, {})
     except InvalidRowError as err:
         prepared.reject("invalid_input", str(err))
     except TemplateError as err:
@@ -104,14 +96,12 @@ def _build(
     return prepared
 
 
-def _fit(
-    prepared: PreparedRow, build: Callable[[Row, Mapping[int, str]], Prompt], generator: Generator, limit: int
-) -> None:
+def _fit(prepared: PreparedRow, prompts: PromptBuilder[Any], encoder: Encoder, limit: int) -> None:
     """Shorten the documents of a row until its prompt fits, or set the status `prompt_too_long`."""
     if prepared.row is None or prepared.encoded is None:
         return
     documents, full_length = prepared.row.documents, len(prepared.encoded.token_ids)
-    lengths = generator.count_tokens(documents)
+    lengths = encoder.count_tokens(documents)
     shortest = [min(length, MIN_DOCUMENT_TOKENS) for length in lengths]
     kept, excess = lengths, full_length - limit
     for _ in range(FIT_ATTEMPTS):
@@ -120,8 +110,8 @@ def _fit(
         # a template may use a document twice: then `excess` overstates what must go, and the shortest is tried at last
         kept = shorten_documents(lengths, excess) or shortest
         cut = [i for i in range(len(lengths)) if kept[i] < lengths[i]]
-        prompt = build(prepared.row, {i: generator.shorten(documents[i], kept[i]) for i in cut})
-        (encoded,) = generator.encode([prompt.messages])
+        prompt = prompts.build(prepared.row, {i: encoder.shorten(documents[i], kept[i]) for i in cut})
+        (encoded,) = encoder.encode([prompt.messages])
         if encoded.error:
             prepared.reject("failed", encoded.error)
             return

@@ -6,16 +6,14 @@ from typing import Any
 
 import datasets
 
-from hf_rare.prompts.item_prompt import build_item_prompt, get_item_template
+from hf_rare.prompts.item_prompt import ItemPrompts
 from hf_rare.prompts.json_items import find_items
-from hf_rare.prompts.prompt import Prompt
-from hf_rare.prompts.templates import Template
 from hf_rare.rows.columns import COMPLETION_TOKENS, INTEGER, ITEM_COLUMNS, SAMPLE, STRING, name_features
 from hf_rare.rows.row import Row, read_document
 from hf_rare.settings.writers import QuestionConfig
 from hf_rare.text import split_words
 from hf_rare.writers.items import Found, ItemWriter
-from hf_rare.writers.result import Result
+from hf_rare.writers.result import Layout, Result
 
 
 @dataclass(frozen=True)
@@ -58,17 +56,12 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
 
     Example:
         >>> query_fn = QueryGenerator.from_pretrained("Qwen/Qwen3-8B", num_questions=3, expand=True)
-        >>> ds = corpus.map(query_fn, batched=True)
+        >>> questions = corpus.map(query_fn, batched=True)
     """
 
     config_type = QuestionConfig
     kind = "questions"
     doing = "Asking"
-
-    @property
-    def input_columns(self) -> list[str]:
-        """The columns that are read and must be there."""
-        return list(dict.fromkeys([self.config.text_column, *self.config.template_columns]))
 
     @property
     def output_prefix(self) -> str:
@@ -97,14 +90,9 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
         """What several of them are called, in errors."""
         return "questions"
 
-    def _get_template(self) -> Template:
-        return get_item_template(self.config)
-
-    def _read_row(self, values: Mapping[str, Any]) -> Row:
-        return read_document(values, self.config.text_column, self.config.template_columns)
-
-    def _build_prompt(self, row: Row, shortened: Mapping[int, str]) -> Prompt:
-        return build_item_prompt(row, self.config, shortened)
+    def _make_prompts(self) -> ItemPrompts[Row]:
+        column, extra = self.config.text_column, self.config.template_columns
+        return ItemPrompts(self.config, [column], lambda values: read_document(values, column, extra))
 
     def _parse(self, text: str, row: Row, is_cut: bool) -> list[Question]:
         return parse_questions(text, is_cut)
@@ -112,13 +100,12 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
     def _key(self, item: Question) -> str:
         return f"{item.scenario} {item.question}"
 
-    def _lay_out(
-        self, results: Sequence[Result[Found[Question]]]
-    ) -> tuple[dict[str, list[Any]], Sequence[int] | None]:
+    def _lay_out(self, results: Sequence[Result[Found[Question]]]) -> Layout:
         config, rows, repeats = self.config, list[dict[str, Any]](), list[int]()
-        for result in results:
-            values = {config.question_column + ending: value for ending, value in self._settle(result).items()}
-            items = result.samples[0].items
+        settled = [self._settle(result) for result in results]
+        for found, own_values in settled:
+            values = {config.question_column + ending: value for ending, value in own_values.items()}
+            items = found.items
             if config.num_questions > 1 and not config.expand:
                 questions, scenarios = [item.question for item in items], [item.scenario for item in items]
                 rows.append({**values, config.question_column: questions, config.scenario_column: scenarios})
@@ -129,7 +116,7 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
                 rows.append({**values, **own, config.question_column + SAMPLE: number})
                 values[config.question_column + COMPLETION_TOKENS] = 0  # so that their sum is what was generated
         columns = {name: [row[name] for row in rows] for name in self.output_features}
-        return columns, repeats if config.expand else None
+        return Layout(columns, [found for found, _ in settled], repeats if config.expand else None)
 
 
 def make_question_schema(num_questions: int = 1, max_length: int | None = None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from datasets.fingerprint import get_temporary_cache_files_directory
 from datasets.utils import tqdm
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from hf_rare.compat.ray import PROGRESS_LOGGER
 from hf_rare.errors import (
     ConfigError,
     DatasetFileError,
@@ -41,7 +42,7 @@ FOREIGN_VARIABLES = (
     *("PMI_", "OMPI_COMM_", "MV2_COMM_", "HF_RARE_RUN_"),
 )
 """How variables begin that are not an actor's: it is no rank of a launcher, and has the settings of this run alone."""
-LOG_LEVELS = {"ray.data": logging.WARNING, "ray.data._internal.progress": logging.ERROR}
+LOG_LEVELS = {"ray.data": logging.WARNING, PROGRESS_LOGGER: logging.ERROR}
 SHARD_BYTES = 500_000_000
 
 
@@ -95,8 +96,7 @@ def distill_with_ray(
         HfRareError: What ended the run in an actor, such as a row that failed with `on_error="raise"`.
 
     Example:
-        >>> from hf_rare import distill_with_ray
-        >>> ds = distill_with_ray("data/*.parquet", distill_fn, num_actors=8, num_gpus=1, output="distilled")
+        >>> ds = distill_with_ray("questions/*.parquet", distill_fn, num_actors=8, num_gpus=1, output="traces")
     """
     for name, value in (("num_actors", num_actors), ("batch_size", batch_size)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

@@ -22,24 +22,18 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from hf_rare._version import __version__
 from hf_rare.errors import ConfigError, RecipeError
 from hf_rare.generation.revisions import is_local
+from hf_rare.hub_errors import check_token
 from hf_rare.prompts.templates import is_source
 from hf_rare.settings.base import GENERATION_REVISION, Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
-from hf_rare.settings.writers import DistillConfig, JudgeConfig, NegativeConfig, QuestionConfig, WriterConfig
 from hf_rare.text import hide_tokens
+from hf_rare.writers.registry import WRITERS
 
 logger = logging.getLogger(__name__)
 
 RECIPE_VERSION = 1
 PACKAGES = ("torch", "transformers", "accelerate", "datasets")
-KINDS: dict[str, type[WriterConfig]] = {
-    "distill": DistillConfig,
-    "questions": QuestionConfig,
-    "negatives": NegativeConfig,
-    "judge": JudgeConfig,
-}
-"""What a recipe may be of. Each kind has its settings in a section of its name."""
 OWN_BUSINESS = ("trust_remote_code", "offload_folder")
 """Settings of a model that only the person at this machine may choose."""
 REVISIONS = {"model_id": "revision", "adapter": "adapter_revision"}
@@ -100,7 +94,7 @@ def read_recipe(
         own_settings (`Collection[str]`, *optional*):
             Names of settings that the caller chooses: the recipe's are left out.
         kind (`str`, *optional*):
-            What it must be a recipe for; by default any of `KINDS` will do.
+            What it must be a recipe for; by default any of [`WRITERS`] will do.
         **hub_kwargs:
             `revision` and `token`, for a dataset on the Hub.
 
@@ -223,6 +217,7 @@ def _exists(path: Path) -> bool:
 
 
 def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> Path:
+    check_token(hub_kwargs.get("token"))
     try:
         validate_repo_id(repo_id)
         path = huggingface_hub.hf_hub_download(repo_id, recipe_path(config_name), repo_type="dataset", **hub_kwargs)
@@ -241,11 +236,11 @@ def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> 
 
 def _sections(recipe: Recipe) -> dict[str, type[Config]]:
     """Name the sections with settings."""
-    return {recipe["kind"]: KINDS[recipe["kind"]], "model": ModelConfig, "decoding": DecodingConfig}
+    return {recipe["kind"]: WRITERS[recipe["kind"]].config, "model": ModelConfig, "decoding": DecodingConfig}
 
 
 def _check_shape(recipe: Any, kind: str | None) -> None:
-    kinds = [kind] if kind else list(KINDS)
+    kinds = [kind] if kind else list(WRITERS)
     if not isinstance(recipe, dict) or recipe.get("kind") not in kinds or recipe.get("recipe") != RECIPE_VERSION:
         raise RecipeError(
             f"This is no recipe that hf_rare {__version__} can use here: expected a dict with kind="
@@ -266,8 +261,9 @@ def _check_shape(recipe: Any, kind: str | None) -> None:
 def _check_harm(recipe: Recipe) -> None:
     """Raise [`RecipeError`] for what a recipe may not ask for."""
     kind = recipe["kind"]
-    template = recipe[kind].get("template", KINDS[kind].builtin_templates[0])
-    if template not in KINDS[kind].builtin_templates and not is_source(str(template)):
+    builtin = WRITERS[kind].config.builtin_templates
+    template = recipe[kind].get("template", *builtin[:1])
+    if template not in builtin and not is_source(str(template)):
         raise RecipeError(f"The recipe's template {template!r} is neither built in nor a text with placeholders.")
     model = recipe.get("model") or {}
     if "/" in str(model.get("attn_implementation") or ""):

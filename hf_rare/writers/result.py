@@ -1,8 +1,8 @@
-"""What becomes of a row while a model writes for it. What a completion says is left to those who read it."""
+"""What becomes of a row while a model writes for it, and of its batch. What completions say is left to others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hf_rare.generation.protocol import Completion
 from hf_rare.rows.columns import Status
@@ -49,3 +49,18 @@ class Result(Generic[S]):
         """Take note of another attempt; the server that wrote it may count the prompt's tokens otherwise."""
         self.attempts += 1
         self.prompt_tokens = completions[-1].prompt_tokens
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What becomes of a batch.
+
+    Args:
+        columns (`dict[str, list]`): the new columns.
+        samples (`list[Sample]`): what they hold, as the summary counts it.
+        repeats (`Sequence[int]`, *optional*): how often each row is repeated; `None` for rows as they are.
+    """
+
+    columns: dict[str, list[Any]]
+    samples: Sequence[Sample]
+    repeats: Sequence[int] | None = None

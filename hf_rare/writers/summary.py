@@ -1,7 +1,7 @@
 """Counts over the rows of a run: what people want to know at its end."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ import datasets
 
 from hf_rare.rows.columns import STATUSES
 from hf_rare.rows.statistics import DEFAULT_COLUMNS, measure
-from hf_rare.writers.result import Result
+from hf_rare.writers.result import Result, Sample
 
 
 @dataclass
@@ -35,10 +35,8 @@ class Summary:
     noun: str = "trace"
 
     @classmethod
-    def of_results(cls, results: Iterable[Result[Any]]) -> Self:
-        """Count the results of a batch."""
-        results = list(results)
-        samples = [sample for result in results for sample in result.samples]
+    def of_batch(cls, results: Iterable[Result[Any]], samples: Sequence[Sample]) -> Self:
+        """Count the prompts of a batch, and the samples that were laid out."""
         return cls(
             Counter(sample.status for sample in samples),
             sum(result.prompt_tokens for result in results),

@@ -22,7 +22,7 @@ from hf_rare.rows.columns import (
     name_features,
 )
 from hf_rare.settings.writers import DistillConfig
-from hf_rare.writers.result import Result, Sample
+from hf_rare.writers.result import Layout, Result, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Trace(Sample):
 TracesOfRow = Result[Trace]
 
 
-def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfig, require_answer: bool) -> Trace:
+def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfig) -> Trace:
     """Read a completion.
 
     Args:
@@ -51,9 +51,7 @@ def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfi
         completion ([`Completion`]):
             The completion.
         config ([`DistillConfig`]):
-            The tags to look for.
-        require_answer (`bool`):
-            Whether a completion without an answer is `unparsed`.
+            The tags to look for, and whether a completion without an answer is `unparsed`.
 
     Returns:
         [`Trace`]: the trace, its answer not checked yet.
@@ -67,7 +65,7 @@ def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfi
         thought_is_open=encoded is not None and is_thought_open(encoded.opening, config.thought_tags),
         thought_tags=config.thought_tags,
         answer_tags=config.answer_tags,
-        require_answer=require_answer,
+        require_answer=config.needs_answer,
     )
     return Trace(**vars(parsed), completion_tokens=completion.completion_tokens)
 
@@ -105,29 +103,35 @@ def output_features(config: DistillConfig) -> datasets.Features:
     return datasets.Features(name_features(output, endings, as_lists=of_traces if as_lists else ()))
 
 
-def to_columns(results: Sequence[TracesOfRow], config: DistillConfig) -> dict[str, list[object]]:
-    """Lay the traces out as columns.
+def lay_out_traces(results: Sequence[TracesOfRow], config: DistillConfig) -> Layout:
+    """Lay the chosen traces of the rows of a batch out as columns.
 
     Args:
-        results (`Sequence[Result]`): the rows of a batch, in order, their traces chosen.
-        config ([`DistillConfig`]): names, and whether several traces become lists or rows.
+        results (`Sequence[Result]`): the rows of a batch, in order.
+        config ([`DistillConfig`]): names, which traces are chosen, and whether several become lists or rows.
 
     Returns:
-        `dict[str, list]`: column by name, each with a value for each row, or, with `expand`, for each trace.
+        [`Layout`]: column by name, each with a value for each row, or, with `expand`, for each trace.
     """
     output = config.output_column
     as_lists = config.has_many_traces and not config.expand
+    chosen = [choose_traces(result, config) for result in results]
     columns: dict[str, list[object]] = {}
     for ending in _trace_columns(config):
         name = ending[1:] or "reasoning"
-        values = [[getattr(trace, name) for trace in result.samples] for result in results]
+        values = [[getattr(trace, name) for trace in traces] for traces in chosen]
         columns[output + ending] = list(values) if as_lists else [value for row in values for value in row]
-    shared = [_values_of_row(result) for result in results for _ in (result.samples if config.expand else [None])]
+    repeats = [len(traces) if config.expand else 1 for traces in chosen]
+    shared = [row for result, times in zip(results, repeats, strict=True) for row in [_values_of_row(result)] * times]
     for ending in _row_columns(config):
         columns[output + ending] = [row[ending] for row in shared]
     if config.expand:
-        columns[output + SAMPLE] = [number for result in results for number in range(len(result.samples))]
-    return {name: columns[name] for name in output_features(config)}
+        columns[output + SAMPLE] = [number for times in repeats for number in range(times)]
+    return Layout(
+        {name: columns[name] for name in output_features(config)},
+        [trace for traces in chosen for trace in traces],
+        repeats if config.expand else None,
+    )
 
 
 def _trace_columns(config: DistillConfig) -> list[str]:

@@ -281,6 +281,7 @@ def test_a_formula_that_takes_too_long_is_given_up_and_the_next_one_compared():
 def test_a_process_for_formulas_that_does_not_start_is_an_error(monkeypatch, executable):
     monkeypatch.setattr(formulas, "_worker", formulas._Worker())
     monkeypatch.setattr(formulas.sys, "executable", executable)
+    command = rf"{executable} -m hf_rare\.checks\.formula_worker"
     for _ in range(2):
-        with pytest.raises(HfRareError, match=rf"does not start: .* Run `{executable} -m hf_rare\.math_worker`"):
+        with pytest.raises(HfRareError, match=f"does not start: .* Run `{command}`"):
             check_answer("1", "1", check="math")

@@ -4,11 +4,10 @@ import logging
 
 import pytest
 
-from hf_rare import TransformersGenerator
+from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.errors import ConfigError
 from hf_rare.generation.engines import continuous
 from hf_rare.generation.engines.continuous import ContinuousEngine
-from hf_rare.writers.estimate import Clock
 from tests.generation.test_static import CONVERSATIONS, llama, tokenizer
 from tests.generation.test_transformers import TokenList, complete
 from tests.support.plain import PlainGenerator
@@ -22,9 +21,9 @@ def test_the_greedy_text_is_that_of_generate_and_comes_row_by_row(llama, tokeniz
     ends = {"eos_token_id": list(range(3, 30)), "suppress_tokens": [40, 41]}
     settings = {"max_new_tokens": 16, "generation_kwargs": ends}
     generator = TransformersGenerator(llama, tokenizer, **settings, **CONTINUOUS)
-    prompts, told = generator.encode(CONVERSATIONS), TokenList()
+    prompts, told = generator.encoder.encode(CONVERSATIONS), TokenList()
     written = list(generator.generate(prompts, [0] * len(prompts), told))
-    assert isinstance(generator._engine, ContinuousEngine)
+    assert isinstance(generator.engine, ContinuousEngine)
     assert [len(completions) for completions in written] == [1] * len(prompts)
     completions = dict(completion for completions in written for completion in completions)
     expected = complete(PlainGenerator(llama, tokenizer, **settings), CONVERSATIONS)
@@ -35,7 +34,7 @@ def test_the_greedy_text_is_that_of_generate_and_comes_row_by_row(llama, tokeniz
 
 def test_a_run_that_is_left_in_the_middle_stops_the_manager(llama, tokenizer):
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=16, **CONTINUOUS)
-    prompts = generator.encode(CONVERSATIONS)
+    prompts = generator.encoder.encode(CONVERSATIONS)
     written = generator.generate(prompts, [0] * len(prompts))
     assert next(written)
     written.close()
@@ -86,7 +85,7 @@ def test_the_engine_is_no_part_of_what_a_completion_depends_on(llama, tokenizer)
     assert identities[0] == identities[1] == identities[2]
 
 
-def test_tokens_are_told_while_rows_are_being_written(llama, tokenizer, monkeypatch):
+def test_tokens_are_told_while_rows_are_being_written(llama, tokenizer, rows, monkeypatch):
     monkeypatch.setattr(continuous, "COUNT_SECONDS", 0.01)
     settings = {"max_new_tokens": 200, "generation_kwargs": {"suppress_tokens": [tokenizer.eos_token_id]}}
     generator, told = TransformersGenerator(llama, tokenizer, **settings, **CONTINUOUS), TokenList()
@@ -95,10 +94,9 @@ def test_tokens_are_told_while_rows_are_being_written(llama, tokenizer, monkeypa
     assert sum(prompt for prompt, _ in told) == sum(completion.prompt_tokens for completion in completions)
     assert sum(written for _, written in told) == 600
     assert sum(written for prompt, written in told if not prompt) > 300  # read and written are told apart
-    clock = Clock(refills=True, lengths=[completion.prompt_tokens for completion in completions])
-    complete(generator, CONVERSATIONS[:3], observer=clock)
-    assert clock.read[1] == sum(clock.lengths)
-    assert clock.steps
+    estimate = ReasonDistiller(generator, template="plain").estimate(rows, rows=3)
+    assert (estimate.completion_tokens, estimate.sample) == (200 * len(rows), 3)
+    assert estimate.hours > 0
 
 
 def test_a_row_that_is_put_aside_is_not_counted_twice():
@@ -112,7 +110,7 @@ def test_a_row_that_is_put_aside_is_not_counted_twice():
     active, told = {}, TokenList()
     scheduler = type("Scheduler", (), {"active_requests": active})
     manager = type("Manager", (), {"batch_processor": None})
-    counter = continuous._TokenCounter(manager, told, [10, 20])
+    counter = continuous.RequestCounter(manager, told, [10, 20])
     counter.count(None)
     manager.batch_processor = type("Processor", (), {"scheduler": scheduler})
     for tokens in (0, 1, 5, 0, 3, 7):

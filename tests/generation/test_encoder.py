@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerFast
 from hf_rare import TransformersGenerator
 from hf_rare.errors import ConfigError
 from hf_rare.generation.encoder import PromptEncoder
-from hf_rare.generation.teacher import get_teacher
 from tests.support.tiny import CHAT_TEMPLATE, QUESTIONS, make_tokenizer
 
 
@@ -27,8 +26,8 @@ def test_chat_template_kwargs_reach_the_template(tiny_thinking):
     closed = TransformersGenerator.from_pretrained(
         tiny_thinking, max_new_tokens=4, chat_template_kwargs={"enable_thinking": False}
     )
-    assert opened.encode(QUESTIONS[:1])[0].text.endswith("assistant\n<think>\n")
-    assert closed.encode(QUESTIONS[:1])[0].text.endswith("assistant\n")
+    assert opened.encoder.encode(QUESTIONS[:1])[0].text.endswith("assistant\n<think>\n")
+    assert closed.encoder.encode(QUESTIONS[:1])[0].text.endswith("assistant\n")
 
 
 def test_without_a_chat_template_the_prompt_is_plain_text_with_one_warning(caplog):
@@ -83,8 +82,8 @@ def test_a_plain_prompt_begins_as_the_tokenizer_begins_a_text():
 def test_thought_tags_in_the_text_are_plain_text_where_the_template_writes_them(tiny_thinking):
     generator = TransformersGenerator.from_pretrained(tiny_thinking, max_new_tokens=4)
     text = "they write </think> and <think> here"
-    (prompt,) = generator.encode([[{"role": "user", "content": text}]])
-    tokenizer = get_teacher(generator._teacher.config).tokenizer
+    (prompt,) = generator.encoder.encode([[{"role": "user", "content": text}]])
+    tokenizer = generator.teacher.tokenizer
     assert prompt.token_ids.count(tokenizer.convert_tokens_to_ids("<think>")) == 1  # the one of the template
     assert text in tokenizer.decode(prompt.token_ids)
 

@@ -45,7 +45,7 @@ def test_greedy_text_is_that_of_generate_by_hand(teacher):
     model, tokenizer = teacher
     generator = TransformersGenerator(model, tokenizer, max_new_tokens=12)
     completions = complete(generator, CONVERSATIONS)
-    assert isinstance(generator._engine, PlainEngine)
+    assert isinstance(generator.engine, PlainEngine)
     for messages, completion in zip(CONVERSATIONS, completions, strict=True):
         inputs = tokenizer(messages[0]["content"] + "\n\n", return_tensors="pt", return_token_type_ids=False)
         assert inputs["input_ids"][0, -1] == tokenizer.eos_token_id
@@ -68,9 +68,9 @@ def test_a_decoder_that_can_tell_so_many_places_is_not_asked_for_more(teacher):
     generator = TransformersGenerator(*teacher, max_new_tokens=512)
     if isinstance(teacher[0], BartForConditionalGeneration):
         with pytest.raises(ConfigError, match="holds 512 tokens"):
-            _ = generator.max_prompt_tokens
+            _ = generator.encoder.max_prompt_tokens
     else:
-        assert generator.max_prompt_tokens == 2048  # what the tokenizer says
+        assert generator.encoder.max_prompt_tokens == 2048  # what the tokenizer says
 
 
 def test_it_is_loaded_by_its_name_and_distils_rows(teacher, tmp_path):
@@ -80,8 +80,8 @@ def test_it_is_loaded_by_its_name_and_distils_rows(teacher, tmp_path):
     distill_fn = ReasonDistiller.from_pretrained(
         str(tmp_path / "teacher"), max_new_tokens=8, context_length=1024, journal_dir=tmp_path / "journal"
     )
-    assert distill_fn.generator.max_prompt_tokens == 1024  # the completion takes none of the prompt's room
+    assert distill_fn.generator.encoder.max_prompt_tokens == 1024  # the completion takes none of the prompt's room
     rows = {"question": ["Why?", "How?"], "scenario": ["", ""], "text": ["A.", "B."], "hard_negatives": [["C."]] * 2}
     done = Dataset.from_dict(rows).map(distill_fn, batched=True)
     assert all(done["reasoning_completion_tokens"])
-    assert type(distill_fn.generator._teacher.model) is type(model)
+    assert type(distill_fn.generator.teacher.model) is type(model)

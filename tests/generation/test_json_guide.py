@@ -28,7 +28,7 @@ SETTINGS = {"max_new_tokens": 80, "json_schema": SCHEMA, "generation_kwargs": {"
 def test_every_completion_is_what_the_schema_says(llama, tokenizer):
     generator = TransformersGenerator(llama, tokenizer, **SETTINGS)
     completions = complete(generator, CONVERSATIONS)
-    assert type(generator._engine).__name__ == "StaticEngine"
+    assert type(generator.engine).__name__ == "StaticEngine"
     assert completions == complete(PlainGenerator(llama, tokenizer, **SETTINGS), CONVERSATIONS)
     values = [json.loads(completion.text) for completion in completions]
     assert all(set(value) == {"verdict", "reason"} and len(value["reason"]) <= 12 for value in values)

@@ -34,7 +34,7 @@ def test_layers_on_the_disk_give_the_same_text(demo_rows, tiny, tmp_path, on_dis
         tiny, max_new_tokens=8, offload_folder=tmp_path / "weights", **PLACEMENTS[on_disk]
     )
     assert distill_fn.apply(demo_rows).to_list() == expected.to_list()
-    assert "disk" in distill_fn.generator._teacher.model.hf_device_map.values()
+    assert "disk" in distill_fn.generator.teacher.model.hf_device_map.values()
 
 
 @pytest.mark.slow

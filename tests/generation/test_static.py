@@ -12,7 +12,8 @@ import transformers
 from hf_rare import TransformersGenerator
 from hf_rare.generation.caches.row import RowCache
 from hf_rare.generation.caches.slot import SlotCache
-from hf_rare.generation.engines.static import GUESS_UP_TO, StaticEngine, _Batch
+from hf_rare.generation.engines.scheduler import GUESS_UP_TO, Scheduler
+from hf_rare.generation.engines.static import StaticEngine
 from hf_rare.generation.protocol import EncodedPrompt
 from tests.generation.test_transformers import TokenList, complete
 from tests.support.plain import PlainGenerator
@@ -86,7 +87,7 @@ def test_the_text_is_that_of_generate_for_each_row_alone(name, tokenizer):
     # some tiny models write the same greedy text after any prompt
     settings = {"max_new_tokens": 12, "generation_kwargs": {} if MODELS[name][1] else {"temperature": 1.5}}
     generator = TransformersGenerator(model, tokenizer, **settings, **SMALL)
-    assert getattr(generator._engine, "kind", None) == (RowCache if MODELS[name][1] else None)
+    assert getattr(generator.engine, "kind", None) == (RowCache if MODELS[name][1] else None)
     completions = complete(generator, CONVERSATIONS)
     alone = PlainGenerator(model, tokenizer, max_batch_tokens=1, **settings)
     assert completions == complete(alone, CONVERSATIONS)
@@ -114,7 +115,7 @@ def test_the_text_is_that_of_generate_for_each_row_alone(name, tokenizer):
 def test_what_changes_the_logits_or_ends_a_row_does_so_as_in_generate(llama, tokenizer, generation_kwargs):
     settings = {"max_new_tokens": 16, "generation_kwargs": generation_kwargs}
     generator = TransformersGenerator(llama, tokenizer, **SMALL, **settings)
-    assert isinstance(generator._engine, StaticEngine)
+    assert isinstance(generator.engine, StaticEngine)
     alone = PlainGenerator(llama, tokenizer, max_batch_tokens=1, **settings)
     completions = complete(generator, CONVERSATIONS)
     assert completions == complete(alone, CONVERSATIONS)
@@ -125,7 +126,7 @@ def test_what_changes_the_logits_or_ends_a_row_does_so_as_in_generate(llama, tok
 def test_a_row_that_has_ended_makes_room_for_the_next(llama, tokenizer):
     ends = {"eos_token_id": list(range(3, 60)), "temperature": 1.5}
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=40, generation_kwargs=ends, **SMALL)
-    told, prompts = TokenList(), generator.encode(CONVERSATIONS * 2)
+    told, prompts = TokenList(), generator.encoder.encode(CONVERSATIONS * 2)
     finished = [[i for i, _ in written] for written in generator.generate(prompts, list(range(24)), told)]
     assert sorted(i for written in finished for i in written) == list(range(24))
     assert len(finished) > 12  # handed over as they end
@@ -150,8 +151,7 @@ def test_the_samples_of_a_prompt_are_read_once(llama, tokenizer):
 def test_either_cache_gives_the_text_of_generate(llama, tokenizer, kind, generation_kwargs):
     settings = {"max_new_tokens": 40, "generation_kwargs": generation_kwargs, **SMALL}
     generator = TransformersGenerator(llama, tokenizer, **settings)
-    generator.load()
-    generator._engine = StaticEngine(generator._make_plain_engine(), kind)
+    generator.engine = StaticEngine(generator.make_plain_engine(), kind)
     assert complete(generator, CONVERSATIONS) == complete(PlainGenerator(llama, tokenizer, **settings), CONVERSATIONS)
 
 
@@ -184,8 +184,7 @@ def test_a_guess_that_spoils_its_row_is_taken_back(llama, tokenizer, monkeypatch
         return output
 
     generator = TransformersGenerator(llama, tokenizer, **settings)
-    generator.load()
-    assert generator._engine.kind is RowCache  # tried before the model is spoilt
+    assert generator.engine.kind is RowCache  # tried before the model is spoilt
     forward.__signature__ = inspect.signature(real)
     monkeypatch.setattr(llama, "forward", forward)
     assert complete(generator, CONVERSATIONS) == expected
@@ -225,8 +224,7 @@ def test_out_of_memory_makes_the_batch_smaller(llama, tokenizer, monkeypatch, fi
     settings = {"max_new_tokens": 12, "generation_kwargs": {"temperature": 1.3}}
     expected = complete(TransformersGenerator(llama, tokenizer, **settings), CONVERSATIONS)
     generator, sizes = TransformersGenerator(llama, tokenizer, **settings), []
-    generator.load()
-    assert isinstance(generator._engine, StaticEngine)
+    assert isinstance(generator.engine, StaticEngine)
 
     def spoil(input_ids, rows):
         sizes.append(rows)
@@ -265,7 +263,7 @@ def test_a_model_that_cannot_tell_its_rows_apart_is_found_out(llama, tokenizer, 
     monkeypatch.setattr(llama, "forward", forward)
     with caplog.at_level(logging.INFO, logger="hf_rare"):
         generator = TransformersGenerator(llama, tokenizer, max_new_tokens=4)
-        assert not isinstance(generator._engine, StaticEngine)
+        assert not isinstance(generator.engine, StaticEngine)
     assert "logits differ" in caplog.text
 
 
@@ -284,20 +282,17 @@ def test_what_only_generate_can_do_is_left_to_it(llama, tokenizer, caplog, gener
 @pytest.mark.parametrize("kind", [RowCache, SlotCache])
 def test_keys_and_values_are_freed_without_a_garbage_collection(llama, tokenizer, kind):
     generator, made = TransformersGenerator(llama, tokenizer, max_new_tokens=6, **SMALL), []
-    generator.load()
-    generator._engine = StaticEngine(generator._make_plain_engine(), kind)
-    make_cache = generator._engine._make_cache
 
-    def make_watched():
-        cache = make_cache()
-        made.extend(weakref.ref(part) for part in (cache, *cache.layers))
-        return cache
+    class Watched(kind):
+        def __init__(self, layers):
+            super().__init__(layers)
+            made.extend(weakref.ref(part) for part in (self, *self.layers))
 
-    generator._engine._make_cache = make_watched
+    generator.engine = StaticEngine(generator.make_plain_engine(), Watched)
     gc.disable()
     try:
         complete(generator, CONVERSATIONS)
-        left = generator.generate(generator.encode(CONVERSATIONS), range(len(CONVERSATIONS)))
+        left = generator.generate(generator.encoder.encode(CONVERSATIONS), range(len(CONVERSATIONS)))
         next(left)
         left.close()
         assert [part() for part in made] == [None] * 6
@@ -308,7 +303,7 @@ def test_keys_and_values_are_freed_without_a_garbage_collection(llama, tokenizer
 @pytest.mark.timeout(60)
 def test_an_empty_prompt_fails_alone(llama, tokenizer):
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=6)
-    prompts = [EncodedPrompt([], "", []), *generator.encode(CONVERSATIONS[:2])]
+    prompts = [EncodedPrompt([], "", []), *generator.encoder.encode(CONVERSATIONS[:2])]
     for given in (prompts, prompts[:1]):
         written = generator.generate(given, range(len(given)))
         failed = {i for completions in written for i, completion in completions if completion.finish_reason == "error"}
@@ -321,6 +316,6 @@ def test_a_failure_before_any_row_is_begun_is_raised(llama, tokenizer, monkeypat
         raise RuntimeError("no rows")
 
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=6)
-    monkeypatch.setattr(_Batch, "_next_group", fail)
+    monkeypatch.setattr(Scheduler, "step", fail)
     with pytest.raises(RuntimeError, match="no rows"):
         complete(generator, CONVERSATIONS)

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hf_rare import ReasonDistiller
 from hf_rare.generation import text_tokenizer
-from hf_rare.generation.text_tokenizer import TextTokenizer
+from hf_rare.generation.text_tokenizer import TextTokenizer, make_fast
 from tests.conftest import REPOSITORY
 from tests.support.tiny import make_tokenizer
 
@@ -58,8 +58,8 @@ def make_family(kind: str) -> PreTrainedTokenizerFast:
 
 @cache
 def make_text_tokenizer(kind: str) -> TextTokenizer:
-    tokenizer = TextTokenizer(make_family(kind))
-    assert tokenizer._fast is not None
+    tokenizer = TextTokenizer(make_family(kind), make_fast(make_family(kind)))
+    assert tokenizer.is_fast
     return tokenizer
 
 
@@ -87,20 +87,22 @@ def test_the_tokens_are_those_of_the_own_tokenizer(kind):
     def check(texts, split):
         fast = make_text_tokenizer(kind)
         assert fast(texts, split_special_tokens=split) == tokenize(make_family(kind), texts, split)
-        assert fast._fast is not None
+        assert fast.is_fast
 
     check()
 
 
 @pytest.mark.usefixtures("at_once")
-def test_it_tokenises_what_it_is_given(monkeypatch):
-    tokenizer, seen = TextTokenizer(make_tokenizer()), []
-    tokenize_fast = text_tokenizer._tokenize_fast
-    tokenizer(TEXTS)
-    monkeypatch.setattr(
-        text_tokenizer, "_tokenize_fast", lambda fast, texts: seen.extend(texts) or tokenize_fast(fast, texts)
-    )
-    assert tokenizer(TEXTS) == tokenize(make_tokenizer(), TEXTS)
+def test_it_tokenises_what_it_is_given():
+    fast, seen = make_fast(make_tokenizer()), []
+
+    class Watched:
+        @staticmethod
+        def encode_batch(texts, **kwargs):
+            seen.extend(texts)
+            return fast.encode_batch(texts, **kwargs)
+
+    assert TextTokenizer(make_tokenizer(), Watched)(TEXTS) == tokenize(make_tokenizer(), TEXTS)
     assert seen == TEXTS
 
 
@@ -109,11 +111,11 @@ def test_it_is_loaded_where_that_pays(monkeypatch):
     tokenizer = TextTokenizer(make_tokenizer())
     for _ in range(2):
         assert tokenizer(TEXTS) == tokenize(make_tokenizer(), TEXTS)
-        assert "_fast" not in vars(tokenizer)
+        assert not tokenizer.is_fast
     tokenizer(TEXTS[:3] * 4)
-    assert "_fast" not in vars(tokenizer)  # few texts
+    assert not tokenizer.is_fast  # few texts
     assert tokenizer(TEXTS) == tokenize(make_tokenizer(), TEXTS)
-    assert tokenizer._fast is not None
+    assert tokenizer.is_fast
 
 
 @pytest.mark.usefixtures("at_once")
@@ -154,8 +156,7 @@ def test_one_that_is_wrong_on_the_trial_texts_is_not_used(monkeypatch, caplog):
 
 @pytest.mark.usefixtures("at_once")
 def test_one_that_is_wrong_later_is_not_used_any_more(caplog):
-    tokenizer = TextTokenizer(make_tokenizer())
-    tokenizer._fast = fastokens.Tokenizer.from_json_str(make_family("llama").backend_tokenizer.to_str())
+    tokenizer = TextTokenizer(make_tokenizer(), make_fast(make_family("llama")))
     with caplog.at_level(logging.INFO, logger="hf_rare"):
         assert tokenizer(TEXTS) == tokenizer(TEXTS) == tokenize(make_tokenizer(), TEXTS)
     assert [record.message for record in caplog.records] == [
@@ -184,19 +185,18 @@ class WrongFrom:
 
 @pytest.mark.usefixtures("at_once")
 def test_the_longest_text_of_a_call_is_checked():
-    tokenizer, texts = TextTokenizer(make_tokenizer()), [*TEXTS, "a long text " * 100, *TEXTS]
-    tokenizer._fast = WrongFrom(1000)
+    tokenizer, texts = TextTokenizer(make_tokenizer(), WrongFrom(1000)), [*TEXTS, "a long text " * 100, *TEXTS]
     assert tokenizer(TEXTS) == tokenize(make_tokenizer(), TEXTS)
-    assert tokenizer._fast is not None
+    assert tokenizer.is_fast
     assert tokenizer(texts) == tokenize(make_tokenizer(), texts)
-    assert tokenizer._fast is None
+    assert not tokenizer.is_fast
 
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(("length", "is_used"), [(1 << 16, False), (1 << 20, True)])
 def test_a_long_text_is_tried_too(monkeypatch, length, is_used):
     monkeypatch.setattr(fastokens, "Tokenizer", WrongFrom(length))
-    assert (TextTokenizer(make_tokenizer())._fast is not None) == is_used
+    assert (make_fast(make_tokenizer()) is not None) == is_used
 
 
 @pytest.mark.usefixtures("at_once")
@@ -206,9 +206,7 @@ def test_a_panic_of_fastokens_leaves_the_call_to_the_own_tokenizer(monkeypatch):
     def fail(*arguments, **kwargs):
         raise error
 
-    tokenizer = TextTokenizer(make_tokenizer())
-    assert tokenizer._fast is not None
-    tokenizer._fast = type("Failing", (), {"encode_batch": fail})
+    tokenizer = TextTokenizer(make_tokenizer(), type("Failing", (), {"encode_batch": fail}))
     error = panic("index out of bounds")
     assert tokenizer(TEXTS) == tokenize(make_tokenizer(), TEXTS)
     error = KeyboardInterrupt()
@@ -216,18 +214,18 @@ def test_a_panic_of_fastokens_leaves_the_call_to_the_own_tokenizer(monkeypatch):
         tokenizer(TEXTS)
     monkeypatch.setattr(fastokens, "Tokenizer", type("Loading", (), {"from_json_str": fail}))
     error = panic("unknown")
-    assert TextTokenizer(make_tokenizer())._fast is None
+    assert make_fast(make_tokenizer()) is None
 
 
 @pytest.mark.usefixtures("at_once")
 def test_a_character_that_the_vocabulary_lacks_leaves_the_call_to_the_own_tokenizer(smollm2):
     own = AutoTokenizer.from_pretrained(smollm2)
-    tokenizer, texts = TextTokenizer(own), ["before \U000bbbbb after", "a text"]
-    assert tokenizer._fast is not None
+    fast, texts = make_fast(own), ["before \U000bbbbb after", "a text"]
     with pytest.raises(ValueError, match="no token in vocabulary"):
-        tokenizer._fast.encode(texts[0])
+        fast.encode(texts[0])
+    tokenizer = TextTokenizer(own, fast)
     assert tokenizer(texts) == tokenize(own, texts)
-    assert tokenizer._fast is not None
+    assert tokenizer.is_fast
 
 
 @pytest.mark.usefixtures("at_once")
@@ -236,8 +234,8 @@ def test_texts_are_not_cut_where_the_tokenizers_own_file_says_so():
     own.backend_tokenizer.enable_truncation(5)
     own.backend_tokenizer.enable_padding(length=100)
     tokenizer = TextTokenizer(own)
-    assert tokenizer._fast is not None
     assert tokenizer(TEXTS) == tokenize(make_tokenizer(), TEXTS)
+    assert tokenizer.is_fast
 
 
 @pytest.mark.usefixtures("at_once")
@@ -256,18 +254,19 @@ def test_a_forked_process_does_not_wait_for_the_threads_of_the_one_before():
     process.join()
     assert not is_waiting
     assert process.exitcode == 0
-    assert tokenizer._fast is not None
-    assert not text_tokenizer._is_forked()  # this process goes on using it
+    assert tokenizer.is_fast
+    assert not text_tokenizer.is_forked()  # this process goes on using it
 
 
 @pytest.mark.usefixtures("at_once")
 def test_workers_that_are_forked_after_it_was_used_write_the_same(tiny):
     rows = Dataset.from_list(
-        [{"text": text, "question": "What?", "scenario": "", "hard_negatives": []} for text in TEXTS * 2]
+        # texts with control tokens are left to the chat template
+        [{"text": t.replace("<think>", ""), "question": "?", "scenario": "", "hard_negatives": []} for t in TEXTS * 2]
     )
     distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=2, journal_dir=None)
     distill_fn.prepare(rows[:])
-    assert distill_fn.generator._encoder._tokenize._fast is not None
+    assert distill_fn.generator.encoder.text_tokenizer.is_fast
     alone = distill_fn.apply(rows)
     shared = distill_fn.apply(rows, num_proc=2, load_from_cache_file=False)
     assert shared["reasoning_prompt_tokens"][:] == alone["reasoning_prompt_tokens"][:]

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GenerationMixin
 
 from hf_rare import TransformersGenerator
+from hf_rare.compat.transformers import attention_of
 from hf_rare.errors import ConfigError, ModelLoadError
-from hf_rare.settings.generation import ModelConfig
+from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from tests.support.plain import PlainGenerator
 from tests.support.tiny import QUESTIONS, make_model, make_tokenizer, save_tiny_model
 
@@ -32,7 +33,7 @@ class TokenList(list):
 
 
 def complete(generator, conversations=QUESTIONS, seeds=None, observer=None):
-    prompts = generator.encode(conversations)
+    prompts = generator.encoder.encode(conversations)
     seeds = seeds if seeds is not None else range(len(prompts))
     completions = {}
     for written in generator.generate(prompts, list(seeds), observer):
@@ -220,7 +221,7 @@ def test_a_small_change_of_loaded_objects_is_seen_and_generators_do_not_share_th
     other_tokenizer = make_tokenizer()
     other_tokenizer.model_max_length = 100
     second = TransformersGenerator(model, other_tokenizer, max_new_tokens=4)
-    assert (first.max_prompt_tokens, second.max_prompt_tokens) == (2044, 96)
+    assert (first.encoder.max_prompt_tokens, second.encoder.max_prompt_tokens) == (2044, 96)
     with torch.no_grad():
         model.model.embed_tokens.weight[7, 7] += 0.5
     third = TransformersGenerator(model, tokenizer, max_new_tokens=4)
@@ -257,12 +258,10 @@ def test_a_quantisation_method_that_does_not_exist_is_refused(tiny):
 
 
 def test_a_loaded_model_cannot_be_rebuilt_where_it_is_not():
-    from hf_rare.generation.transformers import _rebuild
-
     config = ModelConfig(model_id="gone", revision="memory-123")
-    stranger = _rebuild(TransformersGenerator, config.to_json(), "{}")
+    stranger = TransformersGenerator.from_configs(config, DecodingConfig())
     with pytest.raises(ModelLoadError, match="loaded by hand and is not in this process"):
-        stranger.encode(QUESTIONS)
+        stranger.encoder.encode(QUESTIONS)
 
 
 def test_nothing_is_loaded_until_it_is_needed_and_models_are_shared(tiny):
@@ -270,7 +269,7 @@ def test_nothing_is_loaded_until_it_is_needed_and_models_are_shared(tiny):
     other = TransformersGenerator.from_pretrained(tiny, max_new_tokens=6)
     one.unload()
     assert not one.is_loaded
-    one.encode(QUESTIONS)
+    one.encoder.encode(QUESTIONS)
     assert not one.is_loaded
     one.load()
     assert other.is_loaded
@@ -281,7 +280,7 @@ def test_nothing_is_loaded_until_it_is_needed_and_models_are_shared(tiny):
 
 def test_the_context_leaves_room_for_the_completion(tiny):
     def limit(**settings):
-        return TransformersGenerator.from_pretrained(tiny, **settings).max_prompt_tokens
+        return TransformersGenerator.from_pretrained(tiny, **settings).encoder.max_prompt_tokens
 
     assert limit(max_new_tokens=48) == 2000
     assert limit(max_new_tokens=48, context_length=148) == 100
@@ -305,9 +304,9 @@ def test_settings_of_from_pretrained_reach_transformers(tiny):
         tiny, dtype="float64", attn_implementation="eager", device_map=device_map, max_new_tokens=4
     )
     generator.load()
-    model = generator._teacher.model
+    model = generator.teacher.model
     assert model.dtype == torch.float64
-    assert model.config._attn_implementation == "eager"
+    assert attention_of(model) == "eager"
     assert model.hf_device_map == device_map
     assert complete(generator)
     generator.unload()
@@ -329,12 +328,12 @@ def test_identity_is_the_same_before_and_after_the_model_is_loaded(tmp_path, dty
     (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "dtype"}))
     generator = TransformersGenerator.from_pretrained(str(tmp_path), max_new_tokens=4)
     generator.load()
-    assert generator._teacher.model.dtype == dtype
+    assert generator.teacher.model.dtype == dtype
     after = generator.identity()
     generator.unload()
     assert generator.identity() == after
     generator.load()
-    loaded = TransformersGenerator(generator._teacher.model, generator._teacher.tokenizer, max_new_tokens=4)
+    loaded = TransformersGenerator(generator.teacher.model, generator.teacher.tokenizer, max_new_tokens=4)
     assert loaded.identity()["dtype"] == str(dtype).removeprefix("torch.")
     generator.unload()
 

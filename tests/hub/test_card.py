@@ -62,6 +62,7 @@ def _full_card(dataset, **changes) -> str:
 
 def test_the_whole_card_is_the_approved_one(distilled, monkeypatch):
     monkeypatch.setattr(hf_rare, "__version__", "1.2.3")
+    monkeypatch.setattr("hf_rare.hub.card.provenance.__version__", "1.2.3")
     card = _full_card(distilled)
     if os.environ.get("HF_RARE_APPROVE"):
         APPROVED.write_text(card, encoding="utf-8")

@@ -1,5 +1,7 @@
 """Cards of several configs and several hands in one repository."""
 
+import re
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from hf_rare import build_card
 from hf_rare.errors import ConfigError
-from hf_rare.hub.card.header import read_header, split_header
+from hf_rare.hub.card.header import merge_headers, read_header, split_header
 from hf_rare.hub.card.merge import CLOSING_MARKER, NO_LICENCE, find_blocks, merge_cards, opening_marker
 
 ROWS = Dataset.from_dict({"question": ["Why?", "How?"], "text": ["So.", "Thus."], "reasoning": ["One.", "Two."]})
@@ -182,6 +184,32 @@ def test_other_shapes_of_the_header():
         assert "words\n" in merged
         assert merge_cards(merged, _card()) == merged
     assert merge_cards("no header", _card()).startswith("---\npretty_name")
+
+
+LISTS_OF_PEOPLE = [
+    "tags:\n- no\n- on   # mine\n# before license\nlicense: mit\n",
+    "tags:\n  - no  # first\n\n  # a word\n  - 'a'\nlicense: mit",
+    "tags: [no, 'a']  # mine\nlicense: mit\n",
+    "tags: [no,\n  b, # mine\n]\nlicense: mit\n",
+    "tags: [no,]\n",
+    "tags: solo  # mine\nlicense: mit\n",
+    "tags:   \n-   no\n-   b\n",
+    "license: mit\ntags: 'a'",
+    "tags:\r\n- no # mine\r\nlicense: mit\r\n",
+    "tags:\n- |\n  long\n  word\nlicense: mit\n",
+    "tags: >\n  folded\nlicense: mit\n",
+]
+
+
+@pytest.mark.parametrize("text", LISTS_OF_PEOPLE)
+def test_what_people_wrote_into_a_united_list_stays(text):
+    merged = merge_headers(text, "tags:\n- rag\n- 'yes'\n- v1\n")
+    before, after = yaml.safe_load(text)["tags"], yaml.safe_load(merged)["tags"]
+    assert after == [*(before if isinstance(before, list) else [before]), "rag", "yes", "v1"]
+    words = [re.sub(r"[\[\],]", " ", line).split() for line in text.replace("tags:", "").splitlines()]
+    kept = re.sub(r"[\[\],]", " ", merged).split()
+    assert Counter(word for line in words for word in line) <= Counter(kept)
+    assert merge_headers(merged, "tags: [rag, 'yes', v1]") == merged
 
 
 def test_windows_line_ends_stay():

@@ -12,7 +12,7 @@ import pytest
 from datasets import Dataset, Features, Image, load_dataset
 
 from hf_rare import push_to_hub
-from hf_rare.errors import HubError
+from hf_rare.errors import ConfigError, HubError
 from hf_rare.hub_errors import explain
 from tests.support.loopback_hub import hub_fixture, quick_retries_fixture  # noqa: F401
 from tests.support.pushing import REPO, no_waiting_fixture, table_fixture  # noqa: F401
@@ -156,6 +156,21 @@ def test_a_push_that_is_raced_without_end(hub, fail, there, table):
     assert not there()  # others have committed, and their commits are kept
     assert len(hub.commits(REPO)) == 7
     assert load_dataset(REPO, split="train", download_mode="force_redownload").to_list() == table.to_list()
+
+
+def test_a_card_that_the_hub_refuses(hub, fail, there):
+    message = fail(license="MIT License")
+    assert says(message, "refuses the card", '"license" must be one of', "Mend the header", "license=")
+    assert there()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_readme_that_is_not_in_utf8(hub, there, table, encoding):
+    readme = "Größe und Maß der Reihen\n".encode(encoding)
+    hub.commit(REPO, {"README.md": readme})
+    with pytest.raises(ConfigError, match=r"README\.md of me/rare is not in UTF-8 .* Save it as UTF-8"):
+        push_to_hub(table.select(range(9)), REPO)
+    assert hub.read(REPO, "README.md") == readme
 
 
 def test_what_nobody_foresaw(hub, fail, there):

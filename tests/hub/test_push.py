@@ -200,6 +200,7 @@ def test_more_shards_than_one_commit_takes_are_committed_before_the_card(hub, mo
 
 def test_under_a_launcher_one_process_pushes(hub, table, monkeypatch):
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     assert push_to_hub(table, REPO) is None
     assert hub.requests == []
 
@@ -304,6 +305,15 @@ def test_settings_that_cannot_be_right(hub, table):
         push_to_hub(table, REPO, config_name="a/b")
     with pytest.raises(ConfigError, match="split='a-b'"):
         push_to_hub(table, REPO, split="a-b")
+    for name in ("all", "ALL", "a..b", "a.", "trän"):  # `datasets` would not load the repository any more
+        with pytest.raises(ConfigError, match=f"split='{re.escape(name)}'"):
+            push_to_hub(DatasetDict({"train": table, name: table}), REPO)
+    with pytest.raises(ConfigError, match="no splits"):
+        push_to_hub(DatasetDict(), REPO)
+    for token in ("hf_abc\n", " hf_abc", "", "hf_\u00e4"):
+        with pytest.raises(ConfigError, match="characters") as caught:
+            push_to_hub(table, REPO, token=token)
+        assert not token.strip() or token.strip() not in str(caught.value)
     with pytest.raises(ConfigError, match="equal columns"):
         push_to_hub(DatasetDict(train=table, test=table.remove_columns("question")), REPO)
     assert HfApi().repo_exists(REPO, repo_type="dataset") is False

@@ -165,7 +165,7 @@ def test_a_model_writes_them(questions):
     ("arguments", "message"),
     [
         ({"method": "sparse"}, "method='sparse' cannot be right: expected one of 'bm25', 'dense', 'generated'"),
-        ({"method": "generated"}, r"hf_rare.writers.negatives.NegativeWriter does. Pass generator="),
+        ({"method": "generated"}, r"`hf_rare.NegativeWriter` does. Pass generator="),
         ({"method": "dense"}, "needs model=...: a SentenceTransformer"),
         ({"model": "m"}, "model is not for method='bm25'"),
         ({"generator": 1}, "generator is not for method='bm25'"),

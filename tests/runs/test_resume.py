@@ -388,7 +388,7 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatc
 
 
 def test_a_single_row_that_does_not_fit_fails(rows, tiny, monkeypatch):
-    def generate(self, token_ids, *arguments):
+    def generate(self, write, prompts, *arguments):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     see_micro_batches(monkeypatch, generate)

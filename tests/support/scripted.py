@@ -2,10 +2,17 @@
 
 from collections.abc import Callable
 
-from hf_rare.generation.protocol import Completion, EncodedPrompt
+from hf_rare import Completion, EncodedPrompt, Encoder, Generator
 
 
-class ScriptedGenerator:
+class LastMessage(Encoder):
+    """A prompt is its last message, without tokens."""
+
+    def encode(self, conversations):
+        return [EncodedPrompt(messages, messages[-1]["content"], []) for messages in conversations]
+
+
+class ScriptedGenerator(Generator):
     """Answers what `write(text, seed)` gives: a text, or a completion. It notes what it was asked.
 
     Args:
@@ -14,30 +21,26 @@ class ScriptedGenerator:
         is_sampling (`bool`): whether seeds matter.
     """
 
-    max_prompt_tokens = None
-    spans_processes = False
+    encoder = LastMessage()
+    is_sampling = True
 
     def __init__(self, write: Callable, name: str = "scripted", is_sampling: bool = True) -> None:
         self.write, self.name, self.is_sampling = write, name, is_sampling
         self.asked: list[tuple[str, int]] = []
 
+    def __getstate__(self):
+        return {**vars(self), "asked": []}
+
     def identity(self):
         return {"model_id": self.name}
-
-    def settings(self):
-        return {}
-
-    def encode(self, conversations):
-        return [EncodedPrompt(messages, messages[-1]["content"], []) for messages in conversations]
-
-    def pack(self, lengths, processes=1):
-        return [[place] for place in range(len(lengths))]
-
-    def load(self):
-        pass
 
     def generate(self, prompts, seeds, observer=None):
         for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             self.asked.append((prompt.text, seed))
+            if observer is not None:
+                observer.begin([i])
             written = self.write(prompt.text, seed)
-            yield [(i, written if isinstance(written, Completion) else Completion(written, "stop", 7, 3))]
+            completion = written if isinstance(written, Completion) else Completion(written, "stop", 7, 3)
+            if observer is not None and not completion.error:
+                observer.add_tokens(completion.prompt_tokens, completion.completion_tokens)
+            yield [(i, completion)]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,8 +30,11 @@ from hf_rare.errors import (
 )
 from hf_rare.runs.journal import Journal
 from hf_rare.writers.ray import distill_with_ray
+from tests.conftest import REPOSITORY
 from tests.support import ray_job
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
+from tests.support.pages import Page, run_blocks, write_inputs
+from tests.support.rote import put_into_cache, save_rote_model
 from tests.support.waiting import wait_until
 
 ray = pytest.importorskip("ray.data") and sys.modules["ray"]
@@ -226,3 +230,20 @@ def test_an_error_in_an_actor_arrives_as_what_it_is(cluster, rows, tiny):
         distill_with_ray(rows, make(tiny, ray_job.Failing, on_error="raise"), num_actors=1, batch_size=4)
     assert type(caught.value) is GenerationError
     wait_until(lambda: ray.available_resources().get("CPU") == 2)  # the actors go, although the error is still here
+
+
+@pytest.fixture
+def inputs_of_pages(tmp_path, monkeypatch):
+    """A folder with what pages of the documentation read, and their teacher in the cache that actors have too."""
+    write_inputs(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    place = put_into_cache("Qwen/Qwen3-8B", save_rote_model(tmp_path / "teacher"))
+    yield tmp_path
+    shutil.rmtree(place)
+
+
+def test_the_page_on_ray_runs(cluster, inputs_of_pages):
+    ((_, namespace),) = run_blocks(Page(REPOSITORY / "docs" / "ray.md"), inputs_of_pages)
+    assert namespace["ds"]["reasoning_status"][:] == ["ok"] * 6
+    written = load_dataset("parquet", data_files=str(inputs_of_pages / "traces" / "*.parquet"), split="train")
+    assert written["question"][:] == namespace["ds"]["question"][:]

@@ -5,13 +5,13 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from datasets.fingerprint import Hasher
 
 from hf_rare import ReasonDistiller
 from hf_rare.errors import RecipeError
+from hf_rare.generation.teacher import get_teacher
 from hf_rare.settings.base import GENERATION_REVISION
 from hf_rare.writers.recipe import describe_command, make_recipe, read_recipe
 
@@ -51,12 +51,9 @@ def test_a_recipe_gives_an_equal_distiller(rows, tiny, tmp_path):
 
 def test_a_teacher_on_the_hub_needs_no_request(recipe):
     distill_fn = ReasonDistiller.from_recipe(recipe)
-    model = model_of(distill_fn)
-    assert (model["model_id"], model["revision"], model["trust_remote_code"]) == ("me/teacher", SHA, False)
-
-
-def model_of(distill_fn) -> dict[str, Any]:
-    return distill_fn.generator.settings()["model"]
+    config = distill_fn.generator.teacher.config
+    assert (config.model_id, config.revision, config.trust_remote_code) == ("me/teacher", SHA, False)
+    assert get_teacher(config) is distill_fn.generator.teacher
 
 
 def test_no_path_is_in_a_recipe(tiny, tmp_path):
@@ -107,7 +104,7 @@ def test_what_a_recipe_may_not_ask_for(recipe, section, settings, reason):
 def test_what_its_reader_may_choose(recipe, tiny):
     recipe["model"] |= {"attn_implementation": "someone/kernel", "trust_remote_code": True}
     distill_fn = ReasonDistiller.from_recipe(recipe, attn_implementation="eager", trust_remote_code=False)
-    assert model_of(distill_fn)["attn_implementation"] == "eager"
+    assert distill_fn.generator.teacher.config.attn_implementation == "eager"
     recipe["model"]["revision"] = "local-1"
     with pytest.raises(RecipeError, match="attn_implementation"):
         ReasonDistiller.from_recipe(recipe, model_id=tiny, trust_remote_code=False)
@@ -228,20 +225,20 @@ def test_an_adapter_that_cannot_be_had(recipe, tmp_path, monkeypatch):
     recipe["model"] |= {"adapter": "my adapter", "adapter_revision": "local-1"}
     with pytest.raises(RecipeError, match=r"adapter 'my adapter' is not on the Hub.*Pass adapter="):
         ReasonDistiller.from_recipe(recipe)
-    model = model_of(ReasonDistiller.from_recipe(recipe, adapter=str(adapter)))
-    assert model["adapter"] == str(adapter)
-    assert model["adapter_revision"].startswith("local-")
+    config = ReasonDistiller.from_recipe(recipe, adapter=str(adapter)).generator.teacher.config
+    assert config.adapter == str(adapter)
+    assert config.adapter_revision.startswith("local-")
     with_other = ReasonDistiller.from_recipe(recipe, adapter="me/adapter", adapter_revision=SHA)
-    assert model_of(with_other)["adapter_revision"] == SHA
-    without = model_of(ReasonDistiller.from_recipe(recipe, adapter=None))
-    assert (without["adapter"], without["adapter_revision"]) == (None, None)
+    assert with_other.generator.teacher.config.adapter_revision == SHA
+    without = ReasonDistiller.from_recipe(recipe, adapter=None).generator.teacher.config
+    assert (without.adapter, without.adapter_revision) == (None, None)
 
 
 def test_an_adapter_on_the_hub_is_no_folder_here(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe["model"] |= {"adapter": "me/adapter", "adapter_revision": SHA}
-    model = model_of(ReasonDistiller.from_recipe(recipe))
-    assert (model["adapter"], model["adapter_revision"]) == ("me/adapter", SHA)
+    config = ReasonDistiller.from_recipe(recipe).generator.teacher.config
+    assert (config.adapter, config.adapter_revision) == ("me/adapter", SHA)
     (tmp_path / "me" / "adapter").mkdir(parents=True)
     with pytest.raises(RecipeError, match="a folder of this name is here"):
         ReasonDistiller.from_recipe(recipe)

@@ -8,17 +8,18 @@ the many small steps would cost more than the padding; there, [`SlotCache`] serv
 import contextlib
 import itertools
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
+from hf_rare.compat.transformers import attending
 from hf_rare.generation.caches.base import BatchCache
 
 NAME = "hf_rare_rows"
-"""What the model calls this kind of attention while rows are written."""
+"""What the model calls this kind of attention while rows are written. It is registered with the first cache."""
 
 ROOM_STEP = 32
 """A row's tensors are as long as its text and an eighth more, in steps of so many tokens."""
@@ -39,6 +40,7 @@ class RowCache(BatchCache):
 
     def __init__(self, layers: int) -> None:
         super().__init__([_RowLayer(self) for _ in range(layers)])
+        register_attention()
         self.spans: list[tuple[int, int]] = []
         self._masks: dict[tuple[int, int, torch.device, torch.dtype], torch.Tensor] = {}
 
@@ -163,19 +165,15 @@ def _no_mask(*args: Any, **kwargs: Any) -> None:
     """Give the mask of rows without padding."""
 
 
-AttentionInterface.register(NAME, attend_by_row)
-AttentionMaskInterface.register(NAME, _no_mask)
+def register_attention() -> None:
+    """Tell transformers in this process of this kind of attention; doing so again changes nothing."""
+    AttentionInterface.register(NAME, attend_by_row)
+    AttentionMaskInterface.register(NAME, _no_mask)
 
 
-@contextlib.contextmanager
-def attending_by_row(model: Any) -> Iterator[None]:
+def attending_by_row(model: Any) -> contextlib.AbstractContextManager[None]:
     """Let a model attend row by row for a while."""
-    before = model.config._attn_implementation
-    model.config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before
+    return attending(model, NAME)
 
 
 def _with_room(states: torch.Tensor, length: int) -> torch.Tensor:

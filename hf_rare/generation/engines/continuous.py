@@ -14,8 +14,8 @@ from transformers import ContinuousBatchingConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from hf_rare.errors import ConfigError
-from hf_rare.generation.decoding import Decoding
-from hf_rare.generation.engines.plain import PlainEngine, set_up
+from hf_rare.generation.decoding import Decoding, set_up
+from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.packing import sort_longest_first
 from hf_rare.generation.protocol import Completion, Observer
 from hf_rare.generation.renumbering import Renumbered
@@ -63,7 +63,7 @@ class ContinuousEngine:
             )
             counter = None
             if observer is not None:
-                counter = _TokenCounter(manager, observer, [len(prompt) for prompt in prompts])
+                counter = RequestCounter(manager, observer, [len(prompt) for prompt in prompts])
             manager.start()
             try:
                 for name, i in left.items():
@@ -108,7 +108,7 @@ class ContinuousEngine:
             raise ConfigError(f"continuous_batching={self._settings!r} cannot be right: {err}") from err
 
 
-class _TokenCounter:
+class RequestCounter:
     """Counts what a manager has read and written since the last count, and tells an observer.
 
     A manager reads prompts and writes rows in the same steps. Prompts are counted with the first token of their row.

@@ -4,18 +4,15 @@ A micro-batch that fails is halved until the prompt that fails is alone, and whe
 smaller too. Nothing here knows of rows that take each other's place.
 """
 
-import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hf_rare.errors import HfRareError
-from hf_rare.generation.decoding import Decoding, end_token_ids
+from hf_rare.generation.decoding import Decoding, end_token_ids, not_finite, set_up
+from hf_rare.generation.failures import describe_failure, free_memory, is_out_of_memory
 from hf_rare.generation.packing import BatchPacker, sort_longest_first
 from hf_rare.generation.protocol import Completion, Observer
-
-if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -112,42 +109,3 @@ class PlainEngine:
         for row in {row // (config.num_beams or 1) for row in guard.bad_rows}:
             completions[row] = not_finite(len(prompts[row]))
         return completions
-
-
-@contextlib.contextmanager
-def set_up(model: "PreTrainedModel", config: "GenerationConfig") -> Iterator[None]:
-    """Put a generation config in the place of the model's own, which would fill its gaps, and switch dropout off."""
-    before, was_training = model.generation_config, getattr(model, "training", False)
-    model.generation_config = config
-    if was_training:
-        model.eval()
-    try:
-        yield
-    finally:
-        model.generation_config = before
-        if was_training:
-            model.train()
-
-
-def not_finite(prompt_tokens: int) -> Completion:
-    """Make the completion of a prompt whose logits are not finite."""
-    return Completion("", "error", prompt_tokens, 0, "the model's logits are not finite (NaN or infinite)")
-
-
-def describe_failure(error: Exception) -> str:
-    """Say why a prompt failed that was alone."""
-    return "out of memory with this prompt alone" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out."""
-    from accelerate.utils.memory import should_reduce_batch_size
-
-    return isinstance(error, MemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error))
-
-
-def free_memory() -> None:
-    """Give back the memory that nothing holds any more."""
-    from accelerate.utils.memory import clear_device_cache
-
-    clear_device_cache(garbage_collection=True)

@@ -1,34 +1,30 @@
 """Writing with a batch that is never idle: a row that has ended leaves it, and the next prompt takes its place.
 
-Prompts are read in small groups of about one length, so that hardly any padding is computed; all rows write together,
-each at its own place in a [`RowCache`] or a [`SlotCache`], and in steps of several tokens where their prompts hint at
-what comes next ([`TokenLookup`]). It works for models whose layers all attend to the whole text and tell where a token
-stands by its position. Whether a model is one of these is tried on a few tokens; for any other, and for what only
-`generate` can do, [`choose_cache`] gives the reason.
+All rows write together ([`Scheduler`]), each at its own place in a [`RowCache`] or a [`SlotCache`]. That works for
+models whose layers all attend to the whole text and tell where a token stands by its position. Whether a model is one
+of these is tried on a few tokens; for any other, and for what only `generate` can do, [`choose_cache`] gives the
+reason. What fails is written again by `generate`.
 """
 
-import contextlib
 import inspect
-import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from hf_rare.errors import HfRareError
-from hf_rare.generation.caches.base import BatchCache
-from hf_rare.generation.caches.row import RowCache, attending_by_row
+from hf_rare.generation.caches.row import RowCache
 from hf_rare.generation.caches.slot import SlotCache
 from hf_rare.generation.decoding import Decoding
-from hf_rare.generation.engines.plain import PlainEngine, free_memory, is_out_of_memory, not_finite, set_up
+from hf_rare.generation.engines.plain import PlainEngine
+from hf_rare.generation.engines.scheduler import Scheduler, read_prompts, read_tokens
+from hf_rare.generation.failures import free_memory, is_out_of_memory
 from hf_rare.generation.packing import sort_longest_first
 from hf_rare.generation.protocol import Completion, Observer
 from hf_rare.generation.renumbering import Renumbered
-from hf_rare.generation.token_chooser import Row, TokenChooser
-from hf_rare.generation.token_lookup import TokenLookup
+from hf_rare.generation.token_chooser import BatchRow, TokenChooser
 
 logger = logging.getLogger(__name__)
 
@@ -36,17 +32,6 @@ CacheKind = type[RowCache] | type[SlotCache]
 
 ONLY_GENERATE = ("cache_implementation", "guidance_scale", "prefill_chunk_size", "prompt_lookup_num_tokens")
 """Settings of generation that `generate` alone knows what to do with."""
-
-READ_TOGETHER = {"cpu": 512}
-"""Tokens of prompts that are read at once: more of them are read no faster."""
-
-READ_TOGETHER_ELSEWHERE = 4096
-
-GUESS_UP_TO = 64
-"""Tokens of a step up to which guesses are taken in: with more, a step takes as long as its tokens are many."""
-
-MOST_PADDING = 1 / 16
-"""Share of padding in a group of prompts that are read at once."""
 
 
 class StaticEngine:
@@ -73,23 +58,23 @@ class StaticEngine:
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Write a completion for each prompt of tokens; see [`Generator`]."""
         order = sort_longest_first([len(prompt) for prompt in prompts])
-        batch = _Batch(self._plain, self._chooser, self._make_cache, observer)
-        batch.pending = [Row(i, prompts[i], seeds[i]) for i in order]
-        while batch.pending or batch.rows:
-            failed: list[Row] = []
+        scheduler = Scheduler(self._plain, self._chooser, self._make_cache, observer)
+        scheduler.pending = [BatchRow(i, prompts[i], seeds[i]) for i in order]
+        while scheduler.pending or scheduler.rows:
+            failed: list[BatchRow] = []
             try:
-                if written := batch.step():
+                if written := scheduler.step():
                     yield written
             except HfRareError:
                 raise
             except Exception as err:
                 if self._plain.is_one_of_many:
                     raise
-                logger.warning("Writing %d rows failed: %s: %s", len(batch.rows), type(err).__name__, err)
+                logger.warning("Writing %d rows failed: %s: %s", len(scheduler.rows), type(err).__name__, err)
                 out_of_memory = is_out_of_memory(err)
                 if out_of_memory:
-                    self._plain.packer.shrink(batch.size)
-                failed = batch.give_up(out_of_memory)
+                    self._plain.packer.shrink(scheduler.size)
+                failed = scheduler.give_up(out_of_memory)
                 if not failed:  # the same step would fail for ever
                     raise
                 err.__traceback__ = None  # its frames hold the tensors
@@ -101,197 +86,6 @@ class StaticEngine:
                 )
                 for completions in retried:
                     yield [(indices[i], completion) for i, completion in completions]
-
-
-class _Batch:
-    """The rows that are being written, and those that wait."""
-
-    def __init__(
-        self,
-        plain: PlainEngine,
-        chooser: TokenChooser,
-        make_cache: Callable[[], BatchCache],
-        observer: Observer | None,
-    ) -> None:
-        self.pending: list[Row] = []
-        self.rows: list[Row] = []
-        self._reading: list[Row] = []
-        self._decoding = decoding = plain.decoding
-        self._packer = plain.packer
-        self._chooser = chooser
-        self._observer = observer
-        self._make_cache = make_cache
-        self._cache = make_cache()
-        self._read_together = READ_TOGETHER.get(torch.device(decoding.device).type, READ_TOGETHER_ELSEWHERE)
-        self._ended = self._most_rows = 0
-
-    @property
-    def size(self) -> int:
-        """Tokens that the rows would take in the end."""
-        lengths = [len(row.prompt) for row in (*self.rows, *self._reading)]
-        return self._packer.size(lengths) if self._cache.is_padded else self._packer.whole_size(lengths)
-
-    def step(self) -> list[tuple[int, Completion]]:
-        """Read the next prompts, or else write at least one more token of each row; give what has ended."""
-        if (group := self._next_group()) or not self.rows:
-            return self._read(group)
-        guesses = self._guess()
-        logits = self._go_on(guesses)
-        if any(guesses) and not logits.amax(dim=-1).isfinite().all():  # a wrong guess can spoil its whole row
-            for i, guess in enumerate(guesses):
-                self._cache.take_back(i, 1 + len(guess))
-            guesses = [[] for _ in guesses]
-            logits = self._go_on(guesses)
-        before = sum(len(row.written) for row in self.rows)
-        self._choose_along(guesses, logits)
-        self._tell(0, sum(len(row.written) for row in self.rows) - before)
-        return self._take_ended()
-
-    def _go_on(self, guesses: list[list[int]]) -> torch.Tensor:
-        """Let the model read the last token of each row and the guess behind it; give the logits behind each token."""
-        texts = [row.written[-1:] + guess for row, guess in zip(self.rows, guesses, strict=True)]
-        return _forward(self._decoding, self._cache.begin_step(texts), self._cache, keep=0).flatten(0, 1)
-
-    def give_up(self, everything: bool) -> list[Row]:
-        """Take out the rows that failed: the prompts that were being read, or else all rows; with `everything`, both.
-
-        They begin anew.
-        """
-        failed, self._reading = self._reading, []
-        is_whole = len(self._cache.lengths) == len(self.rows)
-        if everything or not failed or not is_whole:
-            failed, self.rows = [*self.rows, *failed], []
-            self._cache = self._make_cache()
-        return [Row(row.index, row.prompt, row.seed) for row in failed]
-
-    def _guess(self) -> list[list[int]]:
-        """Guess the next tokens of each row, as many as a step has room for: first of those that were guessed well."""
-        guesses: list[list[int]] = [[] for _ in self.rows]
-        left = GUESS_UP_TO - len(self.rows) if self._cache.takes_guesses else 0
-        if left > 0:
-            lookups = [row.lookup or TokenLookup(row.prompt) for row in self.rows]
-            for i in sorted(range(len(lookups)), key=lambda i: -lookups[i].reach):
-                row = self.rows[i]
-                row.lookup = lookups[i]
-                at_most = min(left, self._chooser.max_new_tokens - len(row.written) - 1)
-                guesses[i] = row.lookup.guess(row.written, at_most)
-                left -= len(guesses[i])
-        return guesses
-
-    def _choose_along(self, guesses: list[list[int]], logits: torch.Tensor) -> None:
-        """Choose the next tokens of each row, as far as they are what was guessed and the one behind it.
-
-        Token by token, in the order in which the row would have written them: what a draw or a processor of logits
-        does depends on nothing that is not written.
-        """
-        starts = [0, *itertools.accumulate(1 + len(guess) for guess in guesses)]
-        going, number = list(range(len(self.rows))), 0
-        while going:
-            self._chooser.choose([self.rows[i] for i in going], logits[[starts[i] + number for i in going]])
-            still_right = [
-                i
-                for i in going
-                if guesses[i][number : number + 1] == self.rows[i].written[-1:] and not self.rows[i].has_ended
-            ]
-            for i in set(going).difference(still_right):
-                if (lookup := self.rows[i].lookup) is not None and guesses[i]:
-                    lookup.learn(len(guesses[i]), number)
-                    self._cache.take_back(i, len(guesses[i]) - number)
-            going, number = still_right, number + 1
-
-    def _next_group(self) -> list[Row]:
-        """Take the prompts that are read next: none while too few places are free to be worth it."""
-        if not self.pending:
-            return []
-        longest = len(self.pending[0].prompt)
-        free = self._count_free()
-        worth_it = min((len(self.rows) + free) // 8, self._read_together // max(1, longest), len(self.pending))
-        if self.rows and free < max(1, worth_it):
-            return []
-        self._cache.make_room(len(self.rows) + free)
-        count, tokens, distinct = 0, 0, 0
-        for row in self.pending[: max(1, free)]:
-            if count == 0 or row.prompt != self.pending[count - 1].prompt:  # the samples of a row are read once
-                distinct, tokens = distinct + 1, tokens + len(row.prompt)
-                padded = distinct * longest
-                if count and (padded > self._read_together or padded - tokens > MOST_PADDING * padded):
-                    break
-            count += 1
-        group = self.pending[:count]
-        del self.pending[:count]
-        return group
-
-    def _count_free(self) -> int:
-        """Count the waiting rows that there is room for."""
-        lengths = [len(row.prompt) for row in self.rows]
-        if self._cache.is_padded:
-            places = self._packer.count([*lengths, len(self.pending[0].prompt)])
-            return min(places - len(self.rows), len(self.pending))
-        waiting = (len(row.prompt) for row in self.pending)
-        return max(0, self._packer.count_whole(itertools.chain(lengths, waiting)) - len(self.rows))
-
-    def _read(self, group: list[Row]) -> list[tuple[int, Completion]]:
-        self._reading = group
-        if self._observer is not None:
-            self._observer.begin([row.index for row in (*self.rows, *group)])
-        distinct = list({tuple(row.prompt): row.prompt for row in group}.values())
-        numbers = {tuple(prompt): i for i, prompt in enumerate(distinct)}
-        cache, logits = read_prompts(self._decoding, distinct)
-        sources = [numbers[tuple(row.prompt)] for row in group]
-        width = len(distinct[0])
-        self._chooser.choose(group, logits[sources])
-        self._tell(sum(map(len, distinct)), len(group))
-        self._cache.add(cache, [(i, width - len(distinct[i])) for i in sources])
-        self.rows += group
-        self._most_rows = max(self._most_rows, len(self.rows))
-        self._reading = []
-        return self._take_ended()
-
-    def _tell(self, prompt_tokens: int, generated_tokens: int) -> None:
-        if self._observer is not None:
-            self._observer.add_tokens(prompt_tokens, generated_tokens)
-
-    def _take_ended(self) -> list[tuple[int, Completion]]:
-        """Let the rows that have ended leave."""
-        ended = [i for i, row in enumerate(self.rows) if row.has_ended]
-        completions = [(self.rows[i].index, self._read_completion(self.rows[i])) for i in ended]
-        for i in reversed(ended):  # the last row takes the place
-            self._cache.drop(i, self.rows[i].is_bad)
-            self.rows[i] = self.rows[-1]
-            self.rows.pop()
-        self._ended += len(completions)
-        if self._ended > self._most_rows:  # as many as fit have fitted
-            self._packer.grow()
-            self._ended = 0
-        if completions and self.rows and self._observer is not None:
-            self._observer.begin([row.index for row in self.rows])
-        return completions
-
-    def _read_completion(self, row: Row) -> Completion:
-        tokens = len(row.prompt)
-        return not_finite(tokens) if row.is_bad else self._decoding.read(row.written, tokens)
-
-
-def read_prompts(decoding: Decoding, prompts: list[list[int]]) -> tuple[Cache, torch.Tensor]:
-    """Let the model read prompts, the longest first.
-
-    Args:
-        decoding ([`Decoding`]): the model.
-        prompts (`list[list[int]]`): the tokens of each.
-
-    Returns:
-        the cache, padded on the left, and the logits of the next tokens, of shape `(prompts, vocab_size)`.
-    """
-    width = max(map(len, prompts))
-    padding = decoding.config.pad_token_id or 0
-    tokens = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
-    shifts = torch.tensor([[width - len(prompt)] for prompt in prompts])
-    places = torch.arange(width) - shifts
-    inputs = {"input_ids": tokens, "position_ids": places.clamp(min=0)}
-    if shifts.any():
-        inputs["attention_mask"] = (places >= 0).long()
-    cache = DynamicCache(config=decoding.model.config)
-    return cache, _forward(decoding, inputs, cache)[:, -1]
 
 
 def choose_cache(decoding: Decoding) -> tuple[CacheKind | None, str]:
@@ -348,7 +142,7 @@ def _try_out(decoding: Decoding, kind: CacheKind) -> str:
         for text, together in zip(texts, (ahead, 1), strict=True):
             cache.add(read_prompts(decoding, [text[: -1 - together]])[0], [(0, 0)])
         for parts in ([texts[0][-1 - ahead : -1], texts[1][-2:-1]], [text[-1:] for text in texts]):
-            logits = _forward(decoding, cache.begin_step(parts), cache, keep=0).flatten(0, 1)
+            logits = read_tokens(decoding, cache.begin_step(parts), cache, keep=0).flatten(0, 1)
         expected = torch.cat([read_prompts(decoding, [text])[1] for text in texts])
     except Exception as err:
         return f"the model fails with rows of different lengths ({type(err).__name__}: {err})"
@@ -360,18 +154,3 @@ def _try_out(decoding: Decoding, kind: CacheKind) -> str:
 def count_layers(decoding: Decoding) -> int:
     """Count the layers of a model that keep keys and values."""
     return len(DynamicCache(config=decoding.model.config).layers)
-
-
-def _forward(decoding: Decoding, inputs: dict[str, torch.Tensor], cache: Cache, keep: int = 1) -> torch.Tensor:
-    """Give the logits behind the last `keep` tokens, or behind all of them with 0: `(rows, tokens, vocab_size)`."""
-    device: Any = decoding.device
-    by_row = attending_by_row(decoding.model) if isinstance(cache, RowCache) else contextlib.nullcontext()
-    with torch.no_grad(), set_up(decoding.model, decoding.config), by_row:
-        output = decoding.model(
-            **{name: tensor.to(device) for name, tensor in inputs.items()},
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        )
-    logits: torch.Tensor = output.logits
-    return logits

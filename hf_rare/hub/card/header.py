@@ -1,7 +1,7 @@
 """The YAML header of a dataset card: made for one config, and merged into the header of a card that is there already.
 
 A person's words win: only what describes the data of the config is replaced, and lines of keys that do not change stay
-as they were written.
+as they were written. So keys are replaced by their lines: to write a header anew loses indents, spaces and line ends.
 """
 
 import re
@@ -12,6 +12,7 @@ import datasets
 import yaml
 from datasets.data_files import sanitize_patterns
 
+from hf_rare.compat.datasets import describe_info
 from hf_rare.errors import ConfigError
 
 HEADER = re.compile(r"\A\ufeff?\s*---(\r\n|\r|\n)(?:(.*?)(?:\r\n|\r|\n))??---[ \t]*(?:\r\n|\n|\Z)", re.DOTALL)
@@ -66,7 +67,7 @@ def describe_config(
         dataset_size=sum(split["num_bytes"] for split in sizes) or None,
     )
     # through YAML and back: plain values, none shared between two places
-    described = yaml.safe_load(yaml.safe_dump(info._to_yaml_dict(), sort_keys=False))
+    described = yaml.safe_load(yaml.safe_dump(describe_info(info), sort_keys=False))
     described = {name: value for name, value in described.items() if value is not None}
     header: Header = {"dataset_info": {"config_name": config_name, **described}}
     return {**describe_files(config_name, data_files), **header} if data_files else header
@@ -146,8 +147,11 @@ def merge_headers(existing: str, new: str) -> str:
             merged[name] = _unite(old[name], added[name])
     merged |= _merge_data(old, added)
     changed = {name: value for name, value in merged.items() if name not in old or old[name] != value}
-    text = _replace_keys(existing, changed)
+    united = {name: changed.pop(name) for name in UNITED if old.get(name) and name in changed}
     try:
+        text = _replace_keys(existing, changed)
+        for name, values in united.items():
+            text = _extend_list(text, name, values)
         is_right = (yaml.safe_load(text) or {}) == merged
     except yaml.YAMLError:  # keys that share a line, or an anchor that is gone
         is_right = False
@@ -236,6 +240,28 @@ def _unite(old: Any, new: Any) -> Any:
     first, second = ([value] if isinstance(value, str) else list(value or []) for value in (old, new))
     more = [value for value in second if value not in first]
     return [*first, *more] if more else old
+
+
+def _extend_list(text: str, name: str, values: Sequence[Any]) -> str:
+    """Write further values at the end of a list, or behind the one value that is there; these stay as written."""
+    root = yaml.compose(text)
+    node = next((value for key, value in root.value if key.value == name), None) if root is not None else None
+    if node is None:
+        return text
+    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    new = [dump_header({"": [value]}).split("- ", 1)[1].rstrip("\n") for value in values[len(items) :]]
+    end, line_end = items[-1].end_mark.index, line_end_of(text)
+    if isinstance(node, yaml.SequenceNode) and node.flow_style:
+        return text[:end] + "".join(f", {value}" for value in new) + text[end:]
+    if isinstance(node, yaml.SequenceNode):
+        line = text[: items[0].start_mark.index].rpartition("\n")[2]
+        begin = line if line.strip() == "-" else "- "
+    else:
+        before, rest = f"{text[: node.start_mark.index].rstrip()}{line_end}- ", text[node.start_mark.index :]
+        end, text, begin = end + len(before) - node.start_mark.index, before + rest, "- "
+    end = text.find("\n", end - 1)
+    lines = "".join(f"{begin}{value}{line_end}" for value in new)
+    return text[: end + 1] + lines + text[end + 1 :] if end >= 0 else f"{text}{line_end}{lines}"
 
 
 def _plain_path(path: str | Sequence[str]) -> str | list[str]:

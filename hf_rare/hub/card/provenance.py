@@ -14,41 +14,9 @@ from hf_rare._version import __version__
 from hf_rare.hub.card.markdown import as_text, code, fenced, inline, join, link, literal
 from hf_rare.prompts.templates import is_source, read_template_source
 from hf_rare.text import hide_tokens
-from hf_rare.writers.recipe import KINDS, is_off_hub
+from hf_rare.writers.recipe import is_off_hub
+from hf_rare.writers.registry import WRITERS
 
-DESCRIPTIONS = {
-    "distill": (
-        "Each row was given to the teacher as a prompt with the question, the scenario and a numbered list of "
-        "documents in an order shuffled by the row's own content; the teacher reasoned over them."
-    ),
-    "questions": (
-        "Each document was given to a model, which was asked for questions about it, each with the situation that it "
-        "is about."
-    ),
-    "negatives": (
-        "Each question was given to a model with the document that settles it; the model was asked for documents that "
-        "only look as if they settled it (hard negatives)."
-    ),
-    "judge": (
-        "Each question was given to a model with its right answer and with another answer; the model was asked "
-        "whether they say the same."
-    ),
-}
-"""What a writer of each kind did."""
-TITLES = {
-    "distill": "Distilled reasoning over retrieved documents",
-    "questions": "Questions about documents",
-    "negatives": "Questions with hard negatives",
-    "judge": "Answers that a model has judged",
-}
-"""What rows of a writer of each kind are, as the title of a card."""
-WRITERS = {
-    "distill": ("hf_rare", "ReasonDistiller", "distill_fn"),
-    "questions": ("hf_rare", "QueryGenerator", "query_fn"),
-    "negatives": ("hf_rare.writers.negatives", "NegativeWriter", "negative_fn"),
-    "judge": ("hf_rare.writers.judge", "AnswerJudge", "judge"),
-}
-"""Module and class of a writer of each kind, and what code calls it."""
 SHOWN_ALWAYS = ("template", "seed", "num_samples", "num_questions", "num_negatives")
 SHOWN = (
     "template",
@@ -96,9 +64,9 @@ def part(recipe: Recipe | None, name: str) -> dict[str, Any]:
 
 
 def kind_of(recipe: Recipe | None) -> str | None:
-    """Give the kind of a recipe; `None` where it is not one of `KINDS`."""
+    """Give the kind of a recipe; `None` where it is not one of [`WRITERS`]."""
     kind = (recipe or {}).get("kind")
-    return kind if isinstance(kind, str) and kind in KINDS else None
+    return kind if isinstance(kind, str) and kind in WRITERS else None
 
 
 def own_settings(recipe: Recipe | None) -> dict[str, Any]:
@@ -109,12 +77,13 @@ def own_settings(recipe: Recipe | None) -> dict[str, Any]:
 
 def title_of(recipe: Recipe | None) -> str:
     """Give a title for rows that were made by a recipe, or not known how."""
-    return TITLES[kind_of(recipe) or "distill"]
+    return WRITERS[kind_of(recipe) or "distill"].title
 
 
 def describe_writer(recipe: Recipe | None) -> str:
     """Say in a sentence what was asked of the model."""
-    return DESCRIPTIONS.get(kind_of(recipe) or "", "What a model was given to make these rows is not known here.")
+    kind = kind_of(recipe)
+    return WRITERS[kind].description if kind else "What a model was given to make these rows is not known here."
 
 
 def find_hub_teacher(recipe: Recipe | None) -> str | None:
@@ -152,9 +121,9 @@ def _describe_own_settings(recipe: Recipe) -> dict[str, Any]:
     kind, own = kind_of(recipe), own_settings(recipe)
     if kind is None:
         return {}
-    config_type: Any = KINDS[kind]
+    config_type: Any = WRITERS[kind].config
     defaults, settings = config_type(), {}
-    for name in SHOWN:
+    for name in [*SHOWN, *(name for name in config_type.names() if name not in SHOWN and not _is_of_columns(name))]:
         if name not in own or name not in config_type.names():
             continue
         default = getattr(defaults, name)
@@ -165,12 +134,17 @@ def _describe_own_settings(recipe: Recipe) -> dict[str, Any]:
     return settings
 
 
+def _is_of_columns(name: str) -> bool:
+    """Tell whether a setting says where things go, and not what is written."""
+    return name.endswith("_column") or name in ("columns", "expand")
+
+
 def find_template(recipe: Recipe | None) -> str | None:
     """Give the text of the prompt template; `None` where the recipe does not have it."""
     kind, template = kind_of(recipe), str(own_settings(recipe).get("template") or "")
-    if kind and template in KINDS[kind].builtin_templates:
-        is_ours = (recipe or {}).get("hf_rare") == __version__
-        return read_template_source(template, KINDS[kind].builtin_templates) if is_ours else None
+    builtin = WRITERS[kind].config.builtin_templates if kind else ()
+    if template in builtin:
+        return read_template_source(template, builtin) if (recipe or {}).get("hf_rare") == __version__ else None
     return template if is_source(template) else None  # a path is never followed
 
 
@@ -203,10 +177,11 @@ def describe_reproduction(recipe: Recipe | None, path: str | None, repo_id: str 
         place.append(f"config_name={literal(config_name)}")
     judge = part(recipe, "judge") if kind == "distill" else {}
     folders, of_judge = _folder_arguments(recipe), _folder_arguments(judge) if judge else {}
-    module, writer, variable = WRITERS[kind]
-    imports, steps, arguments = [f"from {module} import {writer}"], [], [*place, *folders.values()]
+    entry = WRITERS[kind]
+    writer, variable = entry.name, entry.variable
+    imports, steps, arguments = [f"from {entry.home} import {writer}"], [], [*place, *folders.values()]
     if judge:
-        imports += ["from hf_rare.writers.judge import AnswerJudge", "from hf_rare.writers.recipe import read_recipe"]
+        imports = ["from hf_rare import AnswerJudge, ReasonDistiller, read_recipe"]
         inner = ", ".join(['recipe["judge"]', *of_judge.values()])
         steps += [f"recipe = read_recipe({', '.join(place)})", f"judge = AnswerJudge.from_recipe({inner})"]
         arguments = ["recipe", *folders.values(), "judge=judge"]

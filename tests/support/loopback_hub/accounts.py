@@ -114,7 +114,7 @@ def describe(hub: "LoopbackHub", request: Request, repo: str, revision: str = "m
                 sibling["lfs"] = {"sha256": file.lfs, "size": file.size, "pointerSize": file.pointer_size}
     card = None
     if readme := commit.files.get("README.md"):
-        text = found.read(readme).decode()
+        text = found.read(readme).decode(errors="replace")
         card = None if any(validate_card(text)) else yaml.safe_load(text.split("---", 2)[1])
     return Answer(
         {

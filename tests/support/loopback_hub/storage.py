@@ -120,6 +120,9 @@ def validate_card(content: str) -> tuple[list[str], list[str]]:
             or (isinstance(metadata[name], list) and all(isinstance(item, str) for item in metadata[name]))
         )
     ]
+    licence = metadata.get("license", [])
+    if not errors and not all(re.fullmatch(r"[a-z0-9.-]+", name) for name in [licence] * isinstance(licence, str)):
+        errors.append('"license" must be one of [apache-2.0, mit, openrail, cc-by-4.0, ...]')
     configs = metadata.get("configs", [])
     if not isinstance(configs, list) or not all(isinstance(config, dict) for config in configs):
         errors.append('"configs" must be an array of objects')

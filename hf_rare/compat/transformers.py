@@ -1,0 +1,74 @@
+"""Private names of transformers: what `generate` does between its settings and its first token, and attention."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from hf_rare.compat.private import look_up
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import GenerationConfig, LogitsProcessorList
+
+SEEN = "5.23.0"
+"""The version that was last seen to have these names."""
+
+
+def sample(model: Any, input_ids: Any, **prepared: Any) -> Any:
+    """Decode as `generate` does when it has prepared everything: `GenerationMixin._sample`.
+
+    A function that is passed as `custom_generate` is given what is prepared, and nothing public goes on from there.
+    """
+    return look_up(model, "_sample", "transformers", SEEN)(input_ids, **prepared)
+
+
+def prepare_generation_config(model: Any, device: Any) -> "GenerationConfig":
+    """Fill the gaps of the model's generation config as `generate` does, special tokens included.
+
+    `GenerationMixin._prepare_generation_config` and `._prepare_special_tokens`: what writes without `generate` must
+    see the same settings.
+    """
+    config: GenerationConfig = look_up(model, "_prepare_generation_config", "transformers", SEEN)(None)[0]
+    look_up(model, "_prepare_special_tokens", "transformers", SEEN)(config, True, device=device)
+    return config
+
+
+def make_logits_processors(
+    model: Any, config: "GenerationConfig", prompt: "torch.Tensor", processors: "LogitsProcessorList"
+) -> "LogitsProcessorList":
+    """Make the logits processors that `generate` would make: `GenerationMixin._get_logits_processor`.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): the model.
+        config ([`~transformers.GenerationConfig`]): the prepared config.
+        prompt (`torch.Tensor` of shape `(1, prompt tokens)`): the prompt.
+        processors ([`~transformers.LogitsProcessorList`]): those that come besides.
+    """
+    made: LogitsProcessorList = look_up(model, "_get_logits_processor", "transformers", SEEN)(
+        generation_config=config,
+        input_ids_seq_length=prompt.shape[1],
+        encoder_input_ids=prompt,
+        logits_processor=processors,
+        device=prompt.device,
+    )
+    return made
+
+
+def attention_of(model: Any) -> str | None:
+    """Name the kind of attention of a model: `PreTrainedConfig._attn_implementation`."""
+    kind: str | None = look_up(model.config, "_attn_implementation", "transformers", SEEN)
+    return kind
+
+
+@contextlib.contextmanager
+def attending(model: Any, kind: str) -> Iterator[None]:
+    """Let a model use another kind of attention for a while: `PreTrainedConfig._attn_implementation`.
+
+    The public `set_attn_implementation` checks and loads kernels, which takes too long for every step.
+    """
+    before = attention_of(model)
+    model.config._attn_implementation = kind
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before

@@ -1,0 +1,80 @@
+"""How a callable for `Dataset.map` pickles: to its settings, and with a word to others.
+
+What is pickled is the fingerprint of `map`, so that journal, failures and limits must not be in it; but the copies in
+worker processes need them. `map` pickles its callable for the fingerprint before it starts workers: then the run
+settings are left in the environment, under a name made of what is pickled, and a copy takes them from there when it is
+made. It is also how the processes of a job learn that each of them has come to a `map` call.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hf_rare.generation.protocol import Generator
+from hf_rare.runs.team import Team
+from hf_rare.settings.base import GENERATION_REVISION, Config
+from hf_rare.settings.run import RunConfig
+
+PREFIX = "HF_RARE_RUN_"
+"""How the names of the environment variables with run settings begin."""
+
+
+def reduce_to_settings(
+    make: Callable[..., Any],
+    config: Config,
+    generator: Generator,
+    run: RunConfig,
+    companions: Mapping[str, Any],
+    team: Team | None,
+) -> tuple[Any, ...]:
+    """Give what `__reduce__` gives for a callable, and do what is to be done when one is pickled.
+
+    Args:
+        make (`Callable`):
+            Makes the callable: its class.
+        config ([`Config`]):
+            Its settings.
+        generator ([`Generator`]):
+            Its generator.
+        run ([`RunConfig`]):
+            Its run settings. They go into the environment where they are not the defaults; else what an equal callable
+            has left there is taken away.
+        companions (`Mapping[str, Any]`):
+            Further arguments of `make`, which are pickled as they are.
+        team ([`Team`], *optional*):
+            The processes of the job, which are told.
+
+    Returns:
+        `tuple`: a function and its arguments, equal for equal callables in every process.
+    """
+    settings = config.to_json()
+    name = _name_variable(settings, generator)
+    if run != RunConfig():
+        os.environ[name] = run.to_json()
+    else:
+        os.environ.pop(name, None)
+    if team is not None:
+        team.note_map()
+    # a retry must not be answered from the cache of `datasets`; all other run settings stay out of the fingerprint
+    retry = run.max_tries if run.retry_failed else 0
+    return _rebuild, (make, GENERATION_REVISION, settings, generator, retry, tuple(companions.items()))
+
+
+def _rebuild(
+    make: Callable[..., Any],
+    revision: int,
+    settings: str,
+    generator: Generator,
+    retry: int,
+    companions: tuple[tuple[str, Any], ...],
+) -> Any:
+    """Make a callable again; `revision` and `retry` are there for the fingerprint alone."""
+    run = json.loads(os.environ.get(_name_variable(settings, generator), "{}"))
+    return make(generator, **json.loads(settings), **run, **dict(companions))
+
+
+def _name_variable(settings: str, generator: Generator) -> str:
+    pickled = repr((settings, generator.__reduce_ex__(2)[1]))
+    return PREFIX + hashlib.blake2b(pickled.encode(), digest_size=8).hexdigest().upper()

@@ -1,0 +1,86 @@
+"""Kinds of values that settings can have: what pydantic checks, and the form that a value is brought into.
+
+A kind is an annotation, such as `num_samples: AtLeastZero = Annotated[int, Ge(0), "a number of at least 0"]
+AtLeastOne = 1`. The text in it says what was expected where a value is
+of another kind. Settings that do not go together are found out where they stand.
+"""
+
+import functools
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+
+from hf_rare.errors import ConfigError
+
+
+def check_value(name: str, value: Any, kind: Any) -> Any:
+    """Check the value of a setting or of an argument.
+
+    Args:
+        name (`str`): the setting, for the message.
+        value: its value.
+        kind: an annotation, such as `bool` or one of this module. A `bool` is no number, and a text no list.
+
+    Returns:
+        The value, in the form that the kind brings it into.
+
+    Raises:
+        ConfigError: It is of another kind.
+    """
+    try:
+        return _make_adapter(kind).validate_python(value, strict=True)
+    except ValidationError as err:
+        raise ConfigError(f"{name}={value!r} cannot be right: expected {_describe(kind)}.") from err
+
+
+@functools.cache
+def _make_adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _describe(kind: Any) -> str:
+    """Say what is expected of a value of this kind."""
+    members = typing.get_args(kind)
+    if typing.get_origin(kind) is Annotated:
+        texts = [text for text in members[1:] if isinstance(text, str)]
+        return texts[-1] if texts else _describe(members[0])
+    if typing.get_origin(kind) is Literal:
+        *others, last = map(repr, members)
+        return f"{', '.join(others)} or {last}"
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        *texts, last = map(_describe, members)
+        return f"{', '.join(texts)}, or {last}"
+    return {bool: "True or False", int: "a whole number", str: "a text", type(None): "None"}.get(kind, str(kind))
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _as_dict(value: Any) -> Any:
+    return dict(value or {}) if value is None or isinstance(value, Mapping) else value
+
+
+AtLeastZero = Annotated[int, Ge(0), "a number of at least 0"]
+AtLeastOne = Annotated[int, Ge(1), "a number of at least 1"]
+Positive = Annotated[int | float, Gt(0), "a number above 0"]
+Share = Annotated[int | float, Gt(0), Le(1), "a number above 0 and up to 1"]
+
+Text = Annotated[str, MinLen(1), "a text"]
+ColumnName = Annotated[str, MinLen(1), "a column name"]
+PathText = Annotated[str, BeforeValidator(_as_text)]
+"""A path becomes a text."""
+Template = Annotated[Text | Path, BeforeValidator(_as_text), "a name, a path or Jinja source"]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple), "a list of strings"]
+TagPair = Annotated[tuple[Text, Text], BeforeValidator(_as_tuple), "a pair: the opening and the closing tag"]
+
+Options = Annotated[dict[str, Any], BeforeValidator(_as_dict), "a dict of names and values"]

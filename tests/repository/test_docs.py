@@ -1,0 +1,298 @@
+"""The documentation is true: its code runs, its links lead somewhere, its tables name what there is."""
+
+import ast
+import configparser
+import itertools
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+
+import hf_rare
+from benchmarks.machine import RESULTS
+from benchmarks.plot_throughput import make_table
+from hf_rare import ReasonDistiller
+from hf_rare.checks.answers import CHECKS
+from hf_rare.checks.grounding import GROUNDING_COLUMNS
+from hf_rare.cli.flags import MODEL_GROUPS
+from hf_rare.cli.main import build_parser
+from hf_rare.rows.columns import STATUSES
+from hf_rare.settings.writers import DistillConfig
+from tests.conftest import REPOSITORY
+from tests.support.loopback_hub import hub_fixture  # noqa: F401
+from tests.support.pages import (  # noqa: F401
+    Page,
+    enter_fixture,
+    find_pages,
+    run_blocks,
+    stand_ins_fixture,
+)
+
+PAGES = find_pages()
+DOCS = REPOSITORY / "docs"
+WITH_RAY = DOCS / "ray.md"
+"""Runs in `tests/writers/test_ray.py`, with real actors."""
+
+
+SECTIONS = re.findall(r"^    - `(\w+)`:", hf_rare.run_pipeline.__doc__, re.MULTILINE)[4:]
+"""The sections of a pipeline that something runs for, behind those that say from where, to where and with what."""
+
+
+def page_of(name: str) -> Page:
+    return Page(DOCS / name)
+
+
+def read_table(text: str, heading: str) -> list[list[str]]:
+    """The rows of the table with this heading, each as its cells."""
+    rows = text.split(f"| {heading} |")[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def names_in(cells: list[str]) -> list[str]:
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+WITH_CODE = [page for page in PAGES if page.blocks_of("python") and page.path != WITH_RAY]
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
+@pytest.mark.parametrize("page", WITH_CODE, ids=str)
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page, enter, capsys):
+    printed = {}
+    folder = enter("".join(block.text for block in page.blocks_of("python")))
+    for block, _ in run_blocks(page, folder):
+        printed[block] = capsys.readouterr().out
+    assert printed
+    for block, following in itertools.pairwise(page.blocks):
+        if block in printed and following.language == "text" and page.path.name != "README.md":
+            assert printed[block] == following.text
+    if page.path.name in ("README.md", "running.md"):
+        assert len(datasets.Dataset.from_parquet("traces.parquet")) == 6
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_link_leads_somewhere(page):
+    for link in page.links:
+        if re.match(r"[a-z]+:", link):
+            assert re.fullmatch(r"https://[\w.-]+\.(com|org)/[\w./-]*", link), link
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.path.parent / path).resolve() if path else page.path
+        assert target.exists(), link
+        assert not anchor or anchor in Page(target).anchors, link
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.path.is_relative_to(DOCS)], ids=str)
+def test_a_page_opens_with_the_job_it_does_and_for_whom_and_can_be_found(page):
+    title, first = page.text.split("\n\n")[:2]
+    assert title == f"# {page.headings[0]}"
+    assert first.startswith("For who")
+    indices = [page_of("index.md"), page_of("reference/index.md")]
+    linked = {(index.path.parent / link).resolve() for index in indices for link in index.links if ":" not in link}
+    assert page.path in {*linked, *(index.path for index in indices)}
+
+
+def test_every_command_can_be_given():
+    parser = build_parser()
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+    targets = re.findall(r"^(\w+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    seen = set()
+    for page in PAGES:
+        for line in "".join(block.text for block in page.blocks_of("bash")).splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            seen.add(program)
+            if program == "hf-rare":
+                assert callable(parser.parse_args(arguments).run)
+            elif program == "pip":
+                extras = re.fullmatch(r"\.(?:\[([\w,]+)\])?", arguments[-1])[1]
+                assert all(extra in setup["options.extras_require"] for extra in (extras or "").split(",") if extra)
+            elif program == "make":
+                assert arguments[0] in targets
+            elif "hf_rare" in arguments:
+                assert callable(parser.parse_args(arguments[arguments.index("hf_rare") + 1 :]).run)
+            else:
+                script = next(argument for argument in arguments if argument.startswith("examples/"))
+                assert (REPOSITORY / script).is_file()
+    assert {"hf-rare", "pip", "make", "torchrun", "sbatch", "python"} <= seen
+
+
+def test_the_extras_are_listed():
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg", encoding="utf-8")
+    listed = names_in([row[0] for row in read_table(page_of("running.md").text, "extra")])
+    assert sorted(listed) == sorted(set(setup["options.extras_require"]) - {"dev"})
+
+
+def test_every_setting_is_in_the_table():
+    named = names_in([row[0] for row in read_table(page_of("settings.md").text, "setting")])
+    assert len(named) == len(set(named))
+    assert set(named) == {name for config in (DistillConfig, *MODEL_GROUPS.values()) for name in config.names()}
+
+
+def test_every_new_column_is_explained_with_its_type():
+    text = page_of("rows.md").text
+    rows = [(row[0].strip("`"), row[1]) for row in read_table(text, "new column")]
+    assert [name for name, _ in rows] == list(ReasonDistiller(generator=None).features())
+    further = [(row[0].strip("`"), row[1]) for row in read_table(text, "further column")]
+    features = ReasonDistiller(generator=None, gold_column="answer", keep_attempts=True, expand=True).features()
+    assert {name for name, _ in rows + further} == set(features)
+    for name, kind in rows + further:
+        feature = features[name]
+        assert kind == (feature.dtype if hasattr(feature, "dtype") else f"list of {feature.feature.dtype}")
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "expected"),
+    [
+        ("rows.md", "status", STATUSES),
+        ("verification.md", "`check=`", CHECKS),
+        ("verification.md", "column", [f"reasoning{ending}" for ending in GROUNDING_COLUMNS]),
+        ("prompts.md", "`template=`", DistillConfig.builtin_templates),
+        ("recipes.md", "section", SECTIONS),
+    ],
+)
+def test_a_table_names_all_that_there_is(page, heading, expected):
+    assert sorted(names_in([row[0] for row in read_table(page_of(page).text, heading)])) == sorted(expected)
+
+
+def test_every_command_is_in_the_table():
+    named = names_in([row[0] for row in read_table(page_of("command-line.md").text, "command")])
+    (commands,) = (action.choices for action in build_parser()._actions if action.choices)
+    assert sorted(named) == sorted(f"hf-rare {name}" for name in commands)
+
+
+def test_the_original_operators_parameters_are_mapped():
+    rows = dict(row[:2] for row in read_table(page_of("migration.md").text, "operator"))
+    names = [*(f"input_{name}_key" for name in ("text", "question", "scenario", "hardneg")), "output_key"]
+    assert [old.partition("=")[0].strip("`") for old in rows] == ["llm_serving", "storage", *names]
+    defaults = DistillConfig()
+    for old, new in rows.items():
+        if match := re.fullmatch(r'`(\w+)="(\w+)"`', new):
+            assert getattr(defaults, match[1]) == match[2]
+            assert f'="{match[2]}"' in old
+
+
+def texts_of(path: Path) -> list[str]:
+    """The texts that a module holds, with nothing where an f-string has a value."""
+    return [
+        "".join(str(part.value) if isinstance(part, ast.Constant) else "" for part in getattr(node, "values", [node]))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    ]
+
+
+def test_the_words_of_every_error_stand_in_the_code():
+    ours = [text for path in (REPOSITORY / "hf_rare").rglob("*.py") for text in texts_of(path) if "\n    " not in text]
+    theirs = texts_of(Path(datasets.utils.py_utils.__file__))
+    rows = page_of("troubleshooting.md").text.split("\n| `")[1:]
+    quoted = names_in(["`" + row.split(" | ")[0] for row in rows])
+    assert len(quoted) > 40
+    for words in quoted:
+        assert any(words in text for text in ours + theirs), words
+
+
+def test_the_table_of_speeds_is_that_of_the_result():
+    assert make_table(json.loads((RESULTS / "throughput.json").read_text())) in page_of("speed.md").text
+
+
+FIGURES = {
+    "batch_invariance": lambda r: f"about {r['greedy']['seconds']['batch size 48'] / 60:.1f} minutes",
+    "estimate": lambda r: f"{100 * abs(r['estimated / measured seconds'] - 1):.1f} % off",
+    "first_row": lambda r: f"{r['seconds more']:.1f} seconds after `from_pretrained`",
+    "grounding": lambda r: f"{r['seconds']['audit, 1 process(es)'] / r['rows'] * 1000:.1f} milliseconds a row",
+    "journal_overhead": lambda r: f"{r['tiny']['microseconds a row in the journal']:.0f} microseconds a row",
+    "negatives": lambda r: f"{r['runs'][1]['seconds']:.0f} s and {r['runs'][1]['peak MiB'] / 1024:.1f} GiB",
+    "own_cost": lambda r: f"{1000 / r['with fastokens']['rows a second']:.2f} milliseconds a row with `[fast]`",
+    "push": lambda r: f"{r['seconds']:.0f} seconds and {r['MB of memory at most'] / 1000:.1f} GB",
+    "skew": lambda r: f"{r['2 processes']['torchrun, batch_size=100']['ratio']:.2f} times the ideal time",
+    "throughput": lambda r: f"`static` reaches {r['real']['ways']['static']['bound / seconds']:.2f} of the speed",
+    "assembly_and_parsing": lambda r: f"{r['microseconds a row']:.0f} microseconds a row",
+}
+"""What pages say of a result, made from the result."""
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_what_a_page_says_of_a_result_is_what_the_result_says(name):
+    said = FIGURES[name](json.loads((RESULTS / f"{name}.json").read_text()))
+    with_link = [page for page in PAGES if any(link.endswith(f"results/{name}.json") for link in page.links)]
+    assert any(said in re.sub(r"\s+", " ", page.text) for page in with_link), said
+
+
+def test_every_result_is_linked():
+    linked = {Path(link).stem for page in PAGES for link in page.links if "benchmarks/results/" in link}
+    assert linked == {path.stem for path in RESULTS.iterdir()}
+
+
+def test_nobody_is_sent_into_a_module():
+    pages = [page.path for page in PAGES if page.path.name != "architecture.md" and "reference" not in str(page)]
+    for path in (*pages, *(REPOSITORY / "examples").iterdir(), *(REPOSITORY / "notebooks").iterdir()):
+        text = path.read_text(encoding="utf-8")
+        assert not re.findall(r"(?:from|import) hf_rare\.\w+|`hf_rare\.\w+\.\w+", text), path
+        imported = re.findall(r"from hf_rare import ([\w, ]+)", text)
+        assert {name for names in imported for name in names.split(", ")} <= set(hf_rare.__all__), path
+
+
+def names_defined_in(path: Path) -> set[str]:
+    """The functions and classes of a module, and the methods of its classes."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
+    return found
+
+
+def test_what_the_architecture_names_is_there():
+    text, package = page_of("architecture.md").text, REPOSITORY / "hf_rare"
+    assert not [path for path in re.findall(r"`([\w/]+\.py)`", text) if not (package / path).is_file()]
+    items = re.findall(r"^\d+\. `([\w/]+\.py)`: (.*(?:\n {3}.*)*)", text, re.MULTILINE)
+    assert len(items) > 25
+    for path, words in items:
+        names = [name.removesuffix("()") for name in re.findall(r"`([A-Z]\w+|[\w.]+\(\))`", words)]
+        assert names, path
+        missing = set(names) - names_defined_in(package / path)
+        assert not missing, f"{path}: {missing}"
+
+
+def test_the_rooms_are_those_of_the_package_with_their_purposes():
+    rows = read_table(page_of("architecture.md").text, "room")
+    rooms = {row[0].strip("`/"): re.sub(r"[^\w ]", "", row[1]).lower() for row in rows}
+    package = REPOSITORY / "hf_rare"
+    assert sorted(rooms) == sorted(path.parent.name for path in package.glob("*/__init__.py"))
+    for name, purpose in rooms.items():
+        (said, *_) = re.findall(r'"""(.*?)[.:;"]', (package / name / "__init__.py").read_text(), re.DOTALL)
+        assert purpose.startswith(re.sub(r"[^\w ]", "", said).lower()), name
+    order = re.findall(r'^    "(\w+)",$', (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name in order if name in rooms] == list(rooms)
+
+
+@pytest.mark.parametrize("question", ["prompt made", "batch written", "push", "rows shared"])
+def test_the_architecture_answers_a_question_in_at_most_six_files(question):
+    page = page_of("architecture.md")
+    (heading,) = (heading for heading in page.headings if question in heading.lower())
+    assert 2 <= len(re.findall(r"^\d+\. `", page.section(heading), re.MULTILINE)) <= 6
+
+
+def test_a_rows_way_takes_at_most_a_dozen_files():
+    section = page_of("architecture.md").section("A row's way from `map` to columns")
+    assert 8 <= len(set(re.findall(r"`([\w/]+\.py)`", section))) <= 12
+
+
+def test_the_site_is_built_and_every_public_name_is_in_it(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": "docs/tools"}
+    run = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0, run.stderr
+    anchors = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "reference").glob("*.html"))
+    for name in set(hf_rare.__all__) - {"__version__"}:
+        assert f'id="hf_rare.{name}"' in anchors, name
+    assert '<a class="autorefs autorefs-internal"' in anchors
+    assert "[`" not in anchors
