@@ -9,6 +9,9 @@ import pytest
 from tests.conftest import REPOSITORY
 
 FILES = sorted((REPOSITORY / "tests").rglob("*.py"))
+ALLOWED = {
+    "tests/support/fifth_writer.py": {"_settle"},  # a writer, made as the library's own are: its base has it for them
+}
 CLOCKS = {
     "time",
     "time_ns",
@@ -65,7 +68,10 @@ LIBRARY = {
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_no_test_names_what_is_private_to_the_library(path: Path):
     assert {"_journal", "_generate"} < LIBRARY
-    assert [f"{path}:{line} {name}" for name, line in mentions(ast.parse(path.read_text())) if name in LIBRARY] == []
+    allowed = ALLOWED.get(str(path.relative_to(REPOSITORY)), set())
+    found = [(name, line) for name, line in mentions(ast.parse(path.read_text())) if name in LIBRARY]
+    assert [f"{path}:{line} {name}" for name, line in found if name not in allowed] == []
+    assert {name for name, _ in found} >= allowed  # what is not needed any more is not allowed any more
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
