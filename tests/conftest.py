@@ -8,8 +8,7 @@ from pathlib import Path
 
 _HOME = tempfile.mkdtemp(prefix="hf-rare-tests-")
 os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "120"}
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: threads would only stand in each other's way
-    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for each other are slow beside anything else that runs
 os.environ["HF_RARE_JOURNAL"] = "off"  # a comparison of two runs proves nothing when the second reads the first
 
 import hypothesis  # noqa: E402

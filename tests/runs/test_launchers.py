@@ -55,7 +55,8 @@ class Launch:
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.wait()
+            process.stderr.close()
 
     def machines(self, **environment: str) -> list[subprocess.Popen]:
         port = str(free_port())
