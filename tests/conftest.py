@@ -8,13 +8,14 @@ from pathlib import Path
 
 _HOME = tempfile.mkdtemp(prefix="hf-rare-tests-")
 os.environ |= {"HF_HOME": _HOME, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "120"}
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: threads would only stand in each other's way
-    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # threads that wait for each other are slow beside anything else that runs
 os.environ["HF_RARE_JOURNAL"] = "off"  # a comparison of two runs proves nothing when the second reads the first
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from filelock import FileLock  # noqa: E402
+from hypothesis import HealthCheck  # noqa: E402
 
 from hf_rare import ReasonDistiller  # noqa: E402
 from hf_rare.cli.demo import find_demo_model, load_demo_dataset  # noqa: E402
@@ -22,12 +23,18 @@ from tests.support.tiny import THINKING_CHAT_TEMPLATE, save_tiny_embedder, save_
 
 REPOSITORY = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("HF_RARE_TEST_CACHE", REPOSITORY / ".cache"))
-SLOWEST = ("test_smollm2.py", "test_ray.py", "test_launchers.py", "test_num_proc.py")
+hypothesis.settings.register_profile("without a clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("without a clock")
 
 
 def pytest_collection_modifyitems(items):
-    """Let the slowest files begin, so that no process is left alone with one of them in the end."""
-    items.sort(key=lambda item: item.path.name not in SLOWEST)
+    """Let slow tests begin, then those that may take long, so that no process is left alone with one in the end."""
+
+    def order(item) -> tuple[bool, float]:
+        limit = item.get_closest_marker("timeout")
+        return item.get_closest_marker("slow") is None, -limit.args[0] if limit else 0
+
+    items.sort(key=order)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -41,10 +41,10 @@ def is_same_formula(gold: str, answer: str, timeout: float = TIMEOUT) -> bool | 
     """
     if importlib.util.find_spec("math_verify") is None:
         raise MissingPackageError("check='math' needs math-verify: `pip install 'hf-rare[math]'`.")
-    return _worker.compare(gold, answer, timeout)
+    return worker.compare(gold, answer, timeout)
 
 
-class _Worker:
+class Worker:
     """The one process for formulas of this process, started on first use and again after it was ended."""
 
     def __init__(self) -> None:
@@ -53,6 +53,7 @@ class _Worker:
         self._is_registered = False
 
     def compare(self, gold: str, answer: str, timeout: float) -> bool | None:
+        """Compare two formulas; see [`is_same_formula`]."""
         with self._lock:
             if self._process is None:
                 self._register()
@@ -106,4 +107,4 @@ class _Worker:
         self._lock, self._process = threading.Lock(), None
 
 
-_worker = _Worker()
+worker = Worker()

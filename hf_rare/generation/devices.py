@@ -25,7 +25,7 @@ def pick_device() -> "torch.device":
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
-    number = _worker_number()
+    number = worker_number()
     if number is None and "LOCAL_RANK" in os.environ and not torch.distributed.is_initialized():
         number = int(os.environ["LOCAL_RANK"])
     if number is None:
@@ -44,7 +44,7 @@ def prepare_worker() -> None:
     Raises:
         ConfigError: It is a fork of a process that has used CUDA.
     """
-    if _worker_number() is None:
+    if worker_number() is None:
         return
     import torch
 
@@ -57,7 +57,7 @@ def prepare_worker() -> None:
     torch.set_num_threads(1)  # OpenMP hangs in a fork of a process that has used it
 
 
-def _worker_number() -> int | None:
+def worker_number() -> int | None:
     """Give the number of this worker: consecutive among the workers of a pool; `None` in any other process."""
     if multiprocess.parent_process() is None:
         return None

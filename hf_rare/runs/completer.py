@@ -115,6 +115,7 @@ class Completer:
         generated (`int`): completions that were generated and not read from the journal, by all processes of the job.
         tokens (`int`): tokens of these.
         seconds (`float`): time spent generating, without loading.
+        checkpoint ([`Checkpoint`], *optional*): what keeps the journal on the Hub, once it is open.
     """
 
     def __init__(self, generator: Generator, run: RunConfig, doing: str = "Writing") -> None:
@@ -127,8 +128,8 @@ class Completer:
         self.tokens = 0
         self.seconds = 0.0
         self._start = time.monotonic()
+        self.checkpoint: Checkpoint | None = None
         self._journal: Journal | None = None
-        self._checkpoint: Checkpoint | None = None
         self._identity = b""
 
     @property
@@ -319,7 +320,7 @@ class Completer:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _save_checkpoint(self) -> None:
-        if self._checkpoint is not None and self._checkpoint.flush():
+        if self.checkpoint is not None and self.checkpoint.flush():
             logger.info("All completions are in %s too.", self.run.checkpoint_repo)
 
     def _open_journal(self) -> None:
@@ -333,10 +334,10 @@ class Completer:
         if folder is not None:
             folder = folder / self._identity.hex()[:16]
             if self.run.checkpoint_repo is not None:
-                self._checkpoint = Checkpoint(self.run.checkpoint_repo, self.run.checkpoint_minutes, folder)
+                self.checkpoint = Checkpoint(self.run.checkpoint_repo, self.run.checkpoint_minutes, folder)
             self._journal = Journal(folder, identity)
-            if self._checkpoint is not None:
-                self._checkpoint.watch(self._journal)
+            if self.checkpoint is not None:
+                self.checkpoint.watch(self._journal)
         elif self.run.checkpoint_repo is not None:
             raise ConfigError(f"checkpoint_repo={self.run.checkpoint_repo!r} needs a journal, which is turned off.")
 

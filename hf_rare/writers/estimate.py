@@ -74,7 +74,7 @@ class _EnoughError(HfRareError):
 
 
 @dataclass
-class _Clock:
+class Clock:
     """An observer that measures what prompts and steps take, by the number of rows written together."""
 
     refills: bool
@@ -90,12 +90,14 @@ class _Clock:
         return max(self.steps, default=0)
 
     def begin(self, prompts: Sequence[int]) -> None:
+        """Start the clock of a micro-batch."""
         self._count, self._last = len(prompts), time.perf_counter()
         self._padded = len(prompts) * max(self.lengths[prompt] for prompt in prompts)
         if not self.refills:
             self.steps[self._count] = []
 
     def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
+        """Take the time of a step."""
         now = time.perf_counter()
         taken, self._last = now - self._last, now
         if prompt_tokens:
@@ -119,7 +121,7 @@ class _Clock:
         slower = [statistics.mean(self.steps[count]) / first for count, first in steps.items()]  # a cache that grows
         prompts = len(batch) * max(batch) * _read_off(self.prompts, len(batch))
         step = _read_off(steps, len(batch)) * max(slower, default=1.0)
-        return prompts + step * (_expected_longest(completions, len(batch)) - 1)
+        return prompts + step * (expected_longest(completions, len(batch)) - 1)
 
     def _refilled_seconds(self, batches: Sequence[Sequence[int]], completions: Sequence[int]) -> float:
         prompts = [length for batch in batches for length in batch]
@@ -127,7 +129,7 @@ class _Clock:
         written = [completions[i % len(completions)] - 1 for i in range(len(prompts))]
         rows_together = round(statistics.median(map(len, batches)))
         reading = sum(prompts) * self.read[0] / max(1, self.read[1])
-        return reading + sum(count * _read_off(steps, rows) for rows, count in _count_steps(written, rows_together))
+        return reading + sum(count * _read_off(steps, rows) for rows, count in count_steps(written, rows_together))
 
 
 def estimate_run(
@@ -162,15 +164,15 @@ def estimate_run(
     """
     if rows < 2:
         raise ConfigError(f"rows={rows!r} cannot be right: expected a number of at least 2.")
-    places = _spread(range(len(dataset)), min(len(dataset), MEASURED_PROMPTS))
+    places = spread(range(len(dataset)), min(len(dataset), MEASURED_PROMPTS))
     prepared = prepare(dataset.select(places).with_format(None)[:])
     ready = sorted((row for row in prepared if row.status == "ok"), key=lambda row: row.prompt_tokens)
-    sample = _spread(ready, min(rows, len(ready)))
+    sample = spread(ready, min(rows, len(ready)))
     if len(sample) < 2:
         raise ConfigError(f"An estimate needs 2 rows that can be generated; there are {len(sample)}.")
     scale = len(dataset) / len(prepared) * num_samples
     generator.load()
-    clock = _Clock(generator.refills)
+    clock = Clock(generator.refills)
     completions = _try(sample, seed, generator, clock)
     lengths = [row.prompt_tokens for row in ready]
     batches = generator.pack(lengths)
@@ -191,14 +193,14 @@ def estimate_run(
     )
 
 
-def _try(sample: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> list[int]:
+def _try(sample: list[PreparedRow], seed: int, generator: Generator, clock: Clock) -> list[int]:
     """Generate the middle row alone and the others together; give the lengths of the completions."""
     middle = len(sample) // 2
     groups = sample[middle : middle + 1], sample[:middle] + sample[middle + 1 :]
     return [length for group in groups for length in _time(group, seed, generator, clock)]
 
 
-def _probe(batch: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> None:
+def _probe(batch: list[PreparedRow], seed: int, generator: Generator, clock: Clock) -> None:
     """Generate the first tokens of a whole micro-batch."""
     if len(batch) > clock.most_rows:
         clock.max_steps = PROBE_STEPS
@@ -206,7 +208,7 @@ def _probe(batch: list[PreparedRow], seed: int, generator: Generator, clock: _Cl
             _time(batch, seed, generator, clock)
 
 
-def _time(rows: list[PreparedRow], seed: int, generator: Generator, clock: _Clock) -> list[int]:
+def _time(rows: list[PreparedRow], seed: int, generator: Generator, clock: Clock) -> list[int]:
     prompts = [row.encoded for row in rows if row.encoded is not None]
     seeds = [derive_seed(row.row.digest(seed), "sample", 0) for row in rows if row.row is not None]
     clock.lengths = [len(prompt.token_ids) for prompt in prompts]
@@ -219,7 +221,7 @@ def _read_off(measured: dict[int, float], count: int) -> float:
     return float(np.interp(count, sorted(measured), [measured[i] for i in sorted(measured)])) if measured else 0.0
 
 
-def _count_steps(lengths: Sequence[int], places: int) -> list[tuple[int, int]]:
+def count_steps(lengths: Sequence[int], places: int) -> list[tuple[int, int]]:
     """Count the steps with so many rows each, when rows of these lengths take each other's place."""
     waiting, writing, counted, now = list(reversed(lengths)), list[int](), list[tuple[int, int]](), 0
     while waiting or writing:
@@ -230,13 +232,13 @@ def _count_steps(lengths: Sequence[int], places: int) -> list[tuple[int, int]]:
     return counted
 
 
-def _expected_longest(lengths: Sequence[int], draws: int) -> float:
+def expected_longest(lengths: Sequence[int], draws: int) -> float:
     """Give the expected maximum of `draws` values drawn from `lengths` with replacement."""
     ordered, count = sorted(lengths), len(lengths)
     return sum(length * (((i + 1) / count) ** draws - (i / count) ** draws) for i, length in enumerate(ordered))
 
 
-def _spread(items: Sequence[Any], count: int) -> list[Any]:
+def spread(items: Sequence[Any], count: int) -> list[Any]:
     """Pick `count` items evenly, the first and the last among them."""
     if count < 2:
         return list(items[:count])

@@ -279,7 +279,7 @@ def test_a_formula_that_takes_too_long_is_given_up_and_the_next_one_compared():
 
 @pytest.mark.parametrize("executable", ["/bin/false", "/nowhere/python"])
 def test_a_process_for_formulas_that_does_not_start_is_an_error(monkeypatch, executable):
-    monkeypatch.setattr(formulas, "_worker", formulas._Worker())
+    monkeypatch.setattr(formulas, "worker", formulas.Worker())
     monkeypatch.setattr(formulas.sys, "executable", executable)
     command = rf"{executable} -m hf_rare\.checks\.formula_worker"
     for _ in range(2):

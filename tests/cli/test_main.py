@@ -258,10 +258,10 @@ def test_the_demo_overwrites_nothing_of_others(tiny, tmp_path, capsys, monkeypat
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
-    def interrupted(arguments):
+    def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hf_rare.cli.main._run_demo", interrupted)
+    monkeypatch.setattr("hf_rare.cli.demo.load_demo_dataset", interrupted)
     assert run("demo") == 130
     assert "stopped" in capsys.readouterr().err
 

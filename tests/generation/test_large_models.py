@@ -37,6 +37,7 @@ def test_layers_on_the_disk_give_the_same_text(demo_rows, tiny, tmp_path, on_dis
     assert "disk" in distill_fn.generator.teacher.model.hf_device_map.values()
 
 
+@pytest.mark.slow
 def test_layers_spread_over_processes_give_the_same_text(context, tmp_path):
     rows = write_rule_rows(tmp_path / "rows.jsonl", [1 + i % 4 for i in range(ROWS)])
     teacher = str(save_tiny_model(tmp_path / "teacher", num_key_value_heads=2))

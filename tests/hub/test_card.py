@@ -488,7 +488,7 @@ def test_no_text_can_break_the_card(text):
 
 def test_the_card_imports_no_torch():
     code = "import hf_rare, sys; hf_rare.build_card; assert not {'torch', 'matplotlib'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_grounding_audit_that_ran_is_in_the_card(distilled):

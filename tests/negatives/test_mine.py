@@ -470,5 +470,5 @@ def test_torch_is_not_needed():
         "print(mine_hard_negatives(ds, query='question')['hard_negatives'][:]);"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[['an owl, a fox'], []]"

@@ -133,7 +133,7 @@ def test_the_rows_are_shown_and_pushed_with_card_and_recipe(executed, hub):
 
 
 def test_a_new_machine_goes_on_from_the_private_checkpoint(executed, hub):
-    assert hub._repos["me/rare-quickstart-checkpoint"].private
+    assert hub.repos["me/rare-quickstart-checkpoint"].private
     files = hub.files("me/rare-quickstart-checkpoint")
     assert [path for path in files if re.fullmatch(r"journal/\w+/[\w-]+\.jsonl", path)]
     assert f"max_rows={NUM_ROWS // 2} is reached" in text_of(executed, "lost")

@@ -27,21 +27,21 @@ def test_import_brings_nothing_else_and_the_distiller_brings_no_torch():
         "brought = {name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names;"
         "assert brought == {'hf_rare'}, brought; hf_rare.ReasonDistiller; assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_error_is_ours_and_a_builtin():
-    for name, error in vars(errors).items():
-        if isinstance(error, type) and error is not errors.HfRareError:
-            assert issubclass(error, errors.HfRareError), name
-            assert issubclass(error, (ValueError, TypeError, OSError, ImportError, RuntimeError)), name
+    ours = [error for error in vars(errors).values() if isinstance(error, type) and error is not errors.HfRareError]
+    assert len(ours) > 10
+    for error in ours:
+        assert issubclass(error, errors.HfRareError), error
+        assert issubclass(error, (ValueError, TypeError, OSError, ImportError, RuntimeError)), error
 
 
 def test_the_wheel_holds_templates_data_and_cards(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, REPOSITORY],
         check=True,
-        timeout=110,
     )
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())

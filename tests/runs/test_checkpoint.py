@@ -1,14 +1,15 @@
 """Checkpoints: the journal of a lost machine comes back from the Hub."""
 
 import os
-import time
 
 import pytest
 from huggingface_hub import HfApi
 
 from hf_rare import ReasonDistiller
 from hf_rare.errors import BudgetReachedError, ConfigError, HubError
+from hf_rare.runs.checkpoint import Checkpoint
 from tests.support.loopback_hub import hub_fixture, quick_retries_fixture, xet_fixture  # noqa: F401
+from tests.support.waiting import wait_until
 
 REPO = "me/checkpoints"
 SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 600}
@@ -28,8 +29,8 @@ def machine(tmp_path, tiny):
 
     yield make
     for distill_fn in made:
-        if distill_fn.completer._checkpoint is not None:
-            distill_fn.completer._checkpoint.close()
+        if distill_fn.completer.checkpoint is not None:
+            distill_fn.completer.checkpoint.close()
 
 
 def distill(distill_fn, rows) -> list[dict]:
@@ -44,7 +45,7 @@ def journal_files(hub) -> list[str]:
 def test_a_fresh_machine_starts_where_a_dying_one_was(hub, request, rows, tiny, machine, monkeypatch, way):
     if way == "xet":  # as journals of many rows go
         request.getfixturevalue("xet")
-        monkeypatch.setattr("tests.support.loopback_storage.REGULAR_LIMIT", 100)
+        monkeypatch.setattr("tests.support.loopback_hub.storage.REGULAR_LIMIT", 100)
     whole = distill(ReasonDistiller.from_pretrained(tiny, journal_dir=None, **SETTINGS), rows)
     with pytest.raises(BudgetReachedError):
         distill(machine("first", max_rows=2), rows)
@@ -58,19 +59,21 @@ def test_a_fresh_machine_starts_where_a_dying_one_was(hub, request, rows, tiny, 
     assert (second.completer.generated, third.completer.generated) == (3, 1)
     assert HfApi().repo_info(REPO, repo_type="dataset").private
     files = [hub.commits(REPO)[0].files[path] for path in journal_files(hub)]
-    assert all(bool(file.xet) == (way == "xet") for file in files)
+    assert {bool(file.xet) for file in files} == {way == "xet"}
 
 
-def test_a_running_job_is_committed_every_few_minutes_and_nothing_twice(hub, rows, machine):
+def test_a_running_job_is_committed_every_few_minutes_and_nothing_twice(hub, rows, machine, monkeypatch):
+    flushes, flush = [], Checkpoint.flush
+    monkeypatch.setattr(Checkpoint, "flush", lambda self: flushes.append(flush(self)))
     distill_fn = machine("first", checkpoint_minutes=0.001)
     distill(distill_fn, rows)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and entries_on(hub) < len(rows):
-        time.sleep(0.05)
-    assert entries_on(hub) == len(rows)
+    wait_until(lambda: entries_on(hub) == len(rows))
+    before = len(flushes) + 1  # one may be under way
+    wait_until(lambda: len(flushes) > before)
     requests = len(hub.received("POST .*/commit/"))
-    time.sleep(0.5)
+    wait_until(lambda: len(flushes) > before + 3)
     assert len(hub.received("POST .*/commit/")) == requests  # nothing new, no commit
+    monkeypatch.undo()
     again = machine("second")
     distill(again, rows)
     assert again.completer.generated == 0
@@ -86,7 +89,7 @@ def test_a_checkpoint_that_fails_does_not_end_the_run_and_is_tried_again(hub, qu
     distill_fn = machine("first")
     fault = hub.fault("POST .*/commit/", status=403)
     distill(distill_fn, rows)
-    checkpoint = distill_fn.completer._checkpoint
+    checkpoint = distill_fn.completer.checkpoint
     assert not checkpoint.flush()
     assert "A checkpoint failed and is tried again later" in caplog.text
     assert fault.used
@@ -101,7 +104,7 @@ def test_what_an_earlier_run_left_on_this_machine_is_committed_too(hub, rows, ti
         os.utime(path, (0, 0))  # an hour ago, or more
     second = machine("here")
     distill(second, rows)
-    assert second.completer._checkpoint.flush()
+    assert second.completer.checkpoint.flush()
     assert entries_on(hub) == len(rows)
 
 
@@ -116,7 +119,7 @@ def test_a_journal_that_was_pruned_meanwhile_is_left_out(hub, rows, machine, tmp
     distill(distill_fn, rows)
     for path in (tmp_path / "first").rglob("*.jsonl"):
         path.unlink()
-    assert distill_fn.completer._checkpoint.flush()
+    assert distill_fn.completer.checkpoint.flush()
 
 
 def test_a_public_repository_gets_no_prompts(hub, rows, machine):

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,22 +15,28 @@ from hf_rare.errors import ConfigError
 from hf_rare.generation import devices
 from tests.conftest import REPOSITORY
 from tests.support.rule_rows import write_rule_rows
+from tests.support.waiting import wait_until
 
 SCRIPT = """
-import os, sys, time
+import os, sys
 from pathlib import Path
 import datasets, multiprocess, torch
 from hf_rare import ReasonDistiller
 from tests.support.plain import PlainGenerator
+from tests.support.waiting import hold
 
 class Logging(PlainGenerator):
+    begun = 0
+
     def write_batch(self, write, prompts, seeds, observer):
+        if self.begun == int(hold_after):
+            hold(observer)
+        self.begun += 1
         with Path(log).open("a") as file:
             file.write(f"{os.getpid()} {len(prompts)}\\n")
-        time.sleep(0.1)
-        return super().write_batch(write, prompts, seeds, observer)
+        return write(prompts, seeds, observer)
 
-rows, teacher, journal, log, output, method = sys.argv[1:]
+rows, teacher, journal, log, output, method, hold_after = sys.argv[1:]
 if __name__ == "__main__":
     multiprocess.set_start_method(method)
     torch.ones(300, 300) @ torch.ones(300, 300)  # OpenMP has been used in the parent
@@ -46,7 +51,7 @@ ROWS = 64
 
 
 class Run:
-    """A script with two workers."""
+    """A script with two workers, each of which may stay in a micro-batch."""
 
     def __init__(self, tiny, folder: Path) -> None:
         self.folder = folder
@@ -54,17 +59,18 @@ class Run:
         (folder / "script.py").write_text(SCRIPT)
         self.arguments = [rows, tiny, folder / "journal", folder / "log"]
 
-    def start(self, output: str, method: str = "fork") -> subprocess.Popen:
+    def start(self, output: str, method: str = "fork", hold_after: int = -1) -> subprocess.Popen:
         command = [sys.executable, self.folder / "script.py", *self.arguments, self.folder / output, method]
         environment = {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
             "OMP_NUM_THREADS": "2",
         }  # with one thread nothing could hang in a fork
+        command = [*map(str, command), str(hold_after)]
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     def finish(self, output: str, method: str = "fork") -> str:
-        _, errors = (process := self.start(output, method)).communicate(timeout=60)
+        _, errors = (process := self.start(output, method)).communicate()
         assert process.returncode == 0, errors
         return (self.folder / output).read_text()
 
@@ -80,18 +86,17 @@ def whole(tiny, tmp_path_factory) -> str:
     return Run(tiny, tmp_path_factory.mktemp("whole")).finish("whole.jsonl", "spawn")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["kill a worker", "Ctrl-C"])
 def test_workers_that_are_ended_cost_what_was_in_flight(tiny, tmp_path, whole, ending):
     run = Run(tiny, tmp_path)
-    process = run.start("out.jsonl")
-    deadline = time.monotonic() + 60
-    while (len(run.log()) < 5 or len({pid for pid, _ in run.log()}) < 2) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    process = run.start("out.jsonl", hold_after=2)
+    wait_until(lambda: len(run.log()) == 4)
     if ending == "Ctrl-C":
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     else:
         os.kill(run.log()[0][0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate()
     assert process.returncode != 0
     if ending == "kill a worker":
         assert "One of the subprocesses has abruptly died" in errors
@@ -105,8 +110,8 @@ def test_workers_that_are_ended_cost_what_was_in_flight(tiny, tmp_path, whole, e
 def test_workers_take_the_devices_in_turn(monkeypatch):
     with multiprocess.Pool(2) as pool:  # an earlier pool, so that numbers do not begin at 1
         pool.map(abs, range(4))
-    with multiprocess.Pool(4) as pool:
-        numbers = {number for number, _ in pool.map(_number_after_a_while, range(16))}
+    with multiprocess.Pool(4, _wait_at, [multiprocess.Barrier(4)]) as pool:
+        numbers = set(pool.map(_number_of_worker, range(4), chunksize=1))
     assert len(numbers) == 4
     assert sorted(number % 2 for number in numbers) == [0, 0, 1, 1]
     monkeypatch.setattr(multiprocess, "parent_process", lambda: object())
@@ -126,9 +131,14 @@ def test_a_build_for_cuda_on_a_machine_without_it_takes_the_cpu(monkeypatch):
     assert devices.pick_device() == torch.device("cpu")
 
 
-def _number_after_a_while(_):
-    time.sleep(0.05)
-    return devices._worker_number(), os.getpid()
+def _wait_at(barrier):
+    global all_are_here
+    all_are_here = barrier
+
+
+def _number_of_worker(_):
+    all_are_here.wait()  # so that each worker gets one task
+    return devices.worker_number()
 
 
 def test_a_fork_of_a_process_that_has_used_cuda_is_explained(rows, distill_fn, monkeypatch):

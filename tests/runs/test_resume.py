@@ -5,7 +5,6 @@ import logging
 import os
 import pickle
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from datasets import Dataset
 from datasets.fingerprint import Hasher
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
@@ -22,6 +22,7 @@ from hf_rare.runs.completer import hash_job, journal_folder
 from hf_rare.settings.run import RunConfig
 from tests.support import fault_job
 from tests.support.plain import PlainGenerator, see_micro_batches
+from tests.support.waiting import wait_until
 
 SETTINGS = {"max_new_tokens": 12, "max_batch_tokens": 1200}
 
@@ -258,12 +259,12 @@ def test_a_journal_that_cannot_be_written_stops_the_run_before_the_model_is_load
 
 
 @pytest.fixture
-def poisoned(monkeypatch):
+def poisoned(monkeypatch, tiny):
     """Make every micro-batch with a prompt about rule 3 raise."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
 
     def generate(self, write, prompts, *arguments):
-        texts = [self.teacher.tokenizer.decode(ids) for ids in prompts]
-        if any("follows from rule 3" in text for text in texts):
+        if any("follows from rule 3" in tokenizer.decode(ids) for ids in prompts):
             raise ValueError("poison")
         return write(prompts, *arguments)
 
@@ -412,7 +413,7 @@ def test_a_limit_ends_the_run_and_the_next_one_goes_on(rows, tiny, journal_dir, 
         except BudgetReachedError as err:
             assert next(iter(limit)) in str(err)
             assert "run the same script again to go on" in str(err)
-            assert 0 < distill_fn.completer.generated < len(rows) or "max_hours" in limit
+            assert 0 < distill_fn.completer.generated < len(rows)
         assert runs < 8
     assert distilled == expected
     assert runs > 1
@@ -435,7 +436,7 @@ def test_the_rows_that_a_limited_run_has_done_can_be_had(rows, tiny, journal_dir
 def test_a_stalled_run_names_the_row(tiny, rows, caplog):
     class Stalling(PlainGenerator):
         def write_batch(self, write, prompts, seeds, observer):
-            time.sleep(0.6)
+            wait_until(lambda: "No token for" in caplog.text)
             return [Completion("text", "stop", 1, 1) for _ in prompts]
 
     generator = Stalling.from_pretrained(tiny, **SETTINGS)
@@ -466,18 +467,19 @@ class Run:
     """Starts of one run in processes of their own."""
 
     def __init__(self, context, many: str, tiny: str, folder: Path) -> None:
-        self._context = context
+        self.context = context
         self.journal, self.output, self.errors = folder / "journal", folder / "out.jsonl", folder / "errors"
-        self._arguments = (many, tiny, *map(str, (self.journal, self.output, self.errors)))
+        self.arguments = (many, tiny, *map(str, (self.journal, self.output, self.errors)))
 
-    def start(self):
-        process = self._context.Process(target=fault_job.distil_and_say, args=self._arguments)
+    def start(self, *pause_after):
+        arguments = (*self.arguments, *pause_after)
+        process = self.context.Process(target=fault_job.distil_and_say, args=arguments, daemon=True)
         process.start()
         return process
 
     def finish(self) -> str:
         """Run to the end, and give the output."""
-        (process := self.start()).join(60)
+        (process := self.start()).join()
         assert process.exitcode == 0
         return self.output.read_text()
 
@@ -488,15 +490,16 @@ def whole(context, many, tiny, tmp_path_factory) -> str:
     return Run(context, many, tiny, tmp_path_factory.mktemp("whole")).finish()
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "ending",
+    [signal.SIGTERM, *(pytest.param(ending, marks=pytest.mark.slow) for ending in (signal.SIGINT, signal.SIGKILL))],
+)
 def test_a_process_that_is_ended_goes_on_where_it_was(context, many, whole, tiny, tmp_path, ending):
     run = Run(context, many, tiny, tmp_path)
-    process = run.start()
-    deadline = time.monotonic() + 60
-    while len(entries(run.journal)) < 20 and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process._popen._send_signal(ending)
-    process.join(30)
+    process = run.start(20)
+    wait_until(lambda: len(entries(run.journal)) >= 20)
+    os.kill(process.pid, ending)
+    process.join()
     safe = len(entries(run.journal))
     assert 20 <= safe < ROWS
     assert process.exitcode not in (0, None)

@@ -1,11 +1,11 @@
 """What the processes of a team tell each other about the rows of a call."""
 
 import threading
-import time
 from types import SimpleNamespace
 
 from hf_rare.generation.protocol import Completion
 from hf_rare.runs.share import TeamShare
+from tests.support.waiting import wait_until
 
 
 class Store(dict):
@@ -21,8 +21,7 @@ def make_team(rank: int, store: Store):
     """Make what a share needs of a team of two."""
 
     def wait_for(keys):
-        while not all(key in store for key in keys):
-            time.sleep(0.001)
+        wait_until(lambda: all(key in store for key in keys))
 
     return SimpleNamespace(rank=rank, world_size=2, calls=1, store=store, wait_for=wait_for)
 
@@ -40,10 +39,10 @@ def test_a_row_that_one_process_has_a_text_for_and_another_a_failure_ends_with_t
     def agree(rank):
         learnt[rank] = TeamShare(make_team(rank, store), is_lockstep=False).agree(keys, known[rank])
 
-    threads = [threading.Thread(target=agree, args=[rank]) for rank in range(2)]
+    threads = [threading.Thread(target=agree, args=[rank], daemon=True) for rank in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join()
     ends = [known[rank] | learnt[rank] for rank in range(2)]
     assert ends[0] == ends[1] == {**texts, keys[-1]: failures[keys[-1]]}

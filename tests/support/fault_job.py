@@ -1,27 +1,34 @@
 """What the fault tests run in processes of their own: distill rows, and log each micro-batch before it is written."""
 
+import math
 import os
 import resource
 import signal
 from pathlib import Path
 
 
-def distill(rows: str, teacher: str, journal: str, log: str, output: str) -> None:
-    """Distill the rows of a JSONL file with a teacher, in micro-batches of about four rows."""
+def distill(rows: str, teacher: str, journal: str, log: str, output: str, hold_after: int = -1) -> None:
+    """Distill the rows of a JSONL file with a teacher, in micro-batches of about four rows; perhaps only so many."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import datasets
     import torch
 
     from hf_rare import ReasonDistiller
     from tests.support.plain import PlainGenerator
+    from tests.support.waiting import hold
 
     torch.set_num_threads(1)
 
     class Logging(PlainGenerator):
+        begun = 0
+
         def write_batch(self, write, prompts, seeds, observer):
+            if self.begun == hold_after:
+                hold(observer)
+            self.begun += 1
             with Path(log).open("a") as file:
                 file.write(f"{len(prompts)}\n")
-            return super().write_batch(write, prompts, seeds, observer)
+            return write(prompts, seeds, observer)
 
     datasets.disable_progress_bars()
     generator = Logging.from_pretrained(teacher, max_new_tokens=40, max_batch_tokens=800)
@@ -30,14 +37,33 @@ def distill(rows: str, teacher: str, journal: str, log: str, output: str) -> Non
     ds.map(distill_fn, batched=True, batch_size=64, load_from_cache_file=False).to_json(output)
 
 
-def distil_and_say(rows: str, teacher: str, journal: str, output: str, errors: str) -> None:
-    """Distill the rows of a JSONL file as a script does; what it writes to stderr goes to a file."""
+def distil_and_say(
+    rows: str, teacher: str, journal: str, output: str, errors: str, pause_after: float = math.inf
+) -> None:
+    """Distill the rows of a JSONL file as a script does; what it writes to stderr goes to a file.
+
+    After so many rows it stays at the next token, until a signal comes.
+    """
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import datasets
 
     from hf_rare import ReasonDistiller
+    from hf_rare.runs import completer, progress
 
+    class Pausing(progress.RowProgress):
+        written = 0
+
+        def add_tokens(self, *numbers):
+            super().add_tokens(*numbers)
+            if self.written >= pause_after:
+                signal.pause()
+
+        def finish(self, prompts):
+            super().finish(prompts)
+            self.written += len(prompts)
+
+    completer.RowProgress = Pausing
     datasets.disable_progress_bars()
     ds = datasets.Dataset.from_json(rows)
     distill_fn = ReasonDistiller.from_pretrained(
@@ -54,7 +80,7 @@ def distil_with_little_disk(*arguments: str) -> None:
 
 
 def distil_with_little_memory(teacher: str, output: str) -> None:
-    """Distill 24 rows at once with 200 MB of memory beyond what the loaded model has."""
+    """Distill 8 rows at once with 200 MB of memory beyond what the loaded model has."""
     import json
 
     from hf_rare import ReasonDistiller
@@ -65,17 +91,21 @@ def distil_with_little_memory(teacher: str, output: str) -> None:
         teacher, max_new_tokens=4, max_batch_tokens=10**6, attn_implementation="eager"
     )
     distill_fn = ReasonDistiller(generator, journal_dir=None)
-    rows = [(f"What of {i}?", "", f"Rule {i} says that it is so. " * 40, [f"Not {i}. " * 60]) for i in range(24)]
+    rows = [(f"What of {i}?", "", f"Rule {i} says that it is so. " * 40, [f"Not {i}. " * 60]) for i in range(8)]
     names = ("question", "scenario", "text", "hard_negatives")
     batch = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     distill_fn({name: values[:2] for name, values in batch.items()})
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, resource.RLIM_INFINITY))
     limited = distill_fn(batch)
-    smaller = distill_fn.generator.packer.max_tokens
+    together = len(distill_fn.generator.pack([1000] * 900)[0])
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     whole = ReasonDistiller.from_pretrained(
         teacher, max_new_tokens=4, max_batch_tokens=8000, attn_implementation="eager", journal_dir=None
     )(batch)
-    result = {"equal": limited == whole, "statuses": sorted(set(limited["reasoning_status"])), "max_tokens": smaller}
+    result = {
+        "equal": limited == whole,
+        "statuses": sorted(set(limited["reasoning_status"])),
+        "together": together,
+    }
     Path(output).write_text(json.dumps(result))

@@ -1,13 +1,16 @@
 """What the tests of several processes run in each of them; as a script, what launchers start."""
 
 import atexit
+import contextlib
 import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.append(str(Path(__file__).parents[2]))  # launchers start it as a script
 
@@ -15,20 +18,38 @@ SETTINGS = {"max_new_tokens": 16, "max_batch_tokens": 700}
 
 
 def make(teacher: str, journal: str | None, **settings):
-    """Make a distiller that logs its rank and the size of each micro-batch."""
+    """Make a distiller that logs its rank and the size of each micro-batch.
+
+    With RANK_JOB_HOLD=2 in the environment its third micro-batch takes as long as the job lives. With RANK_JOB_MEET=1
+    its first one takes until every rank has one, with RANK_JOB_WAIT_FOR until a file exists.
+    """
     from hf_rare import ReasonDistiller
     from tests.support.plain import PlainGenerator
+    from tests.support.waiting import hold
 
     class Logging(PlainGenerator):
+        written = 0
+
         def write_batch(self, write, prompts, seeds, observer):
+            if os.environ.get("RANK_JOB_HOLD") == str(self.written):
+                hold(observer)
             if log := os.environ.get("RANK_JOB_LOG"):
                 with Path(log).open("a") as file:
                     file.write(f"{os.environ.get('RANK')} {len(prompts)}\n")
-            time.sleep(float(os.environ.get("RANK_JOB_SLEEP", "0")))
-            return super().write_batch(write, prompts, seeds, observer)
+            if "RANK_JOB_MEET" in os.environ:
+                hold(observer, lambda: len(ranks_in(log)) == int(os.environ["WORLD_SIZE"]))
+            if path := os.environ.get("RANK_JOB_WAIT_FOR"):
+                hold(observer, Path(path).exists)
+            self.written += 1
+            return write(prompts, seeds, observer)
 
     generator = Logging.from_pretrained(teacher, **SETTINGS)
     return ReasonDistiller(generator, journal_dir=journal, **settings)
+
+
+def ranks_in(log: str) -> set[str]:
+    """Give the ranks that have begun to generate."""
+    return {line.split()[0] for line in Path(log).read_text().splitlines()}
 
 
 def distill(rows: str, teacher: str, journal: str | None, output: str, **settings) -> None:
@@ -48,25 +69,54 @@ def start_rank(rank: int, world_size: int, port: int, home: str, report: str, bo
     import datasets
     import torch
 
-    import hf_rare.runs.team
-
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK_JOB_LOG": f"{report}-log"}
     datasets.config.HF_DATASETS_CACHE = Path(home) / "datasets"
-    hf_rare.runs.team.DEAD_SECONDS, hf_rare.runs.team.PASSED_SECONDS, hf_rare.runs.team.STAYED_SECONDS = 4.0, 3.0, 3.0
-    start = time.monotonic()
-    try:
-        ending = body(rank, *args)
-    except BaseException:
-        ending = traceback.format_exc()
-    Path(f"{report}-{rank}").write_text(json.dumps([ending, time.monotonic() - start]))
-    atexit._run_exitfuncs()  # as at the end of a script
+    with contextlib.ExitStack() as script:
+        atexit.register = script.callback  # which these processes, unlike scripts, would end without
+        try:
+            ending = body(rank, *args)
+        except BaseException:
+            ending = traceback.format_exc()
+        path = Path(f"{report}-{rank}")
+        path.with_suffix(".new").write_text(json.dumps(ending))
+        path.with_suffix(".new").rename(path)
+
+
+def wait_for_end_of(rank: int) -> None:
+    """Wait until the process of another rank has reported how it ended."""
+    from tests.support.waiting import wait_until
+
+    wait_until(Path(os.environ["RANK_JOB_LOG"]).with_name(f"report-{rank}").exists)
 
 
 def share(rank, rows, teacher, journal, output, settings=()):
     """Share the rows of a dataset."""
     distill(rows, teacher, journal, output, **dict(settings))
+
+
+def share_equally(rank, rows, teacher, journal, output):
+    """Share the rows of a dataset, so that every rank gets some, however busy the machine is."""
+    os.environ["RANK_JOB_MEET"] = "1"
+    distill(rows, teacher, journal, output)
+
+
+def share_and_be_suspended(rank, rows, teacher, journal, output):
+    """Share the rows of a dataset; whenever this process is continued, 100 seconds have passed on its clock."""
+    import hf_rare.runs.team
+
+    resumptions = []
+
+    def resume(number, frame):
+        resumptions.append(number)
+        Path(f"{output}-resumed-{rank}-{len(resumptions)}").touch()
+
+    signal.signal(signal.SIGCONT, resume)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 100 * len(resumptions), sleep=time.sleep)
+    hf_rare.runs.team.time = clock
+    os.environ["RANK_JOB_WAIT_FOR"] = f"{output}-resumed-{rank}-2"
+    distill(rows, teacher, journal, output)
 
 
 def share_with_journals_of_their_own(rank, rows, teacher, journal, output):
@@ -88,7 +138,8 @@ def fail_in_rank_1(rank, rows, teacher, journal, output):
         append(self, entries)
 
     Journal.append = fail
-    os.environ["RANK_JOB_SLEEP"] = "0.1"
+    if rank == 0:
+        os.environ["RANK_JOB_HOLD"] = "1"  # else it might write all that there is
     distill(rows, teacher, journal, output)
 
 
@@ -105,10 +156,13 @@ def have_it_cached_in_rank_1(rank, rows, teacher, journal, output):
     import datasets
     from datasets.fingerprint import Hasher
 
+    import hf_rare.runs.team
+
+    hf_rare.runs.team.PASSED_SECONDS = hf_rare.runs.team.STAYED_SECONDS = 0.5
     distill_fn = make(teacher, journal)
     if rank == 1:
         Hasher.hash(distill_fn)  # all that a cached `map` does
-        time.sleep(8)
+        wait_for_end_of(0)
         return
     datasets.load_dataset("json", data_files=rows, split="train").map(distill_fn, batched=True, batch_size=40)
 
@@ -116,9 +170,9 @@ def have_it_cached_in_rank_1(rank, rows, teacher, journal, output):
 def come_only_in_rank_0(rank, rows, teacher, journal, output):
     """Distill under `if is_main_process`, and wait elsewhere in the other process."""
     if rank == 1:
-        time.sleep(8)
+        wait_for_end_of(0)
         return
-    distill(rows, teacher, journal, output, rank_timeout=2)
+    distill(rows, teacher, journal, output, rank_timeout=1)
 
 
 def end_rank_1_early(rank, rows, teacher, journal, output):
@@ -132,9 +186,11 @@ def end_rank_1_early(rank, rows, teacher, journal, output):
         ds.map(distill_fn, batched=True)
 
 
-def kill_rank(rank, rows, teacher, journal, output, victim):
-    """Let a process die in its second micro-batch."""
+def kill_rank(rank, rows, teacher, journal, output, victim, patience=1.0):
+    """Let a process die in its second micro-batch; only then do others lose patience."""
+    import hf_rare.runs.team
     from hf_rare.runs.journal import Journal
+    from tests.support.waiting import wait_until
 
     append, appended = Journal.append, []
 
@@ -142,10 +198,18 @@ def kill_rank(rank, rows, teacher, journal, output, victim):
         append(self, entries)
         appended.append(1)
         if rank == victim and len(appended) == 2:
+            died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def lose_patience():
+        wait_until(died.exists)
+        hf_rare.runs.team.DEAD_SECONDS = patience
+
+    died = Path(f"{output}-died")
     Journal.append = die
-    os.environ["RANK_JOB_SLEEP"] = "0.05"
+    if rank != victim:
+        os.environ["RANK_JOB_HOLD"] = "1"
+        threading.Thread(target=lose_patience, daemon=True).start()
     distill(rows, teacher, journal, output)
 
 
@@ -166,14 +230,18 @@ def save_what_a_limit_leaves(rank, rows, teacher, journal, output):
     import datasets
 
     from hf_rare.errors import BudgetReachedError
+    from tests.support.waiting import wait_until
 
     ds = datasets.load_dataset("json", data_files=rows, split="train")
     distill_fn = make(teacher, journal, max_rows=30)
     try:
         ds.map(distill_fn, batched=True, batch_size=40)
     except BudgetReachedError:
-        time.sleep(1.5 * rank)
-        distill_fn.apply(distill_fn.select_finished(ds)).to_json(f"{output}-{rank}.jsonl")
+        if rank == 1:
+            wait_until(Path(f"{output}-selected").exists)
+        finished = distill_fn.select_finished(ds)
+        Path(f"{output}-selected").touch()
+        distill_fn.apply(finished).to_json(f"{output}-{rank}.jsonl")
 
 
 def be_one_model(rank, rows, teacher, journal, output):
@@ -182,11 +250,14 @@ def be_one_model(rank, rows, teacher, journal, output):
     import datasets
 
     from hf_rare import ReasonDistiller
+    from hf_rare.generation.teacher import get_teacher
+    from hf_rare.settings.generation import ModelConfig
 
     ds = datasets.load_dataset("json", data_files=rows, split="train")
     distill_fn = ReasonDistiller.from_pretrained(teacher, journal_dir=journal, tp_plan="auto", **SETTINGS)
     ds.map(distill_fn, batched=True, batch_size=40).to_json(f"{output}-{rank}.jsonl")
-    weight = distill_fn.generator.teacher.model.model.layers[0].self_attn.q_proj.weight
+    model = get_teacher(ModelConfig(**distill_fn.generator.settings()["model"])).model
+    weight = model.model.layers[0].self_attn.q_proj.weight
     assert type(weight).__name__ == "DTensor", type(weight)
 
 
@@ -194,7 +265,7 @@ def main() -> None:
     """Distill under a real launcher; `--die R` lets rank R die once, in the first attempt."""
     rows, teacher, journal, output, *rest = sys.argv[1:]
     if rest[:1] == ["--die"] and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        kill_rank(int(os.environ["RANK"]), rows, teacher, journal, output, int(rest[1]))
+        kill_rank(int(os.environ["RANK"]), rows, teacher, journal, output, int(rest[1]), patience=60.0)
     distill(rows, teacher, journal, output)
 
 

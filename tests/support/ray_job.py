@@ -22,11 +22,12 @@ class Logging(PlainGenerator):
             "rows": len(prompts),
             "threads": torch.get_num_threads(),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "niceness": os.nice(0),
             "ranks": [name for name in os.environ if name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")],
         }
         with Path(os.environ["HF_RARE_TEST_LOG"]).open("a") as file:
             file.write(json.dumps(entry) + "\n")
-        return super().write_batch(write, prompts, seeds, observer)
+        return write(prompts, seeds, observer)
 
 
 class KilledOnce(Logging):

@@ -1,10 +1,11 @@
+import contextlib
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import datasets
@@ -38,6 +39,7 @@ from tests.support.loopback_hub import (
     quick_retries_fixture,  # noqa: F401
     xet_fixture,  # noqa: F401
 )
+from tests.support.waiting import wait_until
 
 CARD = b"---\nlicense: mit\n---\n# Rules\n"
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -101,7 +103,7 @@ def test_unchanged_files_are_not_sent_again(hub, api, repo, table):
     assert again.oid == first.oid and len(hub.commits(REPO)) == 2
     api.create_commit(operations=additions(table, **{"README.md": CARD + b"More.\n"}), commit_message="More", **repo)
     assert hub.read(REPO, "README.md") == CARD + b"More.\n"
-    assert all(len(sizes) == 1 for sizes in hub.puts.values())
+    assert {len(sizes) for sizes in hub.puts.values()} == {1}
 
 
 def test_deletes(hub, api, repo, table):
@@ -243,11 +245,19 @@ def test_datasets_pushes(hub, table):
     assert hub.files("me/pushed")[2:] == ["one/train-00000-of-00001.parquet", "two/train-00000-of-00001.parquet"]
 
 
-def test_files_must_be_uploaded_first(hub, api, repo):
-    operation = CommitOperationAdd("plot.png", PNG)
-    operation._upload_mode, operation._should_ignore, operation._is_uploaded = "lfs", False, True
-    with pytest.raises(HfHubHTTPError, match="does not exist"):
-        api.create_commit(operations=[operation], commit_message="Add", **repo)
+def commit_what_was_not_uploaded(hub):
+    pointer = {"path": "plot.png", "algo": "sha256", "oid": hashlib.sha256(PNG).hexdigest(), "size": len(PNG)}
+    lines = [{"key": "header", "value": {"summary": "Add"}}, {"key": "lfsFile", "value": pointer}]
+    return httpx2.post(
+        f"{hub.url}/api/datasets/{REPO}/commit/main",
+        content="\n".join(map(json.dumps, lines)),
+        headers={"authorization": f"Bearer {hub.write_token}"},
+    )
+
+
+def test_files_must_be_uploaded_first(hub, repo):
+    answer = commit_what_was_not_uploaded(hub)
+    assert (answer.status_code, "does not exist" in answer.json()["error"]) == (400, True)
     assert httpx2.put(f"{hub.url}/lfs/{REPO}/{'0' * 64}?size=1", content=b"a").status_code == 400
 
 
@@ -285,10 +295,20 @@ def test_second_request_fails(hub, api, repo):
 
 
 def test_delay(hub, api, repo):
-    hub.fault("POST .*/commit/", delay=0.3)
-    start = time.monotonic()
-    api.create_commit(operations=add(), commit_message="Add", **repo)
-    assert 0.3 <= time.monotonic() - start < 5
+    def commit():
+        with contextlib.suppress(httpx2.HTTPError):  # the hub goes down
+            api.create_commit(operations=add(), commit_message="Add", **repo)
+        ended.append(True)
+
+    hub.fault("POST .*/commit/", delay=1000)
+    ended = []
+    thread = threading.Thread(target=commit, daemon=True)
+    thread.start()
+    wait_until(lambda: hub.received("POST .*/commit/"))
+    assert not ended and len(hub.commits(REPO)) == 1
+    hub.down()
+    thread.join()
+    assert ended
 
 
 def test_down(hub, api, repo):
@@ -303,10 +323,7 @@ def test_down(hub, api, repo):
 
 
 def test_xet_is_as_strict(hub, xet, api, repo, table):
-    with pytest.raises(HfHubHTTPError, match="does not exist"):
-        operation = CommitOperationAdd("plot.png", PNG)
-        operation._upload_mode, operation._should_ignore, operation._is_uploaded = "lfs", False, True
-        api.create_commit(operations=[operation], commit_message="Add", **repo)
+    assert commit_what_was_not_uploaded(hub).status_code == 400
     api.create_commit(operations=additions(table), commit_message="Add", create_pr=True, **repo)
     path = hf_hub_download(filename="plot.png", revision="refs/pr/1", **repo)
     assert Path(path).read_bytes() == PNG

@@ -405,6 +405,7 @@ def test_trl_learns_the_completion_and_nothing_else(distilled, tmp_path):
         assert tokenizer.decode(ids[start:]) == learnt
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("name", ["DPO", "KTO"])

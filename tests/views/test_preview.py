@@ -264,4 +264,4 @@ def browse(folder, source: str, fragment: str = "") -> str:
     path.write_text(f"<!doctype html><meta charset=utf-8><title>unchanged</title>{source}", encoding="utf-8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
     command += ["--virtual-time-budget=2000", "--dump-dom", f"{path.as_uri()}#{fragment}"]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

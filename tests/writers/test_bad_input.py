@@ -4,7 +4,7 @@ import datasets
 import pytest
 from datasets import Dataset
 
-from hf_rare import ReasonDistiller
+from hf_rare import ReasonDistiller, TransformersGenerator
 
 GOOD = {"question": "q?", "scenario": "s", "text": "the positive", "hard_negatives": ["one negative", "another"]}
 OUTPUTS = ("reasoning", "reasoning_status", "reasoning_document_order", "reasoning_prompt_tokens")
@@ -75,6 +75,7 @@ def test_odd_text_is_just_text(distill_fn, odd):
     assert [first, last] == distill(distill_fn, neighbours)
 
 
+@pytest.mark.slow
 def test_documents_of_a_megabyte_are_cut_and_stay_in_the_prompt(distill_fn):
     long = "a long document about nothing in particular "
     row = {**GOOD, "text": long * 24_000, "hard_negatives": [long * 24_000, "short one"]}
@@ -89,12 +90,12 @@ def test_documents_of_a_megabyte_are_cut_and_stay_in_the_prompt(distill_fn):
 def test_negatives_are_cut_before_the_positive(tiny):
     texts = {}
 
-    class Spy(ReasonDistiller):
-        def _complete(self, attempt):
-            texts["prompt"] = attempt.prompts[0].text
-            return super()._complete(attempt)
+    class Spy(TransformersGenerator):
+        def generate(self, prompts, *arguments):
+            texts["prompt"] = prompts[0].text
+            return super().generate(prompts, *arguments)
 
-    distill_fn = Spy.from_pretrained(tiny, max_new_tokens=8, context_length=900)
+    distill_fn = ReasonDistiller(Spy.from_pretrained(tiny, max_new_tokens=8, context_length=900))
     negatives = ["first " * 300, "second " * 150, "third"]
     (row,) = distill(distill_fn, [{**GOOD, "hard_negatives": negatives}])
     assert row["reasoning_documents_truncated"] == 2

@@ -1,0 +1,40 @@
+"""What can go wrong on request."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.support.loopback_hub.request import Request
+
+QUOTA = "Private repository storage limit reached, please upgrade your plan to increase your private storage limit."
+RACED = "A commit has happened since. Please refresh and try again."
+DEFAULT_MESSAGES = {403: QUOTA, 409: "The repository is busy.", 412: RACED, 429: "Too many requests."}
+
+
+class CutError(Exception):
+    """No answer: the connection is cut."""
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the `nth` request that matches, and the `times - 1` matching requests after it."""
+
+    match: re.Pattern[str]
+    nth: int
+    times: int
+    status: int | None
+    message: str
+    headers: Mapping[str, str]
+    cut: str | None
+    delay: float
+    race: Mapping[str, bytes] | None
+    seen: int = 0
+    used: int = 0
+
+    def is_due(self, request: Request) -> bool:
+        if not self.match.search(f"{request.method} {request.path}"):
+            return False
+        self.seen += 1
+        is_due = self.nth <= self.seen < self.nth + self.times
+        self.used += is_due
+        return is_due
