@@ -15,7 +15,7 @@ from datasets.fingerprint import Hasher
 
 from hf_rare.generation.protocol import Generator
 from hf_rare.runs.team import Team
-from hf_rare.settings.base import GENERATION_REVISION, Config
+from hf_rare.settings.base import GENERATION_REVISION, READING_REVISION, Config
 from hf_rare.settings.run import RunConfig
 
 PREFIX = "HF_RARE_RUN_"
@@ -60,18 +60,19 @@ def reduce_to_settings(
         team.note_map()
     # a retry must not be answered from the cache of `datasets`; all other run settings stay out of the fingerprint
     retry = run.max_tries if run.retry_failed else 0
-    return _rebuild, (make, GENERATION_REVISION, settings, generator, retry, tuple(companions.items()))
+    revisions = (GENERATION_REVISION, READING_REVISION)
+    return _rebuild, (make, revisions, settings, generator, retry, tuple(companions.items()))
 
 
 def _rebuild(
     make: Callable[..., Any],
-    revision: int,
+    revisions: tuple[int, int],
     settings: str,
     generator: Generator,
     retry: int,
     companions: tuple[tuple[str, Any], ...],
 ) -> Any:
-    """Make a callable again; `revision` and `retry` are there for the fingerprint alone."""
+    """Make a callable again; `revisions` and `retry` are there for the fingerprint alone."""
     run = json.loads(os.environ.get(_name_variable(settings, generator), "{}"))
     return make(generator, **json.loads(settings), **run, **dict(companions))
 

@@ -15,7 +15,16 @@ from hf_rare.settings.kinds import check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
 
 GENERATION_REVISION = 1
-"""Bumped by hand whenever prompts, document order, sampling or parsing change what a row becomes."""
+"""Bumped by hand whenever prompts, document order or sampling change what is generated for a row.
+
+It is in the keys of the journal: what was generated before is generated anew.
+"""
+
+READING_REVISION = 2
+"""Bumped by hand whenever the same completion gives other columns.
+
+It is not in the keys of the journal: `map` reads what was generated before, and writes its columns anew.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

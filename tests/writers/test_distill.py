@@ -325,9 +325,10 @@ def test_every_setting_changes_the_hash(distill_fn, tiny, settings):
     assert Hasher.hash(other) != Hasher.hash(distill_fn)
 
 
-def test_the_generation_revision_changes_the_hash(distill_fn, monkeypatch):
+@pytest.mark.parametrize("name", ["GENERATION_REVISION", "READING_REVISION"])
+def test_a_revision_changes_the_hash(distill_fn, monkeypatch, name):
     before = Hasher.hash(distill_fn)
-    monkeypatch.setattr("hf_rare.runs.pickling.GENERATION_REVISION", -1)
+    monkeypatch.setattr(f"hf_rare.runs.pickling.{name}", -1)
     assert Hasher.hash(distill_fn) != before
 
 
