@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from hf_rare.checks.grounding_rates import summarize_grounding
     from hf_rare.checks.near_duplicates import drop_near_duplicates
     from hf_rare.checks.verify import AnswerCheck, verify
-    from hf_rare.cli.demo import load_demo_dataset
     from hf_rare.generation.protocol import Completion, EncodedPrompt, Encoder, Generator, Observer
     from hf_rare.generation.transformers import TransformersGenerator
     from hf_rare.hub.card.build import build_card
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from hf_rare.negatives.mine import mine_hard_negatives
     from hf_rare.negatives.retrieve import retrieve_documents
     from hf_rare.pipeline.run import run_pipeline
+    from hf_rare.rows.demo import load_demo_dataset
     from hf_rare.training.one_trace import keep_one_trace
     from hf_rare.training.retrieval import to_retrieval
     from hf_rare.training.trl import to_preference, to_sft
@@ -124,7 +124,7 @@ _HOMES = {
     "distill_with_ray": "hf_rare.writers.ray",
     "drop_near_duplicates": "hf_rare.checks.near_duplicates",
     "keep_one_trace": "hf_rare.training.one_trace",
-    "load_demo_dataset": "hf_rare.cli.demo",
+    "load_demo_dataset": "hf_rare.rows.demo",
     "make_question_schema": "hf_rare.writers.questions",
     "mine_hard_negatives": "hf_rare.negatives.mine",
     "preview": "hf_rare.views.preview",

@@ -18,7 +18,8 @@ from filelock import FileLock  # noqa: E402
 from hypothesis import HealthCheck  # noqa: E402
 
 from hf_rare import ReasonDistiller  # noqa: E402
-from hf_rare.cli.demo import find_demo_model, load_demo_dataset  # noqa: E402
+from hf_rare.cli.demo import find_demo_model  # noqa: E402
+from hf_rare.rows.demo import load_demo_dataset  # noqa: E402
 from tests.support.tiny import THINKING_CHAT_TEMPLATE, save_tiny_embedder, save_tiny_model  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent

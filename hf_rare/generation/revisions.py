@@ -4,13 +4,15 @@ import hashlib
 import re
 from pathlib import Path
 
-import httpx2
 import huggingface_hub
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
 from hf_rare.errors import ModelLoadError
+from hf_rare.hub_errors import NETWORK_ERRORS
 
 FOLDER_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.safetensors", "*.gguf", "*.py")
+LOCAL, IN_MEMORY = "local-", "memory-"
+"""How revisions begin that stand for a folder of this machine, or for objects that were loaded by hand."""
 SAMPLED_BLOCKS = 64
 BLOCK_BYTES = 4096
 
@@ -18,6 +20,11 @@ BLOCK_BYTES = 4096
 def is_local(model_id: str) -> bool:
     """Tell whether `model_id` is a folder of this machine rather than a name on the Hub."""
     return Path(model_id).is_dir()
+
+
+def is_on_hub(revision: object) -> bool:
+    """Tell whether a revision is one of the Hub, and neither of a folder nor of objects that were loaded by hand."""
+    return not str(revision or "").startswith((LOCAL, IN_MEMORY))
 
 
 def resolve_revision(model_id: str, revision: str | None) -> str:
@@ -50,7 +57,7 @@ def resolve_revision(model_id: str, revision: str | None) -> str:
             f"model_id={model_id!r}, revision={revision!r} is neither on the Hub nor a local folder. Check the "
             "spelling; for a private or gated model log in with `hf auth login`."
         ) from err
-    except (httpx2.HTTPError, OSError) as err:  # what huggingface_hub raises without a connection, or offline
+    except NETWORK_ERRORS as err:  # or offline
         sha = find_cached_revision(model_id, revision)
         if sha is None:
             raise ModelLoadError(
@@ -84,7 +91,7 @@ def digest_folder(folder: Path) -> str:
             _hash_sampled(path, hasher)
         else:
             hasher.update(path.read_bytes())
-    return f"local-{hasher.hexdigest()[:40]}"
+    return f"{LOCAL}{hasher.hexdigest()[:40]}"
 
 
 def _hash_sampled(path: Path, hasher: "hashlib._Hash") -> None:

@@ -17,7 +17,7 @@ import xxhash
 from hf_rare.compat.accelerate import hook_device
 from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
 from hf_rare.generation.devices import pick_device
-from hf_rare.generation.revisions import is_local
+from hf_rare.generation.revisions import IN_MEMORY, is_local
 from hf_rare.settings.generation import ModelConfig
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Teacher:
     @property
     def is_from_memory(self) -> bool:
         """Whether the model was handed over loaded."""
-        return (self.config.revision or "").startswith("memory-")
+        return (self.config.revision or "").startswith(IN_MEMORY)
 
     def load(self) -> None:
         """Load the model now, if it is not in memory yet."""
@@ -260,12 +260,12 @@ def _digest(model: Any, tokenizer: Any) -> str:
         name = model.config.name_or_path
         logger.warning("The journal cannot tell weights of %s from others with the same config.", name or type(model))
         hasher.update(f"{type(model).__name__} {name}".encode())
-        return f"memory-{hasher.hexdigest()}"
+        return f"{IN_MEMORY}{hasher.hexdigest()}"
     for name, weight in model.state_dict().items():
         hasher.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         if weight.device.type != "meta":  # weights that are offloaded count with their shape only
             hasher.update(weight.detach().contiguous().flatten().view(torch.uint8).cpu().numpy())
-    return f"memory-{hasher.hexdigest()}"
+    return f"{IN_MEMORY}{hasher.hexdigest()}"
 
 
 def _make_quantization_config(settings: dict[str, Any]) -> Any:

@@ -158,7 +158,7 @@ def writer_settings(
     if left_out:
         names = ", ".join(f"{name}={value!r}" for name, value in left_out.items())
         logger.warning("%s: %s stands in for the pipeline's model, without its %s.", stage, merged["model_id"], names)
-    for name in ("method", *WRITERS):  # companions have settings of their own
+    for name in ("method", *WRITERS[stage].load().companion_names):  # companions have settings of their own
         merged.pop(name, None)
     if "model_id" not in merged:
         raise ConfigError(f"No model is given for {stage!r}. Write `model_id: NAME` into `model:` or `{stage}:`.")

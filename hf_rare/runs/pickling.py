@@ -64,6 +64,11 @@ def reduce_to_settings(
     return _rebuild, (make, revisions, settings, generator, retry, tuple(companions.items()))
 
 
+def variables_for_workers() -> dict[str, str]:
+    """Give what workers elsewhere need of the environment: run settings that were left, and where journals lie."""
+    return {name: value for name, value in os.environ.items() if name.startswith("HF_RARE_")}
+
+
 def _rebuild(
     make: Callable[..., Any],
     revisions: tuple[int, int],

@@ -1,7 +1,6 @@
 """Kinds of values that settings can have: what pydantic checks, and the form that a value is brought into.
 
-A kind is an annotation, such as `num_samples: AtLeastZero = Annotated[int, Ge(0), "a number of at least 0"]
-AtLeastOne = 1`. The text in it says what was expected where a value is
+A kind is an annotation, such as `num_samples: AtLeastOne = 1`. The text in it says what was expected where a value is
 of another kind. Settings that do not go together are found out where they stand.
 """
 

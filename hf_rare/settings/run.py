@@ -25,9 +25,10 @@ class RunConfig(Config):
         on_error (`"status"` or `"raise"`, *optional*, defaults to `"status"`):
             Whether a row that fails gets the status `failed`, or ends the run with an exception.
         max_rows (`int`, *optional*):
-            Most completions to generate in this process; then the run ends with `BudgetReachedError`.
+            Most completions to generate; then the run ends with `BudgetReachedError`. Counted for the whole job under
+            a launcher, and for each worker with `num_proc` and Ray.
         max_tokens (`int`, *optional*):
-            Most tokens to generate in this process, give or take a micro-batch. The length of one completion is
+            Most tokens to generate, give or take a micro-batch, counted likewise. The length of one completion is
             limited by `max_new_tokens`.
         max_hours (`float`, *optional*):
             Most hours to run, give or take a micro-batch.

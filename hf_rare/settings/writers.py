@@ -1,6 +1,7 @@
 """What becomes of a row: the settings of those who let a model write columns.
 
-They know nothing of models, datasets or files; how a model is loaded, decodes and runs is set in `config`.
+They know nothing of models, datasets or files; how a model is loaded, decodes and runs is set in `generation` and
+`run`.
 """
 
 from dataclasses import dataclass

@@ -32,6 +32,7 @@ from hf_rare.errors import (
     OutputExistsError,
 )
 from hf_rare.rows.batches import read_columns
+from hf_rare.runs.pickling import PREFIX, variables_for_workers
 from hf_rare.writers.base import ColumnWriter
 
 ROW = "hf_rare_row"
@@ -39,7 +40,7 @@ ROW = "hf_rare_row"
 
 FOREIGN_VARIABLES = (
     *("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_"),
-    *("PMI_", "OMPI_COMM_", "MV2_COMM_", "HF_RARE_RUN_"),
+    *("PMI_", "OMPI_COMM_", "MV2_COMM_", PREFIX),
 )
 """How variables begin that are not an actor's: it is no rank of a launcher, and has the settings of this run alone."""
 LOG_LEVELS = {"ray.data": logging.WARNING, PROGRESS_LOGGER: logging.ERROR}
@@ -168,7 +169,7 @@ def _map(
 ) -> Iterator[pa.Table]:
     """Give the new columns of each batch, in order."""
     pickled = ray.cloudpickle.dumps(distill_fn)  # which leaves the run settings in the environment
-    variables = {name: value for name, value in os.environ.items() if name.startswith("HF_RARE_")}
+    variables = variables_for_workers()
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True

@@ -21,7 +21,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from hf_rare._version import __version__
 from hf_rare.errors import ConfigError, RecipeError
-from hf_rare.generation.revisions import is_local
+from hf_rare.generation.revisions import is_local, is_on_hub
 from hf_rare.hub_errors import check_token
 from hf_rare.prompts.templates import is_source
 from hf_rare.settings.base import GENERATION_REVISION, Config
@@ -164,7 +164,7 @@ def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, An
 
 def is_off_hub(model: Mapping[str, Any], name: str = "model_id") -> bool:
     """Tell whether the revision of a model, or of its `"adapter"`, is that of a local folder or of a loaded object."""
-    return str(model.get(REVISIONS[name]) or "").startswith(("local-", "memory-"))
+    return not is_on_hub(model.get(REVISIONS[name]))
 
 
 def _check_source(model: Mapping[str, Any], name: str, noun: str) -> None:

@@ -15,7 +15,7 @@ class WriterEntry:
     """What is known of a writer without importing it.
 
     Args:
-        home (`str`): the module that people import it from.
+        module (`str`): the module that has it.
         name (`str`): the name of its class, a [`ColumnWriter`].
         config (`type`): its settings; those of a recipe stand in a section named by the kind.
         variable (`str`): what code on a card calls it.
@@ -27,7 +27,7 @@ class WriterEntry:
         settings_title (`str`): what the settings of that command are about.
     """
 
-    home: str = "hf_rare"
+    module: str
     name: str
     config: type[WriterConfig]
     variable: str
@@ -39,11 +39,17 @@ class WriterEntry:
 
     def load(self) -> Any:
         """Import the class."""
-        return getattr(import_module(self.home), self.name)
+        return getattr(import_module(self.module), self.name)
+
+    @property
+    def home(self) -> str:
+        """Where people import it from: the library's own are at its root."""
+        return "hf_rare" if self.module.startswith("hf_rare.") else self.module
 
 
 WRITERS: dict[str, WriterEntry] = {
     "distill": WriterEntry(
+        module="hf_rare.writers.distill",
         name="ReasonDistiller",
         config=DistillConfig,
         variable="distill_fn",
@@ -55,6 +61,7 @@ WRITERS: dict[str, WriterEntry] = {
         settings_title="columns, prompt and samples",
     ),
     "questions": WriterEntry(
+        module="hf_rare.writers.questions",
         name="QueryGenerator",
         config=QuestionConfig,
         variable="query_fn",
@@ -66,6 +73,7 @@ WRITERS: dict[str, WriterEntry] = {
         settings_title="columns, prompt and questions",
     ),
     "negatives": WriterEntry(
+        module="hf_rare.writers.negatives",
         name="NegativeWriter",
         config=NegativeConfig,
         variable="negative_fn",
@@ -74,6 +82,7 @@ WRITERS: dict[str, WriterEntry] = {
         "documents that only look as if they settled it (hard negatives).",
     ),
     "judge": WriterEntry(
+        module="hf_rare.writers.judge",
         name="AnswerJudge",
         config=JudgeConfig,
         variable="judge",

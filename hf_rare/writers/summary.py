@@ -20,9 +20,9 @@ class Summary:
         statuses (`Counter[str]`): texts by status.
         prompt_tokens (`int`): tokens of all prompts, each row's counted once.
         completion_tokens (`int`): tokens of all texts.
-        generated (`int`): completions that this process has generated, and not read from the journal.
+        generated (`int`): completions that were generated and not read from the journal, by all processes of the job.
         generated_tokens (`int`): their tokens.
-        seconds (`float`): time spent generating, without loading.
+        seconds (`float`): time that this process spent generating, or waiting for others to, without loading.
         noun (`str`): what a text is called.
     """
 

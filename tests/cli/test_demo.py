@@ -1,7 +1,8 @@
 import pytest
 
-from hf_rare.cli.demo import find_demo_model, load_demo_dataset
+from hf_rare.cli.demo import find_demo_model
 from hf_rare.errors import MissingPackageError
+from hf_rare.rows.demo import load_demo_dataset
 
 
 def test_the_demo_rows_are_complete_and_of_different_fields():

@@ -50,7 +50,7 @@ def test_the_wheel_holds_templates_data_and_cards(tmp_path):
         "hf_rare/prompts/jinja/rare-qa.jinja",
         "hf_rare/prompts/jinja/plain.jinja",
         "hf_rare/prompts/jinja/questions.jinja",
-        "hf_rare/cli/demo.jsonl",
+        "hf_rare/rows/demo.jsonl",
         "hf_rare/py.typed",
         "hf_rare/cards/dataset_card.md",
         "hf_rare/generation/engines/static.py",

@@ -74,7 +74,7 @@ class TitleWriter(ItemWriter[TitleConfig, str]):
 
 
 ENTRY = WriterEntry(
-    home=__name__,
+    module=__name__,
     name="TitleWriter",
     config=TitleConfig,
     variable="title_fn",

@@ -11,6 +11,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from hf_rare._version import __version__
+from hf_rare.generation.revisions import is_on_hub
 from hf_rare.hub.card.markdown import as_text, code, fenced, inline, join, link, literal
 from hf_rare.prompts.templates import is_source, read_template_source
 from hf_rare.text import hide_tokens
@@ -89,8 +90,8 @@ def describe_writer(recipe: Recipe | None) -> str:
 def find_hub_teacher(recipe: Recipe | None) -> str | None:
     """Give the teacher's name where it is one on the Hub: `owner/name`, and neither a folder nor loaded by hand."""
     model = {**part(recipe, "model"), **part(recipe, "identity")}
-    model_id, revision = str(model.get("model_id") or ""), str(model.get("revision") or "")
-    if "/" not in model_id or revision.startswith(("local-", "memory-")):
+    model_id = str(model.get("model_id") or "")
+    if "/" not in model_id or not is_on_hub(model.get("revision")):
         return None
     try:
         validate_repo_id(model_id)
