@@ -19,8 +19,7 @@ UNSPACED = re.compile(f"[{CHARACTERS}{LETTERS}]")
 # What `regex` calls a word has combining marks and joiners in it, as Unicode wants it; what `re` calls one has not.
 _WORDS = regex.compile(r"\w+")
 _CHARACTERS_AND_WORDS = regex.compile(rf"[{CHARACTERS}]\p{{M}}*|(?:(?![{CHARACTERS}])\w)+")
-UNITS = regex.compile(rf"[{CHARACTERS}{LETTERS}]\p{{M}}*|(?:(?![{CHARACTERS}{LETTERS}])\w)+")
-"""Words, and in scripts without spaces each character with its marks."""
+_UNITS = regex.compile(rf"[{CHARACTERS}{LETTERS}]\p{{M}}*|(?:(?![{CHARACTERS}{LETTERS}])\w)+")
 _OPTIONAL = re.compile(
     "[\xad\u200c\u200d\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f"
     "\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0711\u0730-\u074a\u08ca-\u08e1\u08e3-\u08ff\ufe00-\ufe0f"
@@ -28,7 +27,10 @@ _OPTIONAL = re.compile(
 )
 """Written or left out in the same word: soft hyphens, joiners, the points of Arabic, Hebrew and Syriac, selectors of
 variants; and the dot that is left of a Turkish capital."""
-_SAME_SIGNS = {**dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"), **dict.fromkeys("\xd7\xb7\u2217\u2219\u22c5", "*")}
+_SAME_SIGNS = {
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"),
+    **dict.fromkeys("\xd7\xb7\u2217\u2219\u22c5", "*"),
+}
 _SAME_SIGNS |= dict.fromkeys("\xf7\u2215\u2044", "/")
 _OPERAND_BEFORE = r"(?<=[\d)\]}!]\s?.|(?<!\w)\w\s?.)"
 _OPERAND_AFTER = r"(?=\s?(?:[-\d(\[{]|\p{Sm}|\w(?!\w)))"
@@ -58,7 +60,8 @@ def split_words(text: str) -> list[str]:
     if text.isascii():  # the same, several times as fast
         return text.translate(_ASCII_GAPS).split()
     text = text.replace("\xad", "")
-    return (_CHARACTERS_AND_WORDS if _HAS_CHARACTERS.search(text) else _WORDS).findall(text)
+    words: list[str] = (_CHARACTERS_AND_WORDS if _HAS_CHARACTERS.search(text) else _WORDS).findall(text)
+    return words
 
 
 def split_units(text: str) -> list[str]:
@@ -69,7 +72,8 @@ def split_units(text: str) -> list[str]:
     if text.isascii():
         return text.translate(_ASCII_GAPS).split()
     text = drop_optional(text)
-    return (UNITS if UNSPACED.search(text) else _WORDS).findall(text)
+    units: list[str] = (_UNITS if UNSPACED.search(text) else _WORDS).findall(text)
+    return units
 
 
 def drop_optional(text: str) -> str:
@@ -81,14 +85,14 @@ def spell_signs(text: str) -> str:
     """Write a word for each sign that calculates, compares or counts, so that `x + 2` and `x - 2` differ in words.
 
     A hyphen, slash or asterisk is such a sign between two operands (numbers, single letters, brackets) alone, and a
-    hyphen before one too. What means the same, such as × and *, is one sign, and 1,000 is 1000.
+    hyphen before one too. What means the same, such as all dashes, is one sign, and 1,000 is 1000.
     """
-
     text = _THOUSANDS.sub("", text)
     if text.isascii():  # the same, several times as fast: looked at are places where a sign can stand
         return _ASCII_SIGNS.sub(lambda place: _spell(_SIGNS.match(text, place.start())) or place[0], text)
     text = "".join(_SAME_SIGNS.get(letter, letter) for letter in text)
-    return _SIGNS.sub(_spell, text)
+    spelt: str = _SIGNS.sub(_spell, text)
+    return spelt
 
 
 def _spell(match: "regex.Match[str] | None") -> str:
@@ -129,7 +133,7 @@ class Signature:
         return _overlap(self.runs, other.runs)
 
     def is_copy_of(self, other: "Signature", threshold: float | None) -> bool:
-        """Tell whether the texts are equal after normalisation, or overlap by the threshold at least, signs counted."""
+        """Tell whether the texts are equal after normalisation, or overlap by the threshold, signs counted."""
         if self.normalized == other.normalized:
             return True
         if threshold is None or self.overlap(other) < threshold:

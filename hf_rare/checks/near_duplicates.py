@@ -1,23 +1,23 @@
 """Rows that ask nearly the same: all but the first are dropped.
 
-MinHash (Broder 1997) proposes pairs and the exact overlap of their characters decides: none goes by chance. However
-much they overlap, questions that differ in a number, a sign, a name or a negation ask something else. `text` says what
-a sign is; documents are compared in `negatives`.
+However much they overlap, questions that differ in a number, a sign, a name or a negation ask something else. Only
+those that do not are compared, and the exact overlap of their characters decides: nothing goes, or stays, by chance.
+`text` says what a sign is; documents are compared in `negatives`.
 """
 
 import functools
 import logging
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import datasets
 import regex
 import Stemmer
-import xxhash
 
-from hf_rare.errors import BatchTypeError, ColumnError, ConfigError, MissingPackageError
+from hf_rare.checks.stock_words import load_words
+from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.text import SIGN, UNSPACED, normalize, spell_signs, split_units
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ THRESHOLD = 0.8
 SHINGLE = 5
 """Characters in a row that texts are compared by: a question is too short for runs of words."""
 
-PERMUTATIONS = 64
 BATCH_SIZE = 10_000
 
 _NEGATIONS = regex.compile(
@@ -39,14 +38,10 @@ _NEGATIONS = regex.compile(
     r"|नहीं|न|मत|बिना|না|নয়|ਨਹੀਂ|નથી|இல்லை|కాదు|ಅಲ್ಲ|അല്ല|لا|ليس|ليست|لم|لن|بدون|غير|نه|نہیں|לא|אין|בלי)(?:\b|(?<=['\u2019]))"
     r"|[不没沒無无非未否]|ない|なく|ません|ไม่|မ|មិន|ບໍ່|않|아니|못|없"
 )
+_Word = tuple[str, int]
+"""A word, and which of its likes in the text it is."""
+_NO_WORD = ("", 0)
 _APART = re.compile(r"(?<=\w)['\u2019](?=\w)")
-_HARMLESS = frozenset(
-    "an am and are as at be been being can could did do does for from had has have in into is it its ll may might of "
-    "on or please re shall should so that the their there these this those to ve was were will with would "
-    "das dem den der des die ein eine einem einen einer eines bitte "
-    "au aux ce ces cette du la le les un une des el las lo los una unos unas por favor il gli uno os um uma".split()
-)
-"""Words that two questions may differ in and ask the same: articles, auxiliaries and the like."""
 
 
 def drop_near_duplicates(
@@ -56,9 +51,10 @@ def drop_near_duplicates(
 
     Two texts are nearly the same where, after normalisation, Jaccard's index of their runs of five characters is at
     least the threshold, and they differ in nothing that makes another question: a number, a sign that calculates or
-    compares, a single letter such as that of an option, a negation, or a word in the place of another; articles,
-    auxiliaries and English endings may differ. Texts that are equal but for punctuation always are the same. A row is
-    compared with the rows that are kept before it: the first of its like stays. Rows without any text stay too.
+    compares, a single letter such as that of an option, a negation, or a word in the place of another. One may say
+    more than the other; articles, auxiliaries and English endings may differ. Texts that are equal but for punctuation
+    always are the same. A row is compared with the rows that are kept before it: the first of its like stays. Rows
+    without any text stay too.
 
     Args:
         dataset ([`~datasets.Dataset`]):
@@ -76,7 +72,6 @@ def drop_near_duplicates(
         ConfigError: `threshold` or `columns` cannot be right.
         ColumnError: A column is missing, or holds no texts.
         BatchTypeError: `dataset` is no `Dataset`.
-        MissingPackageError: datasketch is not installed.
     """
     names = name_question_columns(dataset) if columns is None else columns
     texts = [normalize("\n".join(own)) for own in read_texts(dataset, names, "drop_near_duplicates")]
@@ -140,33 +135,52 @@ def find_first_of_each(texts: Sequence[str], threshold: float = THRESHOLD) -> li
     Returns:
         `list[int]`: their places, in order.
     """
-    try:
-        from datasketch import MinHash, MinHashLSH
-    except ImportError as err:
-        raise MissingPackageError("Near-duplicates need datasketch: `pip install 'hf-rare[dedup]'`.") from err
-    # Candidates are looked for somewhat below the threshold: a missed pair is worse than one compared in vain.
-    index = MinHashLSH(threshold=max(0.1, threshold - 0.1), num_perm=PERMUTATIONS)
-    empty = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=xxhash.xxh32_intdigest)
     seen: set[tuple[str, str]] = set()
-    found: dict[int, _Asked] = {}
+    index = _Index()
     kept: list[int] = []
     for place, text in enumerate(texts):
-        if not text:
-            kept.append(place)
+        asked = _Asked(text)
+        key = asked.telling, asked.words
+        if text and (key in seen or any(asked.overlap(other) >= threshold for other in index.find(asked))):
             continue
-        ours = _Asked(text)
-        if (ours.telling, ours.words) in seen:
-            continue
-        seen.add((ours.telling, ours.words))
-        signature = empty.copy()
-        # What tells questions apart is part of each shingle: those that differ in it are not even candidates.
-        signature.update_batch([f"{ours.telling}\n{one}".encode("utf-8", "surrogatepass") for one in ours.shingles])
-        if any(ours.is_nearly(found[other], threshold) for other in index.query(signature)):
-            continue
-        index.insert(place, signature)
-        found[place] = ours
+        seen.add(key)
         kept.append(place)
+        index.add(asked)
     return kept
+
+
+class _Index:
+    """Finds what asks the same: texts of one `telling` of which one has all the content of the other.
+
+    A text with more content has the rarest word of ours, and one with less has a rarest word that we have too.
+    """
+
+    def __init__(self) -> None:
+        self._having: defaultdict[tuple[str, _Word], list[_Asked]] = defaultdict(list)
+        self._led_by: defaultdict[tuple[str, _Word], list[_Asked]] = defaultdict(list)
+
+    def add(self, asked: "_Asked") -> None:
+        """Take in a text."""
+        keys = [(asked.telling, word) for word in asked.content]
+        for key in keys:
+            self._having[key].append(asked)
+        self._led_by[self._rarest(keys, asked)].append(asked)
+
+    def find(self, asked: "_Asked") -> Iterator["_Asked"]:
+        """Find the texts that ask the same or more, and those that ask less."""
+        keys = [(asked.telling, word) for word in asked.content]
+        rarest = self._rarest(keys, asked)
+        for other in self._having.get(rarest, ()):
+            if asked.content <= other.content:
+                yield other
+        for key in (*keys, (asked.telling, _NO_WORD)):
+            for other in self._led_by.get(key, ()):
+                if other.content <= asked.content:
+                    yield other
+
+    def _rarest(self, keys: "list[tuple[str, _Word]]", asked: "_Asked") -> "tuple[str, _Word]":
+        counts = [len(self._having.get(key, ())) for key in keys]
+        return keys[counts.index(min(counts))] if keys else (asked.telling, _NO_WORD)
 
 
 class _Asked:
@@ -182,24 +196,21 @@ class _Asked:
         self.words = " ".join(words) or text
         telling = [unit for unit in units if _is_telling(unit)]
         self.telling = " ".join([*telling, *sorted(_NEGATIONS.findall(text))])
-        self.shingles = frozenset(
-            self.words[i : i + SHINGLE] for i in range(max(1, len(self.words) - SHINGLE + 1))
-        )
+        self.shingles = frozenset(self.words[i : i + SHINGLE] for i in range(max(1, len(self.words) - SHINGLE + 1)))
         counts: Counter[str] = Counter()
-        content = set()
+        content: set[_Word] = set()
+        harmless = _load_harmless()
         for word in words:
-            if word not in _HARMLESS and not _is_telling(word):
+            if word not in harmless and not _is_telling(word):
                 stem = _stem(word)
                 counts[stem] += 1
                 content.add((stem, counts[stem]))
         self.content = frozenset(content)
 
-    def is_nearly(self, other: "_Asked", threshold: float) -> bool:
-        """Tell whether this asks nearly the same: one may say more, neither says something else."""
-        if self.telling != other.telling or (self.content - other.content and other.content - self.content):
-            return False
+    def overlap(self, other: "_Asked") -> float:
+        """Measure Jaccard's index of the shingles."""
         common = len(self.shingles & other.shingles)
-        return common / (len(self.shingles) + len(other.shingles) - common) >= threshold
+        return common / (len(self.shingles) + len(other.shingles) - common)
 
 
 def _is_telling(unit: str) -> bool:
@@ -211,5 +222,15 @@ def _is_telling(unit: str) -> bool:
 @functools.lru_cache(maxsize=100_000)
 def _stem(word: str) -> str:
     """Take the English ending off a word; words of other scripts stay."""
-    stem: str = Stemmer.Stemmer("english").stemWord(word) if word.isascii() else word
+    stem: str = _stemmer().stemWord(word) if word.isascii() else word
     return stem
+
+
+@functools.cache
+def _stemmer() -> Any:
+    return Stemmer.Stemmer("english")
+
+
+@functools.cache
+def _load_harmless() -> frozenset[str]:
+    return frozenset().union(*load_words("harmless").values())

@@ -104,9 +104,9 @@ class _Terms(dict[str, str]):
         if run in self.stop_words:
             return []
         units = _UNIT.findall(run)
-        pieces = [
-            "".join(units[i : i + size]) for size in _PIECES[kind] for i in range(len(units) - size + 1)
-        ] or [run]
+        pieces = ["".join(units[i : i + size]) for size in _PIECES[kind] for i in range(len(units) - size + 1)] or [
+            run
+        ]
         return [piece for piece in pieces if piece not in self.stop_words] if kind == "characters" else pieces
 
 
