@@ -35,11 +35,11 @@ _SAME_SIGNS |= dict.fromkeys("\xf7\u2215\u2044", "/")
 _OPERAND_BEFORE = r"(?<=[\d)\]}!]\s?.|(?<!\w)\w\s?.)"
 _OPERAND_AFTER = r"(?=\s?(?:[-\d(\[{]|\p{Sm}|\w(?!\w)))"
 _SIGNS = regex.compile(
-    rf"[[\p{{Sm}}\p{{Sc}}^%\xb0]--[|~$]]|[-*/&|]{_OPERAND_BEFORE}{_OPERAND_AFTER}|-(?<![\w)\]}}].)(?=[\d(]|\.\d|\w(?!\w))"
-    rf"|&&|\|\||!=|[$~](?=\d)|\.(?<!\w.)(?=\d)|#(?<=\w.)|!(?<=(?:\d|(?<!\w)\w).)",
+    rf"&&|\|\||!=|[[\p{{Sm}}\p{{Sc}}^%\xb0]--[|~$]]|[-*/&|]{_OPERAND_BEFORE}{_OPERAND_AFTER}|-(?<![\w)\]}}].)(?=[\d(]|\.\d|\w(?!\w))"
+    rf"|[$~](?=\d)|\.(?<!\w.)(?=\d)|#(?<=\w.)|!(?<=(?:\d|(?<!\w)\w).)",
     regex.V1,
 )
-_ASCII_SIGNS = re.compile(r"&&|\|\||!=|[-+*/=<>^%&!#]|[$~.](?=\d)")
+_ASCII_SIGNS = re.compile(r"&&|\|\||!=|[-+*/=<>^%&|!#]|[$~.](?=\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 SIGN = "_sign_"
 """What the word begins with that [`spell_signs`] makes of a sign."""

@@ -36,7 +36,7 @@ _NEGATIONS = regex.compile(
     r"|ning[uú]n\p{L}*|mai|senza|nessun\p{L}*|não|sem|nenhum\p{L}*|niet|geen|zonder|nooit|inte|ikke|utan|uten|uden"
     r"|bez|nije|değil|yok|không|chưa|tidak|bukan|tanpa|не|нет|без|никогда|ні|немає|δεν|μην?|χωρίς"
     r"|नहीं|न|मत|बिना|না|নয়|ਨਹੀਂ|નથી|இல்லை|కాదు|ಅಲ್ಲ|അല്ല|لا|ليس|ليست|لم|لن|بدون|غير|نه|نہیں|לא|אין|בלי)(?:\b|(?<=['\u2019]))"
-    r"|[不没沒無无非未否]|ない|なく|ません|ไม่|မ|មិន|ບໍ່|않|아니|못|없"
+    r"|[不没沒無无非未否]|ない|なく|ません|ไม่|ဘူး|មិន|ບໍ່|않|아니|못|없"
 )
 _Word = tuple[str, int]
 """A word, and which of its likes in the text it is."""
@@ -139,9 +139,12 @@ def find_first_of_each(texts: Sequence[str], threshold: float = THRESHOLD) -> li
     index = _Index()
     kept: list[int] = []
     for place, text in enumerate(texts):
+        if not text:
+            kept.append(place)
+            continue
         asked = _Asked(text)
         key = asked.telling, asked.words
-        if text and (key in seen or any(asked.overlap(other) >= threshold for other in index.find(asked))):
+        if key in seen or any(asked.overlap(other) >= threshold for other in index.find(asked)):
             continue
         seen.add(key)
         kept.append(place)
