@@ -30,15 +30,19 @@ variants; and the dot that is left of a Turkish capital."""
 _SAME_SIGNS = {
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"),
     **dict.fromkeys("\xd7\xb7\u2217\u2219\u22c5", "*"),
+    **dict.fromkeys("\xf7\u2215\u2044", "/"),
 }
-_SAME_SIGNS |= dict.fromkeys("\xf7\u2215\u2044", "/")
 _OPERAND_BEFORE = r"(?<=[\d)\]}!]\s?.|(?<!\w)\w\s?.)"
 _OPERAND_AFTER = r"(?=\s?(?:[-\d(\[{]|\p{Sm}|\w(?!\w)))"
 _SIGNS = regex.compile(
-    rf"&&|\|\||!=|[[\p{{Sm}}\p{{Sc}}^%\xb0]--[|~$]]|[-*/&|]{_OPERAND_BEFORE}{_OPERAND_AFTER}|-(?<![\w)\]}}].)(?=[\d(]|\.\d|\w(?!\w))"
-    rf"|[$~](?=\d)|\.(?<!\w.)(?=\d)|#(?<=\w.)|!(?<=(?:\d|(?<!\w)\w).)",
+    r"&&|\|\||!="
+    r"|[[\p{Sm}\p{Sc}^%\xb0]--[|~$]]"
+    rf"|[-*/&|]{_OPERAND_BEFORE}{_OPERAND_AFTER}"
+    r"|-(?<![\w)\]}].)(?=[\d(]|\.\d|\w(?!\w))"
+    r"|[$~](?=\d)|\.(?<!\w.)(?=\d)|\#(?<=\w.)|!(?<=(?:\d|(?<!\w)\w).)",
     regex.V1,
 )
+"""Signs by what stands around them; each looks back over itself, so that places are found by the sign."""
 _ASCII_SIGNS = re.compile(r"&&|\|\||!=|[-+*/=<>^%&|!#]|[$~.](?=\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 SIGN = "_sign_"
