@@ -1,11 +1,11 @@
-"""What a term is in each language: how often BM25 finds the right paragraph for a question first, and among the first ten.
+"""What a term is in each language: how often BM25 finds the right paragraph of a question first, and among ten.
 
     python -m benchmarks.words Thai=xquad.th.json Korean=KorQuAD_v1.0_dev.json ...
 
 Files are in the format of SQuAD, as those of XQuAD (arXiv 1910.11856, 11 languages), JaQuAD (arXiv 2202.01764) and
-KorQuAD 1.0 (arXiv 1909.07005); several of one language are put together with commas. All their paragraphs are searched
-for each of the first 2,500 questions: by words (with Chinese characters and kana one by one), by what texts are compared
-by (each letter of Thai, too), and by the terms that are mined by.
+KorQuAD 1.0 (arXiv 1909.07005); several of one language are put together with commas. All their paragraphs are
+searched for each of the first 2,500 questions: by words (with Chinese characters and kana one by one), by what texts
+are compared by (each letter of Thai, too), and by the terms that are mined by.
 """
 
 import argparse
