@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 
+from hf_rare.text import normalize, split_units
+
 DOCUMENT_WORDS = ("document", "doc", "passage", "source")
 """Words that a number stands behind when it means a document."""
 
@@ -18,8 +20,6 @@ MIN_QUOTE_TOKENS = 8
 _NUMBER, _SPACE = "[0-9]{1,3}", r"\s{0,3}"
 _RANGE = r"(?:[\u2013\u2014-]|to\b|through\b)"
 _SEPARATOR = rf"{_SPACE}(?:,{_SPACE}(?:and|or)\b|(?:and|or)\b|[,;&/]|{_RANGE}){_SPACE}"
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def longest_quotes(
 
 def tokenize(text: str) -> list[str]:
     """Split a text into its words and numbers, in lower case."""
-    return _TOKEN.findall(text.casefold())
+    return split_units(normalize(text).replace("_", " "))
 
 
 def _longest_run(tokens: list[str], trace: str, grams: set[tuple[str, ...]], size: int) -> int:

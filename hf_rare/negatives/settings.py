@@ -20,7 +20,7 @@ from hf_rare.settings.base import Config
 from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, ColumnName, Positive, Share, Text, Texts
 from hf_rare.text import Signature, normalize, sign
 
-MINING_REVISION = 1
+MINING_REVISION = 2
 """Bumped by hand whenever a row, corpus and settings lead to other negatives than before."""
 ROUNDING = 1e-5
 """Scores are 32 bits wide: one that is higher by less than this share is not higher."""
@@ -68,10 +68,10 @@ class MiningConfig(Config):
             Excludes what scores more than this share of the score of the row's own positive: it may answer too.
         duplicate_threshold (`float`, *optional*, defaults to 0.5):
             Excludes near-duplicates of a positive: texts that have this share or more of the distinct runs of three
-            words in common with it, as a share of the shorter text's; letter case and punctuation do not count. So a
-            page that holds the positive is excluded, and so is a part of it. Chunks of a page that overlap by a fifth
-            are not at 0.5; to exclude those too, pass somewhat less than their overlap, such as 0.15. `None` excludes
-            equal texts alone.
+            words in common with it, as a share of the shorter text's; letter case and punctuation do not count, signs
+            that calculate do. So a page that holds the positive is excluded, and so is a part of it. Chunks of a page
+            that overlap by a fifth are not at 0.5; to exclude those too, pass somewhat less than their overlap, such
+            as 0.15. `None` excludes equal texts alone.
         keep_scores (`bool`, *optional*, defaults to `False`):
             Whether to keep the scores, in `hard_negatives_scores`.
     """

@@ -9,12 +9,18 @@ from hf_rare.errors import ColumnError, ConfigError
 NINE = "one two three four five six seven eight nine"
 ROWS = Dataset.from_dict(
     {
-        "question": [f"So, {NINE.upper()}!", "one two three four five six seven", "Why is it so?", "", "why IS it"],
+        "question": [
+            f"So, {NINE.upper()}!",
+            "one two three four five six seven",
+            "Is snow white?",
+            "",
+            "is SNOW",
+        ],
         "scenario": ["", "and eight", None, f"zero. {NINE[4:]}", "x"],
         "id": range(5),
     }
 )
-TEST_SET = Dataset.from_dict({"question": [NINE, "Why is it so", None]})
+TEST_SET = Dataset.from_dict({"question": [NINE, "Is snow white", None]})
 
 
 def test_shared_runs_and_short_questions_as_a_whole_are_found(caplog):
@@ -37,10 +43,10 @@ def test_rows_can_be_marked_and_nothing_is_lost():
 
 
 def test_lists_of_texts_are_compared_one_by_one():
-    rows = Dataset.from_dict({"question": [["Is it?", "Why is it so"], [], None, ["one two three four", NINE[19:]]]})
+    rows = Dataset.from_dict({"question": [["Is it?", "Is snow white"], [], None, ["one two three four", NINE[19:]]]})
     assert decontaminate(rows, [TEST_SET], ["question"], mark="c")["c"][:] == [True, False, False, False]
-    test_set = Dataset.from_dict({"question": [["Is it?", None], ["Is it so?"]]})
-    assert decontaminate(rows, [test_set], ["question"], mark="c")["c"][:] == [True, False, False, False]
+    test_set = Dataset.from_dict({"question": [["Is it?", None], ["Why is it so?"]]})
+    assert not any(decontaminate(rows, [test_set], ["question"], mark="c")["c"])  # anyone may ask that
 
 
 @pytest.mark.parametrize(

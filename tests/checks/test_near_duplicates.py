@@ -35,8 +35,10 @@ def test_the_first_of_each_stays_with_its_id(caplog):
 
 def test_all_columns_count():
     rows = Dataset.from_dict({"question": ["Why?"] * 2, "scenario": ["The disk is full.", "A row is locked."]})
-    assert len(drop_near_duplicates(rows)) == 1
+    assert len(drop_near_duplicates(rows, ["question"])) == 1
     assert len(drop_near_duplicates(rows, ["question", "scenario"])) == 2
+    assert len(drop_near_duplicates(rows)) == 2  # a scenario is part of the question
+    assert len(drop_near_duplicates(rows.remove_columns("scenario"))) == 1
 
 
 def test_lists_of_texts_count_as_their_texts():

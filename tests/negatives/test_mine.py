@@ -330,18 +330,10 @@ def test_languages():
         mine(rows, corpus, language="klingon")
 
 
-def test_chinese_and_japanese_are_cut_into_characters_or_by_a_tokenizer():
-    assert make_tokenizer(None)("事务 isolation 級別 \uff54est データ") == [
-        "事",
-        "务",
-        "isolation",
-        "級",
-        "別",
-        "test",
-        "デ",
-        "ー",
-        "タ",
-    ]
+def test_chinese_and_japanese_are_cut_into_characters_and_pairs_or_by_a_tokenizer():
+    assert make_tokenizer(None)("事务 isolation 級別 \uff54est データ") == (
+        ["事", "务", "事务", "isolation", "級", "別", "級別", "test", "デ", "ー", "タ", "デー", "ータ"]
+    )
     rows = make_rows("无关文档", question="事务隔离")
     corpus = ["数据库事务的隔离级别", "天气很好"]
     assert mine(rows, corpus, language=None) == [["数据库事务的隔离级别"]]

@@ -46,6 +46,7 @@ def test_the_wheel_holds_templates_data_and_cards(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
+        "hf_rare/checks/stock_words.toml",
         "hf_rare/prompts/jinja/rare.jinja",
         "hf_rare/prompts/jinja/rare-qa.jinja",
         "hf_rare/prompts/jinja/plain.jinja",
