@@ -26,25 +26,27 @@ from hf_rare.errors import (
 )
 
 if TYPE_CHECKING:
-    from hf_rare.checks.answers import check_answer
+    from hf_rare.checks.answers import Verdict, check_answer
     from hf_rare.checks.contamination import decontaminate
-    from hf_rare.checks.grounding import audit_grounding
-    from hf_rare.checks.grounding_rates import summarize_grounding
+    from hf_rare.checks.grounding import GroundingAudit, audit_grounding
+    from hf_rare.checks.grounding_rates import GroundingSummary, summarize_grounding
     from hf_rare.checks.near_duplicates import drop_near_duplicates
     from hf_rare.checks.verify import AnswerCheck, verify
     from hf_rare.generation.protocol import Completion, EncodedPrompt, Encoder, Generator, Observer
     from hf_rare.generation.transformers import TransformersGenerator
     from hf_rare.hub.card.build import build_card
-    from hf_rare.hub.push import push_to_hub
+    from hf_rare.hub.push import PushResult, push_to_hub
     from hf_rare.negatives.mine import mine_hard_negatives
     from hf_rare.negatives.retrieve import retrieve_documents
-    from hf_rare.pipeline.run import run_pipeline
+    from hf_rare.pipeline.run import StageResult, run_pipeline
     from hf_rare.rows.demo import load_demo_dataset
     from hf_rare.training.one_trace import keep_one_trace
     from hf_rare.training.retrieval import to_retrieval
     from hf_rare.training.trl import to_preference, to_sft
-    from hf_rare.views.preview import preview
+    from hf_rare.views.plots import plot_statistics
+    from hf_rare.views.preview import Preview, preview
     from hf_rare.writers.distill import ReasonDistiller
+    from hf_rare.writers.estimate import Estimate
     from hf_rare.writers.judge import AnswerJudge
     from hf_rare.writers.negatives import NegativeWriter
     from hf_rare.writers.questions import QueryGenerator, make_question_schema
@@ -63,8 +65,11 @@ __all__ = [
     "DatasetFileError",
     "EncodedPrompt",
     "Encoder",
+    "Estimate",
     "GenerationError",
     "Generator",
+    "GroundingAudit",
+    "GroundingSummary",
     "HfRareError",
     "HubError",
     "JournalError",
@@ -74,13 +79,17 @@ __all__ = [
     "Observer",
     "OutputExistsError",
     "PipelineError",
+    "Preview",
+    "PushResult",
     "QueryGenerator",
     "RankError",
     "ReasonDistiller",
     "RecipeError",
+    "StageResult",
     "Summary",
     "TemplateError",
     "TransformersGenerator",
+    "Verdict",
     "__version__",
     "audit_grounding",
     "build_card",
@@ -92,6 +101,7 @@ __all__ = [
     "load_demo_dataset",
     "make_question_schema",
     "mine_hard_negatives",
+    "plot_statistics",
     "preview",
     "push_to_hub",
     "read_recipe",
@@ -110,13 +120,20 @@ _HOMES = {
     "Completion": "hf_rare.generation.protocol",
     "EncodedPrompt": "hf_rare.generation.protocol",
     "Encoder": "hf_rare.generation.protocol",
+    "Estimate": "hf_rare.writers.estimate",
     "Generator": "hf_rare.generation.protocol",
+    "GroundingAudit": "hf_rare.checks.grounding",
+    "GroundingSummary": "hf_rare.checks.grounding_rates",
     "NegativeWriter": "hf_rare.writers.negatives",
     "Observer": "hf_rare.generation.protocol",
+    "Preview": "hf_rare.views.preview",
+    "PushResult": "hf_rare.hub.push",
     "QueryGenerator": "hf_rare.writers.questions",
     "ReasonDistiller": "hf_rare.writers.distill",
+    "StageResult": "hf_rare.pipeline.run",
     "Summary": "hf_rare.writers.summary",
     "TransformersGenerator": "hf_rare.generation.transformers",
+    "Verdict": "hf_rare.checks.answers",
     "audit_grounding": "hf_rare.checks.grounding",
     "build_card": "hf_rare.hub.card.build",
     "check_answer": "hf_rare.checks.answers",
@@ -127,6 +144,7 @@ _HOMES = {
     "load_demo_dataset": "hf_rare.rows.demo",
     "make_question_schema": "hf_rare.writers.questions",
     "mine_hard_negatives": "hf_rare.negatives.mine",
+    "plot_statistics": "hf_rare.views.plots",
     "preview": "hf_rare.views.preview",
     "push_to_hub": "hf_rare.hub.push",
     "read_recipe": "hf_rare.writers.recipe",

@@ -108,7 +108,7 @@ class PromptEncoder(Encoder):
             ids = self.text_tokenizer([text], split_special_tokens=True)[0]
             return str(self._tokenizer.decode(ids[:max_tokens]))
         offsets = self._tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
         )["offset_mapping"]
         return text[: offsets[max_tokens - 1][1]] if 0 < max_tokens < len(offsets) else text
 

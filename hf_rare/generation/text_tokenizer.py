@@ -138,7 +138,11 @@ def _tokenize(tokenizer: Any, texts: Sequence[str], split_special_tokens: bool =
     if not texts:
         return []
     encoded = tokenizer(
-        list(texts), add_special_tokens=False, split_special_tokens=split_special_tokens, return_attention_mask=False
+        list(texts),
+        add_special_tokens=False,
+        split_special_tokens=split_special_tokens,
+        return_attention_mask=False,
+        verbose=False,  # a prompt that is too long is shortened or refused by those who asked for its tokens
     )
     return list(encoded["input_ids"])
 

@@ -178,8 +178,8 @@ class TransformersGenerator(Generator):
         """Write a completion for each prompt; see [`Generator`].
 
         Prompts are sorted by length, and as many are written together as `max_batch_tokens` allows; a prompt's text
-        does not depend on the others, up to what `hf_rare.generation.sampling` says of floating point. A prompt that
-        fails does so alone; when memory ran out, fewer are written together from then on.
+        does not depend on the others, up to floating point: padding and batch shape change the last digits of the
+        logits. A prompt that fails does so alone; when memory ran out, fewer are written together from then on.
         """
         self.load()
         yield from self.engine.write([prompt.token_ids for prompt in prompts], seeds, observer)

@@ -46,6 +46,11 @@ class WriterConfig(Config):
         """How many completions a row gets at a time."""
         return 1
 
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether whoever made these settings wants several completions of a row, which then must not all be equal."""
+        return True
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig(WriterConfig):
@@ -175,6 +180,11 @@ class ItemConfig(WriterConfig):
     def attempts(self) -> int:
         """How often a row is tried until there is all that was asked for."""
         return self.max_attempts
+
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether attempts were asked for: by default they are there for those who sample."""
+        return self.max_attempts != ItemConfig.max_attempts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -375,7 +375,7 @@ class ColumnWriter(ABC, Generic[C, S]):
 
     def _complete(self, attempt: Attempt[S]) -> list[Completion]:
         again = max(self.config.samples_per_attempt, self.config.attempts)
-        if again > 1 and not self.generator.is_sampling and not self._has_warned:
+        if again > 1 and self.config.asks_for_more and not self.generator.is_sampling and not self._has_warned:
             self._has_warned = True
             logger.warning(
                 "A row may be written %d times, but the model does not sample, so that all samples of a row are "
