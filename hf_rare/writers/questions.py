@@ -169,7 +169,7 @@ def parse_questions(text: str, is_cut: bool = False) -> list[Question]:
     for item in find_items(text, ("question", "query"), is_cut):
         values = item if isinstance(item, Mapping) else {"question": item}
         question = next(value for name in ("question", "query") if isinstance(value := values.get(name), str))
-        scenario = values.get("scenario")
+        scenario = next((values[name] for name in ("scenario", "situation") if values.get(name)), "")
         if split_words(question):  # and not the dots of the prompt
             questions.append(Question(question.strip(), scenario.strip() if isinstance(scenario, str) else ""))
     return questions

@@ -4,12 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_rare.prompts.json_items import find_items, find_json
+from hf_rare.prompts.json_items import find_items
+from hf_rare.prompts.json_text import find_json
 
 NAMES = ("question", "query")
+TEXT = st.text(st.characters(exclude_characters="\b\f\n\r\t"))  # what escapes like commands of LaTeX
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
     max_leaves=12,
 )
 
