@@ -1,9 +1,10 @@
 """JSON in what a model wrote, read leniently: behind a thought, in fences, with text around it, not quite valid.
 
 Valid JSON is taken as it stands. What only begins like JSON is scanned first: where it ends, and which of its
-quotation marks end a text, which `json_repair` cannot tell once a text says `["left", "right"]`. The rest (commas, names
-without quotation marks, a missing end) is left to `json_repair`, which reads more of `tests/data/model_json.jsonl` as it
-is meant than dirtyjson, json5 and partial-json-parser: 39 of 60 by itself, against 25, 17 and 16.
+quotation marks end a text, which `json_repair` cannot tell once a text says `["left", "right"]`. The rest (commas,
+names without quotation marks, a missing end) is left to `json_repair`, which by itself reads more of
+`tests/data/model_json.jsonl` as it is meant than dirtyjson, json5 and partial-json-parser: 39 of 60, against 25, 17
+and 16.
 """
 
 import json

@@ -8,7 +8,6 @@ from typing import Any
 import datasets
 
 from hf_rare.generation.protocol import Completion
-from hf_rare.prompts.completion import is_thought_open, split_thoughts
 from hf_rare.prompts.item_prompt import ItemPrompts
 from hf_rare.prompts.json_text import find_json
 from hf_rare.rows.columns import (
@@ -28,6 +27,7 @@ from hf_rare.rows.row import JudgedAnswer, read_judged
 from hf_rare.settings.writers import JudgeConfig
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.result import Layout, Result, Sample
+from hf_rare.writers.thoughts import split_thoughts
 
 _WORDS: dict[str, Outcome] = {
     **dict.fromkeys(("right", "correct", "true", "yes", "equivalent"), "right"),
@@ -128,12 +128,10 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
     def _read(self, result: Result[Judgement], completion: Completion) -> Judgement:
         if completion.finish_reason == "error":
             return Judgement(status="failed", error=completion.error)
-        encoded, tokens = result.prepared.encoded, completion.completion_tokens
-        is_open = encoded is not None and is_thought_open(encoded.opening, self.config.thought_tags)
-        _, visible, is_closed = split_thoughts(completion.text, self.config.thought_tags, is_open)
+        tokens, split = completion.completion_tokens, split_thoughts(result, completion, self.config.thought_tags)
         is_cut = completion.finish_reason == "length"
-        verdict, reason = parse_verdict(visible, is_cut)
-        if verdict != "unchecked" and is_closed:
+        verdict, reason = parse_verdict(split.visible, is_cut)
+        if verdict != "unchecked" and split.is_closed:
             return Judgement(status="ok", verdict=verdict, reason=reason, completion_tokens=tokens)
         status: Status = "truncated" if is_cut else "unparsed"
         return Judgement(status=status, error="the judge gives no verdict", completion_tokens=tokens)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_rare.checks.evidence import find_citations
-from hf_rare.prompts.completion import is_thought_open, parse_completion
+from hf_rare.prompts.completion import parse_completion
 from hf_rare.prompts.json_items import find_items
 from hf_rare.writers.judge import parse_verdict
 from hf_rare.writers.questions import parse_questions
@@ -31,8 +31,7 @@ def read_json(row: Row) -> list[Any]:
 
 def read_thought(row: Row) -> list[str]:
     """Read the reasoning, the answer and the status of a completion."""
-    is_open = is_thought_open(row.get("opening", ""), ("<think>", "</think>"))
-    parsed = parse_completion(row["text"], is_cut=row.get("is_cut", False), thought_is_open=is_open)
+    parsed = parse_completion(row["text"], is_cut=row.get("is_cut", False), opening=row.get("opening", ""))
     return [parsed.reasoning, parsed.answer, parsed.status]
 
 
