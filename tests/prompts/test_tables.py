@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.tables import READERS, find_misses, read_table
 
-AT_LEAST = {"model_json": 0.95, "model_thoughts": 0.95, "model_verdicts": 0.95}
+AT_LEAST = {"model_json": 0.95, "model_thoughts": 0.95, "model_citations": 0.95, "model_verdicts": 0.95}
 
 
 @pytest.mark.parametrize("name", AT_LEAST)

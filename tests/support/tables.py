@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hf_rare.checks.evidence import find_citations
+from hf_rare.checks.citations import find_citations
 from hf_rare.prompts.completion import parse_completion
 from hf_rare.prompts.json_items import find_items
 from hf_rare.writers.judge import parse_verdict
