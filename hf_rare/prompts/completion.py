@@ -87,6 +87,10 @@ def split_completion(
     thought, visible, is_closed = _split_thoughts(completion, markers, starts_open)
     if markers.answer is not None:
         visible = _unwrap(visible, markers.answer, markers.has_channels)
+    if markers.models:  # what the model says aloud may hold the thought that the prompt asked for
+        asked, around, is_asked_closed = _split_thoughts(visible, make_markers(thought_tags), False)
+        if asked and is_asked_closed:
+            thought, visible = "\n\n".join(filter(None, (thought, asked))), around
     return SplitCompletion(thought, visible, is_closed, markers)
 
 

@@ -21,6 +21,7 @@ _REVISED = re.compile(
     r"version finale|mejor|definitiv[ao]?)\b|\u6700\u7ec8|\u6539\u8fdb|\u4fee\u6539",
     re.IGNORECASE,
 )
+_REFUSED = re.compile(r"(?:I'?m sorry|Sorry|I (?:cannot|can't|can not|am unable)|Unable to|As an AI)\b[^?]*$")
 _FENCE = re.compile(r"(?:```|~~~)\w*")
 _MIN_WORDS = 4
 """Fewer words are a keyword, unless they ask something."""
@@ -100,7 +101,7 @@ def _find_named_texts(value: Any, names: Sequence[str]) -> Iterator[str]:
     for name, part in value.items():
         if _is_name_of_items(str(name), names):
             texts = part if isinstance(part, list) else [part]
-            yield from (_as_valid(text) for text in texts if isinstance(text, str) and split_words(text))
+            yield from (_as_valid(text) for text in texts if isinstance(text, str) and _says_something(text))
         if not _words(str(name)) & _BESIDE:
             yield from _find_named_texts(part, names)
 
@@ -119,7 +120,11 @@ def _find_sentences(text: str, found: Sequence[Located]) -> list[str]:
     texts = [_as_valid(part) for part in value if isinstance(part, str)]
     if len(texts) < len(value) or (around and not all(map(_is_sentence, texts))):
         return []
-    return [part for part in texts if split_words(part)]
+    return [part for part in texts if _says_something(part)]
+
+
+def _says_something(text: str) -> bool:
+    return bool(split_words(text)) and not _REFUSED.match(text)
 
 
 def _is_sentence(text: str) -> bool:

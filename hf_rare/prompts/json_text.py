@@ -68,6 +68,7 @@ def unescape(text: str) -> str:
     """Give a text whose JSON has no second layer of escapes, and whose LaTeX has its backslashes."""
     if _ESCAPED_QUOTES.search(text):  # JSON within a string
         text = re.sub(r'\\(["\\])', r"\1", text)
+    text = re.sub(r'(?<!\\)"{3}', '"', text)  # as Python writes long texts
     return _BACKSLASH.sub(lambda match: match[0] if match[0] == "\\\\" else "\\" + match[0], text)
 
 
@@ -186,7 +187,7 @@ class _Scan:
             self._name_mark = mark
         body = self._text[begin:end].replace("\\'", "'")
         body = re.sub(r'(\\.)|"', lambda match: match[1] or '\\"', body, flags=re.DOTALL)
-        start, self.place = self._length, end + 1
+        start, self.place = self._length, end + (self._text[end : end + 1] in _ENDS_OF_TEXT[mark])
         self._write(f'"{body}"', "text")
         if self.place <= len(self._text) and not in_object:
             self._open[-1].texts.append((start, self._length))
@@ -197,6 +198,8 @@ class _Scan:
         depth, checked = 0, begin
         for match in re.finditer(rf"\\.|[{_ENDS_OF_TEXT[mark]}]", text[begin:], re.DOTALL):
             place = begin + match.start()
+            if len(match[0]) == 1 and in_object and not is_name and (end := self._find_forgotten(begin, place)):
+                return end
             if len(match[0]) > 1 or not self._goes_on(place + 1, is_name, in_object):
                 continue
             if is_name:
@@ -206,7 +209,13 @@ class _Scan:
             if depth <= 0 or self._is_common_name(place + 1):
                 return place
             first = place if first < 0 else first  # within {"a": "b"}, unless nothing better comes
-        return first if first >= 0 else len(text)
+        return first if first >= 0 else begin + len(text[begin:].rstrip(" \n\t}]`"))
+
+    def _find_forgotten(self, begin: int, place: int) -> int:
+        """Find the end of a text whose last quotation mark was forgotten: a common name comes behind a comma."""
+        written = self._text[begin:place].rstrip()
+        match = _NAME.match(self._text, place) if written.endswith(",") else None
+        return begin + len(written) - 1 if match is not None and _is_common(match[0]) else 0
 
     def _goes_on(self, place: int, is_name: bool, in_object: bool) -> bool:
         """Tell whether JSON can go on at a place behind a text."""
@@ -232,6 +241,8 @@ class _Scan:
 
     def _is_name(self, place: int) -> bool:
         """Tell whether the name of a value stands at a place, in quotation marks where the others are."""
+        while self._text[place : place + 1] == ",":
+            place += 1
         match = _NAME.match(self._text, place)
         return match is not None and (not self._name_mark or bool(match[1]) or _is_common(match[0]))
 

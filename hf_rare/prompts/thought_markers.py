@@ -25,6 +25,7 @@ class ThoughtMarkers:
         answer (pair of `str`, *optional*): what encloses what it says aloud.
         has_channels (`bool`): whether what stands outside of thought and answer is meant for tools.
         closes_alone (`bool`): whether a closing marker without an opening one ends a thought from the beginning on.
+        hint (`str`): what all of its markers have in common, in lower case: without it there is no need to look.
     """
 
     models: str
@@ -33,6 +34,7 @@ class ThoughtMarkers:
     answer: tuple[str, str] | None = None
     has_channels: bool = False
     closes_alone: bool = True
+    hint: str = ""
 
 
 class Mark(NamedTuple):
@@ -44,19 +46,24 @@ class Mark(NamedTuple):
 
 
 def make_markers(tags: Tags) -> ThoughtMarkers:
-    """Make the markers of a pair of tags, in any case and with space before their brackets."""
-    opening, closing = (re.sub(r"(?=(?:>|\\\]|\\\|>)$)", r"\\s*", re.escape(tag)) for tag in tags)
+    """Make the markers of a pair of tags, in any case, with space and attributes before the bracket that ends them."""
+    opening, closing = (re.sub(r"(?<=\w)(?=(?:>|\\\])$)", r"(?:\\s[^<>\\n]{0,80})?", re.escape(tag)) for tag in tags)
     return ThoughtMarkers("", opening, closing)
 
 
-def _tags(models: str, name: str, *, brackets: str = "<>") -> ThoughtMarkers:
+def _tags(models: str, name: str, brackets: str = "<>", answer: tuple[str, str] | None = None) -> ThoughtMarkers:
     left, right = brackets[0], brackets[1]
     made = make_markers((f"{left}{name}{right}", f"{left}/{name}{right}"))
-    return ThoughtMarkers(models, made.opening, made.closing)
+    return ThoughtMarkers(models, made.opening, made.closing, answer, hint=name.lower())
 
 
 _TURN = r"(?:<\|start\|>\s*assistant\s*)?"
-_RESPONSE = (r"<(?:response|output|final|final_answer)>", r"</(?:response|output|final|final_answer)>")
+_RESPONSE = (
+    r"<(?:response|output|final|final_answer)>|<\|begin_of_box\|>",
+    r"</(?:response|output|final|final_answer)>|<\|end_of_box\|>",
+)
+"""What encloses the answers of ERNIE 4.5 and Granite 3.3, of GLM-4.1V, and of prompts that ask for it."""
+
 
 KNOWN = (
     ThoughtMarkers(  # openai/gpt-oss-20b, chat_template.jinja: channels analysis, commentary and final
@@ -66,6 +73,7 @@ KNOWN = (
         (rf"{_TURN}<\|channel\|>final[^<\n]*(?:<\|constrain\|>[^<\n]*)?<\|message\|>", r"<\|(?:return|end)\|>"),
         has_channels=True,
         closes_alone=False,
+        hint="<|",
     ),
     ThoughtMarkers(  # the same, where a server has dropped the control tokens
         "GPT-OSS without its control tokens",
@@ -74,6 +82,7 @@ KNOWN = (
         (r"assistantfinal(?:json)?", r"$"),
         has_channels=True,
         closes_alone=False,
+        hint="assistantfinal",
     ),
     ThoughtMarkers(  # Muse Glimmer, chat template: recipients self and user
         "Muse Glimmer",
@@ -82,68 +91,70 @@ KNOWN = (
         (rf"{_TURN}(?:to=user)?<\|message\|>", r"<\|(?:eot|eom)\|>"),
         has_channels=True,
         closes_alone=False,
+        hint="<|message|>",
     ),
-    ThoughtMarkers("Gemma 4", r"<\|channel>thought\b", r"<channel\|>", (r"(?!)", r"<turn\|>")),
+    ThoughtMarkers("Gemma 4", r"<\|channel>thought\b", r"<channel\|>", (r"(?!)", r"<turn\|>"), hint="channel"),
     ThoughtMarkers(  # Kimi K3: tags of control tokens
         "Kimi K3",
         r"<\|open\|>think<\|sep\|>",
         r"<\|close\|>think<\|sep\|>",
         (r"<\|open\|>response<\|sep\|>", r"<\|close\|>(?:response|message)<\|sep\|>"),
+        hint="<|sep|>",
     ),
     ThoughtMarkers(  # Command A Reasoning, Command R7B
         "Command A",
         r"<\|START_THINKING\|>",
         r"<\|END_THINKING\|>",
         (r"<\|START_(?:RESPONSE|TEXT)\|>", r"<\|END_(?:RESPONSE|TEXT)\|>"),
+        hint="<|",
     ),
-    ThoughtMarkers("Apertus", r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
+    ThoughtMarkers("Apertus", r"<\|inner_prefix\|>", r"<\|inner_suffix\|>", hint="<|inner_"),
     ThoughtMarkers(  # Sky-T1, OpenThinker
         "OpenThinker",
         r"<\|begin_of_thought\|>",
         r"<\|end_of_thought\|>",
         (r"<\|begin_of_solution\|>", r"<\|end_of_solution\|>"),
+        hint="<|",
     ),
-    ThoughtMarkers("Solar Open", r"<\|think:start\|>", r"<\|think:end\|>"),
-    ThoughtMarkers("Pangu", r"\[unused16\]", r"\[unused17\]"),
+    ThoughtMarkers("Solar Open", r"<\|think:start\|>", r"<\|think:end\|>", hint="<|think:"),
+    ThoughtMarkers("Pangu", r"\[unused16\]", r"\[unused17\]", hint="[unused1"),
     ThoughtMarkers(  # Apriel 1.5 and 1.6
         "Apriel",
         r"^\s*Here are my reasoning steps:",
         r"\[BEGIN FINAL RESPONSE\]",
         (r"(?!)", r"\[END FINAL RESPONSE\]"),
+        hint="re",
     ),
     ThoughtMarkers(  # Granite 3.2; quantised ones contract
         "Granite 3.2",
         r"^\s*Here(?:'s|\u2019s| is) my thought process:(?=.*?Here(?:'s|\u2019s| is) my response:)",
         r"Here(?:'s|\u2019s| is) my response:",
         closes_alone=False,
+        hint="my thought process:",
     ),
     _tags("Magistral, Ministral", "THINK", brackets="[]"),
     _tags("Seed-OSS", "seed:think"),
     _tags("MiniMax M3", "mm:think"),
     _tags("Kimi VL", "think", brackets="\u25c1\u25b7"),
     _tags("LongCat", "longcat_think"),
-    ThoughtMarkers("K2 Horizon", r"<ifm\|think(?:_fast(?:er)?)?>", r"</ifm\|think(?:_fast(?:er)?)?>"),
-    ThoughtMarkers("Hunyuan 4", r"<think:\w+>", r"</think:\w+>"),
-    ThoughtMarkers(
-        "EXAONE Deep, and prompts that ask for it",
-        r"<(?:thought|thoughts|thinking|reasoning|reason|scratchpad|reflection)\s*>",
-        r"</(?:thought|thoughts|thinking|reasoning|reason|scratchpad|reflection)\s*>",
-        _RESPONSE,
-    ),
+    ThoughtMarkers("K2 Horizon", r"<ifm\|think(?:_fast(?:er)?)?>", r"</ifm\|think(?:_fast(?:er)?)?>", hint="ifm|"),
+    ThoughtMarkers("Hunyuan 4", r"<think:\w+>", r"</think:\w+>", hint="think:"),
+    _tags("EXAONE Deep", "thought", answer=_RESPONSE),
+    *(_tags(f"<{name}>", name, answer=_RESPONSE) for name in ("thinking", "thoughts", "reasoning", "scratchpad")),
 )
 """The markers of models that do not write `<think>`, from their chat templates and from the reasoning parsers of vLLM
 (vllm/reasoning, July 2026) and SGLang. `<think>` is what DeepSeek, Qwen3, GLM, Phi-4, Nemotron, EXAONE 4, Granite 3.3,
-Hunyuan, LFM2, MiMo, MiniMax M2, OLMo 3 and others write; ERNIE 4.5 and Granite 3.3 answer in `<response>`."""
+Hunyuan, LFM2, MiMo, MiniMax M2, OLMo 3 and others write."""
 
 _QUOTES = {
     **{'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u201e": "\u201c"},
     **{"\u00ab": "\u00bb", "\u2039": "\u203a", "\u300c": "\u300d", "\u300e": "\u300f"},
 }
-_CONTROL = re.compile(
-    r"<\|[^|<>\s]{1,40}\|>|<\uff5c[^\uff5c<>]{1,40}\uff5c>|<\|[a-z_]{2,30}>|<[a-z_]{2,30}\|>"
-    r"|\[/?(?:INST|THINK|TOOL_CALLS)\]|\u25c1/?\w{2,30}\u25b7|</?(?:think|thinking|thought|thoughts|reasoning|scratchpad|reflection)\s*>"
-    r"|</?(?:seed|mm):think\s*>|</?think:\w+>|</?longcat_think>|</?ifm\|\w+>|\[(?:BEGIN|END) FINAL RESPONSE\]",
-    re.IGNORECASE,
+_CONTROL = re.compile(  # each begins with a sign and is in any case only then: found ten times as fast
+    r"<(?i:\|[^|<>\s]{1,40}\|>|\uff5c[^\uff5c<>]{1,40}\uff5c>|\|[a-z_]{2,30}>|[a-z_]{2,30}\|>"
+    r"|/?(?:think|thinking|thought|thoughts|reasoning)(?:\s[^<>\n]{0,80})?>|/?(?:seed|mm):think\s*>|/?think:\w+>"
+    r"|/?longcat_think>|/?ifm\|\w+>)"
+    r"|\[(?i:/?(?:INST|THINK|TOOL_CALLS)\]|(?:BEGIN|END) FINAL RESPONSE\])|\u25c1/?\w{2,30}\u25b7"
 )
 """What looks like a marker or a control token of a model."""
 
@@ -167,13 +178,15 @@ def find_markers(completion: str, opening: str = "", tags: Tags = DEFAULT_TAGS) 
     given = make_markers(tags)
     if tags != DEFAULT_TAGS:
         return given
-    given = ThoughtMarkers("", given.opening, given.closing, _RESPONSE)
+    given = ThoughtMarkers("", given.opening, given.closing, _RESPONSE, hint="think")
     derived = _OPENED_BY_TEMPLATE.search(opening)
     families = [given, *KNOWN, *([_tags("the chat template", derived[1])] if derived else [])]
-    first: list[tuple[int, int]] = []
+    first, lowered = list[tuple[int, int]](), completion.lower()
     for number, family in enumerate(families):
+        if family.hint not in lowered:
+            continue
         starts = [m.start for m in find_marks(completion, family) if family.closes_alone or not m.is_closing]
-        if family.has_channels and family.answer and (said := re.search(family.answer[0], completion)):
+        if family.answer not in (None, _RESPONSE) and (said := re.search(family.answer[0], completion)):
             starts.append(said.start())
         if starts:
             first.append((min(starts), number))
@@ -213,10 +226,11 @@ def is_quoted(text: str, start: int, end: int) -> bool:
     if text[end : end + 1] and _QUOTES.get(text[start - 1 : start]) == text[end : end + 1]:
         return True
     line = text.rfind("\n", 0, start) + 1
-    before = text[line:start]
-    if not before.lstrip().startswith("```") and before.count("`") % 2:
-        return "`" in text[end:].partition("\n")[0]
-    return False
+    before, after = text[line:start], text[end:].partition("\n")[0]
+    if before.lstrip().startswith("```") or before.count("`") % 2 == 0 or "`" not in after:
+        return False
+    code = before.rpartition("`")[2] + text[start:end] + after.partition("`")[0]
+    return code.strip()[0] in "<[(\u25c1" or code.strip()[-1] in ">])\u25b7"  # and no lone sign that another ends
 
 
 def is_within_sentence(text: str, start: int, end: int) -> bool:
