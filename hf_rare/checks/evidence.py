@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from hf_rare.checks.citations import DOCUMENT_WORDS, find_citations
+from hf_rare.checks.citation_forms import DOCUMENT_WORDS
+from hf_rare.checks.citations import find_citations
 
 MIN_QUOTE_TOKENS = 8
 """Fewer words in a row are shared by accident too often, such as the name of a thing."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 
-from hf_rare.checks.citations import DOCUMENT_WORDS
+from hf_rare.checks.citation_forms import DOCUMENT_WORDS
 from hf_rare.checks.evidence import MIN_QUOTE_TOKENS, Grounding, assess_grounding
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
