@@ -70,6 +70,8 @@ def is_maths(text: str, match: re.Match[str], numbers: tuple[int, ...], is_adjac
     is_list = re.search(r"\d\s*,\s*\d", match[1]) is not None
     if is_list and (0 in numbers or _BEFORE_LIST.search(before) or _AFTER_LIST.match(after)):
         return True
+    if is_list and before[-1:] in ("'", '"') and after[:1] == before[-1:]:
+        return True
     if is_list and (_AFTER_MATHS.match(after) or (len(numbers) == 2 and _IN_INTERVAL.search(before))):
         return True
     if _BEFORE_MATHS.search(before) or _OTHER_NUMBERED.search(before) or re.match(r"[A-Za-z0-9{^]", after):
@@ -84,7 +86,7 @@ def _is_index(before: str, after: str) -> bool:
     name = re.search(r"[A-Za-z0-9_)]+$", before)
     if name is None:
         return False
-    if re.match(r"\s*(?:[=+*/^<>]|-\s)|\[", after) and not re.match(r"\[\s?\d{1,3}\s?\]", after):
+    if re.match(r"\s*(?:[=+*/^<>]|-\s)|\[|\.[a-z_]", after) and not re.match(r"\[\s?\d{1,3}\s?\]", after):
         return True
     word = name[0]
     if re.search(r"[0-9_)]", word) or _ARRAYS.fullmatch(word) or re.search(r"[a-z][A-Z]", word):

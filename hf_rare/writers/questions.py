@@ -28,7 +28,8 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
     """Writes a question, and the scenario it is about, for each document: pass it to `map(query_fn, batched=True)`.
 
     The model is asked for JSON. It is read leniently: with a thought before it, in fences, with text around it, under
-    any key, as `hard_query` has it, and not quite valid. A document that yields too few questions is tried again with
+    other names of questions, as `hard_query` is one, and not quite valid; keywords, sources, drafts and refusals beside
+    them are no questions. A document that yields too few questions is tried again with
     another seed, and the questions of all attempts count. New columns, by default all (see [`QuestionConfig`]):
 
     - `question`, `scenario` (`str`, or lists of them with `num_questions`): empty where there is none, never null.

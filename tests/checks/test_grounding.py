@@ -62,6 +62,8 @@ def test_citations_are_found_in_their_forms(trace, numbers):
         ("x in [1, 2]", []),
         ("a value in [1, 5]", []),
         ("A[1][2] = 3", []),
+        ("bucket[2].min is less", []),
+        ("SELECT '[1, 3]'::jsonb", []),
         ("`[1, 2]`", []),
         ("```\nsee [1]\n```\nbut [2]", [2]),
         ("los documentos 2 a 4", [2, 3, 4]),
