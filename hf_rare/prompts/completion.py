@@ -57,6 +57,11 @@ class SplitCompletion:
     is_closed: bool
     markers: ThoughtMarkers
 
+    def say_unclosed(self, thought_tags: Tags) -> str:
+        """Say that a thought is never closed, and with what it would be."""
+        models = self.markers.models
+        return f"the thought is never closed with {thought_tags[1] if not models else f'the marker of {models}'}"
+
 
 def is_thought_open(opening: str, thought_tags: Tags) -> bool:
     """Tell whether a chat template leaves a thought open: what it wrote last opens one, and nothing ends it."""
@@ -147,8 +152,7 @@ def parse_completion(
     elif not reasoning:
         status, error = "empty", "the completion gives an answer only" if answer else "the completion is empty"
     elif not split.is_closed:
-        ends = thought_tags[1] if not split.markers.models else f"what ends one of {split.markers.models}"
-        status, error = "unparsed", f"the thought is never closed with {ends}"
+        status, error = "unparsed", split.say_unclosed(thought_tags)
     elif left := find_left_marker(reasoning, answer):
         status, error = "unparsed", f"{left} is left in it; set thought_tags to what opens and ends a thought"
     elif require_answer and not answer:

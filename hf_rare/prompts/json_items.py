@@ -7,14 +7,18 @@ from typing import Any
 from hf_rare.prompts.json_text import Located, locate_json, unescape
 from hf_rare.text import split_words
 
-_DRAFTS = {"draft", "example", "positive", "original", "rejected", "discarded", "previous", "attempt", "source"}
+_DRAFTS = {"draft", "example", "positive", "original", "rejected", "discarded", "previous", "attempt"}
+_DRAFTS |= {"source", "reference", "citation"}
 _BESIDE = _DRAFTS.union(
     ("answer", "choice", "comment", "concept", "constraint", "difficulty", "error", "explanation", "hint", "issue"),
     ("key", "keyword", "message", "note", "option", "plan", "principle", "rationale", "reason", "reasoning"),
-    ("reference", "citation", "refusal", "apology", "requirement", "status", "step", "suggestion", "summary", "tag"),
+    ("refusal", "apology", "requirement", "status", "step", "suggestion", "summary", "tag"),
     ("term", "thinking", "thought", "title", "topic", "type", "warning", "word", "check"),
 )
 """Words, in the singular, by which names of other things than items are known."""
+
+_GENERIC = ("text", "passage")
+"""Names that other things than items have too."""
 
 _REVISED = re.compile(
     r"\b(?:final|revised?|improved|better|instead|rather|corrected|updated|rewritten|rewrite|endg\u00fcltig|besser|"
@@ -78,8 +82,13 @@ def _find_dicts(value: Any, names: Sequence[str]) -> Iterator[Any]:
         return
     named = [part for name, part in item.items() if _is_name_of_items(name, names)]
     items = [found for part in named for found in _find_in_named(part, names)]
-    others = (part for name, part in item.items() if not _words(name) & _DRAFTS)
-    yield from items or (found for part in others for found in _find_dicts(part, names))
+    if items:
+        yield from items
+        return
+    for name, part in item.items():
+        if not _words(name) & _DRAFTS:  # a note too has a text
+            own = [known for known in names if known not in _GENERIC] if _words(name) & _BESIDE else names
+            yield from _find_dicts(part, own)
 
 
 def _find_in_named(value: Any, names: Sequence[str]) -> list[Any]:

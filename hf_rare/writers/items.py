@@ -71,7 +71,7 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
             return Found(status="truncated", error="the token limit ended the completion", completion_tokens=tokens)
         error = f"there are no {self.item_name} in the completion"
         if not split.is_closed:
-            error = f"the thought is never closed with {self.config.thought_tags[1]}"
+            error = split.say_unclosed(self.config.thought_tags)
         return Found(status="unparsed", error=error, completion_tokens=tokens)
 
     def _items(self, result: Result[Found[I]]) -> list[I]:

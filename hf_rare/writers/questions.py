@@ -28,9 +28,9 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
     """Writes a question, and the scenario it is about, for each document: pass it to `map(query_fn, batched=True)`.
 
     The model is asked for JSON. It is read leniently: with a thought before it, in fences, with text around it, under
-    other names of questions, as `hard_query` is one, and not quite valid; keywords, sources, drafts and refusals beside
-    them are no questions. A document that yields too few questions is tried again with
-    another seed, and the questions of all attempts count. New columns, by default all (see [`QuestionConfig`]):
+    other names of questions, as `hard_query` is one, and not quite valid; keywords, sources, drafts and refusals
+    beside them are no questions. A document that yields too few questions is tried again with another seed, and the
+    questions of all attempts count. New columns, by default all (see [`QuestionConfig`]):
 
     - `question`, `scenario` (`str`, or lists of them with `num_questions`): empty where there is none, never null.
     - `question_status` (`str`): `ok` with at least one question, or else `unparsed`, `truncated`, `invalid_input`,
