@@ -91,7 +91,7 @@ def _repair(text: str, start: int, is_cut: bool) -> tuple[list[Any], int, bool]:
     """Give what can be made of a text that is no valid JSON, where it ends, and whether it has an end."""
     if not _BEGINS_LIKE_JSON.match(text, start):
         return [], start, True
-    scan = _Scan(text, start)
+    scan = _Scan(text, start, is_cut)
     pieces = scan.whole_parts() if is_cut and not scan.is_closed else [scan.written]
     values = []
     for piece in pieces:
@@ -116,9 +116,9 @@ class _Open:
 class _Scan:
     """Scans what begins like JSON and writes it anew, each text in double quotation marks and without others in it."""
 
-    def __init__(self, text: str, start: int) -> None:
+    def __init__(self, text: str, start: int, is_cut: bool) -> None:
         self.place = start
-        self._text = text
+        self._text, self._is_cut = text, is_cut
         self._out: list[str] = []
         self._length = 0
         self._open: list[_Open] = []
@@ -209,7 +209,16 @@ class _Scan:
             if depth <= 0 or self._is_common_name(place + 1):
                 return place
             first = place if first < 0 else first  # within {"a": "b"}, unless nothing better comes
-        return first if first >= 0 else begin + len(text[begin:].rstrip(" \n\t}]`"))
+        return first if first >= 0 else self._find_missing(begin)
+
+    def _find_missing(self, begin: int) -> int:
+        """Find the end of a text that goes on to the end of all: before the brackets that end what is open."""
+        brackets = "".join(_CLOSING[level.bracket] for level in reversed(self._open))
+        for count in range(0 if self._is_cut else len(brackets), 0, -1):
+            tail = re.compile(r"\s*".join(map(re.escape, brackets[:count])) + r"[\s`]*\Z")
+            if match := tail.search(self._text, max(begin, len(self._text) - 200)):
+                return match.start()
+        return len(self._text)
 
     def _find_forgotten(self, begin: int, place: int) -> int:
         """Find the end of a text whose last quotation mark was forgotten: a common name comes behind a comma."""

@@ -95,6 +95,13 @@ def test_quotation_marks_that_were_forgotten_or_not_escaped(text, question):
     assert item == {"scenario": "A boiler.", "question": question or 'Is {"a": "b"} it, or $\\frac{1}{2}$?'}
 
 
+def test_of_a_text_that_was_cut_only_whole_items_are_taken():
+    text = '{"questions": [{"question": "one?"}, {"question": "is it in {[1, 2]}'
+    assert find_items(text, NAMES, is_cut=True) == [{"question": "one?"}]
+    assert find_items(text, NAMES) == [{"question": "one?"}, {"question": "is it in {[1, 2]"}]
+    assert find_items('{"questions": ["one?", "two?", "thr', NAMES, is_cut=True) == ["one?", "two?"]
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("part", ['"', '{"a":"', '["a",', "{'a':", '{"question": "x "y" ', "\u201c"])
 def test_broken_texts_take_no_time(part):
