@@ -142,9 +142,10 @@ KNOWN = (
     _tags("EXAONE Deep", "thought", answer=_RESPONSE),
     *(_tags(f"<{name}>", name, answer=_RESPONSE) for name in ("thinking", "thoughts", "reasoning", "scratchpad")),
 )
-"""The markers of models that do not write `<think>`: from the reasoning parsers of vLLM (vllm/reasoning) and SGLang, the
-chat templates that come with TRL (trl/chat_templates), and what the models are seen to write. `<think>` is what
-DeepSeek, Qwen3, GLM, Phi-4, Nemotron, EXAONE 4, Granite 3.3, Hunyuan, LFM2, MiMo, MiniMax M2, OLMo 3 and others write."""
+"""The markers of models that do not write `<think>`: from the reasoning parsers of vLLM (vllm/reasoning) and SGLang,
+the chat templates that come with TRL (trl/chat_templates), and what the models are seen to write. `<think>` is what
+DeepSeek, Qwen3, GLM, Phi-4, Nemotron, EXAONE 4, Granite 3.3, Hunyuan, LFM2, MiMo, MiniMax M2, OLMo 3 and others
+write."""
 
 _QUOTES = {
     **{'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u201e": "\u201c"},
