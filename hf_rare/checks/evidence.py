@@ -3,23 +3,16 @@
 Plain values in, plain values out; `grounding` knows the columns.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import groupby
 
+from hf_rare.checks.citation_forms import DOCUMENT_WORDS
+from hf_rare.checks.citations import find_citations
 from hf_rare.text import normalize, split_units
-
-DOCUMENT_WORDS = ("document", "doc", "passage", "source")
-"""Words that a number stands behind when it means a document."""
 
 MIN_QUOTE_TOKENS = 8
 """Fewer words in a row are shared by accident too often, such as the name of a thing."""
-
-_NUMBER, _SPACE = "[0-9]{1,3}", r"\s{0,3}"
-_RANGE = r"(?:[\u2013\u2014-]|to\b|through\b)"
-_SEPARATOR = rf"{_SPACE}(?:,{_SPACE}(?:and|or)\b|(?:and|or)\b|[,;&/]|{_RANGE}){_SPACE}"
 
 
 @dataclass(frozen=True)
@@ -88,32 +81,6 @@ def assess_grounding(
     )
 
 
-def find_citations(trace: str, document_words: tuple[str, ...] = DOCUMENT_WORDS) -> list[int]:
-    """Find the numbers by which a trace cites documents.
-
-    Read are numbers of up to three digits in brackets, alone, in lists and in ranges (`[1]`, `[2, 3]`, `[1][2]`,
-    `[1-3]`, `[Document 2]`, `【1】`), and behind a word for documents, in lists behind its plural (`document 2`,
-    `Doc. #2`, `documents 1, 2 and 4`). Not read are number words ("the second document") and years. A mention is a
-    citation whatever it says: "document 2 does not help" cites 2. So is an index in brackets, such as that of `x[1]`.
-
-    Args:
-        trace (`str`):
-            The trace.
-        document_words (`tuple[str, ...]`, *optional*, defaults to `("document", "doc", "passage", "source")`):
-            Words in the singular that a number stands behind. Case does not matter.
-
-    Returns:
-        `list[int]`: the numbers as written, each once, ascending; also those that no document has.
-    """
-    mentions, spans = _compile(document_words)
-    numbers: set[int] = set()
-    for mention in mentions.finditer(trace):
-        for span in spans.finditer(mention[0]):
-            first, last = int(span[1]), int(span[2] or span[1])
-            numbers.update(range(first, last + 1) if first <= last else (first, last))
-    return sorted(numbers)
-
-
 def longest_quotes(
     trace: str, documents: Sequence[str], asked: Iterable[str] = (), min_tokens: int = MIN_QUOTE_TOKENS
 ) -> list[int]:
@@ -168,20 +135,3 @@ def _grams(tokens: list[str], size: int) -> Iterable[tuple[str, ...]]:
 def _join(tokens: list[str]) -> str:
     """Join tokens so that a run of them is found only where it begins and ends with whole tokens."""
     return f" {' '.join(tokens)} "
-
-
-@lru_cache(maxsize=16)
-def _compile(document_words: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Compile what mentions documents, and the numbers and ranges in a mention."""
-    words = "|".join(sorted(map(re.escape, document_words), key=len, reverse=True))
-    mark = r"(?:[ \t]{0,3}(?:number|no|nr)\b\.?)?[ \t_*(\[#-]{0,4}"  # not over the end of a line
-    name = rf"(?<!\w)(?:{words})"
-    item = rf"(?:{name}s?\.?{mark})?#?{_NUMBER}"
-    bracketed = rf"(?<!\\)[\[\u3010]{_SPACE}{item}(?:{_SEPARATOR}{item})*{_SPACE}[\]\u3011]"
-    end = r"(?!\w|[.,][0-9])"
-    one = rf"{name}\.?{mark}{_NUMBER}{end}"
-    many = rf"{name}s\.?{mark}{_NUMBER}[\])*_]{{0,3}}(?:{_SEPARATOR}[*(\[#]{{0,3}}{_NUMBER}[\])*_]{{0,3}})*{end}"
-    return (
-        re.compile(f"{bracketed}|{many}|{one}", re.IGNORECASE),
-        re.compile(rf"({_NUMBER})(?:{_SPACE}{_RANGE}{_SPACE}#?({_NUMBER}))?", re.IGNORECASE),
-    )

@@ -9,13 +9,14 @@ from typing import Any
 
 import datasets
 
-from hf_rare.checks.evidence import DOCUMENT_WORDS, MIN_QUOTE_TOKENS, Grounding, assess_grounding
+from hf_rare.checks.citation_forms import DOCUMENT_WORDS
+from hf_rare.checks.evidence import MIN_QUOTE_TOKENS, Grounding, assess_grounding
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
 from hf_rare.settings.base import Config
 from hf_rare.settings.transformers_names import reject_unknown_names
 
-GROUNDING_REVISION = 1
+GROUNDING_REVISION = 2
 """Bumped by hand whenever the same row gets other values."""
 
 BATCH_SIZE = 1000
@@ -62,8 +63,9 @@ class GroundingAudit(Config):
             Column with the hard negatives.
         min_quote_tokens (`int`, *optional*, defaults to 8):
             Words in a row that make a quote; see [`longest_quotes`].
-        document_words (`tuple[str, ...]`, *optional*, defaults to `("document", "doc", "passage", "source")`):
-            Words that a number stands behind when it means a document; see [`find_citations`].
+        document_words (`tuple[str, ...]`, *optional*):
+            Words that a number stands behind when it means a document. By default "document", "passage", "source" and
+            others, in several languages; see [`find_citations`].
 
     Raises:
         ConfigError: A setting cannot be right.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from hf_rare.errors import ConfigError
+from hf_rare.generation.content import Content, choose_content
 from hf_rare.generation.protocol import EncodedPrompt, Encoder, Messages
 from hf_rare.generation.text_tokenizer import TextTokenizer
 
@@ -48,7 +49,7 @@ class PromptEncoder(Encoder):
         text_tokenizer ([`TextTokenizer`]): what turns texts into tokens.
 
     Raises:
-        ConfigError: The chat template fails on a plain question.
+        ConfigError: The chat template fails on a plain question, or drops its text.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class PromptEncoder(Encoder):
         tags = [token for token in added if re.fullmatch(r"<.+>|\[.+\]", token)]
         self._tokenizer.chat_control_tokens = [*(tokenizer.chat_control_tokens or ()), *tags]
         self._control_token = re.compile("|".join(map(re.escape, added)) or "(?!)")
+        self._as_content = choose_content(self._render_question)
         self._has_system_role = self._try_system_role()
         (rendered,) = self._render([[{"role": "user", "content": MARKER}]])
         self._opening = rendered.rpartition(MARKER)[2]
@@ -129,20 +131,30 @@ class PromptEncoder(Encoder):
         (token_ids,) = self._apply_chat_template([messages], **kwargs)
         return list(token_ids)
 
+    def _render_question(self, content: Content) -> str:
+        return str(
+            self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": content}],
+                tokenize=False,
+                add_generation_prompt=True,
+                **self._chat_template_kwargs,
+            )
+        )
+
     def _apply_chat_template(self, conversations: Sequence[Messages], **kwargs: Any) -> Any:
         return self._tokenizer.apply_chat_template(
-            [self._adapt_roles(messages) for messages in conversations],
+            [self._adapt(messages) for messages in conversations],
             add_generation_prompt=True,
             **self._chat_template_kwargs,
             **kwargs,
         )
 
-    def _adapt_roles(self, messages: Messages) -> list[dict[str, str]]:
+    def _adapt(self, messages: Messages) -> list[dict[str, Any]]:
         """Put the system prompt before the question where the template has no system role."""
         if messages[0]["role"] == "system" and not self._has_system_role:
             content = f"{messages[0]['content']}\n\n{messages[1]['content']}"
             messages = [{"role": "user", "content": content}, *messages[2:]]
-        return [dict(message) for message in messages]
+        return [{**message, "content": self._as_content(message["content"])} for message in messages]
 
     def _try_system_role(self) -> bool:
         question = {"role": "user", "content": "question"}

@@ -22,7 +22,9 @@ class WriterConfig(Config):
         system_prompt (`str`, *optional*):
             Text of the system message. Models whose chat template has no system role get it in front of the question.
         thought_tags (pair of `str`, *optional*, defaults to `("<think>", "</think>")`):
-            What encloses the thought in a completion.
+            What encloses the thought in a completion. The default also stands for the markers of models that write
+            others, such as the channels of GPT-OSS and Gemma 4 or the `[THINK]` of Magistral: whichever a completion
+            has, or its chat template has opened, are taken, and the log says so. Tags that are set win.
         seed (`int`, *optional*, defaults to 0):
             Seed of all that is drawn, together with the content of each row.
     """

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_rare.errors import ConfigError
+from hf_rare.prompts.thought_markers import KNOWN, find_marks, make_markers
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -40,6 +41,7 @@ class Student:
             )
         self._tokenizer = tokenizer
         self._tags = re.compile("|".join(map(re.escape, thought_tags)))
+        self._markers = (make_markers(thought_tags), *KNOWN)
         self._kwargs = dict(chat_template_kwargs or {})
 
     def check(self, prompt: Messages, completion: Messages) -> None:
@@ -83,12 +85,25 @@ class Student:
             )
         if any(piece not in whole[len(opening) :] for piece in pieces):
             return "a part of the completion comes before the place where the loss begins"
+        if self._count_thoughts(prompt, whole, pieces) > 1:
+            return (
+                "it opens a thought of its own beside the one in the completion; reasoning_format='field' gives it one"
+            )
         opening_ids, whole_ids = (
             self._tokenizer(text, add_special_tokens=False)["input_ids"] for text in (opening, whole)
         )
         if whole_ids[: len(opening_ids)] != opening_ids:
             return "the last token of the prompt and the first of the completion become one"
         return ""
+
+    def _count_thoughts(self, prompt: Messages, whole: str, pieces: Sequence[str]) -> int:
+        """Count the thoughts that are opened in the assistant's turn, what it says left out."""
+        before = self._render(prompt)
+        turn = whole.removeprefix(before) if whole.startswith(before) else whole
+        for piece in pieces:
+            turn = turn.replace(piece, "\n")
+        starts = {mark.start for markers in self._markers for mark in find_marks(turn, markers) if not mark.is_closing}
+        return len(starts)
 
     def _render(self, messages: Messages, **kwargs: Any) -> str:
         return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, **self._kwargs, **kwargs))

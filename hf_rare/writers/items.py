@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from hf_rare.generation.protocol import Completion
-from hf_rare.prompts.completion import is_thought_open, split_thoughts
 from hf_rare.prompts.item_prompt import ItemPrompts
 from hf_rare.rows.columns import ATTEMPTS, COMPLETION_TOKENS, ERROR, PROMPT_TOKENS, STATUS
 from hf_rare.rows.row import Row
 from hf_rare.text import normalize
 from hf_rare.writers.base import C, ColumnWriter
 from hf_rare.writers.result import Result, Sample
+from hf_rare.writers.thoughts import split_thoughts
 
 I = TypeVar("I")  # noqa: E741
 
@@ -62,18 +62,16 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
     def _read(self, result: Result[Found[I]], completion: Completion) -> Found[I]:
         if completion.finish_reason == "error":
             return Found(status="failed", error=completion.error)
-        row, encoded = result.prepared.row, result.prepared.encoded
-        is_open = encoded is not None and is_thought_open(encoded.opening, self.config.thought_tags)
-        _, visible, is_closed = split_thoughts(completion.text, self.config.thought_tags, is_open)
+        row, split = result.prepared.row, split_thoughts(result, completion, self.config.thought_tags)
         is_cut, tokens = completion.finish_reason == "length", completion.completion_tokens
-        items = tuple(self._parse(visible, row, is_cut)) if isinstance(row, Row) else ()
+        items = tuple(self._parse(split.visible, row, is_cut)) if isinstance(row, Row) else ()
         if items:
             return Found(status="ok", completion_tokens=tokens, items=items)
         if is_cut:
             return Found(status="truncated", error="the token limit ended the completion", completion_tokens=tokens)
         error = f"there are no {self.item_name} in the completion"
-        if not is_closed:
-            error = f"the thought is never closed with {self.config.thought_tags[1]}"
+        if not split.is_closed:
+            error = split.say_unclosed(self.config.thought_tags)
         return Found(status="unparsed", error=error, completion_tokens=tokens)
 
     def _items(self, result: Result[Found[I]]) -> list[I]:

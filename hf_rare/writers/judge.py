@@ -1,16 +1,15 @@
 """A model that judges answers: whether they say the same as the gold answer."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import datasets
 
 from hf_rare.generation.protocol import Completion
-from hf_rare.prompts.completion import is_thought_open, split_thoughts
 from hf_rare.prompts.item_prompt import ItemPrompts
-from hf_rare.prompts.json_items import find_json
+from hf_rare.prompts.json_text import find_json
 from hf_rare.rows.columns import (
     ATTEMPTS,
     COMPLETION_TOKENS,
@@ -28,18 +27,24 @@ from hf_rare.rows.row import JudgedAnswer, read_judged
 from hf_rare.settings.writers import JudgeConfig
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.result import Layout, Result, Sample
+from hf_rare.writers.thoughts import split_thoughts
 
-_WORDS: dict[str, Outcome] = {"right": "right", "correct": "right", "wrong": "wrong", "incorrect": "wrong"}
+_WORDS: dict[str, Outcome] = {
+    **dict.fromkeys(("right", "correct", "true", "yes", "equivalent"), "right"),
+    **dict.fromkeys(("wrong", "incorrect", "false", "no"), "wrong"),
+}
+_PLACEHOLDER = re.compile(r"right\W+(?:or\W+)?wrong", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!\n]|(?<=\?)")
 _SAID = re.compile(
-    r"(?:(?:so|therefore|thus|hence|overall)\b,?\s+)?"
-    r"(?:(?:(?:the|my)\s+)?(?:final\s+)?(?:verdict|judge?ment)(?:\s+is\b|\s*[:=])\s*)?"
-    r"(?:(?:it|this|(?:the|this)\s+(?:student(?:'s)?(?:\s+(?:final\s+)?(?:answer|response))?|(?:final\s+)?answer))"
-    r"\s+is\s+(?:therefore\s+|thus\s+)?)?"
-    r"(right|correct|wrong|incorrect)",
+    r"(?:(?:[^?]{1,300},\s+)?(?:so|therefore|thus|hence|overall|which means that)\b,?\s+)?"
+    r"(?:(?:(?:the|my)\s+)?(?:final\s+)?(?:verdict|judge?ment)(?:\s+is\b|\s*[:=\u2013\u2014-])\s*)?"
+    r"(?:(?:it|this|the student|(?:the|this)\s+(?:student(?:'s)?(?:\s+(?:final\s+)?(?:answer|response))?"
+    r"|(?:final\s+)?answer))\s+is(?=\s|n't)\s*(?:therefore\s+|thus\s+|clearly\s+|indeed\s+)?)?"
+    r"(?P<denial>(?:not|n't)\s+)?(?P<word>right|correct|wrong|incorrect)"
+    r"(?:,?\s+(?:since|because|as)\b.*)?",
     re.IGNORECASE,
 )
-"""A sentence that is a verdict and nothing else: not one that denies it, and not one about the right answer."""
+"""A sentence that is a verdict and its reason, and nothing else: not one about the right answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +128,10 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
     def _read(self, result: Result[Judgement], completion: Completion) -> Judgement:
         if completion.finish_reason == "error":
             return Judgement(status="failed", error=completion.error)
-        encoded, tokens = result.prepared.encoded, completion.completion_tokens
-        is_open = encoded is not None and is_thought_open(encoded.opening, self.config.thought_tags)
-        _, visible, is_closed = split_thoughts(completion.text, self.config.thought_tags, is_open)
+        tokens, split = completion.completion_tokens, split_thoughts(result, completion, self.config.thought_tags)
         is_cut = completion.finish_reason == "length"
-        verdict, reason = parse_verdict(visible, is_cut)
-        if verdict != "unchecked" and is_closed:
+        verdict, reason = parse_verdict(split.visible, is_cut)
+        if verdict != "unchecked" and split.is_closed:
             return Judgement(status="ok", verdict=verdict, reason=reason, completion_tokens=tokens)
         status: Status = "truncated" if is_cut else "unparsed"
         return Judgement(status=status, error="the judge gives no verdict", completion_tokens=tokens)
@@ -165,15 +168,46 @@ def parse_verdict(text: str, is_cut: bool = False) -> tuple[Outcome, str]:
 
     Returns:
         `tuple[str, str]`: the verdict, `right`, `wrong` or `unchecked`, and the reason where there is one. JSON with a
-        `verdict` counts; without it, the last sentence of a text that is not cut must be the verdict and nothing else:
-        "Correct.", "Verdict: wrong", "The answer is incorrect."
+        `verdict` counts; without it, the last sentence of a text that is not cut must be the verdict, perhaps with its
+        reason, and nothing else: "Correct.", "Verdict: wrong", "The answer is not correct, since it says 8."
     """
-    for value in reversed(find_json(text, is_cut)):
-        if isinstance(value, dict) and str(value.get("verdict", "")).strip().lower() in _WORDS:
-            reason = value.get("reason")
-            verdict = _WORDS[str(value["verdict"]).strip().lower()]
+    for values in reversed([found for value in find_json(text, is_cut) for found in _find_verdicts(value)]):
+        verdict, reason = _read_verdict(values["verdict"]), values.get("reason")
+        if verdict:
             return verdict, reason.encode("utf-8", "replace").decode() if isinstance(reason, str) else ""
-    sentences = _SENTENCE_END.split(re.sub(r"[*_`\"]", "", text).replace("\u2019", "'"))
-    last = next(filter(None, map(str.strip, reversed(sentences))), "")
-    said = _SAID.fullmatch(last) if not is_cut else None
-    return (_WORDS[said.group(1).lower()], text.strip()) if said else ("unchecked", "")
+        if not _PLACEHOLDER.search(str(values["verdict"])):
+            return "unchecked", ""
+    last = next(filter(None, map(str.strip, reversed(_SENTENCE_END.split(_without_marks(text))))), "")
+    said = _read_statement(last) if not is_cut else None
+    return (said, text.strip()) if said else ("unchecked", "")
+
+
+def _find_verdicts(value: Any) -> Iterator[dict[str, Any]]:
+    """Find the dicts with a verdict in a JSON value, their names in lower case."""
+    if isinstance(value, dict):
+        values = {str(name).strip().lower(): part for name, part in value.items()}
+        if "verdict" in values and not isinstance(values["verdict"], dict | list):
+            yield values
+            return
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _find_verdicts(part)
+
+
+def _read_verdict(value: Any) -> Outcome | None:
+    """Read the verdict of a JSON value: a word for it, a statement, true or false."""
+    said = _without_marks(str(value)).strip(" .!\n\t'").lower()
+    return _WORDS.get(said) or _read_statement(said)
+
+
+def _read_statement(sentence: str) -> Outcome | None:
+    said = _SAID.fullmatch(sentence)
+    if said is None:
+        return None
+    verdict = _WORDS[said["word"].lower()]
+    if said["denial"]:
+        return "wrong" if verdict == "right" else None
+    return verdict
+
+
+def _without_marks(text: str) -> str:
+    return re.sub(r"[*_`\"]", "", text).replace("\u2019", "'")

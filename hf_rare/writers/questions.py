@@ -28,8 +28,9 @@ class QueryGenerator(ItemWriter[QuestionConfig, Question]):
     """Writes a question, and the scenario it is about, for each document: pass it to `map(query_fn, batched=True)`.
 
     The model is asked for JSON. It is read leniently: with a thought before it, in fences, with text around it, under
-    any key, as `hard_query` has it, and not quite valid. A document that yields too few questions is tried again with
-    another seed, and the questions of all attempts count. New columns, by default all (see [`QuestionConfig`]):
+    other names of questions, as `hard_query` is one, and not quite valid; keywords, sources, drafts and refusals
+    beside them are no questions. A document that yields too few questions is tried again with another seed, and the
+    questions of all attempts count. New columns, by default all (see [`QuestionConfig`]):
 
     - `question`, `scenario` (`str`, or lists of them with `num_questions`): empty where there is none, never null.
     - `question_status` (`str`): `ok` with at least one question, or else `unparsed`, `truncated`, `invalid_input`,
@@ -169,7 +170,7 @@ def parse_questions(text: str, is_cut: bool = False) -> list[Question]:
     for item in find_items(text, ("question", "query"), is_cut):
         values = item if isinstance(item, Mapping) else {"question": item}
         question = next(value for name in ("question", "query") if isinstance(value := values.get(name), str))
-        scenario = values.get("scenario")
+        scenario = next((values[name] for name in ("scenario", "situation") if values.get(name)), "")
         if split_words(question):  # and not the dots of the prompt
             questions.append(Question(question.strip(), scenario.strip() if isinstance(scenario, str) else ""))
     return questions

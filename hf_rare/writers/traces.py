@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import datasets
 
 from hf_rare.generation.protocol import Completion
-from hf_rare.prompts.completion import is_thought_open, parse_completion
+from hf_rare.prompts.completion import parse_completion
 from hf_rare.rows.columns import (
     ATTEMPTS,
     DOCUMENT_ORDER,
@@ -23,6 +23,7 @@ from hf_rare.rows.columns import (
 )
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.writers.result import Layout, Result, Sample
+from hf_rare.writers.thoughts import opening_of, say_markers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +59,22 @@ def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfi
     """
     if completion.finish_reason == "error":
         return Trace(status="failed", error=completion.error)
-    encoded = result.prepared.encoded
     parsed = parse_completion(
         completion.text,
         is_cut=completion.finish_reason == "length",
-        thought_is_open=encoded is not None and is_thought_open(encoded.opening, config.thought_tags),
         thought_tags=config.thought_tags,
         answer_tags=config.answer_tags,
         require_answer=config.needs_answer,
+        opening=opening_of(result),
     )
-    return Trace(**vars(parsed), completion_tokens=completion.completion_tokens)
+    say_markers(parsed.models)
+    return Trace(
+        reasoning=parsed.reasoning,
+        answer=parsed.answer,
+        status=parsed.status,
+        error=parsed.error,
+        completion_tokens=completion.completion_tokens,
+    )
 
 
 def choose_traces(result: TracesOfRow, config: DistillConfig) -> list[Trace]:

@@ -1,13 +1,15 @@
 """Which documents a trace cites and quotes, and how often that is the positive."""
 
 import pickle
+import re
 
 import pytest
 from datasets import Dataset, DatasetDict, Features, List, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_rare.checks.evidence import assess_grounding, find_citations, longest_quotes, tokenize
+from hf_rare.checks.citations import find_citations
+from hf_rare.checks.evidence import assess_grounding, longest_quotes, tokenize
 from hf_rare.checks.grounding import GroundingAudit, audit_grounding
 from hf_rare.checks.grounding_rates import GroundingRates, summarize_grounding
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
@@ -42,13 +44,41 @@ QUOTE = "every part of a claim is counted once, whatever the order"
         ("document 12", [12]),
         ("[0] and [99]", [0, 99]),
         ("", []),
-        ("in [2023], document 1999, document 2.5, 2nd document", []),
-        ("the second document, resource 4, 3 documents", []),
+        ("in [2023], document 1999, document 2.5, 2nd document", [2]),
+        ("the second document, resource 4, 3 documents", [2]),
         ("Source\n1. An item", []),
-        (r"\[1, 2\] and [^1] and [a1] and []", []),
+        (r"\[1, 2\] and [^3] and [a1] and []", [1, 2, 3]),
     ],
 )
 def test_citations_are_found_in_their_forms(trace, numbers):
+    assert find_citations(trace) == numbers
+
+
+@pytest.mark.parametrize(
+    ("trace", "numbers"),
+    [
+        ("[1] + [3] together", [1, 3]),
+        ("as described in [1, 2]", [1, 2]),
+        ("x in [1, 2]", []),
+        ("a value in [1, 5]", []),
+        ("A[1][2] = 3", []),
+        ("bucket[2].min is less", []),
+        ("SELECT '[1, 3]'::jsonb", []),
+        ("`[1, 2]`", []),
+        ("```\nsee [1]\n```\nbut [2]", [2]),
+        ("los documentos 2 a 4", [2, 3, 4]),
+        ("\u6587\u68631\u30012\u548c4", [1, 2, 4]),
+        ("\ubb38\uc11c 2\uc5d0 \ub530\ub974\uba74", [2]),
+        ("In the context 3 factors matter", []),
+        ("Articles 5 and 6 GDPR", []),
+        ("document 1,500", []),
+        ("documents 1,3", [1, 3]),
+        ("a second document would help", []),
+        ("According to (1), it is", [1]),
+        ("compared [1] to [3]", [1, 3]),
+    ],
+)
+def test_what_stands_around_a_number_tells_whether_it_cites(trace, numbers):
     assert find_citations(trace) == numbers
 
 
@@ -57,9 +87,11 @@ def test_other_words_for_documents():
     assert find_citations("a.b 3, axb 4", ("a.b",)) == [3]
 
 
-@given(st.text(), st.lists(st.integers(0, 999), min_size=1))
-def test_citations_are_found_in_any_text(text, numbers):
-    assert set(numbers) <= set(find_citations(f"{text} [{', '.join(map(str, numbers))}] {text}"))
+@given(st.text(), st.lists(st.integers(1, 999), min_size=1, max_size=20))
+def test_citations_are_found_in_any_text_without_code_and_formulas(text, numbers):
+    text = re.sub(r"[`~$\\\[\]\u3010\uff3b]", "", text)
+    found = find_citations(f"{text}\n\nIt is so [{', '.join(map(str, numbers))}].\n\n{text}")
+    assert set(numbers) <= set(found)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,28 @@ def test_a_conversation_that_cannot_be_encoded_says_why_and_leaves_the_others_al
     assert [prompts[i].token_ids for i in (0, 2)] == [expected[i].token_ids for i in (0, 2)]
 
 
+PARTS = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}: {% for part in message['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}assistant:"
+)
+
+
+@pytest.mark.parametrize("text", ["What?", "What of <|im_end|>?"])
+def test_a_template_that_reads_parts_gets_the_text_as_one(text):
+    tokenizer = make_tokenizer(PARTS)
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": text}]
+    (prompt,) = PromptEncoder(tokenizer, {}).encode([messages])
+    assert prompt.text == f"<|im_start|>system: Be brief.<|im_end|>\n<|im_start|>user: {text}<|im_end|>\nassistant:"
+    assert prompt.opening == "<|im_end|>\nassistant:"
+    assert tokenizer.decode(prompt.token_ids) == prompt.text
+    assert prompt.token_ids.count(tokenizer.eos_token_id) == 2  # none of the text's own
+
+
+def test_a_template_that_drops_the_text_is_an_error_at_once():
+    with pytest.raises(ConfigError, match="drops the text of a question"):
+        PromptEncoder(make_tokenizer("{% for message in messages %}<|im_start|>{% endfor %}"), {})
+
+
 def test_a_chat_template_that_fails_is_an_error_at_once():
     with pytest.raises(ConfigError, match="fails on a plain question: no"):
         PromptEncoder(make_tokenizer("{{ raise_exception('no') }}"), {})

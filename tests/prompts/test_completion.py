@@ -73,7 +73,8 @@ def test_what_the_token_limit_cut_is_truncated_and_kept(completion):
 def test_other_tags():
     tags = {"thought_tags": ("[THINK]", "[/THINK]"), "answer_tags": ("\\boxed{", "}")}
     assert parse("[THINK]a[/THINK]so \\boxed{42}", **tags) == ("a", "42", "ok")
-    assert parse("<think>a</think>c", **tags) == ("<think>a</think>c", "", "ok")
+    assert parse("<think>a</think>c", **tags) == ("<think>a</think>c", "", "unparsed")
+    assert parse("so \\boxed{\\frac{1}{2}} of {x}", **tags) == ("so\n\nof {x}", "\\frac{1}{2}", "ok")
 
 
 def test_a_required_answer():
@@ -106,3 +107,28 @@ def test_any_order_of_tags_is_read_without_an_error(pieces):
     assert parsed.reasoning == parsed.reasoning.strip()
     assert parsed.answer == parsed.answer.strip()
     assert parsed.reasoning or parsed.status in ("empty", "unparsed")
+
+
+def test_the_markers_of_known_models_are_followed_and_said():
+    parsed = parse_completion("[THINK]a[/THINK]c")
+    assert (parsed.reasoning, parsed.answer, parsed.models) == ("a", "c", "Magistral, Ministral")
+    assert parse_completion("<think>a</think>c").models == ""
+
+
+def test_tags_that_were_set_win_over_known_ones():
+    assert parse("<a>x [THINK]y[/THINK]</a>z", thought_tags=("<a>", "</a>"))[:2] == ("x [THINK]y[/THINK]", "z")
+
+
+def test_a_tag_that_the_template_opened_is_derived_from_it():
+    assert parse("a</ponder>c", opening="<|assistant|><ponder>\n") == ("a", "c", "ok")
+    assert parse("a</p>c", opening="<|assistant|><p>\n") == ("a</p>c", "", "ok")
+
+
+@pytest.mark.parametrize(
+    "marker", ["<|im_end|>", "<|channel|>", "<\uff5cAssistant\uff5c>", "[/INST]", "\u25c1think\u25b7"]
+)
+def test_what_still_holds_a_marker_is_not_ok_and_says_which(marker):
+    parsed = parse_completion(f"So it is.{marker}", thought_tags=("<a>", "</a>"))
+    assert parsed.status == "unparsed"
+    assert marker in parsed.error and "thought_tags" in parsed.error
+    assert parse(f"The token `{marker}` ends it.", thought_tags=("<a>", "</a>"))[2] == "ok"

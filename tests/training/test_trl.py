@@ -24,6 +24,9 @@ FIELD_TEMPLATE = CHAT_TEMPLATE.replace(
     "{% if message['reasoning_content'] %}<think>\n{{ message['reasoning_content'] }}\n</think>\n\n{% endif %}"
     "{{ message['content'] }}",
 )
+OWN_THOUGHT_TEMPLATE = FIELD_TEMPLATE.replace(
+    "{% if message['reasoning_content'] %}<think>", "{% if message['role'] == 'assistant' %}<think>"
+).replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>\n{% endif %}")
 
 
 @pytest.fixture
@@ -158,6 +161,15 @@ def test_the_mask_covers_the_completion_only(distilled, template):
 def test_a_chat_template_that_does_not_fit_is_an_error(distilled, template, arguments, message):
     with pytest.raises(ConfigError, match=message):
         to_sft(distilled, student_tokenizer=make_tokenizer(template), **arguments)
+
+
+def test_a_template_that_opens_a_thought_of_its_own_gets_no_second_one(distilled):
+    tokenizer = make_tokenizer(OWN_THOUGHT_TEMPLATE)
+    with pytest.raises(ConfigError, match="opens a thought of its own beside"):
+        to_sft(distilled, student_tokenizer=tokenizer)
+    made = to_sft(distilled, student_tokenizer=tokenizer, reasoning_format="field")
+    text = tokenizer.apply_chat_template([*made[0]["prompt"], *made[0]["completion"]], tokenize=False)
+    assert text.count("<think>") == 1 and "<think>\n\n" not in text
 
 
 def test_other_formats_make_it_fit(distilled):
