@@ -108,10 +108,12 @@ def test_what_yields_nothing_is_a_status():
     assert all(row["question"] == row["scenario"] == "" for row in asked)
 
 
-def test_without_sampling_an_attempt_is_not_repeated_in_vain(caplog):
+@pytest.mark.parametrize(("settings", "is_said"), [({"max_attempts": 5}, True), ({}, False)])
+def test_without_sampling_an_attempt_is_not_repeated_in_vain(caplog, settings, is_said):
     generator = ScriptedGenerator(lambda text, seed: "no", is_sampling=False)
-    DOCUMENTS.map(QueryGenerator(generator, max_attempts=3), batched=True)
-    assert "all samples of a row are equal" in caplog.text
+    asked = DOCUMENTS.map(QueryGenerator(generator, **settings), batched=True)
+    assert max(asked["question_attempts"]) == 1
+    assert ("all samples of a row are equal" in caplog.text) is is_said  # where several were asked for
 
 
 def test_the_prompt_asks_for_what_is_read():
