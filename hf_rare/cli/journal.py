@@ -42,7 +42,7 @@ def add_journal_commands(commands: Any) -> None:
 
 
 def _journals_folder(arguments: argparse.Namespace) -> Path:
-    from hf_rare.runs.completer import journal_folder
+    from hf_rare.runs.keys import journal_folder
 
     folder = journal_folder(RunConfig(journal_dir=arguments.journal_dir))
     if folder is None:

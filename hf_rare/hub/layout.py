@@ -14,11 +14,11 @@ from hf_rare.hub.card.header import Header, configs_by_name, patterns_by_split
 DATA_FILE = re.compile(r".*\.(parquet|arrow|jsonl?|csv|tsv|txt)(\.\w+)?")
 """Files that `datasets` takes for rows where a card does not name any."""
 
-Layout = dict[str, dict[str, list[str]]]
+Patterns = dict[str, dict[str, list[str]]]
 """Patterns of files by config and split."""
 
 
-def read_layout(header: Header) -> Layout:
+def read_layout(header: Header) -> Patterns:
     """Read which files belong to which split from the header of a card.
 
     A config that names a folder and no splits has one split without a name.
@@ -26,7 +26,7 @@ def read_layout(header: Header) -> Layout:
     Raises:
         ConfigError: What the header says of its configs cannot be read.
     """
-    layout: Layout = {}
+    layout: Patterns = {}
     for name, config in configs_by_name(header.get("configs"), "configs").items():
         layout[name] = patterns_by_split(config.get("data_files"))
         if config.get("data_dir"):
@@ -65,7 +65,7 @@ def select_files(patterns: Iterable[str], files: Iterable[str]) -> list[str]:
     return sorted(path for path in files if any(expression.fullmatch(path) for expression in expressions))
 
 
-def check_owner(layout: Layout, config_name: str, splits: Iterable[str], paths: Iterable[str]) -> None:
+def check_owner(layout: Patterns, config_name: str, splits: Iterable[str], paths: Iterable[str]) -> None:
     """Check that files are of no other split than those that are pushed.
 
     Args:

@@ -25,7 +25,7 @@ from hf_rare.hub.card.header import (
     split_header,
 )
 from hf_rare.hub.card.merge import merge_cards
-from hf_rare.hub.layout import Layout, check_owner, find_splits, read_layout, select_files
+from hf_rare.hub.layout import Patterns, check_owner, find_splits, read_layout, select_files
 from hf_rare.hub.repository import Head, Repository
 from hf_rare.hub.shards import count_bytes
 from hf_rare.text import hide_tokens
@@ -149,7 +149,7 @@ class PushedConfig:
                 "all splits of the config together as a DatasetDict, or pass another config_name."
             )
 
-    def _check_files(self, head: Head, layout: Layout, shards: Shards) -> None:
+    def _check_files(self, head: Head, layout: Patterns, shards: Shards) -> None:
         """Raise `ConfigError` where files of this push do not go with those that are there."""
         changed = [path for paths in shards.values() for path in paths]
         changed += [operation.path_in_repo for operation in self.deletions(head, shards)]

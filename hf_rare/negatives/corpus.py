@@ -16,7 +16,8 @@ from datasets.fingerprint import Hasher, generate_random_fingerprint
 from hf_rare.compat.datasets import fingerprint_of
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.negatives.bm25 import Tokenizer, build_index, make_tokenizer
-from hf_rare.negatives.settings import MINING_REVISION, MiningConfig, hash_text
+from hf_rare.negatives.exclusions import hash_text
+from hf_rare.negatives.settings import MINING_REVISION, MiningConfig
 from hf_rare.settings.kinds import AtLeastOne, check_value
 
 ROWS_AT_ONCE = 1000
@@ -174,7 +175,7 @@ def search(
             config.to_json(),
             _versions(),
         )
-        return add_columns(
+        return map_rows(
             dataset,
             new,
             make(folder),
@@ -193,7 +194,7 @@ def check_new_columns(dataset: datasets.Dataset, new: Mapping[str, Any]) -> None
         )
 
 
-def add_columns(
+def map_rows(
     dataset: datasets.Dataset, new: Mapping[str, Any], function: Callable[..., Any], **map_kwargs: Any
 ) -> datasets.Dataset:
     """Let a function add columns to rows, batch by batch; their order and format stay.

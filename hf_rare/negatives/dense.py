@@ -13,8 +13,9 @@ import datasets
 from datasets.fingerprint import generate_random_fingerprint
 
 from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
-from hf_rare.negatives.corpus import ROWS_AT_ONCE, Documents, add_columns, check_new_columns
-from hf_rare.negatives.settings import Exclusions, MiningConfig, Ranked, is_usable, join_query, lay_out
+from hf_rare.negatives.corpus import ROWS_AT_ONCE, Documents, check_new_columns, map_rows
+from hf_rare.negatives.exclusions import Exclusions, Ranked, is_usable, join_query, lay_out
+from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
 
@@ -101,7 +102,7 @@ def mine_densely(
     def add(batch: Mapping[str, Any], indices: Sequence[int]) -> dict[str, list[Any]]:
         return lay_out([found[index] for index in indices], texts.__getitem__, ids.__getitem__, config)
 
-    return add_columns(
+    return map_rows(
         dataset,
         new,
         add,

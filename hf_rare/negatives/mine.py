@@ -24,7 +24,9 @@ from hf_rare.negatives.corpus import (
     search,
 )
 from hf_rare.negatives.dense import check_options, mine_densely
-from hf_rare.negatives.settings import Exclusions, Miner, MiningConfig, hash_text, is_usable
+from hf_rare.negatives.exclusions import Exclusions, hash_text, is_usable
+from hf_rare.negatives.miner import Miner
+from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.base import split_settings
 from hf_rare.writers.negatives import NegativeWriter
 

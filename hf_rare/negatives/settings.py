@@ -1,30 +1,16 @@
-"""What becomes of one row: documents ranked for its query, and what may not be a hard negative left out.
+"""What is searched for, in what, and what is left out."""
 
-Where rows and documents come from is left to `negatives`, the ranking to `bm25` or `dense`, and what a copy is to
-`duplicates`.
-"""
-
-import functools
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import xxhash
 from annotated_types import Ge, Le, MinLen
 from pydantic import BeforeValidator
 
-from hf_rare.negatives.bm25 import Index, Tokenizer, make_tokenizer, rank
 from hf_rare.settings.base import Config
-from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, ColumnName, Positive, Share, Text, Texts
-from hf_rare.text import Signature, normalize, sign
+from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, ColumnName, Fraction, Positive, Text, Texts
 
 MINING_REVISION = 2
 """Bumped by hand whenever a row, corpus and settings lead to other negatives than before."""
-ROUNDING = 1e-5
-"""Scores are 32 bits wide: one that is higher by less than this share is not higher."""
-_SIGNATURES_KEPT = 2048
 Query = Annotated[
     Texts,
     MinLen(1),
@@ -89,7 +75,7 @@ class MiningConfig(Config):
     k1: Annotated[int | float, Ge(0), "a number of at least 0"] = 0.9
     b: Annotated[int | float, Ge(0), Le(1), "a number from 0 to 1"] = 0.4
     max_score_ratio: Positive | None = None
-    duplicate_threshold: Share | None = 0.5
+    duplicate_threshold: Fraction | None = 0.5
     keep_scores: bool = False
 
     @property
@@ -102,116 +88,3 @@ class MiningConfig(Config):
     def input_columns(self) -> list[str]:
         """The columns of the dataset that are read."""
         return list(dict.fromkeys([self.text_column, self.question_column, *self.query_columns]))
-
-
-Ranked = list[tuple[int, float]]
-"""Numbers of documents with their scores, best first."""
-
-
-class Exclusions:
-    """What may not be a hard negative of a row: its positive, those of rows with the same question, and copies.
-
-    Args:
-        config ([`MiningConfig`]): how many are wanted, and what a copy is.
-        shared (`Mapping[bytes, list[str]]`): the positives of questions that several rows have, by [`hash_text`].
-    """
-
-    def __init__(self, config: MiningConfig, shared: Mapping[bytes, list[str]]) -> None:
-        self.config, self.shared = config, shared
-        self.wanted = config.skip_top + config.num_negatives
-        self._signatures: dict[int, Signature] = {}
-
-    def select(
-        self, question: str | None, text: str, ranked: Iterable[tuple[int, float]], get_text: Callable[[int], str]
-    ) -> Ranked:
-        """Take the best that may be hard negatives, after those to pass over."""
-        others = self.shared.get(hash_text(question), [])
-        positives = [sign(positive) for positive in dict.fromkeys([text, *others])]
-        found: Ranked = []
-        for document, score in ranked:
-            signature = self._sign(document, get_text)
-            if not any(signature.is_copy_of(one, self.config.duplicate_threshold) for one in positives):
-                found.append((document, score))
-                if len(found) == self.wanted:
-                    break
-        return found[self.config.skip_top :]
-
-    def _sign(self, document: int, get_text: Callable[[int], str]) -> Signature:
-        """Make the signature of a document; those of late are kept."""
-        signature = self._signatures.pop(document, None) or sign(get_text(document))
-        self._signatures[document] = signature
-        if len(self._signatures) > _SIGNATURES_KEPT:
-            del self._signatures[next(iter(self._signatures))]
-        return signature
-
-
-class Miner:
-    """Finds the hard negatives of a batch by BM25. The index is opened on first use, once in each process."""
-
-    def __init__(self, folder: str, exclusions: Exclusions, tokenizer: Tokenizer | None) -> None:
-        self.folder, self.exclusions, self.tokenizer = folder, exclusions, tokenizer
-        self.config = exclusions.config
-
-    @functools.cached_property
-    def index(self) -> Index:
-        """The index, opened."""
-        return Index(Path(self.folder), self.tokenizer or make_tokenizer(self.config.language))
-
-    def __call__(self, batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """Give the new columns of a batch."""
-        config = self.config
-        inputs = [batch[column] for column in (config.question_column, config.text_column, *config.query_columns)]
-        rows = [self.mine(question, text, query) for question, text, *query in zip(*inputs, strict=True)]
-        return lay_out(rows, self._get_text, lambda document: self.index.ids[document].as_py(), config)
-
-    def mine(self, question: str | None, text: str | None, query: Sequence[str | None]) -> Ranked:
-        """Find documents and their scores for one row, best first."""
-        if text is None or not is_usable(question, text):
-            return []
-        terms = self.index.find_terms(join_query(query))
-        if not terms:
-            return []
-        scores = self.index.score(terms)
-        limit = math.inf
-        if self.config.max_score_ratio is not None:
-            limit = self.config.max_score_ratio * self.index.score_text(terms, text) * (1 + ROUNDING)
-        ranked = ((document, float(scores[document])) for document in rank(scores, self.exclusions.wanted + 8))
-        within = ((document, score) for document, score in ranked if score <= limit)
-        return self.exclusions.select(question, text, within, self._get_text)
-
-    def _get_text(self, document: int) -> str:
-        text: str = self.index.texts[document].as_py()
-        return text
-
-
-def lay_out(
-    rows: Sequence[Ranked], get_text: Callable[[int], str], get_id: Callable[[int], Any], config: MiningConfig
-) -> dict[str, list[Any]]:
-    """Give the new columns of some rows: texts, and scores and ids where they are asked for."""
-    name = config.hard_negatives_column
-    columns: dict[str, list[Any]] = {name: [[get_text(document) for document, _ in found] for found in rows]}
-    if config.keep_scores:
-        columns[f"{name}_scores"] = [[score for _, score in found] for found in rows]
-    if config.id_column:
-        columns[f"{name}_ids"] = [[get_id(document) for document, _ in found] for found in rows]
-    return columns
-
-
-def join_query(parts: Iterable[str | None]) -> str:
-    """Make one text of the parts of a query."""
-    return "\n".join(part for part in parts if part)
-
-
-def is_usable(question: str | None, text: str | None) -> bool:
-    """Tell whether a row has both a question and a positive."""
-    return bool(question and question.strip() and text and normalize(text))
-
-
-def hash_text(text: str | None) -> bytes:
-    """Hash a text after normalisation."""
-    return xxhash.xxh3_128_digest(normalize(text or "").encode())
-
-
-def is_count(value: Any, least: int) -> bool:
-    """Tell whether a value is a whole number of at least so much."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

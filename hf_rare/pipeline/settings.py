@@ -11,7 +11,7 @@ import yaml
 from hf_rare.checks.grounding import GroundingAudit
 from hf_rare.checks.verify import AnswerCheck
 from hf_rare.errors import ConfigError
-from hf_rare.negatives.settings import MiningConfig, is_count
+from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.base import Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
@@ -189,7 +189,8 @@ def _read_input(what: str, source: Any) -> Settings:
     if not isinstance(settings, Mapping) or not settings.get("name"):
         raise ConfigError(f"{subject} is {source!r}; expected a file, a name on the Hub, or a dict with `name`.")
     reject_unknown_names(settings, list(INPUT_NAMES), what)
-    if "rows" in settings and not is_count(settings["rows"], 1):
+    rows = settings.get("rows", 1)
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
         raise ConfigError(f"{subject} has rows={settings['rows']!r}; expected a number of at least 1.")
     return dict(settings)
 

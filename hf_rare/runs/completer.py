@@ -9,22 +9,20 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import multiprocess
-from huggingface_hub import constants
 
 from hf_rare.errors import BudgetReachedError, ConfigError, GenerationError
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator
 from hf_rare.runs.checkpoint import Checkpoint
 from hf_rare.runs.journal import Journal
+from hf_rare.runs.keys import hash_job, journal_folder
 from hf_rare.runs.progress import RowProgress
 from hf_rare.runs.share import MicroBatches, Share, TeamShare
 from hf_rare.runs.team import Team, get_team
@@ -32,39 +30,6 @@ from hf_rare.settings.base import GENERATION_REVISION
 from hf_rare.settings.run import RunConfig
 
 logger = logging.getLogger(__name__)
-
-JOURNAL_VARIABLE = "HF_RARE_JOURNAL"
-OFF = ("", "0", "off", "none")
-
-
-def journal_folder(run: RunConfig) -> Path | None:
-    """Give the folder of all journals: `journal_dir`, else `HF_RARE_JOURNAL`, else one in the Hugging Face cache."""
-    if run.journal_dir != "auto":
-        return Path(run.journal_dir).expanduser() if run.journal_dir is not None else None
-    moved = os.environ.get(JOURNAL_VARIABLE)
-    if moved is not None:
-        return Path(moved).expanduser() if moved.lower() not in OFF else None
-    return Path(constants.HF_HOME) / "hf_rare" / "journal"
-
-
-def hash_job(identity: bytes, prompt: EncodedPrompt, seed: int | None) -> str:
-    """Hash all that a completion depends on: the generator, the prompt, and the seed where it samples.
-
-    Args:
-        identity (`bytes`): what stands for the generator, of 16 bytes.
-        prompt ([`EncodedPrompt`]): the prompt.
-        seed (`int`, *optional*): the seed of the draw; `None` where nothing is drawn.
-
-    Returns:
-        `str`: 32 hexadecimal digits.
-    """
-    texts = [prompt.text, *(text for message in prompt.messages for text in message.values())]
-    hasher = hashlib.blake2b(identity, digest_size=16)
-    for text in [*texts, str(seed) if seed is not None else ""]:
-        data = text.encode()
-        hasher.update(len(data).to_bytes(8, "little"))
-        hasher.update(data)
-    return hasher.hexdigest()
 
 
 @dataclasses.dataclass

@@ -72,13 +72,13 @@ def _as_dict(value: Any) -> Any:
 AtLeastZero = Annotated[int, Ge(0), "a number of at least 0"]
 AtLeastOne = Annotated[int, Ge(1), "a number of at least 1"]
 Positive = Annotated[int | float, Gt(0), "a number above 0"]
-Share = Annotated[int | float, Gt(0), Le(1), "a number above 0 and up to 1"]
+Fraction = Annotated[int | float, Gt(0), Le(1), "a number above 0 and up to 1"]
 
 Text = Annotated[str, MinLen(1), "a text"]
 ColumnName = Annotated[str, MinLen(1), "a column name"]
 PathText = Annotated[str, BeforeValidator(_as_text)]
 """A path becomes a text."""
-Template = Annotated[Text | Path, BeforeValidator(_as_text), "a name, a path or Jinja source"]
+TemplateText = Annotated[Text | Path, BeforeValidator(_as_text), "a name, a path or Jinja source"]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple), "a list of strings"]
 TagPair = Annotated[tuple[Text, Text], BeforeValidator(_as_tuple), "a pair: the opening and the closing tag"]
 

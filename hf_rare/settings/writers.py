@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from hf_rare.errors import ConfigError
 from hf_rare.settings.base import Config
-from hf_rare.settings.kinds import AtLeastOne, ColumnName, Share, TagPair, Template, Text, Texts
+from hf_rare.settings.kinds import AtLeastOne, ColumnName, Fraction, TagPair, TemplateText, Text, Texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class WriterConfig(Config):
     builtin_templates: ClassVar[tuple[str, ...]] = ()
     """Names that `template` may be. Their files lie in `hf_rare/prompts/jinja`."""
 
-    template: Template
+    template: TemplateText
     template_columns: Texts = ()
     system_prompt: Text | None = None
     thought_tags: TagPair = ("<think>", "</think>")
@@ -119,7 +119,7 @@ class DistillConfig(WriterConfig):
     options_column: ColumnName = "options"
     output_column: ColumnName = "reasoning"
     columns: Literal["full", "minimal"] = "full"
-    template: Template = "rare"
+    template: TemplateText = "rare"
     answer_tags: TagPair = ("<answer>", "</answer>")
     require_answer: bool | None = None
     num_samples: AtLeastOne = 1
@@ -218,7 +218,7 @@ class QuestionConfig(ItemConfig):
     text_column: ColumnName = "text"
     question_column: ColumnName = "question"
     scenario_column: ColumnName = "scenario"
-    template: Template = "questions"
+    template: TemplateText = "questions"
     num_questions: AtLeastOne = 1
     expand: bool = False
 
@@ -253,9 +253,9 @@ class NegativeConfig(ItemConfig):
     question_column: ColumnName = "question"
     scenario_column: ColumnName = "scenario"
     hard_negatives_column: ColumnName = "hard_negatives"
-    template: Template = "hard-negatives"
+    template: TemplateText = "hard-negatives"
     num_negatives: AtLeastOne = 1
-    duplicate_threshold: Share | None = 0.5
+    duplicate_threshold: Fraction | None = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,4 +283,4 @@ class JudgeConfig(ItemConfig):
     gold_column: ColumnName = "gold"
     answer_column: ColumnName = "answer"
     output_column: ColumnName = "verdict"
-    template: Template = "judge"
+    template: TemplateText = "judge"

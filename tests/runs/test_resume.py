@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
 from hf_rare.generation.protocol import Completion, EncodedPrompt
-from hf_rare.runs.completer import hash_job, journal_folder
+from hf_rare.runs.keys import hash_job, journal_folder
 from hf_rare.settings.run import RunConfig
 from tests.support import fault_job
 from tests.support.plain import PlainGenerator, see_micro_batches

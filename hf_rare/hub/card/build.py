@@ -19,6 +19,7 @@ from hf_rare.rows.statistics import Statistics, measure, named_splits
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.text import clean
 from hf_rare.writers.base import ColumnWriter
+from hf_rare.writers.recipe import make_recipe
 
 TAGS = ("hf_rare", "reasoning", "distillation", "retrieval-augmented-generation", "synthetic")
 TASKS = ("text-generation", "question-answering")
@@ -86,7 +87,7 @@ def build_card(
     Raises:
         ConfigError: `dataset` is no dataset whose rows are there, or `config_name` cannot be the name of a config.
     """
-    known = _as_recipe(recipe)
+    known = make_recipe(recipe) if isinstance(recipe, ColumnWriter) else recipe
     columns = _column_names(known, output_column)
     parts = named_splits(dataset)
     counted = {name: measure(split, columns) for name, split in parts.items()}
@@ -153,14 +154,6 @@ def build_card(
     )
     environment.filters |= {"literal": markdown.literal}
     return environment.from_string(source).render(values)
-
-
-def _as_recipe(recipe: ColumnWriter[Any, Any] | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if recipe is None or isinstance(recipe, Mapping):
-        return recipe
-    from hf_rare.writers.recipe import make_recipe
-
-    return make_recipe(recipe)
 
 
 def _column_names(recipe: Mapping[str, Any] | None, output_column: str | None) -> dict[str, str]:

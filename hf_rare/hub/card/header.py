@@ -43,7 +43,6 @@ def describe_config(
     features: datasets.Features,
     splits: Mapping[str, Any],
     data_files: Mapping[str, str | Sequence[str]] | None = None,
-    download_size: int | None = None,
 ) -> Header:
     """Give the keys `configs` (where files are known) and `dataset_info` for one config.
 
@@ -53,7 +52,6 @@ def describe_config(
         splits (`Mapping[str, Any]`): by name of the split, something with `num_rows` (or `num_examples`) and, where it
             is known, `num_bytes`.
         data_files (`Mapping[str, str | Sequence[str]]`, *optional*): paths or patterns in the repository, by split.
-        download_size (`int`, *optional*): bytes of the files.
     """
     sizes = []
     for name, split in splits.items():
@@ -63,7 +61,6 @@ def describe_config(
     info = datasets.DatasetInfo(
         features=features,
         splits=datasets.SplitDict.from_split_dict(sizes) if sizes else None,
-        download_size=download_size,
         dataset_size=sum(split["num_bytes"] for split in sizes) or None,
     )
     # through YAML and back: plain values, none shared between two places

@@ -55,39 +55,40 @@ OTHER_ROWS = (
     "These are not the settings of all rows: some were pushed with others, or without a record of how they were made."
 )
 
-Recipe = Mapping[str, Any]
+AnyRecipe = Mapping[str, Any]
+"""A recipe that may be anybody's, with any part missing."""
 
 
-def part(recipe: Recipe | None, name: str) -> dict[str, Any]:
+def part(recipe: AnyRecipe | None, name: str) -> dict[str, Any]:
     """Give one part of a recipe; empty where it is not there."""
     value = (recipe or {}).get(name)
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def kind_of(recipe: Recipe | None) -> str | None:
+def kind_of(recipe: AnyRecipe | None) -> str | None:
     """Give the kind of a recipe; `None` where it is not one of [`WRITERS`]."""
     kind = (recipe or {}).get("kind")
     return kind if isinstance(kind, str) and kind in WRITERS else None
 
 
-def own_settings(recipe: Recipe | None) -> dict[str, Any]:
+def own_settings(recipe: AnyRecipe | None) -> dict[str, Any]:
     """Give the settings of the writer that a recipe is of: those in the section of its kind."""
     kind = kind_of(recipe)
     return part(recipe, kind) if kind else {}
 
 
-def title_of(recipe: Recipe | None) -> str:
+def title_of(recipe: AnyRecipe | None) -> str:
     """Give a title for rows that were made by a recipe, or not known how."""
     return WRITERS[kind_of(recipe) or "distill"].title
 
 
-def describe_writer(recipe: Recipe | None) -> str:
+def describe_writer(recipe: AnyRecipe | None) -> str:
     """Say in a sentence what was asked of the model."""
     kind = kind_of(recipe)
     return WRITERS[kind].description if kind else "What a model was given to make these rows is not known here."
 
 
-def find_hub_teacher(recipe: Recipe | None) -> str | None:
+def find_hub_teacher(recipe: AnyRecipe | None) -> str | None:
     """Give the teacher's name where it is one on the Hub: `owner/name`, and neither a folder nor loaded by hand."""
     model = {**part(recipe, "model"), **part(recipe, "identity")}
     model_id = str(model.get("model_id") or "")
@@ -100,7 +101,7 @@ def find_hub_teacher(recipe: Recipe | None) -> str | None:
     return model_id
 
 
-def describe_settings(recipe: Recipe) -> list[tuple[str, str]]:
+def describe_settings(recipe: AnyRecipe) -> list[tuple[str, str]]:
     """Give name and value of each setting that changes what is written, as cells of a table."""
     teacher = part(recipe, "identity") or part(recipe, "model")
     settings = {name: value for name, value in teacher.items() if name != "generation_config"}
@@ -117,7 +118,7 @@ def describe_settings(recipe: Recipe) -> list[tuple[str, str]]:
     return [(code(name), value) for name, value in cells.items()]
 
 
-def _describe_own_settings(recipe: Recipe) -> dict[str, Any]:
+def _describe_own_settings(recipe: AnyRecipe) -> dict[str, Any]:
     """Give the settings of the writer that are shown: some always, the others where they are not the default."""
     kind, own = kind_of(recipe), own_settings(recipe)
     if kind is None:
@@ -140,7 +141,7 @@ def _is_of_columns(name: str) -> bool:
     return name.endswith("_column") or name in ("columns", "expand")
 
 
-def find_template(recipe: Recipe | None) -> str | None:
+def find_template(recipe: AnyRecipe | None) -> str | None:
     """Give the text of the prompt template; `None` where the recipe does not have it."""
     kind, template = kind_of(recipe), str(own_settings(recipe).get("template") or "")
     builtin = WRITERS[kind].config.builtin_templates if kind else ()
@@ -154,12 +155,12 @@ def without_folders(text: str) -> str:
     return re.sub(r"(?<![\w:/.~<-])(?:~|\.{1,2})?/(?:[^\s/'\"]+/)*", "", hide_tokens(text))
 
 
-def describe_versions(recipe: Recipe | None) -> str:
+def describe_versions(recipe: AnyRecipe | None) -> str:
     """Give the versions that made the rows, in one line; empty where they are not known."""
     return join(f"{inline(name)} {inline(version)}" for name, version in part(recipe, "versions").items() if version)
 
 
-def describe_reproduction(recipe: Recipe | None, path: str | None, repo_id: str | None, config_name: str) -> str:
+def describe_reproduction(recipe: AnyRecipe | None, path: str | None, repo_id: str | None, config_name: str) -> str:
     """Say how to make the rows again: code where a recipe is in the repository, or else what is missing."""
     if recipe is None:
         return "Without a record of the settings these rows cannot be made again."
@@ -196,7 +197,7 @@ def describe_reproduction(recipe: Recipe | None, path: str | None, repo_id: str 
     return f"{code(path)} holds all settings.{where}\n\n{fenced(lines, 'python')}"
 
 
-def _folder_arguments(recipe: Recipe) -> dict[str, str]:
+def _folder_arguments(recipe: AnyRecipe) -> dict[str, str]:
     """Give the arguments that must be passed, by what they stand for, since it is not on the Hub."""
     model = part(recipe, "model")
     arguments = {} if find_hub_teacher(recipe) else {"model": 'model_id="FOLDER"'}
