@@ -15,6 +15,9 @@ _LATEX_TEXT = re.compile(
     r"\s*\{([^{}]*)\}"
 )
 _LATEX_SPACE = re.compile(r"\\(?:quad|qquad|[,;:! ])|(?<=\w)~(?=\w)")
+_EMPHASIS = re.compile(r"(?<!\d)\*\*|\*\*(?!\d)|__|`|(?<!\d)\*(?=\S[^*\n]*\S\*(?!\d))|(?<=\S)\*(?![\d\s*])")
+_UNDERLINED = re.compile(r"(?<![\w\\}])_([^_\n]{2,}?)_(?!\w)")
+_LINE_MARK = re.compile(r"(?m)^[ \t]*(?:>[ \t]*(?![-+.\d$\\])|#{1,6}[ \t]+)")
 _MINUS = str.maketrans({"\u2212": "-", "\u2012": "-", "\u2013": "-"})
 
 _MONTHS = {
@@ -68,9 +71,10 @@ def take_off_latex(text: str) -> str:
 
 def take_off_marks(text: str) -> str:
     """Take Markdown's bold and italic marks, code quotes, quotes of lines and heads of sections away."""
-    text = re.sub(r"(?<!\d)\*\*|\*\*(?!\d)|__|`|(?<!\d)\*(?=\S[^*\n]*\S\*(?!\d))|(?<=\S)\*(?![\d\s*])", "", text)
-    text = re.sub(r"(?<![\w\\}])_([^_\n]{2,}?)_(?!\w)", r"\1", text)
-    return re.sub(r"(?m)^[ \t]*(?:>[ \t]*(?![-+.\d$\\])|#{1,6}[ \t]+)", "", text)
+    if "*" in text or "`" in text or "_" in text:
+        text = _EMPHASIS.sub("", text)
+        text = _UNDERLINED.sub(r"\1", text)
+    return _LINE_MARK.sub("", text) if ">" in text or "#" in text else text
 
 
 def normalize_answer(text: str) -> str:

@@ -63,6 +63,14 @@ OTHER = (
 BEFORE = re.compile("|".join((*ENGLISH, *CHINESE, *JAPANESE, *KOREAN, *GERMAN, *ROMANCE, *OTHER)), re.IGNORECASE)
 """What stands before an answer."""
 
+KEYWORDS = tuple(
+    "answer|ans.|ans:|ans |correct|right|final|best|solution|####|wait|actually|sorry|instead|hmm|no,|no:|no.|no!|no it|but it"
+    "|so it|most |closest|proper|overall|答|选|選|结果|結果|正确|正確|正解|정답|답|antwort|lösung|ergebnis|resultat|richtig|réponse"
+    "|respuesta|risposta|resposta|solución|soluzione|solução|résultat|resultado|risultato|option|opción|opzione|opção|ответ"
+    "|odpowied|svar|cevap|đáp án|jawab|الإجابة|الجواب|उत्तर|คำตอบ".split("|")
+)
+"""Texts of which one stands in whatever `BEFORE` and `BEHIND` find, in lower case."""
+
 BEHIND = re.compile(
     r"(?:^|(?<=[.;:,!?\n]))[ \t]*(?:(?:so|thus|therefore|hence|and|but|then|i think|i believe|that)\b,?\s+)*"
     r"(?P<answer>[^.;:,!?\n]{1,80}?)\s+(?:is|was|are|must be|would be)\s+(?:therefore\s+|thus\s+|clearly\s+|indeed\s+)?"

@@ -13,6 +13,9 @@ from hf_rare.checks.answer_forms import take_off_latex, take_off_marks
 LAST_STATEMENTS = 8
 """Statements that are looked at, so that a text which repeats itself takes no time."""
 
+SHORT = 400
+"""Characters of a text that is searched as a whole."""
+
 LONGEST = 20_000
 """Characters of the end of a text that are searched."""
 
@@ -69,9 +72,11 @@ def _list_stated(text: str) -> tuple[list[str], list[str]]:
     found: list[tuple[int, str]] = []
     remarks: list[str] = []
     denied: list[str] = []
-    spans = [(match.start(), box) for match in _BOX.finditer(text) if (box := _read_box(text, match)) is not None]
+    boxes = _BOX.finditer(text) if "box" in text else ()
+    spans = [(match.start(), box) for match in boxes if (box := _read_box(text, match)) is not None]
     found += [(start, box) for start, box in spans if not _PLACEHOLDER.fullmatch(take_off_latex(box))]
-    for match in [*phrases.BEFORE.finditer(text)][-LAST_STATEMENTS:]:
+    windows = _list_windows(text)
+    for match in _find_last(phrases.BEFORE, text, windows):
         statement = _read_line(text, match.end())
         if not statement or _BOX.search(statement):
             continue
@@ -81,13 +86,46 @@ def _list_stated(text: str) -> tuple[list[str], list[str]]:
             denied.insert(0, statement)
         else:
             found.append((match.start(), statement))
-    for match in [*phrases.BEHIND.finditer(text)][-LAST_STATEMENTS:]:
+    for match in _find_last(phrases.BEHIND, text, windows):
         said = next(filter(None, match.groups())).strip()
         if not (_NO_ANSWER.fullmatch(said) or _BOX.search(said) or re.search(r"\banswer|\bnot\b|n't\b|不", said, re.I)):
             found.append((match.start(), said))
     found.sort(key=lambda one: one[0])
     stated = [_take_off_tail(statement) for _, statement in reversed(found)]
     return [statement for statement in dict.fromkeys([*stated, *remarks]) if statement], denied
+
+
+def _list_windows(text: str) -> list[tuple[int, int]]:
+    """List where a text can state an answer: around the last places of each keyword, since the patterns are slow."""
+    lower = text.lower()
+    if len(text) < SHORT or len(lower) != len(text):
+        return [(0, len(text))]
+    places: list[int] = []
+    for keyword in phrases.KEYWORDS:
+        place = len(lower)
+        for _ in range(LAST_STATEMENTS):
+            place = lower.rfind(keyword, 0, place)
+            if place < 0:
+                break
+            places.append(place)
+    windows: list[tuple[int, int]] = []
+    for place in sorted(places):
+        start, end = max(0, place - 120), min(len(text), place + 160)
+        if windows and start <= windows[-1][1]:
+            windows[-1] = (windows[-1][0], end)
+        else:
+            windows.append((start, end))
+    return windows
+
+
+def _find_last(pattern: re.Pattern[str], text: str, windows: list[tuple[int, int]]) -> list[re.Match[str]]:
+    """Find the last matches of a pattern in some parts of a text, in order."""
+    found: list[re.Match[str]] = []
+    for start, end in reversed(windows):
+        found = [*pattern.finditer(text, start, end), *found]
+        if len(found) >= LAST_STATEMENTS:
+            break
+    return found[-LAST_STATEMENTS:]
 
 
 def _read_line(text: str, start: int) -> str:
