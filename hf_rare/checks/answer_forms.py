@@ -17,7 +17,8 @@ _LATEX_TEXT = re.compile(
 _LATEX_SPACE = re.compile(r"\\(?:quad|qquad|[,;:! ])|(?<=\w)~(?=\w)")
 _EMPHASIS = re.compile(r"(?<!\d)\*\*|\*\*(?!\d)|__|`|(?<!\d)\*(?=\S[^*\n]*\S\*(?!\d))|(?<=\S)\*(?![\d\s*])")
 _UNDERLINED = re.compile(r"(?<![\w\\}])_([^_\n]{2,}?)_(?!\w)")
-_LINE_MARK = re.compile(r"(?m)^[ \t]*(?:>[ \t]*(?![-+.\d$\\])|#{1,6}[ \t]+)")
+_TAG = re.compile(r"</?(?:answer|final|final_answer|b|strong|i|em|p|br)\s*/?>")
+_LINE_MARK = re.compile(r"(?m)^[ \t]*(?:>(?![ \t]*[-+.\d$\\=])[ \t]*|#{1,6}[ \t]+)")
 _MINUS = str.maketrans({"\u2212": "-", "\u2012": "-", "\u2013": "-"})
 
 _MONTHS = {
@@ -52,8 +53,14 @@ _DATES = [
     (re.compile(rf"\b{_MONTH},?\s+(?:of\s+|de\s+)?(\d{{4}})\b"), "my"),
 ]
 
-_YES = "yes|yeah|yep|true|correct|ja|wahr|richtig|oui|vrai|sí|si|verdadero|sì|vero|sim|да|はい|正しい|是|是的|对|對|正确|正確|네|예"
-_NO = "no|nope|false|incorrect|nein|falsch|non|faux|falso|não|nee|нет|いいえ|違います|否|不是|不|不对|不對|错|錯|错误|아니요|아니오"
+_YES = (
+    "yes|yeah|yep|true|correct|ja|wahr|richtig|oui|vrai|sí|si|verdadero"
+    "|sì|vero|sim|да|はい|正しい|是|是的|对|對|正确|正確|네|예"
+)
+_NO = (
+    "no|nope|false|incorrect|nein|falsch|non|faux|falso|não|nee|нет"
+    "|いいえ|違います|否|不是|不|不对|不對|错|錯|错误|아니요|아니오"
+)
 _WORD_OF = {word: True for word in _YES.split("|")} | {word: False for word in _NO.split("|")}
 _HAN_FIRST = re.compile("是的?|不是|不对|不對|不|否|对|對|正确|正確|错误|错|錯|はい|いいえ")
 _CLAUSE_OF_ONE = re.compile(r"(?:^|[,.;:\n]|\b(?:so|is|answer|thus|therefore)\b)\s*(\w+)\s*(?=[.,;!\n]|$)")
@@ -74,6 +81,8 @@ def take_off_marks(text: str) -> str:
     if "*" in text or "`" in text or "_" in text:
         text = _EMPHASIS.sub("", text)
         text = _UNDERLINED.sub(r"\1", text)
+    if "<" in text:
+        text = _TAG.sub("", text)
     return _LINE_MARK.sub("", text) if ">" in text or "#" in text else text
 
 

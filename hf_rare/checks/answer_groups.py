@@ -8,9 +8,11 @@ from hf_rare.checks.answer_numbers import find_numbers, is_formula, read_gold_nu
 from hf_rare.checks.answer_statements import cut_reason
 
 _OPEN, _CLOSE = "([{", ")]}"
-_BRACKETED = re.compile(r"([(\[{])((?:[^()\[\]{}]|\([^()]*\)|\{[^{}]*\})*[,;](?:[^()\[\]{}]|\([^()]*\)|\{[^{}]*\})*)([)\]}])")
+_BRACKETED = re.compile(
+    r"([(\[{])((?:[^()\[\]{}]|\([^()]*\)|\{[^{}]*\})*[,;](?:[^()\[\]{}]|\([^()]*\)|\{[^{}]*\})*)([)\]}])"
+)
 _AND = re.compile(r"\s*[,;]\s*(?:and|or|und|et|y)?\s+|\s*[,;]\s*|\s+(?:and|or|und|oder|et|ou|y|o)\s+|\s*[、和与]\s*")
-_NAME = re.compile(r"^\s*(?:[a-zA-Z](?:_\d)?\s*(?:=|\\in|∈)\s*)")
+_NAME = re.compile(r"^\s*(?:[a-zA-Z](?:_\d)?\s*(?:=|∈)\s*)")
 _RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*(?::|∶|\bto\b)\s*\d+(?:\.\d+)?)+")
 _ARGUMENTS = re.compile(r"[A-Za-z]$|\\(?:sqrt|sin|cos|log|ln)\s*$")
 
@@ -35,7 +37,7 @@ class Group:
 
 def read_gold_group(text: str) -> Group | None:
     """Read a gold answer that has several parts, each a number or a formula; `None` where it is something else."""
-    plain = to_plain(text).replace("\\{", "{").replace("\\}", "}").strip().strip(".")
+    plain = _to_plain(text)
     if match := re.fullmatch(r"±\s*([\d./]+)", plain):
         return Group((match[1], "-" + match[1]))
     if _RATIO.fullmatch(plain):
@@ -47,18 +49,22 @@ def read_gold_group(text: str) -> Group | None:
     if not re.search(r"[,;]|\band\b|\bor\b", plain):
         return None
     items = _split(plain)
-    are_values = all(read_gold_number(item) is not None or is_formula(item) or _is_variable(item) for item in items)
+    are_values = all(map(_is_balanced, items)) and all(
+        read_gold_number(item) is not None or is_formula(item) or _is_variable(item) for item in items
+    )
     return Group(items) if len(items) > 1 and are_values and re.search(r"\d", plain) else None
 
 
 def read_group(statement: str, gold: Group) -> Group | None:
     """Read an answer as a group like the gold one; `None` where it is none."""
-    plain = to_plain(statement).replace("\\{", "{").replace("\\}", "}").strip().strip(".").strip()
+    plain = _to_plain(statement)
     if gold.brackets == ":":
         match = _RATIO.search(plain)
         return _read_ratio(match.group()) if match else None
     if match := re.search(r"±\s*([\d./]+)", plain):
         return Group((match[1], "-" + match[1]))
+    if "=" in plain and _BRACKETED.search(plain.rpartition("=")[2]):
+        plain = plain.rpartition("=")[2].strip()
     for match in _BRACKETED.finditer(plain):
         if not _ARGUMENTS.search(plain[: match.start()].rstrip()):
             return _make(match)
@@ -97,6 +103,15 @@ def cut_reason_but_commas(text: str) -> str:
     """Give what stands before a reason in words; commas are part of a list."""
     head = cut_reason(text.replace(",", "\1").replace(";", "\2"))
     return head.replace("\1", ",").replace("\2", ";")
+
+
+def _to_plain(text: str) -> str:
+    plain = to_plain(text).replace("\\{", "{").replace("\\}", "}")
+    return re.sub(r"\\in\b", "∈", plain).strip().strip(".").strip()
+
+
+def _is_balanced(text: str) -> bool:
+    return sum(text.count(sign) for sign in _OPEN) == sum(text.count(sign) for sign in _CLOSE)
 
 
 def _make(match: re.Match[str]) -> Group:

@@ -1,4 +1,4 @@
-r"""The number of an answer: with its sign, thousands, decimals, magnitude, fraction and percent, in digits or in words.
+r"""The number of an answer: its sign, thousands, decimals, magnitude, fraction and percent, in digits or in words.
 
 A number that is part of a formula (`\sqrt{2}`, `2x`, `2^n`), of a name (H2O) or of an order (2nd) is none; formulas
 are left to `formulas`.
@@ -8,11 +8,12 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from itertools import pairwise
 
 from hf_rare.checks import answer_phrases as phrases
 from hf_rare.checks.answer_forms import is_date, read_date, take_off_latex
 from hf_rare.checks.answer_statements import Statements, cut_reason, read_braces, split_sentences
+from hf_rare.checks.number_words import spell_digits
 
 _MAGNITUDES = {
     "dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
@@ -41,19 +42,20 @@ _NO_NUMBER_BEHIND = re.compile(
     r"|\s?\^|\s?\(\s?[a-z]\s?[)+-]|[A-Za-z]\d|\s?[+*·×/]\s?[a-z(](?![a-z])|[A-Z]{2,}\d",
 )
 _BOUND = re.compile(
-    r"(?:[<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)\b|!=|\bat (?:least|most)|\b(?:more|less|fewer|greater|larger|smaller|higher"
-    r"|lower) than|\b(?:over|under|above|below|up to|exceeds?|no more than|no less than)|\bbetween|\bnot\b(?: more| less)?"
-    r"|\bmindestens|\bhöchstens|\bau moins|\bau plus|\bal menos|\bnicht|\bno es|\bn'est pas|\bpas|至少|至多|超过|不到|不足|不是|不等于)\s*(?:\w+\s+){0,1}$",
+    r"(?:[<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)\b|!=|\bat (?:least|most)|\b(?:more|less|fewer|greater|larger"
+    r"|smaller|higher"
+    r"|lower) than|\b(?:over|under|above|below|up to|exceeds?|no more than|no less than)|\bbetween"
+    r"|\bnot\b(?: more| less)?|n['’]t"
+    r"|\bmindestens|\bhöchstens|\bau moins|\bau plus|\bal menos|\bnicht|\bno es|\bn'est pas|\bpas|至少|至多"
+    r"|超过|不到|不足|不是|不等于)\s*(?:\w+\s+){0,1}$",
     re.IGNORECASE,
 )
-_LINK = re.compile(r"\s*(?:,?\s*(?:\b(?:or|and|und|oder|et|ou|y|o|to)\b|或|和|または)\s*|[-–—~～]\s*|[,;、]\s+)(?:[a-z]\s*=\s*)?", re.I)
+_LINK = re.compile(
+    r"\s*(?:,?\s*(?:\b(?:or|and|und|oder|et|ou|y|o|to)\b|或|和|または)\s*(?:maybe |perhaps |possibly "
+    r"|even )?|[-–—~～]\s*|[,;、]\s+)(?:[a-z]\s*=\s*)?",
+    re.I,
+)
 _LISTED = re.compile(r"\s*[,;]\s*(?:and\s+)?$|\s*\band\b\s*$", re.IGNORECASE)
-_FRACTION_WORDS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
-_PART = re.compile(
-    r"(?:(?P<whole>\d+)\s+and\s+)?(?P<count>\b\d+|\ba|\bone|\ban)[\s-]+"
-    r"(?P<part>half|halves|(?:third|quarter|fourth|fifth|sixth|eighth|tenth)s?)\b|^\W*(?P<alone>half)\b",
-    re.IGNORECASE,
-)
 _VULGAR = re.compile(r"(\d?)\s?([¼½¾⅐-⅞])")
 _RAISED = re.compile(r"(?<=[\w)])[\u207b\u207a]?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 _FRAC = re.compile(r"(?P<before>\d?)\s*\\[dtc]?frac\s*(?=[{\d])")
@@ -69,10 +71,6 @@ _LATEX = [
     (re.compile(r"\\approx\b|\\simeq\b|\\sim\b|≃|≅"), "≈"),
 ]
 _MINUS = str.maketrans({"\u2212": "-", "\u2012": "-", "\u2013": "-"})
-_MINUS_WORD = re.compile(r"\b(?:minus|negative|moins|menos)\s+(?=\d)", re.IGNORECASE)
-_HAN_DIGITS = {sign: value for value, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "兩": 2, "〇": 0}
-_HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_HAN_NUMBER = re.compile("[零〇一二两兩三四五六七八九十百千万萬亿億]+")
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class NumberReading:
 
 
 def to_plain(text: str) -> str:
-    r"""Write numbers as on a keyboard: `1\frac{1}{2}` and 1½ as 1 1/2, `10^{-3}` and 10⁻³ as 10^-3, no currency signs."""
+    r"""Write numbers as on a keyboard: `1\frac{1}{2}` and 1½ as 1 1/2, 10⁻³ as 10^-3, and no currency signs."""
     text = _VULGAR.sub(lambda match: f"{match[1]} {_spell_vulgar(match[2])} ", text)
     if not text.isascii():
         text = _RAISED.sub(lambda match: "^" + unicodedata.normalize("NFKC", match.group()), text)
@@ -150,68 +148,16 @@ def _spell_fractions(text: str) -> str:
                 parts.append(text[place])
                 place += 1
         parts = [re.sub(r"\\[,;:! ]|[{}\s]", "", part) for part in parts]
-        if len(parts) < 2 or not re.fullmatch(r"-?\d+(?:\.\d+)?", parts[0]) or not re.fullmatch(r"\d+(?:\.\d+)?", parts[1]):
+        if (
+            len(parts) < 2
+            or not re.fullmatch(r"-?\d+(?:\.\d+)?", parts[0])
+            or not re.fullmatch(r"\d+(?:\.\d+)?", parts[1])
+        ):
             continue
         before = match.group("before")
         pieces += [text[end : match.start()], before, " " if before else "", f"{parts[0]}/{parts[1]}"]
         end = place
     return "".join(pieces) + text[end:]
-
-
-def spell_digits(text: str) -> str:
-    """Write numbers in words as digits, where a text has none: English, German, French, Spanish, and others; Chinese."""
-    return _MINUS_WORD.sub("-", _spell_words(text))
-
-
-def _spell_words(text: str) -> str:
-    if any(sign.isdigit() for sign in text):
-        return text
-    text = _HAN_NUMBER.sub(lambda match: str(_read_han(match.group())), text) if _HAN_NUMBER.search(text) else text
-    if any(sign.isdigit() for sign in text):
-        return text
-    for language in ("en", "de", "fr", "es", "it", "pt", "nl"):
-        spelt = _spell(text, language)
-        if re.search(r"\d(?!\d*(?:st|nd|rd|th)\b)", spelt):
-            return _spell_parts(spelt)
-    return _spell_parts(text)
-
-
-@lru_cache(maxsize=1000)
-def _spell(text: str, language: str) -> str:
-    from text_to_num import alpha2digit
-
-    text = re.sub(r"\b(and\s+)?(?:a|one) (half|third|quarter|fifth)\b", r"\1a \2", text, flags=re.IGNORECASE)
-    kept = {"half": "HLF", "third": "THR", "quarter": "QRT", "fifth": "FFT"} if language == "en" else {}
-    for word, mark in kept.items():
-        text = re.sub(rf"\b{word}(?=s?\b)", mark, text, flags=re.IGNORECASE)
-    spelt = str(alpha2digit(text, language, 0.0))
-    for word, mark in kept.items():
-        spelt = spelt.replace(mark, word)
-    return spelt
-
-
-def _spell_parts(text: str) -> str:
-    def spell(match: re.Match[str]) -> str:
-        if match.group("alone"):
-            return "1/2"
-        count = match.group("count") if match.group("count").isdigit() else "1"
-        part = match.group("part").lower()
-        divisor = 2 if part == "halves" else _FRACTION_WORDS[part.removesuffix("s")]
-        return f"{match.group('whole') or ''} {count}/{divisor}".strip()
-
-    return _PART.sub(spell, text)
-
-
-def _read_han(text: str) -> int:
-    total = section = digit = 0
-    for sign in text:
-        if sign in _HAN_DIGITS:
-            digit = _HAN_DIGITS[sign]
-        elif (unit := _HAN_UNITS[sign]) >= 10**4:
-            total, section, digit = (total + section + digit) * unit, 0, 0
-        else:
-            section, digit = section + max(digit, 1) * unit, 0
-    return total + section + digit
 
 
 def find_numbers(text: str) -> list[Found]:
@@ -298,7 +244,7 @@ def _read_stated(statement: str) -> NumberReading:
 
 def _read_equation(plain: str) -> NumberReading:
     """Read a formula: what its last equals sign gives."""
-    text = plain.strip(" .,;\n")
+    text = re.sub(r"(?<=\d)\s\([^()]*\)?$", "", plain.strip(" .,;\n"))
     if re.search(r"[<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)\b|±", text):
         return NumberReading(problem="there is a range")
     sides = re.split(r"[=≈]", text)
@@ -316,7 +262,7 @@ def _read_head(head: str) -> NumberReading:
         names = {name for name in re.findall(r"\b([A-Za-z])\s*=", head)}
         if len(names) > 1:
             return NumberReading(problem="there are several numbers")
-        before, _, after = head.rpartition("≈" if "≈" in head else "=")
+        _, _, after = head.rpartition("≈" if "≈" in head else "=")
         if find_numbers(after):
             head = after
         elif is_formula(after.strip(" .")):
@@ -327,7 +273,7 @@ def _read_head(head: str) -> NumberReading:
     first = numbers[0]
     if _BOUND.search(head[: first.start]):
         return NumberReading(problem="there is a range")
-    for one, other in zip(numbers, numbers[1:], strict=False):
+    for one, other in pairwise(numbers):
         if one is first and _LINK.fullmatch(head[one.end : other.start]) and one.number != other.number:
             return NumberReading(problem="there are several numbers")
     return NumberReading(number=first.number)
@@ -353,12 +299,18 @@ def _read_text(text: str) -> NumberReading:
         for start in reversed(concluded):
             if find_numbers(sentence[start:]):
                 return _read_head(cut_reason(sentence[start:].strip()))
-        moved = re.search(r"\bfrom\b[^.]*?\bto\b(?=\s*[-+]?\d)", sentence)
+        moved = re.search(
+            r"\b(?:fell|rose|went|dropp?ed|increased|decreased|grew|changed|rises|falls|drops)\b[^.]*\bto\b(?=\s*[-+]?\d)",
+            sentence,
+        )
         if moved:
             return _read_head(sentence[moved.end() :])
         sentence = phrases.REPLACED.sub("", sentence, count=1)
         reading = _read_head(cut_reason(sentence))
-        if reading.number is not None or reading.problem != "there is no number":
+        reading = reading if find_numbers(cut_reason(sentence)) else _read_head(sentence)
+        if reading.number is None and not reading.is_unread:
+            return reading
+        if reading.number is not None and find_numbers(cut_reason(sentence)):
             return reading
         break
     return NumberReading(problem="there are several numbers", others=tuple(found.number for found in numbers))
@@ -375,7 +327,7 @@ _FORMULA_SIGNS = re.compile(r"\\(?!text)[a-zA-Z]+|[√π∞^!±|<>≤≥≠+*×�
 _WORD = re.compile(rf"(?<!\\)(?<![A-Za-z\\])(?!{_FUNCTION}(?![A-Za-z]))[A-Za-zÀ-ÿ]{{2,}}")
 _PLAIN_QUANTITY = re.compile(
     r"[-+]?\s?[\d.,\s\u202f'/]+(?:\s?[x×*·]\s?10\s?\^\s?[-+]?\d+|[eE][-+]?\d+)?\s*(?:%|°\s?[CF]?)?"
-    r"\s*(?:(?<=\s)[a-zA-ZμµΩ]{1,4}(?:\^-?\d)?(?:\s?[/·*]\s?[a-zA-Z]{1,4}(?:\^-?\d)?)*|[A-WYZa-df-hk-mosw]{1,3})?\s*[.!]?"
+    r"\s*(?:(?<=\s)[a-zA-ZμµΩ]{1,4}(?:\^-?\d)?(?:\s?[/·*]\s?[a-zA-Z]{1,4}(?:\^-?\d)?)*|[A-WYZa-df-hk-mosw]{1,3})?\s*\.?"
 )
 
 
@@ -385,7 +337,9 @@ def is_formula(text: str) -> bool:
     if not text or not _FORMULA_SIGNS.search(text) or _WORD.search(re.sub(r"\\[a-zA-Z]+", " ", text)):
         return False
     if re.search(r"[^\x00-\x7f√π∞±×·÷≤≥≠≈°\u202fα-ωΑ-Ω∪∩∈]", text) or _PLAIN_QUANTITY.fullmatch(text):
-        return bool(re.search(r"(?<![a-zA-Z])\d+\s?[xyzniπ]\b(?!\s?10)", text)) and not re.search(r"[^\x00-\x7fπ]", text)
+        return bool(re.search(r"(?<![a-zA-Z])\d+\s?[xyzniπ]\b(?!\s?10)", text)) and not re.search(
+            r"[^\x00-\x7fπ]", text
+        )
     return True
 
 

@@ -13,8 +13,10 @@ Options = Sequence[tuple[str, str]]
 
 _CLAIM_BEFORE = re.compile(
     r"(?:^|\b(?:is|are|be|option|choice|answer|letter|choose|chose|select|selected|pick|picked|therefore|thus|so|hence|leaving"
-    r"|leaves|left|remains|with|only|clearly|supports?|elimination|going with|go with|it's|that's|namely|finally|indeed"
-    r"|opción|antwort|réponse|also|ist|es|est|donc|i think|i believe|us with|i\.e\.|say)\b|[:：=→–—]|[是选選为為故])[\s,:(*]*$",
+    r"|leaves|left|remains|with|only|clearly|supports?|elimination|going with|go with|it's|that's|namely"
+    r"|finally|indeed"
+    r"|opción|antwort|réponse|also|ist|es|est|donc|i think|i believe|us with|i\.e\.|say)\b|[:：=→–—]"
+    r"|[是选選为為故])[\s,:(*]*$",
     re.IGNORECASE,
 )
 _CLAIM_AFTER = re.compile(
@@ -24,31 +26,41 @@ _CLAIM_AFTER = re.compile(
 )
 _RIGHT_AFTER = re.compile(
     r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|would be|must be)\s+(?:therefore\s+|clearly\s+)?(?:the\s+)?(?:only\s+)?"
-    r"(?:correct|right|best|true|answer)\b|\s+(?:fits|matches|remains)\b|\s+it is\b|\s*[✓✔✅☑]|\s*(?:选项|選項|项|項)?是?(?:正确|正確)"
+    r"(?:correct|right|best|true|answer)\b|\s+(?:fits|matches|remains)\b|\s+it is\b|\s*[✓✔✅☑]|\s*(?:选项"
+    r"|選項|项|項)?是?(?:正确|正確)"
     r"|\s+richtig\b)",
     re.IGNORECASE,
 )
 _DENIAL_AFTER = re.compile(
-    r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|seems?|looks?)(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect"
+    r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|seems?|looks?)(?:\s+(?:all\s+|both\s+)?(?:not"
+    r"|wrong|incorrect"
     r"|false|out|too|tempting|ruled out|eliminated|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
-    r"|cannot|can't|has no|have no|contradicts?)\b|\s*[✗✘❌✖]|\s*(?:选项|選項|项|項)?(?:是)?(?:错误|錯誤|不正确|不对|错))",
+    r"|cannot|can't|has no|have no|contradicts?)\b|\s*[✗✘❌✖]|\s*(?:选项|選項|项|項)?(?:是)?(?:错误|錯誤"
+    r"|不正确|不对|错))",
     re.IGNORECASE,
 )
 _DENIAL_BEFORE = re.compile(
     r"(?:\b(?:not|neither|nor|never|except|without|unlike|than|of|over|rules? out|ruling out|eliminat\w+|exclud\w+"
-    r"|cannot be|can't be|discard\w*|reject\w*|first thought)|n['\u2019]t(?: be)?|不|不是|不能选|除了)\s*(?:be\s+)?(?:option\s+|choice\s+)?"
+    r"|cannot be|can't be|discard\w*|reject\w*|first thought)|n['\u2019]t(?: be)?|不|不是|不能选"
+    r"|除了)\s*(?:be\s+)?(?:option\s+|choice\s+)?"
     r"[\s(*选選]*$",
     re.IGNORECASE,
 )
-_ARTICLE_AFTER = re.compile(r"\s+(?!is\b|are\b|and\b|or\b|because\b|since\b|as\b|but\b|not\b|it\b|fits\b)[^\W\d_]", re.I)
-_LINK = re.compile(r"\s*(?:,|/|&|\band\b|\bor\b|\bund\b|\bet\b|\by\b|,\s*(?:and|or)\b|和|与|、|或)\s*(?:option\s+|choice\s+)?", re.I)
+_ARTICLE_AFTER = re.compile(
+    r"\s+(?!is\b|are\b|and\b|or\b|because\b|since\b|as\b|but\b|not\b|it\b|fits\b)[^\W\d_]", re.I
+)
+_DESCRIBED = re.compile(r"\)?\s+(?:is|are|was|were|has|have|seems?|looks?|contains?|makes?)\b", re.IGNORECASE)
+_LINK = re.compile(
+    r"\s*(?:,|/|&|\band\b|\bor\b|\bund\b|\bet\b|\by\b|,\s*(?:and|or)\b|和|与|、|或)\s*(?:option\s+|choice\s+)?", re.I
+)
 _NEGATION = re.compile(r"\b(?:not|neither|nor|never|except|none)\b|n['\u2019]t\b|不", re.IGNORECASE)
 _VERDICT = re.compile(
     r"(?P<yes>correct|right|true|yes|fits|[✓✔✅☑]|正确|正確|对)|(?P<no>incorrect|wrong|false|no\b|not\b|too\b|[✗✘❌✖]|错误|错|不)",
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    r"[,;.]?\s*(?:[(\s]|^)(?:because|since|as|although|though|while|whereas|unlike|rather than|instead of|not|and not|due to"
+    r"[,;.]?\s*(?:[(\s]|^)(?:because|since|as|although|though|while|whereas|unlike|rather than|instead of"
+    r"|not|and not|due to"
     r"|weil|da|denn|car|porque)\b|因为|因為",
     re.IGNORECASE,
 )
@@ -66,7 +78,7 @@ def name_options(statements: Statements, options: Options | None) -> set[str]:
 def name_in_statement(text: str, options: Options, is_stated: bool = True) -> set[str]:
     """Name the options that a statement names: by a key in front, by their text, or by a key in the sentence."""
     text = _SPACES.sub(" ", unicodedata.normalize("NFKC", take_off_latex(text))).strip()
-    text = text.strip("$ ")
+    text = phrases.REPLACED.sub("", text.strip("$ "), count=1)
     keys = {key.casefold(): key for key, _ in options}
     texts = {key: normalize_answer(option) for key, option in options if option.strip()}
     if match := _full(keys).fullmatch(text):
@@ -93,11 +105,11 @@ def name_in_statement(text: str, options: Options, is_stated: bool = True) -> se
             continue
         if (match := _full(keys).fullmatch(part)) and not _NEGATION.search(part):
             return {keys[match.group(1).casefold()]}
-        if claimed := _find_claims(part, keys):
-            return claimed
+        if claimed := _find_claims(part, keys) or ({} if not is_stated else _find_claims(part, keys, is_weak=True)):
+            return set(claimed)
         if named := _find_texts(part, texts):
             return named
-    return set()
+    return set() if is_stated else _find_claims(head, keys, is_weak=True) or _find_claims(text, keys, is_weak=True)
 
 
 _SPACES = re.compile(r"[ \t\u00a0\u3000]+")
@@ -131,7 +143,11 @@ def _head(text: str) -> str:
 def _last_first(text: str) -> list[str]:
     """List the sentences of a text: those that conclude, then the first, then the others from the end."""
     sentences = split_sentences(text)
-    concluding = [one for one in sentences if re.match(r"(?:so|therefore|thus|hence|finally|clearly|also)\b|因此|所以|故", one, re.I)]
+    concluding = [
+        one
+        for one in sentences
+        if re.match(r"(?:so|therefore|thus|hence|finally|clearly|also)\b|因此|所以|故", one, re.I)
+    ]
     ordered = [*reversed(concluding), *sentences[:1], *reversed(sentences)]
     return [part for sentence in ordered for part in (_head(sentence), sentence)]
 
@@ -147,8 +163,11 @@ def _judge_lines(text: str, keys: dict[str, str]) -> set[str]:
     return right if len(right) == 1 else set()
 
 
-def _find_claims(text: str, keys: dict[str, str]) -> set[str]:
-    """Find the keys that a sentence claims, and those that a comma, "and" or "or" joins to them."""
+def _find_claims(text: str, keys: dict[str, str], is_weak: bool = False) -> set[str]:
+    """Find the keys that a sentence claims, and those that a comma, "and" or "or" joins to them.
+
+    A sentence that begins with a key and goes on to describe it ("A is the hottest") is a weak claim.
+    """
     bare = re.compile(rf"\(?(?<![A-Za-z0-9'\u2019.])({_alternatives(keys)})(?![A-Za-z0-9'\u2019])\)?")
     places = [match for match in bare.finditer(text)]
     claimed: set[str] = set()
@@ -168,7 +187,8 @@ def _find_claims(text: str, keys: dict[str, str]) -> set[str]:
             end_of_denial = match.end()
             continue
         is_joined = end_of_claim >= 0 and _LINK.fullmatch(text[end_of_claim : match.start()])
-        if is_joined or _CLAIM_BEFORE.search(before) or _RIGHT_AFTER.match(behind):
+        begins = not before.strip(" (*") and not is_weak and _DESCRIBED.match(text[places[last].end() :])
+        if is_joined or (_CLAIM_BEFORE.search(before) and not begins) or _RIGHT_AFTER.match(behind):
             claimed.add(keys[key.casefold()])
             end_of_claim = match.end()
     return claimed

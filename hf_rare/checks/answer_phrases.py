@@ -3,16 +3,21 @@
 import re
 
 _SURELY = (
-    r"(?:,?\s*\b(?:therefore|thus|then|hence|so|most likely|likely|probably|clearly|indeed|definitely|obviously|of course"
+    r"(?:,?\s*\b(?:therefore|thus|then|hence|so|most likely|likely|probably|clearly|indeed|definitely"
+    r"|obviously|of course"
     r"|certainly|simply|just|exactly|surely|evidently|undoubtedly|actually|in fact|also|now|still|only|consequently"
     r"|indisputably|unambiguously|without (?:a )?doubt|as follows)\b\s*,?)"
 )
 _IS = (
     r"(?:\s*(?:\bis\b|\bare\b|\bwas\b|\bwould be\b|\bmust be\b|\bshould be\b|\bhas to be\b|\bhave to be\b|\bwill be\b"
-    r"|\bcould be\b|\bmay be\b|\bmight be\b|\bcan only be\b|\bbecomes\b|\bequals\b|\bis equal to\b|\bcomes (?:out )?to\b"
+    r"|\bcould be\b|\bmay be\b|\bmight be\b|\bcan only be\b|\bbecomes\b|\bequals\b|\bis equal to\b"
+    r"|\bcomes (?:out )?to\b"
     r"|\bremains\b|'s\b|[:：=]|-+>|→|[–—]|\s-(?=\s))|\s+(?:would|must|should|will)\s+\w+\s+be\b)"
 )
-_RIGHT = r"(?:final|correct|right|best|proper|true|overall|only|closest|(?:most|best) (?:likely|accurate|appropriate|suitable))"
+_RIGHT = (
+    r"(?:final|correct|right|best|proper|true|overall|only|closest"
+    r"|(?:most|best) (?:likely|accurate|appropriate|suitable))"
+)
 _ANSWER = (
     rf"(?:(?:{_RIGHT}\s+)*(?:answer(?:\s+(?:option|choice|letter|key))?|ans\b\.?)"
     rf"|{_RIGHT}\s+(?:option|choice|letter|result|solution|value|one)|solutions?(?=\s*(?:\bare\b|\bis\b|[:：=])))"
@@ -25,12 +30,13 @@ ENGLISH = (
     r"(?:^|(?<=\n))\s*(?:the |my )?(?:final |correct )?(?:answer|ans)\s+(?=\(?[A-Z\d]\)?\W*(?:$|\n))",
     r"(?:\b(?:no|wait|actually|correction|correcting|sorry|instead|hmm)\b[,:!.]*\s*)+(?:no,?\s*)?"
     r"(?:it|that|this)(?:\s+is|'s|\s+must be|\s+should be)\s+",
+    r"(?:\.\.+|…|[.!?—–-])\s*(?:(?:no|wait|actually)\b[,:!.]*\s*)+(?=\(?[A-Z\d]{1,6}\)?\s*[.!]?\s*(?:$|\n))",
     r"\b(?:but|so)\s+it\s+(?:must|has to|should)\s+be\s+",
     r"(?:^|(?<=\n))\s*####\s*",
 )
 CHINESE = (
     r"(?:(?:正确|正確|最终|最終|本题|本題|参考|最佳|标准|因此|所以|故)*(?:答案|选项|選項)(?:应该|應該|应|應)?"
-    r"(?:选择|選擇|选|選|是|为|為|等于|等於|即|[：:])+|【答案】|(?:最终|最終)?(?:结果|結果)(?:是|为|為|等于|[：:])"
+    r"(?:选择|選擇|选(?!项)|選(?!項)|是|为|為|等于|等於|即|[：:])+(?:选项|選項)?|【答案】|(?:最终|最終)?(?:结果|結果)(?:是|为|為|等于|[：:])"
     r"|(?<!不)(?<!不能)(?<!不应)(?:故|因此|所以|应该|應該|应|應|我|综上)*(?<!不)(?:选择|選擇|选|選)(?!项|項|择|擇)(?:选项|選項)?[:：]?"
     r"|(?:^|(?<=[\n。]))答[：:])\s*",
 )
@@ -63,17 +69,20 @@ OTHER = (
 BEFORE = re.compile("|".join((*ENGLISH, *CHINESE, *JAPANESE, *KOREAN, *GERMAN, *ROMANCE, *OTHER)), re.IGNORECASE)
 """What stands before an answer."""
 
-KEYWORDS = tuple(
-    "answer|ans.|ans:|ans |correct|right|final|best|solution|####|wait|actually|sorry|instead|hmm|no,|no:|no.|no!|no it|but it"
-    "|so it|most |closest|proper|overall|答|选|選|结果|結果|正确|正確|正解|정답|답|antwort|lösung|ergebnis|resultat|richtig|réponse"
-    "|respuesta|risposta|resposta|solución|soluzione|solução|résultat|resultado|risultato|option|opción|opzione|opção|ответ"
-    "|odpowied|svar|cevap|đáp án|jawab|الإجابة|الجواب|उत्तर|คำตอบ".split("|")
-)
+KEYWORDS = (
+    "answer", "ans.", "ans:", "ans ", "correct", "right", "final", "best", "solution", "####", "wait",
+    "actually", "sorry", "instead", "hmm", "no,", "no:", "no.", "no!", "no it", "but it", "so it", "most ",
+    "closest", "proper", "overall", "答", "选", "選", "结果", "結果", "正确", "正確", "正解", "정답", "답",
+    "antwort", "lösung", "ergebnis", "resultat", "richtig", "réponse", "respuesta", "risposta", "resposta",
+    "solución", "soluzione", "solução", "résultat", "resultado", "risultato", "option", "opción", "opzione",
+    "opção", "ответ", "odpowied", "svar", "cevap", "đáp án", "jawab", "الإجابة", "الجواب", "उत्तर", "คำตอบ",
+)  # fmt: skip
 """Texts of which one stands in whatever `BEFORE` and `BEHIND` find, in lower case."""
 
 BEHIND = re.compile(
     r"(?:^|(?<=[.;:,!?\n]))[ \t]*(?:(?:so|thus|therefore|hence|and|but|then|i think|i believe|that)\b,?\s+)*"
-    r"(?P<answer>[^.;:,!?\n]{1,80}?)\s+(?:is|was|are|must be|would be)\s+(?:therefore\s+|thus\s+|clearly\s+|indeed\s+)?"
+    r"(?P<answer>[^.;:,!?\n]{1,80}?)\s+(?:is|was|are|must be|would be)\s+(?:therefore\s+|thus\s+|clearly\s+"
+    r"|indeed\s+)?"
     r"(?:(?:the|my|our)\s+(?:(?:final|correct|right|best|only)\s+)*(?:answer|choice|option|solution)\b"
     r"|(?:correct|right)(?=\s*(?:[.,;!\n]|$)))"
     r"|(?P<han>[A-Z])\s*(?:选项|選項|项|項)?\s*(?:是)?(?:正确|正確)的?"
@@ -83,30 +92,38 @@ BEHIND = re.compile(
 """What stands behind an answer: "C is the correct answer"."""
 
 REMARK = re.compile(
-    r"(?:(?:also|clearly|directly|explicitly|therefore|thus|well|not|now) )?(?:based|because|clear|confirmed|consistent"
+    r"(?:(?:also|clearly|directly|explicitly|therefore|thus|well|not|now) )?(?:based|because|clear"
+    r"|confirmed|consistent"
     r"|correct|derived|evident|found(?! to be\b)|given(?! (?:as|by)\b)|in (?:the )?(?:document|passage|source|text)s?"
-    r"|mentioned|obvious|stated(?! as\b)|supported|unclear|unknown|uncertain|as (?:follows|document))\b(?!:)",
+    r"|mentioned|obvious|stated(?! as\b)|supported|unclear|unknown|uncertain|right(?=\W*$)|as (?:follows"
+    r"|document))\b(?!:)",
     re.IGNORECASE,
 )
 """What stands behind "the answer is" where a sentence says something about the answer, and not which it is."""
 
-DENIAL = re.compile(r"(?:not|never|neither|nor|no longer|nicht|pas|n'est pas|no es|не)\b|不(?!是的|是$|$)", re.IGNORECASE)
+DENIAL = re.compile(
+    r"(?:not|never|neither|nor|no longer|nicht|pas|n'est pas|no es|не)\b|不(?!是的|是$|$)", re.IGNORECASE
+)
 """How a statement begins that says what the answer is not."""
 
 TAIL = re.compile(r"\s*(?:です|である|だ|になります|となります|입니다|이다|이에요|예요)\s*[。.!]?\s*$")
 """What ends a statement in languages whose verb stands last."""
 
 CONCLUSION = re.compile(
-    r"\b(?:so|therefore|thus|hence|consequently|in total|in all|altogether|overall|in conclusion|finally|total(?:s|ing)?"
-    r"|then|comes to|amounts to|leaves|leaving|makes|equals|we get|gives|also|insgesamt|somit|daher|folglich|donc|au total"
-    r"|en total|por lo tanto|por tanto|así que|quindi|in totale)\b|因此|所以|一共|总共|總共|共|よって|したがって|合計|따라서",
+    r"\b(?:so|therefore|thus|hence|consequently|in total|in all|altogether|overall|in conclusion|finally"
+    r"|total(?:s|ing)?"
+    r"|then|now|comes to|ends? up|ended up|amounts to|leaves|leaving|makes|equals|we get|gives|also"
+    r"|insgesamt|somit|daher|folglich|donc|au total"
+    r"|en total|por lo tanto|por tanto|así que|quindi|in totale)\b|因此|所以|一共|总共|總共|共|よって"
+    r"|したがって|合計|따라서",
     re.IGNORECASE,
 )
 """What leads to a conclusion."""
 
 REASON = re.compile(
     r"\s*(?:[,;–—]\s*|\s-\s+|:\s+|\(|\b)(?:(?:because|since|as (?!well)|which|given|that is|i\.e|e\.g|namely|due to"
-    r"|although|though|while|whereas|even though|unlike|rather than|instead of|compared|after|before|with|where|when|from"
+    r"|although|though|while|whereas|even though|unlike|rather than|instead of|compared|after|before|with"
+    r"|where|when|from"
     r"|if|weil|denn|da|car|parce que|puisque|porque|ya que|puesto que|perché)\b|因为|因為|由于)",
     re.IGNORECASE,
 )

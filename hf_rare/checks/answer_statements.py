@@ -1,4 +1,4 @@
-r"""Where a text states its answer: in a box, behind "the answer is", before "is the answer"; what is stated last counts.
+r"""Where a text states its answer: in a box, behind "the answer is", before "is the answer"; the last one counts.
 
 `answer_phrases` says how languages put it; what the statement means is left to the readers of each kind.
 """
@@ -19,9 +19,13 @@ SHORT = 400
 LONGEST = 20_000
 """Characters of the end of a text that are searched."""
 
-_BOX = re.compile(r"\\?(?<![A-Za-z])(?:boxed|fbox|framebox)\s*(?:(?P<open>\{)|\s(?P<bare>[\w.,/-]+)|(?P<digit>[\d.,]+))")
+_BOX = re.compile(
+    r"\\?(?<![A-Za-z])(?:boxed|fbox|framebox)\s*(?:(?P<open>\{)|\s(?P<bare>[\w.,/-]+)|(?P<digit>[\d.,]+))"
+)
 _PLACEHOLDER = re.compile(r"\W*(?:your |final |the )?(?:answer|result|letter|option|here|x{3,})?(?: here)?\W*", re.I)
-_SENTENCE_END = re.compile(r"(?<=\w\w[\w)%°])[.!?](?=\s|$)|(?<=\d)\.(?=\s+[A-Z]|$)|(?<=\b[B-HJ-Z])\.(?=\s|$)|[;\n。！？]")
+_SENTENCE_END = re.compile(
+    r"(?<=\w\w[\w)%°])[.!?](?=\s|$)|(?<=\d)\.(?=\s+[A-Z]|$)|(?<=\b[B-HJ-Z])\.(?=\s|$)|[;\n。！？]"
+)
 _NO_ANSWER = re.compile(r"(?:this|that|it|which|what|the|my|your|his|(?:the |this |that )?(?:reasoning|claim))", re.I)
 
 
@@ -88,7 +92,9 @@ def _list_stated(text: str) -> tuple[list[str], list[str]]:
             found.append((match.start(), statement))
     for match in _find_last(phrases.BEHIND, text, windows):
         said = next(filter(None, match.groups())).strip()
-        if not (_NO_ANSWER.fullmatch(said) or _BOX.search(said) or re.search(r"\banswer|\bnot\b|n't\b|不", said, re.I)):
+        if not (
+            _NO_ANSWER.fullmatch(said) or _BOX.search(said) or re.search(r"\banswer|\bnot\b|n't\b|不", said, re.I)
+        ):
             found.append((match.start(), said))
     found.sort(key=lambda one: one[0])
     stated = [_take_off_tail(statement) for _, statement in reversed(found)]
@@ -135,6 +141,7 @@ def _read_line(text: str, start: int) -> str:
     if not line.strip(" :*_") and end >= 0:
         rest = text[end:].strip()
         line = rest.splitlines()[0].strip() if rest else ""
+    line = line.rstrip("!")  # of a sentence, and no factorial
     return phrases.REPLACED.sub("", line, count=1) if phrases.REPLACED.match(line) else line
 
 
@@ -179,7 +186,8 @@ def list_heads(text: str) -> list[str]:
     """List what a text says before each mark at which a reason can begin, the whole first."""
     heads = [text]
     for match in re.finditer(
-        r"(?<=\w[\w)\"'”])[.!?](?=\s|$)|[,;(（，。；：！\n]|\s[-–—]\s|[–—]|:\s|\s(?=(?:because|since|as|which|due|that|and not"
+        r"(?<=\w[\w)\"'”])[.!?](?=\s|$)|[,;(（，。；：！\n]|\s[-–—/]\s|[–—]|:\s|\s(?=(?:because|since|as"
+        r"|which|due|that|and not"
         r"|is because|in|for|with|by|weil|denn|car|porque)\b)|因为|因為",
         text,
     ):
@@ -188,7 +196,7 @@ def list_heads(text: str) -> list[str]:
 
 
 def find_gold_statement(gold: str) -> str:
-    r"""Find the answer in a gold answer that is a whole solution: behind `####`, in `\boxed{}`, or stated at its start."""
+    r"""Find the answer in a gold answer that is a whole solution: behind `####`, in `\boxed{}`, or at its start."""
     text = take_off_marks(gold.strip())
     if not ("####" in text or _BOX.search(text) or phrases.BEFORE.match(text)):
         return ""

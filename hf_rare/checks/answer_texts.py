@@ -6,13 +6,16 @@ import unicodedata
 from hf_rare.checks.answer_forms import is_date, normalize_answer, read_date, take_off_latex
 from hf_rare.checks.answer_statements import Statements, list_heads, split_sentences
 
-_COPULA = re.compile(r"\b(?:is|was|are|were|be|'s|ist|war|est|était|es|era|on|in|by)\b\s+|’s\s+", re.IGNORECASE)
+_COPULA = re.compile(
+    r"\b(?:is|was|are|were|be|'s|ist|war|est|était|es|era|on|in|by|called|named|known as)\b\s+|’s\s+", re.IGNORECASE
+)
 _HEDGE = re.compile(
     r"\b(?:whether|unclear|unlikely|if|or|either|could|might|may|wrong|false|incorrect|not|never|neither|nor|no)\b"
     r"|n['’]t\b",
     re.IGNORECASE,
 )
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]\s+|\d{1,2}[.)]\s+)")
+_LEAD = re.compile(r"^(?:(?:so|thus|therefore|hence|finally|well|okay)\b[,:]?\s+)+(?=\S)", re.IGNORECASE)
 _HAN_COPULA = re.compile("[是为為は]")
 
 
@@ -35,7 +38,9 @@ def is_same_text(gold: str, statements: Statements) -> bool:
     for sentence in dict.fromkeys([*sentences[:1], *sentences[-1:]]):
         if _HEDGE.search(re.sub(re.escape(gold), "", sentence, flags=re.IGNORECASE)):
             continue
-        starts = [match.end() for match in _COPULA.finditer(sentence)] + [m.end() for m in _HAN_COPULA.finditer(sentence)]
+        starts = [match.end() for match in _COPULA.finditer(sentence)] + [
+            m.end() for m in _HAN_COPULA.finditer(sentence)
+        ]
         if any(_begins_with(sentence[start:], words) for start in starts):
             return True
     return False
@@ -43,7 +48,7 @@ def is_same_text(gold: str, statements: Statements) -> bool:
 
 def _begins_with(text: str, words: str) -> bool:
     """Tell whether a text, or what stands before a mark in it, reads as these words."""
-    text = unicodedata.normalize("NFC", take_off_latex(text))
+    text = _LEAD.sub("", unicodedata.normalize("NFC", take_off_latex(text)).strip("$ "))
     return any(normalize_answer(head) == words for head in [text, *list_heads(text)])
 
 

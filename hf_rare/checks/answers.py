@@ -115,9 +115,7 @@ def _pair(options: Any) -> list[tuple[str, str]] | None:
     return [(key, "" if text is None else str(text)) for key, text in pairs] if pairs else None
 
 
-def _compare(
-    gold: str, answer: str, trace: str, check: Check, options: Options | None, tolerance: float
-) -> Verdict:
+def _compare(gold: str, answer: str, trace: str, check: Check, options: Options | None, tolerance: float) -> Verdict:
     expected = gold if check == "text" else find_gold_statement(gold) or gold
     if check == "choice" or (check == "auto" and options and _name_right(expected, options)):
         return _compare_choices(expected, find_statements(answer, trace), options)
@@ -226,11 +224,15 @@ def _compare_value(gold: str, right: Number, formula: str, tolerance: float) -> 
         agree = is_same_formula(str(right.value), formula)
     except TimeoutError as err:
         return Verdict("unchecked", str(err))
-    return Verdict("right" if agree else "wrong", f"the answer is {_quote(formula)}, {'' if agree else 'not '}{right.value}")
+    return Verdict(
+        "right" if agree else "wrong", f"the answer is {_quote(formula)}, {'' if agree else 'not '}{right.value}"
+    )
 
 
 def _compare_formulas(gold: str, statements: Statements) -> Verdict:
-    texts = [*statements.stated[:1], statements.whole] if statements.stated else [*statements.bold[:1], statements.whole]
+    texts = (
+        [*statements.stated[:1], statements.whole] if statements.stated else [*statements.bold[:1], statements.whole]
+    )
     try:
         for text in dict.fromkeys(filter(None, texts)):
             if text.replace(" ", "").strip("$.") == gold.replace(" ", "").strip("$."):

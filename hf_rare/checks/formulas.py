@@ -23,6 +23,7 @@ START_TIMEOUT = 120.0
 
 _SIGNS = [
     (re.compile(r"√\s*\(([^()]*)\)|√\s*(\d+(?:\.\d+)?|[a-zA-Z])"), lambda match: rf"\sqrt{{{match[1] or match[2]}}}"),
+    (re.compile(r"\^\s*([-+]?\d+|[-+][a-zA-Z])"), lambda match: f"^{{{match[1]}}}"),
     *(
         (re.compile(sign), lambda _, command=command: rf"{command} ")
         for sign, command in {

@@ -141,9 +141,7 @@ class AnswerCheck(Config):
     def _optional(self) -> list[str]:
         return [f"{self.output_column}_answer", f"{self.output_column}_status", self.options_column]
 
-    def _read_trace(
-        self, row: Mapping[str, Any], place: int | None, labels: Sequence[str] | None
-    ) -> "TraceToCheck":
+    def _read_trace(self, row: Mapping[str, Any], place: int | None, labels: Sequence[str] | None) -> "TraceToCheck":
         values = [row[self.output_column], *(row.get(name) for name in self._optional()[:2])]
         if place is not None:
             values = [value[place] if isinstance(value, list) and place < len(value) else None for value in values]

@@ -62,7 +62,9 @@ def list_golds(gold: Any, options: Sequence[str] | OptionPairs | None = None) ->
     Returns:
         `list[str]`: the answers; empty where there is none.
     """
-    pairs = [pair if isinstance(pair, tuple) else (OPTION_LETTERS[i % 26], pair) for i, pair in enumerate(options or ())]
+    pairs = [
+        pair if isinstance(pair, tuple) else (OPTION_LETTERS[i % 26], pair) for i, pair in enumerate(options or ())
+    ]
     if isinstance(gold, Mapping):
         gold = gold.get("text") if isinstance(gold.get("text"), list | tuple) else None
     if isinstance(gold, list | tuple):

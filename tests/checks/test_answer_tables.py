@@ -1,4 +1,4 @@
-"""How often a verdict is the right one, by kind of answer: `pytest -s tests/checks/test_answer_tables.py` prints it."""
+"""How often a verdict is the right one, by kind of answer: `pytest -s` prints it."""
 
 import json
 from typing import Any
