@@ -63,7 +63,9 @@ _NO = (
 )
 _WORD_OF = {word: True for word in _YES.split("|")} | {word: False for word in _NO.split("|")}
 _HAN_FIRST = re.compile("是的?|不是|不对|不對|不|否|对|對|正确|正確|错误|错|錯|はい|いいえ")
-_CLAUSE_OF_ONE = re.compile(r"(?:^|[,.;:\n]|\b(?:so|is|answer|thus|therefore)\b)\s*(\w+)\s*(?=[.,;!\n]|$)")
+_CLAUSE_OF_ONE = re.compile(
+    r"(?:^|[,.;:\n]|\b(?:so|is|answer|thus|therefore|says|say|indeed)\b)\s*(\w+)\s*(?=[.,;!\n]|$)"
+)
 
 
 def take_off_latex(text: str) -> str:

@@ -66,7 +66,7 @@ def read_group(statement: str, gold: Group) -> Group | None:
     if "=" in plain and _BRACKETED.search(plain.rpartition("=")[2]):
         plain = plain.rpartition("=")[2].strip()
     for match in _BRACKETED.finditer(plain):
-        if not _ARGUMENTS.search(plain[: match.start()].rstrip()):
+        if not _ARGUMENTS.search(plain[: match.start()]):
             return _make(match)
     if re.fullmatch(r"[\d\s.-]+", plain) and len(plain.split()) == len(gold.items):
         return Group(tuple(plain.split()))

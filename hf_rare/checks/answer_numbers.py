@@ -58,6 +58,11 @@ _LINK = re.compile(
 _LISTED = re.compile(r"\s*[,;]\s*(?:and\s+)?$|\s*\band\b\s*$", re.IGNORECASE)
 _VULGAR = re.compile(r"(\d?)\s?([¼½¾⅐-⅞])")
 _RAISED = re.compile(r"(?<=[\w)])[\u207b\u207a]?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
+_OPERATION = re.compile(
+    r"\d[\d.,]*\s*(?:times|plus|minus|divided by|multiplied by|over|[x×*+/-])\s*\d[^=.;\n]{0,60}?,?\s*"
+    r"\b(?:which (?:is|equals|makes|gives)|equals?|is|gives?|makes?)\s+(?=-?\.?\d)",
+    re.IGNORECASE,
+)
 _FRAC = re.compile(r"(?P<before>\d?)\s*\\[dtc]?frac\s*(?=[{\d])")
 _LATEX = [
     (re.compile(r"\\(?:times|cdot|ast)\b"), "×"),
@@ -205,6 +210,19 @@ def read_gold_number(text: str) -> Number | None:
     return numbers[0].number if rest in ("", "°", "degrees", "dollars", "°C", "°F") else None
 
 
+def read_quantity(text: str) -> tuple[Number, str] | None:
+    """Read a gold answer that is a number with its unit, in a word or a sign; `None` where it is something else."""
+    plain = to_plain(text).strip(" .")
+    numbers = find_numbers(plain)
+    unit = plain[numbers[0].end :].strip() if len(numbers) == 1 and not numbers[0].start else ""
+    return (numbers[0].number, unit) if re.fullmatch(r"[^\W\d_]+(?:\s?[/·]\s?[^\W\d_]+|\^-?\d)*", unit) else None
+
+
+def has_unit(text: str, unit: str) -> bool:
+    """Tell whether a number of a text has a unit."""
+    return bool(re.search(rf"\d\s*{re.escape(unit)}(?![^\W\d_])", to_plain(text)))
+
+
 def read_one_number(text: str) -> Number | None:
     """Read the one number of a text; `None` where there is none, or several."""
     numbers = find_numbers(spell_digits(to_plain(text)))
@@ -234,7 +252,7 @@ def _read_stated(statement: str) -> NumberReading:
     """Read what stands behind "the answer is": its first number, or what its last equals sign gives."""
     if phrases.DENIAL.match(statement):
         return NumberReading(problem="a number is denied")
-    plain = spell_digits(to_plain(statement)).strip()
+    plain = _OPERATION.sub("= ", spell_digits(to_plain(statement)).strip())
     if is_formula(plain):
         return _read_equation(plain)
     head = cut_reason(plain)
@@ -247,6 +265,8 @@ def _read_equation(plain: str) -> NumberReading:
     text = re.sub(r"(?<=\d)\s\([^()]*\)?$", "", plain.strip(" .,;\n"))
     if re.search(r"[<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)\b|±", text):
         return NumberReading(problem="there is a range")
+    if re.search(r"\d\s*_", text):
+        return NumberReading(problem="there is a number of another base")
     sides = re.split(r"[=≈]", text)
     if len({side.strip() for side in re.findall(r"\b([a-z])\s*=", text)}) > 1:
         return NumberReading(problem="there are several numbers")
@@ -281,7 +301,7 @@ def _read_head(head: str) -> NumberReading:
 
 def _read_text(text: str) -> NumberReading:
     """Read a text that states no answer: its one number, or the one that its last sentence concludes."""
-    plain = spell_digits(to_plain(text)).strip()
+    plain = _OPERATION.sub("= ", spell_digits(to_plain(text)).strip())
     if is_formula(plain):
         return _read_equation(plain)
     numbers = find_numbers(plain)
@@ -348,7 +368,7 @@ def is_gold_formula(text: str) -> bool:
     plain = to_plain(text).strip()
     if re.fullmatch(r"\d+\s?-\s?\d+", plain) or is_date(text):
         return False
-    signs = r"\\[a-zA-Z]+|[\^=√π∞<>≤≥≠]|\d\s?[a-z]\b|[A-Za-z\d)]\s*[+*/·×-]\s*[A-Za-z\d(\\]|[a-z]\("
+    signs = r"\\[a-zA-Z]+|[\^=√π∞<>≤≥≠]|\d\s?[a-z]\b|[A-Za-z\d)]\s*[+*/·×-]\s*[A-Za-z\d(\\]|[a-z]\(|\d!"
     return is_formula(plain) and bool(re.search(signs, plain))
 
 

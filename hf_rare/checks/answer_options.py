@@ -155,8 +155,14 @@ def _last_first(text: str) -> list[str]:
 def _judge_lines(text: str, keys: dict[str, str]) -> set[str]:
     """Name the one option that a list with a verdict on each option says is right."""
     key = _alternatives(keys)
-    entries = re.findall(rf"(?:^|[\n,;])\s*\(?({key})\)?\s*[.:)]?\s+([^\n,;]+)", text)
-    verdicts = {keys[name.casefold()]: _VERDICT.search(said) for name, said in entries}
+    entries = re.findall(
+        rf"(?:^|[\n,;.])\s*\(?((?:{key})(?:(?:\s*,|\s*and)\s+(?:{key}))*)\)?\s*[.:)]?\s+([^\n,;.]+)", text
+    )
+    verdicts = {
+        keys[name.casefold()]: _VERDICT.search(said)
+        for names, said in entries
+        for name in re.split(r"\W+(?:and\s+)?", names)
+    }
     if len(verdicts) < 2 or not all(verdicts.values()):
         return set()
     right = {name for name, verdict in verdicts.items() if verdict and verdict.group("yes")}
@@ -186,9 +192,15 @@ def _find_claims(text: str, keys: dict[str, str], is_weak: bool = False) -> set[
         if is_denied:
             end_of_denial = match.end()
             continue
+        described = _DESCRIBED.match(behind)
         is_joined = end_of_claim >= 0 and _LINK.fullmatch(text[end_of_claim : match.start()])
         begins = not before.strip(" (*") and not is_weak and _DESCRIBED.match(text[places[last].end() :])
-        if is_joined or (_CLAIM_BEFORE.search(before) and not begins) or _RIGHT_AFTER.match(behind):
+        if (
+            is_joined
+            or (_CLAIM_BEFORE.search(before) and not begins)
+            or (is_weak and before.endswith(", ") and described)
+            or _RIGHT_AFTER.match(behind)
+        ):
             claimed.add(keys[key.casefold()])
             end_of_claim = match.end()
     return claimed

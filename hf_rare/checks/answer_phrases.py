@@ -3,7 +3,8 @@
 import re
 
 _SURELY = (
-    r"(?:,?\s*\b(?:therefore|thus|then|hence|so|most likely|likely|probably|clearly|indeed|definitely"
+    r"(?:,?\s*\b(?:therefore|thus|then|hence|so|(?:most )?likely|(?:most )?probably|presumably|apparently"
+    r"|clearly|indeed|definitely"
     r"|obviously|of course"
     r"|certainly|simply|just|exactly|surely|evidently|undoubtedly|actually|in fact|also|now|still|only|consequently"
     r"|indisputably|unambiguously|without (?:a )?doubt|as follows)\b\s*,?)"
@@ -31,6 +32,7 @@ ENGLISH = (
     r"(?:\b(?:no|wait|actually|correction|correcting|sorry|instead|hmm)\b[,:!.]*\s*)+(?:no,?\s*)?"
     r"(?:it|that|this)(?:\s+is|'s|\s+must be|\s+should be)\s+",
     r"(?:\.\.+|…|[.!?—–-])\s*(?:(?:no|wait|actually)\b[,:!.]*\s*)+(?=\(?[A-Z\d]{1,6}\)?\s*[.!]?\s*(?:$|\n))",
+    r"\bcorrection\s*[:：]\s*",
     r"\b(?:but|so)\s+it\s+(?:must|has to|should)\s+be\s+",
     r"(?:^|(?<=\n))\s*####\s*",
 )
@@ -49,7 +51,7 @@ GERMAN = (
 )
 ROMANCE = (
     r"\b(?:(?:bonne|mauvaise)\s+)?(?:réponse|respuesta|risposta|resposta|solution|solución|soluzione|solução|résultat"
-    r"|resultado|risultato|option|opción|opzione|opção)(?:\s+(?:correcte|correcta|corretta|exacte|exacta|esatta|finale?"
+    r"|resultado|risultato|option|opción|opzione|opção)(?:\s+(?:correcte|correcta|corretta|correta|exacte|exacta|esatta|finale?"
     r"|juste|giusta|certa|bonne))*(?:\s+(?:est|es|è|é|serait|sería|sarebbe|seria|sont|son|sono|são)|\s*[:：])"
     r"(?:\s*,?\s*(?:donc|alors|por tanto|por lo tanto|entonces|quindi|portanto)\b,?)?\s*:?\s*"
     r"(?:(?:la|el|le|il|a|o|l')\s+(?=\(?[A-Z]\)?\b)|l'option\s+|la opción\s+)?",
@@ -86,17 +88,21 @@ BEHIND = re.compile(
     r"(?:(?:the|my|our)\s+(?:(?:final|correct|right|best|only)\s+)*(?:answer|choice|option|solution)\b"
     r"|(?:correct|right)(?=\s*(?:[.,;!\n]|$)))"
     r"|(?P<han>[A-Z])\s*(?:选项|選項|项|項)?\s*(?:是)?(?:正确|正確)的?"
-    r"|\b(?P<german>[A-Z])\s+richtig\b",
+    r"|\b(?P<german>[A-Z])\s+richtig\b"
+    r"|(?:^|(?<=[.;:,!?\n]))[ \t]*(?P<european>[^.;:,!?\n]{1,60}?)\s+(?:ist die (?:richtige"
+    r"|korrekte) (?:antwort|lösung|option)"
+    r"|est la (?:bonne )?(?:réponse|solution|option)|es la (?:respuesta|opción|solución)|è la risposta|é a resposta)"
+    r"|(?P<japanese>[^\s。、，,]{1,40})が(?:正解|答え)",
     re.IGNORECASE,
 )
 """What stands behind an answer: "C is the correct answer"."""
 
 REMARK = re.compile(
     r"(?:(?:also|clearly|directly|explicitly|therefore|thus|well|not|now) )?(?:based|because|clear"
-    r"|confirmed|consistent"
-    r"|correct|derived|evident|found(?! to be\b)|given(?! (?:as|by)\b)|in (?:the )?(?:document|passage|source|text)s?"
+    r"|confirmed|consistent|correct|derived|evident|found(?! to be\b)|given(?! (?:as|by)\b)"
+    r"|in (?:the )?(?:document|passage|source|text)s?"
     r"|mentioned|obvious|stated(?! as\b)|supported|unclear|unknown|uncertain|right(?=\W*$)|as (?:follows"
-    r"|document))\b(?!:)",
+    r"|document))\b(?!:)|(?:正确|正確|错误|錯誤|不正确)的?",
     re.IGNORECASE,
 )
 """What stands behind "the answer is" where a sentence says something about the answer, and not which it is."""
@@ -112,7 +118,8 @@ TAIL = re.compile(r"\s*(?:です|である|だ|になります|となります|�
 CONCLUSION = re.compile(
     r"\b(?:so|therefore|thus|hence|consequently|in total|in all|altogether|overall|in conclusion|finally"
     r"|total(?:s|ing)?"
-    r"|then|now|comes to|ends? up|ended up|amounts to|leaves|leaving|makes|equals|we get|gives|also"
+    r"|then|now|comes? to|ends? up|ended up|amounts to|leaves|leaving|makes?|equals|we get|gives?|yields?"
+    r"|results? in|adds? up to|also"
     r"|insgesamt|somit|daher|folglich|donc|au total"
     r"|en total|por lo tanto|por tanto|así que|quindi|in totale)\b|因此|所以|一共|总共|總共|共|よって"
     r"|したがって|合計|따라서",
@@ -128,6 +135,13 @@ REASON = re.compile(
     re.IGNORECASE,
 )
 """Where a reason begins behind an answer."""
+
+EXPLANATION = re.compile(
+    r"\n\s*(?:explanation|reason(?:ing|s)?|rationale|justification|check|verification|note|because|erklärung|begründung"
+    r"|explication|explicación|解释|解析|理由|説明)\s*[:：]",
+    re.IGNORECASE,
+)
+"""Where a section begins that explains the answer."""
 
 REPLACED = re.compile(r"\b(?:it\s+is\s+|is\s+)?not\s+[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?", re.IGNORECASE)
 """What is denied before the word that counts: "not 230 but 240"."""

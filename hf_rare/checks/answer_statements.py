@@ -10,11 +10,20 @@ from hf_rare.checks import answer_phrases as phrases
 from hf_rare.checks.answer_citations import drop_citations
 from hf_rare.checks.answer_forms import take_off_latex, take_off_marks
 
+MOST_HEADS = 12
+"""Places at which a reason can begin that are looked at."""
+
 LAST_STATEMENTS = 8
 """Statements that are looked at, so that a text which repeats itself takes no time."""
 
 SHORT = 400
 """Characters of a text that is searched as a whole."""
+
+LONGEST_STATEMENT = 600
+"""Characters of a statement that are read."""
+
+LONGEST_WHOLE = 2000
+"""Characters of an answer that states nothing, of which beginning and end are read."""
 
 LONGEST = 20_000
 """Characters of the end of a text that are searched."""
@@ -66,6 +75,10 @@ def find_statements(answer: str, trace: str = "", keep_intervals: bool = False) 
     text = take_off_marks(raw).strip()
     lines = text.splitlines()
     whole = text if answer.strip() else (lines[-1].strip() if lines else "")
+    if (explained := phrases.EXPLANATION.search(whole)) and whole[: explained.start()].strip():
+        whole = whole[: explained.start()].strip()
+    if len(whole) > LONGEST_WHOLE:
+        whole = whole[: LONGEST_WHOLE // 2] + "\n" + whole[-LONGEST_WHOLE // 2 :]
     bold = [found.strip() for found in re.findall(r"\*\*([^*\n]+)\*\*", raw) if found.strip(" :.")]
     stated, denied = _list_stated(text)
     return Statements(stated, denied, bold[::-1] if answer.strip() else [], whole)
@@ -76,7 +89,7 @@ def _list_stated(text: str) -> tuple[list[str], list[str]]:
     found: list[tuple[int, str]] = []
     remarks: list[str] = []
     denied: list[str] = []
-    boxes = _BOX.finditer(text) if "box" in text else ()
+    boxes = [*_BOX.finditer(text)][-LAST_STATEMENTS:] if "box" in text else []
     spans = [(match.start(), box) for match in boxes if (box := _read_box(text, match)) is not None]
     found += [(start, box) for start, box in spans if not _PLACEHOLDER.fullmatch(take_off_latex(box))]
     windows = _list_windows(text)
@@ -141,7 +154,7 @@ def _read_line(text: str, start: int) -> str:
     if not line.strip(" :*_") and end >= 0:
         rest = text[end:].strip()
         line = rest.splitlines()[0].strip() if rest else ""
-    line = line.rstrip("!")  # of a sentence, and no factorial
+    line = line[:LONGEST_STATEMENT].rstrip("!")  # of a sentence, and no factorial
     return phrases.REPLACED.sub("", line, count=1) if phrases.REPLACED.match(line) else line
 
 
@@ -156,7 +169,7 @@ def _read_box(text: str, match: re.Match[str]) -> str | None:
     held = read_braces(text, match.end() - 1)
     if held is None:
         held = text[match.end() :].split("\n")[0].rstrip("$ ")
-    return None if _BOX.search(held) else held.strip()
+    return None if _BOX.search(held) else held.strip()[:LONGEST_STATEMENT]
 
 
 def read_braces(text: str, start: int) -> str | None:
@@ -192,6 +205,8 @@ def list_heads(text: str) -> list[str]:
         text,
     ):
         heads.append(text[: match.start()])
+        if len(heads) > MOST_HEADS:
+            break
     return [head.strip() for head in dict.fromkeys(heads) if head.strip()]
 
 

@@ -4,11 +4,13 @@ import re
 import unicodedata
 
 from hf_rare.checks.answer_forms import is_date, normalize_answer, read_date, take_off_latex
+from hf_rare.checks.answer_phrases import TAIL
 from hf_rare.checks.answer_statements import Statements, list_heads, split_sentences
 
 _COPULA = re.compile(
     r"\b(?:is|was|are|were|be|'s|ist|war|est|était|es|era|on|in|by|called|named|known as)\b\s+|’s\s+", re.IGNORECASE
 )
+_IS = re.compile(r"\s(?:is|was|are|were)\s")
 _HEDGE = re.compile(
     r"\b(?:whether|unclear|unlikely|if|or|either|could|might|may|wrong|false|incorrect|not|never|neither|nor|no)\b"
     r"|n['’]t\b",
@@ -38,6 +40,9 @@ def is_same_text(gold: str, statements: Statements) -> bool:
     for sentence in dict.fromkeys([*sentences[:1], *sentences[-1:]]):
         if _HEDGE.search(re.sub(re.escape(gold), "", sentence, flags=re.IGNORECASE)):
             continue
+        subject = _IS.split(sentence, maxsplit=1)
+        if len(subject) > 1 and normalize_answer(subject[0]) == words:
+            return True
         starts = [match.end() for match in _COPULA.finditer(sentence)] + [
             m.end() for m in _HAN_COPULA.finditer(sentence)
         ]
@@ -48,6 +53,7 @@ def is_same_text(gold: str, statements: Statements) -> bool:
 
 def _begins_with(text: str, words: str) -> bool:
     """Tell whether a text, or what stands before a mark in it, reads as these words."""
+    text = TAIL.sub("", text)
     text = _LEAD.sub("", unicodedata.normalize("NFC", take_off_latex(text)).strip("$ "))
     return any(normalize_answer(head) == words for head in [text, *list_heads(text)])
 

@@ -14,11 +14,13 @@ from hf_rare.checks.answer_forms import is_date, is_yes_or_no, read_yes_or_no
 from hf_rare.checks.answer_groups import Group, is_same_group, read_gold_group, read_group
 from hf_rare.checks.answer_numbers import (
     Number,
+    has_unit,
     is_formula,
     is_gold_formula,
     read_gold_number,
     read_number,
     read_one_number,
+    read_quantity,
 )
 from hf_rare.checks.answer_options import Options, name_in_statement, name_options
 from hf_rare.checks.answer_statements import Statements, find_gold_statement, find_statements, is_readable
@@ -135,6 +137,16 @@ def _compare(gold: str, answer: str, trace: str, check: Check, options: Options 
     if check == "auto" and is_yes_or_no(expected):
         return _compare_yes_or_no(expected, statements)
     if is_same_text(expected, statements):
+        return Verdict("right", f"the answer is {_quote(gold)}")
+    if check == "auto" and (quantity := read_quantity(expected)) is not None:
+        return _compare_quantities(*quantity, gold, statements, tolerance)
+    return _reject(statements, gold)
+
+
+def _compare_quantities(right: Number, unit: str, gold: str, statements: Statements, tolerance: float) -> Verdict:
+    """Compare a number with its unit; another unit is another answer."""
+    number = read_number(statements).number
+    if number is not None and _agree(number, right, tolerance) and has_unit(statements.best, unit):
         return Verdict("right", f"the answer is {_quote(gold)}")
     return _reject(statements, gold)
 

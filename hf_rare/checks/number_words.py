@@ -6,6 +6,9 @@ The words are read by text2num; what it has no word for, such as parts of a whol
 import re
 from functools import lru_cache
 
+SHORT = 3
+"""Words of a text in which "one" is a number; in a longer one it is a pronoun."""
+
 _FRACTION_WORDS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
 _PART = re.compile(
     r"(?:(?P<whole>\d+)\s+and\s+)?(?P<count>\b\d+|\ba|\bone|\ban)[\s-]+"
@@ -20,13 +23,14 @@ _HAN_NUMBER = re.compile("[零〇一二两兩三四五六七八九十百千万�
 
 def spell_digits(text: str) -> str:
     """Write numbers in words as digits, where a text has none: those of some languages of Europe, and Chinese."""
-    return _MINUS_WORD.sub("-", _spell_words(text))
+    spelt = _spell_words(text)
+    return _MINUS_WORD.sub("-", re.sub(r"\b[Aa]\s+(?=\d{2})", "", spelt) if spelt != text else spelt)
 
 
 def _spell_words(text: str) -> str:
     if any(sign.isdigit() for sign in text):
         return text
-    text = _HAN_NUMBER.sub(lambda match: str(_read_han(match.group())), text) if _HAN_NUMBER.search(text) else text
+    text = _HAN_NUMBER.sub(lambda match: _write_han(match.group(), text), text)
     if any(sign.isdigit() for sign in text):
         return text
     for language in ("en", "de", "fr", "es", "it", "pt", "nl"):
@@ -44,7 +48,8 @@ def _spell(text: str, language: str) -> str:
     kept = {"half": "HLF", "third": "THR", "quarter": "QRT", "fifth": "FFT"} if language == "en" else {}
     for word, mark in kept.items():
         text = re.sub(rf"\b{word}(?=s?\b)", mark, text, flags=re.IGNORECASE)
-    spelt = str(alpha2digit(text, language, 0.0))
+    is_short = len(text.split()) <= SHORT and "no one" not in text.lower()
+    spelt = str(alpha2digit(text, language, 0.0 if is_short else 1.0))
     for word, mark in kept.items():
         spelt = spelt.replace(mark, word)
     return spelt
@@ -60,6 +65,11 @@ def _spell_parts(text: str) -> str:
         return f"{match.group('whole') or ''} {count}/{divisor}".strip()
 
     return _PART.sub(spell, text)
+
+
+def _write_han(number: str, text: str) -> str:
+    """Write a Chinese number in digits, but for one character in a longer text, which is part of a word: 一样."""
+    return str(_read_han(number)) if len(number) > 1 or len(text) <= SHORT + 1 else number
 
 
 def _read_han(text: str) -> int:
