@@ -13,11 +13,12 @@ _NAMED = (
     rf"(?:\s*(?:,\s*(?=\[?\d+\]?\s*,?\s*(?:and|or|und|et|y)\b)|,?\s*(?:&|-|–|—|\b(?:and|or|to|und|et|y)\b|和|与|、))\s*"
     rf"(?:{_KIND}[\s\-#]*)?\[?\d+\]?(?![.,]?\d))*"
 )
+_PAGES = r"(?:[,;]\s*(?:pp?|pages?|sec(?:tion)?|ch(?:apter)?|para(?:graph)?|lines?)\.?\s*\d+(?:\s?[-–]\s?\d+)?)*"
 _LISTED = r"[A-Z]?[1-9]\d{0,2}(?:\s*[,;–-]\s*[A-Z]?[1-9]\d{0,2})*"
-_BRACKETS = rf"\[\s*(?:\^?{_LISTED}|{_LISTED_NAMES})\s*\](?:\([^()\s]*\))?"
+_BRACKETS = rf"\[\s*(?:\^?{_LISTED}|{_LISTED_NAMES}){_PAGES}\s*\](?:\([^()\s]*\))?"
 _MARK = rf"(?:{_BRACKETS}|【[^】]*\d[^】]*】)"
 _MARKS = rf"{_MARK}(?:[\s,;–-]*(?:and\s*)?{_MARK})*"
-_CITED = rf"(?:{_MARKS}|\(\s*{_LISTED_NAMES}\s*\)|{_NAMED})"
+_CITED = rf"(?:{_MARKS}|\(\s*{_LISTED_NAMES}{_PAGES}\s*\)|{_NAMED})"
 _SAYS = r"(?:\s+(?:says?|states?|shows?|confirms?|explains?|notes?|reports?|suggests?|implies|agrees?))?"
 _BY = (
     r"(?:according to|based on|as (?:is )?(?:\w+ )?(?:in|by)|as per|per|by|from|in|as|following|see|cf\.?|laut|selon"
@@ -25,7 +26,7 @@ _BY = (
 )
 
 _IN_PARENTHESES = re.compile(
-    rf"\s*\(\s*(?:(?:see|cf\.?|source|sources|from|per|{_BY})[:\s]+)*(?:{_LISTED_NAMES}|{_CITED})\s*\)", re.I
+    rf"\s*\(\s*(?:(?:see|cf\.?|source|sources|from|per|{_BY})[:\s]+)*(?:{_LISTED_NAMES}|{_CITED}){_PAGES}\s*\)", re.I
 )
 _CLAUSE = re.compile(rf"(?:^|(?<=[.!?\n]\s)|(?<=\n)|,\s*){_BY}\s+{_CITED}{_SAYS}\s*[,:]?\s*", re.IGNORECASE)
 _BARE = re.compile(rf"\s*{_MARKS}|{_NAMED}", re.IGNORECASE)

@@ -50,6 +50,10 @@ _BOUND = re.compile(
     r"|超过|不到|不足|不是|不等于)\s*(?:\w+\s+){0,1}$",
     re.IGNORECASE,
 )
+_ASIDE = re.compile(r"\b(?:in|over|for|per|every|each|at|within|with|during|after|every)\s+$", re.IGNORECASE)
+"""What leads to a number that is not the answer where there is another: "in 3 days she sells 36"."""
+
+_AMOUNTS = re.compile(r"\d\D*?\b(?:is|are|was|were)\s+(?=-?\.?\d)", re.IGNORECASE)
 _LINK = re.compile(
     r"\s*(?:,?\s*(?:\b(?:or|and|und|oder|et|ou|y|o|to)\b|或|和|または)\s*(?:maybe |perhaps |possibly "
     r"|even )?|[-–—~～]\s*|[,;、]\s+)(?:[a-z]\s*=\s*)?",
@@ -290,7 +294,7 @@ def _read_head(head: str) -> NumberReading:
     numbers = find_numbers(head)
     if not numbers:
         return NumberReading(problem="there is no number", is_unread=True)
-    first = numbers[0]
+    first = next((one for one in numbers if not _ASIDE.search(head[: one.start])), numbers[0])
     if _BOUND.search(head[: first.start]):
         return NumberReading(problem="there is a range")
     for one, other in pairwise(numbers):
@@ -325,6 +329,8 @@ def _read_text(text: str) -> NumberReading:
         )
         if moved:
             return _read_head(sentence[moved.end() :])
+        if amounts := [*_AMOUNTS.finditer(sentence)]:
+            return _read_head(cut_reason(sentence[amounts[-1].end() :]))
         sentence = phrases.REPLACED.sub("", sentence, count=1)
         reading = _read_head(cut_reason(sentence))
         reading = reading if find_numbers(cut_reason(sentence)) else _read_head(sentence)

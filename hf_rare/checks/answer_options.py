@@ -13,7 +13,7 @@ Options = Sequence[tuple[str, str]]
 
 _CLAIM_BEFORE = re.compile(
     r"(?:^|\b(?:is|are|be|option|choice|answer|letter|choose|chose|select|selected|pick|picked|therefore|thus|so|hence|leaving"
-    r"|leaves|left|remains|with|only|clearly|supports?|elimination|going with|go with|it's|that's|namely"
+    r"|leaves|left|remains|with|only|clearly|definitely|certainly|surely|obviously|probably|likely|supports?|elimination|going with|go with|it's|that's|namely"
     r"|finally|indeed"
     r"|opción|antwort|réponse|also|ist|es|est|donc|i think|i believe|us with|i\.e\.|say)\b|[:：=→–—]"
     r"|[是选選为為故])[\s,:(*]*$",
@@ -32,9 +32,8 @@ _RIGHT_AFTER = re.compile(
     re.IGNORECASE,
 )
 _DENIAL_AFTER = re.compile(
-    r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|seems?|looks?)(?:\s+(?:all\s+|both\s+)?(?:not"
-    r"|wrong|incorrect"
-    r"|false|out|too|tempting|ruled out|eliminated|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
+    r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|(?:can|could|must|should) be|seems?|looks?)"
+    r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|dismissed|false|out|too|tempting|ruled out|eliminated|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
     r"|cannot|can't|has no|have no|contradicts?)\b|\s*[✗✘❌✖]|\s*(?:选项|選項|项|項)?(?:是)?(?:错误|錯誤"
     r"|不正确|不对|错))",
     re.IGNORECASE,
@@ -88,6 +87,9 @@ def name_in_statement(text: str, options: Options, is_stated: bool = True) -> se
         return same
     if judged := _judge_lines(text, keys):
         return judged
+    for sentence in () if is_stated else map(_head, _list_concluding(text)):
+        if claimed := _find_claims(sentence, keys):
+            return claimed
     if match := _leading(keys).match(text):
         key = keys[next(filter(None, match.groups()[:3])).casefold()]
         rest = match.group(4)
@@ -112,6 +114,7 @@ def name_in_statement(text: str, options: Options, is_stated: bool = True) -> se
     return set() if is_stated else _find_claims(head, keys, is_weak=True) or _find_claims(text, keys, is_weak=True)
 
 
+_CONCLUDES = re.compile(r"(?:so|therefore|thus|hence|finally|clearly|also)\b|因此|所以|故", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\u00a0\u3000]+")
 
 
@@ -140,15 +143,15 @@ def _head(text: str) -> str:
     return head[: match.start()].strip() if match else head
 
 
+def _list_concluding(text: str) -> list[str]:
+    """List the sentences of a text that begin as a conclusion does, the last first."""
+    return [sentence for sentence in reversed(split_sentences(text)) if _CONCLUDES.match(sentence)]
+
+
 def _last_first(text: str) -> list[str]:
     """List the sentences of a text: those that conclude, then the first, then the others from the end."""
     sentences = split_sentences(text)
-    concluding = [
-        one
-        for one in sentences
-        if re.match(r"(?:so|therefore|thus|hence|finally|clearly|also)\b|因此|所以|故", one, re.I)
-    ]
-    ordered = [*reversed(concluding), *sentences[:1], *reversed(sentences)]
+    ordered = [*_list_concluding(text), *sentences[:1], *reversed(sentences)]
     return [part for sentence in ordered for part in (_head(sentence), sentence)]
 
 
