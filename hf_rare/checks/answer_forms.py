@@ -18,7 +18,7 @@ _LATEX_SPACE = re.compile(r"\\(?:quad|qquad|[,;:! ])|(?<=\w)~(?=\w)")
 _EMPHASIS = re.compile(r"(?<!\d)\*\*|\*\*(?!\d)|__|`|(?<!\d)\*(?=\S[^*\n]*\S\*(?!\d))|(?<=\S)\*(?![\d\s*])")
 _UNDERLINED = re.compile(r"(?<![\w\\}])_([^_\n]{2,}?)_(?!\w)")
 _TAG = re.compile(r"</?(?:answer|final|final_answer|b|strong|i|em|p|br)\s*/?>")
-_LINE_MARK = re.compile(r"(?m)^[ \t]*(?:>(?![ \t]*[-+.\d$\\=])[ \t]*|#{1,6}[ \t]+)")
+_LINE_MARK = re.compile(r"(?m)^[ \t]*(?:>(?![ \t]*[-+.\d$\\=])[ \t]*|(?!####[ \t]+[-+$]?\.?\d)#{1,6}[ \t]+)")
 _MINUS = str.maketrans({"\u2212": "-", "\u2012": "-", "\u2013": "-"})
 
 _MONTHS = {

@@ -54,6 +54,7 @@ _ASIDE = re.compile(r"\b(?:in|over|for|per|every|each|at|within|with|during|afte
 """What leads to a number that is not the answer where there is another: "in 3 days she sells 36"."""
 
 _AMOUNTS = re.compile(r"\d\D*?\b(?:is|are|was|were)\s+(?=-?\.?\d)", re.IGNORECASE)
+_PURPOSE = re.compile(r":\s|\s\(|\sto\s(?=[a-z])")
 _LINK = re.compile(
     r"\s*(?:,?\s*(?:\b(?:or|and|und|oder|et|ou|y|o|to)\b|或|和|または)\s*(?:maybe |perhaps |possibly "
     r"|even )?|[-–—~～]\s*|[,;、]\s+)(?:[a-z]\s*=\s*)?",
@@ -332,6 +333,12 @@ def _read_text(text: str) -> NumberReading:
         if amounts := [*_AMOUNTS.finditer(sentence)]:
             return _read_head(cut_reason(sentence[amounts[-1].end() :]))
         sentence = phrases.REPLACED.sub("", sentence, count=1)
+        head = _PURPOSE.split(cut_reason(sentence), maxsplit=1)[0]
+        candidates = [one for one in find_numbers(head) if not _ASIDE.search(head[: one.start])]
+        if len({one.number for one in candidates}) > 1 and not _LINK.fullmatch(
+            head[candidates[0].end : candidates[1].start]
+        ):
+            break
         reading = _read_head(cut_reason(sentence))
         reading = reading if find_numbers(cut_reason(sentence)) else _read_head(sentence)
         if reading.number is None and not reading.is_unread:

@@ -13,7 +13,8 @@ Options = Sequence[tuple[str, str]]
 
 _CLAIM_BEFORE = re.compile(
     r"(?:^|\b(?:is|are|be|option|choice|answer|letter|choose|chose|select|selected|pick|picked|therefore|thus|so|hence|leaving"
-    r"|leaves|left|remains|with|only|clearly|definitely|certainly|surely|obviously|probably|likely|supports?|elimination|going with|go with|it's|that's|namely"
+    r"|leaves|left|remains|with|only|clearly|definitely|certainly|surely|obviously|probably|likely"
+    r"|supports?|elimination|going with|go with|it's|that's|namely"
     r"|finally|indeed"
     r"|opción|antwort|réponse|also|ist|es|est|donc|i think|i believe|us with|i\.e\.|say)\b|[:：=→–—]"
     r"|[是选選为為故])[\s,:(*]*$",
@@ -33,7 +34,8 @@ _RIGHT_AFTER = re.compile(
 )
 _DENIAL_AFTER = re.compile(
     r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|(?:can|could|must|should) be|seems?|looks?)"
-    r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|dismissed|false|out|too|tempting|ruled out|eliminated|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
+    r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|dismissed|false|out|too|tempting|ruled out|eliminated"
+    r"|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
     r"|cannot|can't|has no|have no|contradicts?)\b|\s*[✗✘❌✖]|\s*(?:选项|選項|项|項)?(?:是)?(?:错误|錯誤"
     r"|不正确|不对|错))",
     re.IGNORECASE,
@@ -107,8 +109,11 @@ def name_in_statement(text: str, options: Options, is_stated: bool = True) -> se
             continue
         if (match := _full(keys).fullmatch(part)) and not _NEGATION.search(part):
             return {keys[match.group(1).casefold()]}
-        if claimed := _find_claims(part, keys) or ({} if not is_stated else _find_claims(part, keys, is_weak=True)):
-            return set(claimed)
+        claimed = _find_claims(part, keys)
+        if not claimed and is_stated:
+            claimed = _find_claims(part, keys, is_weak=True)
+        if claimed:
+            return claimed
         if named := _find_texts(part, texts):
             return named
     return set() if is_stated else _find_claims(head, keys, is_weak=True) or _find_claims(text, keys, is_weak=True)

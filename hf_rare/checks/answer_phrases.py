@@ -143,5 +143,9 @@ EXPLANATION = re.compile(
 )
 """Where a section begins that explains the answer."""
 
-REPLACED = re.compile(r"\b(?:it\s+is\s+|is\s+)?not\s+[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?", re.IGNORECASE)
+REPLACED = re.compile(
+    r"\b(?:(?:it\s+is\s+|is\s+)?not\s+[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?|nicht\s+[^.;:\n]{1,60}?,?\s+sondern\s+"
+    r"|pas\s+[^.;:\n]{1,60}?,?\s+mais\s+|no\s+[^.;:\n]{1,60}?,?\s+sino\s+)",
+    re.IGNORECASE,
+)
 """What is denied before the word that counts: "not 230 but 240"."""

@@ -25,7 +25,7 @@ from hf_rare.checks.answer_numbers import (
 from hf_rare.checks.answer_options import Options, name_in_statement, name_options
 from hf_rare.checks.answer_statements import Statements, find_gold_statement, find_statements, is_readable
 from hf_rare.checks.answer_texts import is_same_text
-from hf_rare.checks.formulas import is_same_formula
+from hf_rare.checks.formulas import UnreadFormulaError, is_same_formula
 from hf_rare.errors import ConfigError
 from hf_rare.rows.columns import OUTCOMES, Outcome
 from hf_rare.rows.gold import list_golds, pair_options
@@ -195,7 +195,7 @@ def _compare_groups(gold: Group, text: str, statements: Statements, tolerance: f
             continue
         try:
             agree = is_same_group(given, gold, lambda one, other: _is_same_value(one, other, tolerance))
-        except TimeoutError as err:
+        except (TimeoutError, UnreadFormulaError) as err:
             return Verdict("unchecked", str(err))
         if agree:
             return Verdict("right", f"the answer is {_quote(text)}")
@@ -234,7 +234,7 @@ def _is_year(number: Number) -> bool:
 def _compare_value(gold: str, right: Number, formula: str, tolerance: float) -> Verdict:
     try:
         agree = is_same_formula(str(right.value), formula)
-    except TimeoutError as err:
+    except (TimeoutError, UnreadFormulaError) as err:
         return Verdict("unchecked", str(err))
     return Verdict(
         "right" if agree else "wrong", f"the answer is {_quote(formula)}, {'' if agree else 'not '}{right.value}"
@@ -256,7 +256,7 @@ def _compare_formulas(gold: str, statements: Statements) -> Verdict:
                 return Verdict("right", f"the answer is {_quote(gold)}")
             if statements.stated and text == statements.stated[0]:
                 break
-    except TimeoutError as err:
+    except (TimeoutError, UnreadFormulaError) as err:
         return Verdict("unchecked", str(err))
     return _reject(statements, gold)
 

@@ -34,6 +34,10 @@ _SIGNS = [
 ]  # fmt: skip
 
 
+class UnreadFormulaError(ValueError):
+    """What a model wrote is no formula that can be read. It stays inside the library: the answer is `unchecked`."""
+
+
 def is_same_formula(gold: str, answer: str, timeout: float = TIMEOUT) -> bool | None:
     r"""Tell whether an answer is the gold formula, in whatever form: `\frac{1}{2}` is `0.5`, `x+1` is `1+x`.
 
@@ -46,6 +50,7 @@ def is_same_formula(gold: str, answer: str, timeout: float = TIMEOUT) -> bool | 
         `bool`; `None` where the gold answer is no formula.
 
     Raises:
+        UnreadFormulaError: The answer is no formula.
         HfRareError: The process cannot start.
         TimeoutError: It takes longer, or the process died of it.
     """
@@ -97,7 +102,9 @@ class _Worker:
             self.stop()
             raise TimeoutError(f"the formulas could not be compared within {timeout:g} seconds")
         agree = json.loads(line)
-        return agree if agree is None else bool(agree)
+        if agree == "answer":
+            raise UnreadFormulaError(f"no formula can be read in {answer!r}")
+        return None if agree == "gold" else bool(agree)
 
     def stop(self) -> None:
         """End the process."""

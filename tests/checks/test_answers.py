@@ -205,6 +205,50 @@ def test_without_an_answer_the_end_of_the_trace_counts():
     assert find_statements("", "so \\boxed{a{b}c} holds").best == "a{b}c"
 
 
+@pytest.mark.parametrize("answer", ["ไม่มีคำตอบในเอกสาร", "לא כתוב כאן", "لا أعرف"])
+def test_what_cannot_be_read_is_unchecked(answer):
+    assert check_answer(42, answer).outcome == "unchecked"
+    assert check_answer("Paris", answer).outcome == "unchecked"
+    assert check_answer("B", answer, options=CITIES).outcome == "unchecked"
+
+
+def test_numbers_of_which_none_is_told_to_be_the_answer_are_unchecked_where_one_would_be_right():
+    text = "Anna has 12 apples and Ben has 30."
+    assert check_answer(30, text).outcome == "unchecked"
+    assert check_answer(31, text).outcome == "wrong"
+
+
+def test_a_whole_solution_as_gold_answer_is_read_as_what_it_states():
+    for gold in ("She sells 9 eggs at $2.\n#### 18", r"So it is $9 \cdot 2 = \boxed{18}$ dollars."):
+        assert check_answer(gold, "She makes $18 a day.").outcome == "right"
+        assert check_answer(gold, "She makes $9 a day.").outcome == "wrong"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "1,",
+        "(",
+        "\\boxed{",
+        "is ",
+        "A, ",
+        "\\frac{1}{",
+        "no, ",
+        "x=1, ",
+        "1.000.",
+        "A: no\n",
+        "[1], ",
+        "the answer is ",
+        "√(",
+    ],
+)
+def test_no_text_takes_long(piece):
+    for gold, options in ((7, None), ("B", CITIES), ("Paris", None), ("(1,2)", None), (True, None)):
+        start = time.process_time()
+        check_answer(gold, piece * 3000 + "B", options=options)
+        assert time.process_time() - start < 2
+
+
 @pytest.mark.parametrize("gold", [None, "", "  ", [], float("nan"), {"text": "x"}])
 def test_without_a_gold_answer_or_a_text_nothing_is_checked(gold):
     assert check_answer(gold, "B").outcome == "unchecked"
