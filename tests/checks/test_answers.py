@@ -279,7 +279,7 @@ def test_normalising_twice_changes_nothing(text):
 @settings(deadline=None)
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1), st.sampled_from("!?;: \t()\"'"))
 def test_case_space_and_marks_around_an_answer_change_nothing(word, mark):
-    assume(word.lower() not in ("a", "an", "the"))  # what consists of articles alone stays as it is
+    assume(normalize_answer(word) not in ("a", "an", "the"))  # what consists of articles alone stays as it is
     assert normalize_answer(f"{mark} the {word.upper()}{mark}") == normalize_answer(f"{word.upper()}")
 
 
