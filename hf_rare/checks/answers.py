@@ -1,28 +1,34 @@
 """Whether an answer agrees with the gold answer: plain values in, a verdict with its reason out.
 
-`answer_forms` reads the forms that answers have, `math_answers` compares formulas; what a dataset looks like, and
-which traces are asked about, is left to `verifying`.
+The way of an answer: citations are dropped (`answer_citations`), what it states is found (`answer_statements`), and
+read as what the gold answer is: an option, yes or no, several values, a number, a formula, or a text. What a dataset
+looks like, and which traces are asked about, is left to `verify`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from hf_rare.checks.answer_forms import (
+from hf_rare.checks.answer_forms import is_date, is_yes_or_no, read_yes_or_no
+from hf_rare.checks.answer_groups import Group, is_same_group, read_gold_group, read_group
+from hf_rare.checks.answer_numbers import (
     Number,
-    find_stated_answer,
-    is_number,
-    list_candidates,
-    name_letters,
-    normalize_answer,
-    read_numbers,
-    read_single_number,
+    has_unit,
+    is_formula,
+    is_gold_formula,
+    read_gold_number,
+    read_number,
+    read_one_number,
+    read_quantity,
 )
-from hf_rare.checks.formulas import is_same_formula
+from hf_rare.checks.answer_options import Options, name_in_statement, name_options
+from hf_rare.checks.answer_statements import Statements, find_gold_statement, find_statements, is_readable
+from hf_rare.checks.answer_texts import is_same_text
+from hf_rare.checks.formulas import UnreadFormulaError, is_same_formula
 from hf_rare.errors import ConfigError
 from hf_rare.rows.columns import OUTCOMES, Outcome
-from hf_rare.rows.gold import list_golds
+from hf_rare.rows.gold import list_golds, pair_options
 
 Check = Literal["auto", "choice", "text", "number", "math"]
 CHECKS: tuple[Check, ...] = ("auto", "choice", "text", "number", "math")
@@ -50,51 +56,50 @@ def check_answer(
     trace: str = "",
     *,
     check: Check = "auto",
-    options: Sequence[str] | None = None,
+    options: Sequence[str] | Options | Mapping[str, Any] | None = None,
     tolerance: float = TOLERANCE,
 ) -> Verdict:
     r"""Compare an answer with the gold answer.
 
     Args:
-        gold (`str`, `int`, `float`, `bool`, or a list of them):
+        gold (`str`, `int`, `float`, `bool`, `Decimal`, `date`, or a list of them):
             The gold answer, or several that are right. For `True` yes is right too, for `False` no.
         answer (`str`):
-            The answer; where it is empty, what the trace states last ("the answer is ...", `\boxed{...}`), or else its
-            last line.
+            The answer, or a text that states it ("the answer is ...", `\boxed{...}`); citations are no part of it.
+            Where it is empty, what the trace states last, or else its last line.
         trace (`str`, *optional*):
             The trace.
         check (`str`, *optional*, defaults to `"auto"`):
-            How to compare. `"choice"`: by the letter of an option, or its text. `"number"`: within the tolerance
-            (whole numbers exactly), units aside; of a percentage and a number, 50% agrees with 50 and with 0.5.
-            `"text"`: the same words after [`normalize_answer`]. `"math"`: the same formula by
-            math-verify. `"auto"`: a choice where there are options and the gold answer is one of them, a number where
-            it is one, else a text.
-        options (`Sequence[str]`, *optional*):
-            The texts of the options, A first.
+            How to compare. `"choice"`: by the key of an option, or its text. `"number"`: within the tolerance (whole
+            numbers exactly), units aside; of a percentage and a number, 50% agrees with 50 and with 0.5. `"text"`:
+            the same words after [`normalize_answer`], or the same date. `"math"`: the same formula by math-verify, or
+            the same numbers, pairs and intervals. `"auto"`: a choice where there are options and the gold answer is
+            one of them, else whatever the gold answer is.
+        options (`Sequence[str]` or `Mapping`, *optional*):
+            The texts of the options, A first, or the text by key.
         tolerance (`float`, *optional*, defaults to 1e-6):
             The largest relative difference of numbers that agree.
 
     Returns:
         [`Verdict`]: `right` where the answer agrees with a gold answer; `unchecked` where there is no gold answer, no
-        text, or the gold answer cannot be read as the check needs it; else `wrong`.
+        text, or one of them cannot be read as the check needs it; else `wrong`.
 
     Raises:
         ConfigError: `check` or `tolerance` cannot be right.
-        MissingPackageError: `check="math"`, and math-verify is not installed.
-        HfRareError: `check="math"`, and the process that compares formulas does not start.
+        HfRareError: The process that compares formulas does not start.
 
     Example:
         >>> check_answer("B", "The answer is (B).", options=["Rome", "Paris"]).outcome
         'right'
     """
     check_settings(check, tolerance)
-    golds = list_golds(gold, options)
+    pairs = _pair(options)
+    golds = list_golds(gold, pairs)
     if not golds:
         return Verdict("unchecked", "there is no gold answer")
-    candidates = list_candidates(answer, trace)
-    if not candidates:
+    if not answer.strip() and not trace.strip():
         return Verdict("unchecked", "there is neither an answer nor a trace")
-    verdicts = [_compare(text, candidates, _choose_check(text, check, options), options, tolerance) for text in golds]
+    verdicts = [_compare(text, answer, trace, check, pairs, tolerance) for text in golds]
     return min(verdicts, key=lambda verdict: OUTCOMES.index(verdict.outcome))
 
 
@@ -106,74 +111,154 @@ def check_settings(check: str, tolerance: float) -> None:
         raise ConfigError(f"tolerance={tolerance!r} cannot be right: expected a number from 0 to less than 1.")
 
 
-def _choose_check(gold: str, check: Check, options: Sequence[str] | None) -> Check:
-    if check != "auto":
-        return check
-    if options and _name_right_letters(gold, options):
-        return "choice"
-    return "number" if is_number(gold) else "text"
+def _pair(options: Any) -> list[tuple[str, str]] | None:
+    is_paired = isinstance(options, list | tuple) and options and all(isinstance(one, tuple) for one in options)
+    pairs = options if is_paired else pair_options(options) if options else None
+    return [(key, "" if text is None else str(text)) for key, text in pairs] if pairs else None
 
 
-def _compare(
-    gold: str, candidates: list[str], check: Check, options: Sequence[str] | None, tolerance: float
-) -> Verdict:
-    if check == "choice":
-        return _compare_choices(gold, candidates, options)
+def _compare(gold: str, answer: str, trace: str, check: Check, options: Options | None, tolerance: float) -> Verdict:
+    expected = gold if check == "text" else find_gold_statement(gold) or gold
+    if check == "choice" or (check == "auto" and options and _name_right(expected, options)):
+        return _compare_choices(expected, find_statements(answer, trace), options)
+    group = read_gold_group(expected) if check in ("auto", "math") and not is_date(expected) else None
+    statements = find_statements(answer, trace, keep_intervals=group is not None)
+    if not statements.whole and not statements.stated:
+        return Verdict("wrong", f"there is no answer beside the citations in {_quote(answer or trace)}")
     if check == "number":
-        return _compare_numbers(gold, candidates, tolerance)
-    if check == "math":
-        return _compare_formulas(find_stated_answer(gold) or gold, candidates)
-    words = normalize_answer(gold)
-    if any(normalize_answer(text) == words for text in candidates):
+        return _compare_numbers(read_one_number(expected), expected, statements, tolerance)
+    if group is not None:
+        return _compare_groups(group, expected, statements, tolerance)
+    number = read_gold_number(expected) if check in ("auto", "math") else None
+    if number is not None:
+        return _compare_numbers(number, expected, statements, tolerance)
+    if check == "math" or (check == "auto" and is_gold_formula(expected)):
+        return _compare_formulas(expected, statements)
+    if check == "auto" and is_yes_or_no(expected):
+        return _compare_yes_or_no(expected, statements)
+    if is_same_text(expected, statements):
         return Verdict("right", f"the answer is {_quote(gold)}")
-    return Verdict("wrong", f"the answer is {_quote(candidates[0])}, not {_quote(gold)}")
+    if check == "auto" and (quantity := read_quantity(expected)) is not None:
+        return _compare_quantities(*quantity, gold, statements, tolerance)
+    return _reject(statements, gold)
 
 
-def _compare_choices(gold: str, candidates: list[str], options: Sequence[str] | None) -> Verdict:
-    right = _name_right_letters(gold, options)
+def _compare_quantities(right: Number, unit: str, gold: str, statements: Statements, tolerance: float) -> Verdict:
+    """Compare a number with its unit; another unit is another answer."""
+    number = read_number(statements).number
+    if number is not None and _agree(number, right, tolerance) and has_unit(statements.best, unit):
+        return Verdict("right", f"the answer is {_quote(gold)}")
+    return _reject(statements, gold)
+
+
+def _reject(statements: Statements, gold: str) -> Verdict:
+    """Say that an answer is wrong, or unchecked where it is in a writing that no reader knows."""
+    if not statements.stated and not is_readable(statements.whole, gold):
+        return Verdict("unchecked", f"no answer can be read in {_quote(statements.whole)}")
+    return Verdict("wrong", f"the answer is {_quote(statements.best)}, not {_quote(gold)}")
+
+
+def _compare_choices(gold: str, statements: Statements, options: Options | None) -> Verdict:
+    right = _name_right(gold, options)
     if not right:
         return Verdict("unchecked", f"the gold answer {_quote(gold)} is neither a letter nor the text of an option")
-    named = next(filter(None, (name_letters(text, options) for text in candidates)), set())
+    named = name_options(statements, options)
     if not named:
-        return Verdict("wrong", f"no option is named in {_quote(candidates[0])}")
+        is_read = not statements.whole or is_readable(statements.whole, gold)
+        return Verdict("wrong" if is_read else "unchecked", f"no option is named in {_quote(statements.best)}")
     names = " and ".join(sorted(named))
     if named <= right:
         return Verdict("right", f"the answer is {names}")
     return Verdict("wrong", f"the answer names {names}, and right is {' or '.join(sorted(right))}")
 
 
-def _name_right_letters(gold: str, options: Sequence[str] | None) -> set[str]:
-    """Name the letter of the gold answer, or those of several options that read the same; none where it is unclear."""
-    letters = name_letters(find_stated_answer(gold) or gold, options)
-    texts = {normalize_answer(options[ord(letter) - ord("A")]) for letter in letters} if options else letters
-    return letters if len(texts) == 1 else set()
+def _name_right(gold: str, options: Options | None) -> set[str]:
+    """Name the key of the gold answer, or those of several options that read the same; none where it is unclear."""
+    keys = name_in_statement(gold, options or [(letter, "") for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"])
+    texts = {text.strip().casefold().rstrip(".") for key, text in options if key in keys} if options else keys
+    return keys if len(texts) == 1 else set()
 
 
-def _compare_numbers(gold: str, candidates: list[str], tolerance: float) -> Verdict:
-    right = read_single_number(find_stated_answer(gold) or gold)
+def _compare_yes_or_no(gold: str, statements: Statements) -> Verdict:
+    right = read_yes_or_no(gold)
+    for text in [*statements.stated, *statements.bold, statements.whole]:
+        if (given := read_yes_or_no(text)) is not None:
+            word = "yes" if given else "no"
+            return Verdict("right" if given == right else "wrong", f"the answer is {word}")
+    return _reject(statements, gold)
+
+
+def _compare_groups(gold: Group, text: str, statements: Statements, tolerance: float) -> Verdict:
+    for statement in [*statements.stated, *statements.bold, statements.whole]:
+        given = read_group(statement, gold) if statement else None
+        if given is None:
+            continue
+        try:
+            agree = is_same_group(given, gold, lambda one, other: _is_same_value(one, other, tolerance))
+        except (TimeoutError, UnreadFormulaError) as err:
+            return Verdict("unchecked", str(err))
+        if agree:
+            return Verdict("right", f"the answer is {_quote(text)}")
+        break
+    return _reject(statements, text)
+
+
+def _is_same_value(gold: str, given: str, tolerance: float) -> bool:
+    right, number = read_gold_number(gold), read_one_number(given)
+    if right is not None and number is not None and not is_formula(given):
+        return _agree(number, right, tolerance)
+    return gold.replace(" ", "") == given.replace(" ", "") or bool(is_same_formula(gold, given))
+
+
+def _compare_numbers(right: Number | None, gold: str, statements: Statements, tolerance: float) -> Verdict:
     if right is None:
         return Verdict("unchecked", f"the gold answer {_quote(gold)} is not one number")
-    given = next(filter(None, map(read_single_number, candidates)), None)
-    if given is None:
-        count = len(read_numbers(candidates[0]))
-        return Verdict(
-            "wrong", f"there {'are several numbers' if count else 'is no number'} in {_quote(candidates[0])}"
-        )
-    if _agree(given, right, tolerance):
-        return Verdict("right", f"the answer is {given.value}")
-    return Verdict("wrong", f"the answer is {given.value}, not {right.value}")
+    reading = read_number(statements, _is_year(right))
+    if reading.number is not None:
+        if _agree(reading.number, right, tolerance):
+            return Verdict("right", f"the answer is {reading.number.value}")
+        return Verdict("wrong", f"the answer is {reading.number.value}, not {right.value}")
+    if reading.formula:
+        return _compare_value(gold, right, reading.formula, tolerance)
+    if any(_agree(number, right, tolerance) for number in reading.others):
+        return Verdict("unchecked", f"which number is the answer cannot be told in {_quote(statements.best)}")
+    if reading.is_unread:
+        return Verdict("unchecked", f"no number can be read in {_quote(statements.best)}")
+    return Verdict("wrong", f"{reading.problem} in {_quote(statements.best)}")
 
 
-def _compare_formulas(gold: str, candidates: list[str]) -> Verdict:
+def _is_year(number: Number) -> bool:
+    return number.value == number.value.to_integral_value() and 1000 <= number.value < 2200
+
+
+def _compare_value(gold: str, right: Number, formula: str, tolerance: float) -> Verdict:
     try:
-        agree = [is_same_formula(gold, text) for text in candidates[:2]]  # a sentence around a formula may hide it
-    except TimeoutError as err:
-        return Verdict("wrong", str(err))
-    if agree[0] is None:
-        return Verdict("unchecked", f"the gold answer {_quote(gold)} is no formula")
-    if any(agree):
-        return Verdict("right", f"the answer is {_quote(gold)}")
-    return Verdict("wrong", f"the answer is {_quote(candidates[0])}, not {_quote(gold)}")
+        agree = is_same_formula(str(right.value), formula)
+    except (TimeoutError, UnreadFormulaError) as err:
+        return Verdict("unchecked", str(err))
+    return Verdict(
+        "right" if agree else "wrong", f"the answer is {_quote(formula)}, {'' if agree else 'not '}{right.value}"
+    )
+
+
+def _compare_formulas(gold: str, statements: Statements) -> Verdict:
+    texts = (
+        [*statements.stated[:1], statements.whole] if statements.stated else [*statements.bold[:1], statements.whole]
+    )
+    try:
+        for text in dict.fromkeys(filter(None, texts)):
+            if text.replace(" ", "").strip("$.") == gold.replace(" ", "").strip("$."):
+                return Verdict("right", f"the answer is {_quote(gold)}")
+            agree = is_same_formula(gold, text)
+            if agree is None:
+                return Verdict("unchecked", f"the gold answer {_quote(gold)} is no formula")
+            if agree:
+                return Verdict("right", f"the answer is {_quote(gold)}")
+            if statements.stated and text == statements.stated[0]:
+                break
+    except (TimeoutError, UnreadFormulaError) as err:
+        return Verdict("unchecked", str(err))
+    return _reject(statements, gold)
 
 
 def _agree(given: Number, right: Number, tolerance: float) -> bool:

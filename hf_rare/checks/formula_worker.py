@@ -10,17 +10,18 @@ import sys
 
 
 def main() -> None:
-    """Answer each line `[gold, answer]` with whether they agree, or `null` where the gold answer is no formula."""
+    """Answer each line `[gold, answer]` with whether they agree, or which of them, `"gold"` or `"answer"`, is none."""
     from math_verify import parse, verify
 
     logging.disable(logging.CRITICAL)  # that there is no time-out
     for line in sys.stdin:
         gold, answer = json.loads(line)
         try:
-            expected = _read(gold, parse)
-            agree = bool(verify(expected, _read(answer, parse), timeout_seconds=None)) if expected else None
+            expected, given = _read(gold, parse), _read(answer, parse)
+            unread = "" if expected and given else "answer" if expected else "gold"
+            agree = unread or bool(verify(expected, given, timeout_seconds=None))
         except Exception:  # whatever sympy raises on what a model wrote
-            agree = False
+            agree = "answer"
         print(json.dumps(agree), flush=True)
 
 

@@ -6,21 +6,37 @@ A pool of processes would stop working in a script without `if __name__ == "__ma
 
 import atexit
 import contextlib
-import importlib.util
 import json
 import os
+import re
 import selectors
 import subprocess
 import sys
 import threading
 
-from hf_rare.errors import HfRareError, MissingPackageError
+from hf_rare.errors import HfRareError
 
 TIMEOUT = 10.0
 """Seconds that one comparison may take."""
 
 START_TIMEOUT = 120.0
 """Seconds that the process may take to import sympy and to answer for the first time."""
+
+_SIGNS = [
+    (re.compile(r"√\s*\(([^()]*)\)|√\s*(\d+(?:\.\d+)?|[a-zA-Z])"), lambda match: rf"\sqrt{{{match[1] or match[2]}}}"),
+    (re.compile(r"\^\s*([-+]?\d+|[-+][a-zA-Z])"), lambda match: f"^{{{match[1]}}}"),
+    *(
+        (re.compile(sign), lambda _, command=command: rf"{command} ")
+        for sign, command in {
+            "π": r"\pi", "∞": r"\infty", "×|·|⋅": r"\times", "÷": r"\div", "≤": r"\leq", "≥": r"\geq", "≠": r"\neq",
+            "±": r"\pm", "∪": r"\cup", "∩": r"\cap", "∈": r"\in", "θ": r"\theta", "°": r"^\circ",
+        }.items()
+    ),
+]  # fmt: skip
+
+
+class UnreadFormulaError(ValueError):
+    """What a model wrote is no formula that can be read. It stays inside the library: the answer is `unchecked`."""
 
 
 def is_same_formula(gold: str, answer: str, timeout: float = TIMEOUT) -> bool | None:
@@ -35,13 +51,18 @@ def is_same_formula(gold: str, answer: str, timeout: float = TIMEOUT) -> bool | 
         `bool`; `None` where the gold answer is no formula.
 
     Raises:
-        MissingPackageError: math-verify is not installed.
+        UnreadFormulaError: The answer is no formula.
         HfRareError: The process cannot start.
         TimeoutError: It takes longer, or the process died of it.
     """
-    if importlib.util.find_spec("math_verify") is None:
-        raise MissingPackageError("check='math' needs math-verify: `pip install 'hf-rare[math]'`.")
-    return worker.compare(gold, answer, timeout)
+    return worker.compare(to_latex(gold), to_latex(answer), timeout)
+
+
+def to_latex(text: str) -> str:
+    r"""Write the signs of a formula as LaTeX, which is what math-verify reads: √9 as `\sqrt{9}`, π as `\pi`."""
+    for pattern, replacement in _SIGNS:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 class Worker:
@@ -63,7 +84,7 @@ class Worker:
                     self._ask(self._process, "1", "1", START_TIMEOUT)
                 except OSError as err:  # a TimeoutError too
                     raise HfRareError(
-                        f"check='math' compares formulas in a process of its own, and it does not start: {err}. Run "
+                        f"Formulas are compared in a process of its own, and it does not start: {err}. Run "
                         f"`{' '.join(command)}` to see why."
                     ) from err
             return self._ask(self._process, gold, answer, timeout)
@@ -83,7 +104,9 @@ class Worker:
             self.stop()
             raise TimeoutError(f"the formulas could not be compared within {timeout:g} seconds")
         agree = json.loads(line)
-        return agree if agree is None else bool(agree)
+        if agree == "answer":
+            raise UnreadFormulaError(f"no formula can be read in {answer!r}")
+        return None if agree == "gold" else bool(agree)
 
     def stop(self) -> None:
         """End the process."""

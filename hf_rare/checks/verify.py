@@ -10,11 +10,19 @@ from hf_rare.checks.answers import TOLERANCE, Check, check_answer, check_setting
 from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
 from hf_rare.rows.columns import WITHOUT_TRACE, Outcome, check_statuses
-from hf_rare.rows.gold import list_golds
+from hf_rare.rows.gold import (
+    check_gold_feature,
+    check_gold_value,
+    label_names,
+    list_golds,
+    name_label,
+    pair_options,
+    read_features,
+)
 from hf_rare.settings.base import Config
 from hf_rare.settings.transformers_names import reject_unknown_names
 
-VERIFY_REVISION = 2
+VERIFY_REVISION = 3
 """Bumped by hand whenever the same row gets another verdict."""
 
 BATCH_SIZE = 1000
@@ -29,11 +37,13 @@ class AnswerCheck(Config):
 
     Args:
         gold_column (`str`, *optional*, defaults to `"answer"`):
-            Column with the gold answer: a text, a number, a boolean, or a list of answers that are all right.
+            Column with the gold answer: a text, a number, a boolean, a date, a class label (its name, or the number of
+            an option from 0), a list of answers that are all right, or a struct with such a list as `text` (SQuAD).
         check (`str`, *optional*, defaults to `"auto"`):
             How to compare; see [`check_answer`].
         options_column (`str`, *optional*, defaults to `"options"`):
-            Column with the options, where there is one: a list, A first, or a struct of letter to text.
+            Column with the options, where there is one: a list, A first, or a struct of key to text. A key, such as E
+            or 3, is what an answer names the option by.
         output_column (`str`, *optional*, defaults to `"reasoning"`):
             Column with the trace, and prefix of the distiller's columns and of the new one.
         statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
@@ -61,25 +71,39 @@ class AnswerCheck(Config):
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (VERIFY_REVISION, self.to_json())  # the same bytes in every process, for the cache
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, batch: Any, labels: Sequence[str] | None = None) -> Any:
         """Judge the traces of a batch.
 
+        Args:
+            batch: A batch of rows, as `map` passes it in any format.
+            labels (`Sequence[str]`, *optional*): the names of the gold column's class labels, where the batch does not
+                bring them along.
+
         Raises:
-            ColumnError: A column that is needed is missing, or the new one exists already.
+            ColumnError: A column that is needed is missing or cannot hold gold answers, or the new one exists already.
         """
-        return self.add_verdicts(batch, (), self._check_all)
+        return self.add_verdicts(batch, (), self._check_all, labels)
 
     def add_verdicts(
-        self, batch: Any, further_columns: Sequence[str], check: Callable[[list["TraceToCheck"]], list[Outcome]]
+        self,
+        batch: Any,
+        further_columns: Sequence[str],
+        check: Callable[[list["TraceToCheck"]], list[Outcome]],
+        labels: Sequence[str] | None = None,
     ) -> Any:
         """Give each trace of a batch what `check` says of it; traces without a gold answer stay unchecked."""
         names = column_names(batch)
         self.check_names(names)
+        features = read_features(batch)
+        check_gold_feature(features, self.gold_column)
+        labels = labels or label_names(features, self.gold_column)
         optional = [name for name in self._optional() if name in names]
         rows = read_columns(batch, [self.output_column, self.gold_column, *optional, *further_columns])
+        for row in rows:
+            check_gold_value(row[self.gold_column], self.gold_column)
         places = [range(len(traces)) if isinstance(traces := row[self.output_column], list) else None for row in rows]
         traces = [
-            self._read_trace(row, place)
+            self._read_trace(row, place, labels)
             for row, own in zip(rows, places, strict=True)
             for place in (own if own is not None else [None])
         ]
@@ -117,7 +141,7 @@ class AnswerCheck(Config):
     def _optional(self) -> list[str]:
         return [f"{self.output_column}_answer", f"{self.output_column}_status", self.options_column]
 
-    def _read_trace(self, row: Mapping[str, Any], place: int | None) -> "TraceToCheck":
+    def _read_trace(self, row: Mapping[str, Any], place: int | None, labels: Sequence[str] | None) -> "TraceToCheck":
         values = [row[self.output_column], *(row.get(name) for name in self._optional()[:2])]
         if place is not None:
             values = [value[place] if isinstance(value, list) and place < len(value) else None for value in values]
@@ -125,14 +149,16 @@ class AnswerCheck(Config):
         if status in WITHOUT_TRACE:
             trace = answer = ""
         is_finished = self.statuses is None or status in self.statuses
-        return TraceToCheck(row, answer, trace, is_finished, _read_options(row.get(self.options_column)))
+        options = _read_options(row.get(self.options_column))
+        gold = name_label(row[self.gold_column], labels, options)
+        return TraceToCheck(row, gold, answer, trace, is_finished, options)
 
     def _check_all(self, traces: list["TraceToCheck"]) -> list[Outcome]:
         return [self._check(trace) for trace in traces]
 
     def _check(self, trace: "TraceToCheck") -> Outcome:
         outcome = check_answer(
-            trace.row[self.gold_column],
+            trace.gold,
             trace.answer,
             trace.trace,
             check=self.check,
@@ -148,17 +174,19 @@ class TraceToCheck:
 
     Args:
         row (`Mapping[str, Any]`): the columns of its row.
+        gold (`Any`): the gold answer; of a class label its name.
         answer (`str`): its answer, where it separates one.
         trace (`str`): its text; empty where there is none.
         is_finished (`bool`): whether its status lets it be right.
-        options (`list[str]`, *optional*): the options, A first.
+        options (`list[tuple[str, str]]`, *optional*): key and text of each option.
     """
 
     row: Mapping[str, Any]
+    gold: Any
     answer: str
     trace: str
     is_finished: bool
-    options: list[str] | None
+    options: list[tuple[str, str]] | None
 
 
 class Judge(Protocol):
@@ -183,12 +211,12 @@ class JudgedAnswers:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.answers, self.judge, self.question_column)
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, batch: Any, labels: Sequence[str] | None = None) -> Any:
         """Judge the traces of a batch."""
-        return self.answers.add_verdicts(batch, [self.question_column], self._judge)
+        return self.answers.add_verdicts(batch, [self.question_column], self._judge, labels)
 
     def _judge(self, traces: list[TraceToCheck]) -> list[Outcome]:
-        golds = [list_golds(trace.row[self.answers.gold_column], trace.options) for trace in traces]
+        golds = [list_golds(trace.gold, trace.options) for trace in traces]
         asked = [
             (str(trace.row[self.question_column]), " or ".join(gold), trace.answer or trace.trace)
             for trace, gold in zip(traces, golds, strict=True)
@@ -243,9 +271,8 @@ def verify(
 
     Raises:
         ConfigError: A setting is unknown or cannot be right.
-        ColumnError: A column that is needed is missing, or the new one exists already.
+        ColumnError: A column that is needed is missing or cannot hold gold answers, or the new one exists already.
         BatchTypeError: `dataset` is neither a `Dataset` nor a `DatasetDict`.
-        MissingPackageError: `check="math"`, and math-verify is not installed.
 
     Example:
         >>> ds = verify(ds, "answer")
@@ -269,19 +296,26 @@ def _add_verdicts(dataset: Any, answers: AnswerCheck, function: Any, num_proc: i
             "stream.map(AnswerCheck(), batched=True)."
         )
     answers.check_names(dataset.column_names)
+    check_gold_feature(dataset.features, answers.gold_column)
+    labels = label_names(dataset.features, answers.gold_column)
     as_lists = isinstance(dataset.features[answers.output_column], datasets.List | datasets.LargeList)
     features = datasets.Features({**dataset.features, **answers.features(as_lists)})
     if not len(dataset):  # `map` never calls the check
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
     return dataset.map(
-        function, batched=True, batch_size=BATCH_SIZE, features=features, num_proc=num_proc, desc="Checking answers"
+        function,
+        batched=True,
+        batch_size=BATCH_SIZE,
+        features=features,
+        fn_kwargs={"labels": labels} if labels else None,
+        num_proc=num_proc,
+        desc="Checking answers",
     )
 
 
-def _read_options(options: Any) -> list[str] | None:
-    if isinstance(options, Mapping):
-        options = [options[letter] for letter in sorted(options)]
-    return ["" if option is None else str(option) for option in options] if isinstance(options, list) else None
+def _read_options(options: Any) -> list[tuple[str, str]] | None:
+    pairs = pair_options(options)
+    return None if pairs is None else [(key, "" if text is None else str(text)) for key, text in pairs]
 
 
 def _rebuild(revision: int, settings: str) -> AnswerCheck:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hf_rare.rows.gold import OPTION_LETTERS, list_golds
+from hf_rare.rows.gold import check_gold_value, list_golds, pair_options
 from hf_rare.settings.writers import DistillConfig
 
 
@@ -113,9 +113,11 @@ def read_row(values: Mapping[str, Any], config: DistillConfig) -> Row:
 
     Raises:
         InvalidRowError: A value cannot be used; the message names the column and the reason.
+        ColumnError: The gold column holds what cannot be a gold answer.
     """
     options, scenario = _read_options(values.get(config.options_column), config.options_column), config.scenario_column
     gold = values.get(config.gold_column) if config.gold_column else None
+    check_gold_value(gold, config.gold_column or "")
     return Row(
         question=_read_text(values.get(config.question_column), config.question_column),
         scenario=_read_optional_text(values.get(scenario), scenario) if scenario else "",
@@ -123,7 +125,7 @@ def read_row(values: Mapping[str, Any], config: DistillConfig) -> Row:
         hard_negatives=_read_texts(values.get(config.hard_negatives_column), config.hard_negatives_column),
         options=options,
         extra=read_extra(values, config.template_columns),
-        gold=tuple(list_golds(gold, [text for _, text in options])),
+        gold=tuple(list_golds(gold, options)),
     )
 
 
@@ -209,10 +211,7 @@ def _read_texts(value: Any, name: str) -> tuple[str, ...]:
 def _read_options(value: Any, name: str) -> tuple[tuple[str, str], ...]:
     if value is None:
         return ()
-    if isinstance(value, Mapping):  # a struct column holds null under the letters that other rows have
-        pairs = [(str(letter), text) for letter, text in value.items() if text is not None]
-    elif isinstance(value, list | tuple) and len(value) <= len(OPTION_LETTERS):
-        pairs = list(zip(OPTION_LETTERS, value, strict=False))
-    else:
+    pairs = pair_options(value)
+    if pairs is None:
         raise InvalidRowError(f"{name} is of type {type(value).__name__}; expected up to 26 texts, or texts by letter")
-    return tuple((letter, _read_text(text, f"{name}[{letter!r}]")) for letter, text in pairs)
+    return tuple((key, _read_text(text, f"{name}[{key!r}]")) for key, text in pairs)

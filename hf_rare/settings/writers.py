@@ -69,7 +69,8 @@ class DistillConfig(WriterConfig):
         hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
             Column with the hard negatives, a list of strings; empty or null where there are none.
         options_column (`str`, *optional*, defaults to `"options"`):
-            Column with the choices of a multiple-choice question, a list of strings or a struct of letter to string.
+            Column with the choices of a multiple-choice question, a list of strings or a struct of key to string. The
+            key, such as E or 3, is the letter of the option in the prompt, and what an answer names it by.
             Read only when the template uses `options`, or a gold answer is checked that may be one of them.
         output_column (`str`, *optional*, defaults to `"reasoning"`):
             Column for the reasoning trace, and prefix of the other new columns (`reasoning_answer`, ...).
@@ -92,7 +93,8 @@ class DistillConfig(WriterConfig):
             number of the sample, from 0, in `reasoning_sample`. Input columns are repeated too, so that no id is lost:
             `map(remove_columns=...)` cannot drop them; `distill_fn.apply(ds, remove_columns=...)` can.
         gold_column (`str`, *optional*):
-            Column with the right answer, a text or a number, in whatever form `check` understands. With it, traces are
+            Column with the right answer, in whatever form `check` understands: a text, a number, a boolean, a date, a
+            class label (its name, or the number of an option from 0), or a list of right answers. With it, traces are
             drawn until one has this answer (rejection sampling), and `reasoning_verdict` says of each trace whether it
             is `right`, `wrong` or `unchecked` (a row without a gold answer).
         check (`str`, *optional*, defaults to `"auto"`):

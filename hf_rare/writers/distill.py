@@ -10,11 +10,14 @@ from hf_rare.checks.answers import check_answer
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.prompts.prompt import DistillPrompts
+from hf_rare.rows.batches import column_names, read_columns
 from hf_rare.rows.columns import WITHOUT_TRACE, Outcome
+from hf_rare.rows.gold import check_gold_feature, label_names, name_label, pair_options, read_features
 from hf_rare.rows.row import Row
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.judge import AnswerJudge
+from hf_rare.writers.preparing import PreparedRow
 from hf_rare.writers.result import Layout, Result
 from hf_rare.writers.traces import Trace, lay_out_traces, output_features, read_trace
 
@@ -83,6 +86,53 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
         """The new columns and their types, in order."""
         return output_features(self.config)
 
+    def features(self, features: datasets.Features | None = None) -> datasets.Features:
+        """Give the features of the dataset with its new columns, for `map(features=...)`.
+
+        Args:
+            features ([`datasets.Features`], *optional*):
+                The features of the dataset. Without them, the new columns alone are given.
+
+        Returns:
+            [`datasets.Features`]: `features` and the new columns.
+
+        Raises:
+            ColumnError: An output column exists already, or the gold column cannot hold gold answers.
+        """
+        if self.config.gold_column:
+            check_gold_feature(features, self.config.gold_column)
+        return super().features(features)
+
+    def prepare(self, batch: Any) -> list[PreparedRow]:
+        """Make the prompts of a batch, without generating anything. Loads the tokenizer only.
+
+        Args:
+            batch:
+                A batch of rows, as `map` passes it.
+
+        Returns:
+            `list[PreparedRow]`: for each row its prompt, or why it has none.
+
+        Raises:
+            BatchTypeError: This is one row, or not a batch at all.
+            ColumnError: An input column is missing, or the gold column cannot hold gold answers.
+        """
+        return super().prepare(self._name_labels(batch) if self.config.gold_column else batch)
+
+    def _name_labels(self, batch: Any) -> Any:
+        """Put the names of class labels in the place of their numbers, where the batch brings them along."""
+        gold, features = str(self.config.gold_column), read_features(batch)
+        check_gold_feature(features, gold)
+        labels = label_names(features, gold)
+        if labels is None or gold not in column_names(batch):
+            return batch
+        existing = column_names(batch)
+        names = [name for name in dict.fromkeys([*self.input_columns, *self.optional_columns]) if name in existing]
+        rows = read_columns(batch, names)
+        options = [pair_options(row.get(self.config.options_column)) for row in rows]
+        named = [name_label(row[gold], labels, pairs) for row, pairs in zip(rows, options, strict=True)]
+        return {name: [row[name] for row in rows] for name in names} | {gold: named}
+
     def _make_prompts(self) -> DistillPrompts:
         return DistillPrompts(self.config)
 
@@ -114,9 +164,8 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
                 return "wrong"
             if self.judge is not None:
                 return next(judged)
-            options = [text for _, text in row.options]
             kind = self.config.check
-            return check_answer(row.gold, trace.answer, trace.reasoning, check=kind, options=options).outcome
+            return check_answer(row.gold, trace.answer, trace.reasoning, check=kind, options=row.options).outcome
 
         return [
             [dataclasses.replace(trace, verdict=check(row, trace)) for trace in traces]

@@ -1,0 +1,230 @@
+"""The option that an answer names: by its letter, or whatever else its key is, or by its text."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from hf_rare.checks import answer_phrases as phrases
+from hf_rare.checks.answer_forms import normalize_answer, take_off_latex
+from hf_rare.checks.answer_statements import Statements, split_sentences
+
+Options = Sequence[tuple[str, str]]
+"""Key and text of each option."""
+
+_CLAIM_BEFORE = re.compile(
+    r"(?:^|\b(?:is|are|be|option|choice|answer|letter|choose|chose|select|selected|pick|picked|therefore|thus|so|hence|leaving"
+    r"|leaves|left|remains|with|only|clearly|definitely|certainly|surely|obviously|probably|likely"
+    r"|supports?|elimination|going with|go with|it's|that's|namely"
+    r"|finally|indeed"
+    r"|opción|antwort|réponse|also|ist|es|est|donc|i think|i believe|us with|i\.e\.|say)\b|[:：=→–—]"
+    r"|[是选選为為故])[\s,:(*]*$",
+    re.IGNORECASE,
+)
+_CLAIM_AFTER = re.compile(
+    r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|would be|must be|it is|fits|matches|remains)\b\s*(?:the\s+)?(?:only\s+)?"
+    r"(?:correct|right|best|true|answer)?|[✓✔✅☑]|\s*(?:选项|選項|项|項)?(?:是)?(?:正确|正確)|\s+richtig\b)",
+    re.IGNORECASE,
+)
+_RIGHT_AFTER = re.compile(
+    r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|would be|must be)\s+(?:therefore\s+|clearly\s+)?(?:the\s+)?(?:only\s+)?"
+    r"(?:correct|right|best|true|answer)\b|\s+(?:fits|matches|remains)\b|\s+it is\b|\s*[✓✔✅☑]|\s*(?:选项"
+    r"|選項|项|項)?是?(?:正确|正確)"
+    r"|\s+richtig\b)",
+    re.IGNORECASE,
+)
+_DENIAL_AFTER = re.compile(
+    r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|(?:can|could|must|should) be|seems?|looks?)"
+    r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|dismissed|false|out|too|tempting|ruled out|eliminated"
+    r"|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
+    r"|cannot|can't|has no|have no|contradicts?)\b|\s*[✗✘❌✖]|\s*(?:选项|選項|项|項)?(?:是)?(?:错误|錯誤"
+    r"|不正确|不对|错))",
+    re.IGNORECASE,
+)
+_DENIAL_BEFORE = re.compile(
+    r"(?:\b(?:not|neither|nor|never|except|without|unlike|than|of|over|rules? out|ruling out|eliminat\w+|exclud\w+"
+    r"|cannot be|can't be|discard\w*|reject\w*|first thought)|n['\u2019]t(?: be)?|不|不是|不能选"
+    r"|除了)\s*(?:be\s+)?(?:option\s+|choice\s+)?"
+    r"[\s(*选選]*$",
+    re.IGNORECASE,
+)
+_ARTICLE_AFTER = re.compile(
+    r"\s+(?!is\b|are\b|and\b|or\b|because\b|since\b|as\b|but\b|not\b|it\b|fits\b)[^\W\d_]", re.I
+)
+_DESCRIBED = re.compile(r"\)?\s+(?:is|are|was|were|has|have|seems?|looks?|contains?|makes?)\b", re.IGNORECASE)
+_LINK = re.compile(
+    r"\s*(?:,|/|&|\band\b|\bor\b|\bund\b|\bet\b|\by\b|,\s*(?:and|or)\b|和|与|、|或)\s*(?:option\s+|choice\s+)?", re.I
+)
+_NEGATION = re.compile(r"\b(?:not|neither|nor|never|except|none)\b|n['\u2019]t\b|不", re.IGNORECASE)
+_VERDICT = re.compile(
+    r"(?P<yes>correct|right|true|yes|fits|[✓✔✅☑]|正确|正確|对)|(?P<no>incorrect|wrong|false|no\b|not\b|too\b|[✗✘❌✖]|错误|错|不)",
+    re.IGNORECASE,
+)
+_REASON = re.compile(
+    r"[,;.]?\s*(?:[(\s]|^)(?:because|since|as|although|though|while|whereas|unlike|rather than|instead of"
+    r"|not|and not|due to"
+    r"|weil|da|denn|car|porque)\b|因为|因為",
+    re.IGNORECASE,
+)
+
+
+def name_options(statements: Statements, options: Options | None) -> set[str]:
+    """Name the options that an answer gives, by their keys: those of the first of its statements that names any."""
+    options = options or [(letter, "") for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    for statement in [*statements.stated, *statements.bold]:
+        if named := name_in_statement(statement, options):
+            return named
+    return name_in_statement(statements.whole, options, is_stated=False) if statements.whole else set()
+
+
+def name_in_statement(text: str, options: Options, is_stated: bool = True) -> set[str]:
+    """Name the options that a statement names: by a key in front, by their text, or by a key in the sentence."""
+    text = _SPACES.sub(" ", unicodedata.normalize("NFKC", take_off_latex(text))).strip()
+    text = phrases.REPLACED.sub("", text.strip("$ "), count=1)
+    keys = {key.casefold(): key for key, _ in options}
+    texts = {key: normalize_answer(option) for key, option in options if option.strip()}
+    if match := _full(keys).fullmatch(text):
+        return {keys[match.group(1).casefold()]}
+    words = normalize_answer(text)
+    if same := {key for key, option in texts.items() if option and option == words}:
+        return same
+    if judged := _judge_lines(text, keys):
+        return judged
+    for sentence in () if is_stated else map(_head, _list_concluding(text)):
+        if claimed := _find_claims(sentence, keys):
+            return claimed
+    if match := _leading(keys).match(text):
+        key = keys[next(filter(None, match.groups()[:3])).casefold()]
+        rest = match.group(4)
+        behind = text[match.end(3) if match.group(3) else match.start(4) :]
+        linked = re.match(r"\s*(?:[,/&]|and\b|or\b)\s*\(?([^\W_]{1,4})\)?(?:\W|$)", rest)
+        if not (linked and linked[1].casefold() in keys) and not _DENIAL_AFTER.match(" " + rest):
+            same = {other for other, option in texts.items() if option and option == normalize_answer(rest)}
+            head = _head(rest)
+            same |= {other for other, option in texts.items() if option and head and option == normalize_answer(head)}
+            if behind or not rest:
+                return {key} | same
+    head = _head(text)
+    for part in dict.fromkeys([head, text] if is_stated else [*_last_first(text), text]):
+        if not part:
+            continue
+        if (match := _full(keys).fullmatch(part)) and not _NEGATION.search(part):
+            return {keys[match.group(1).casefold()]}
+        claimed = _find_claims(part, keys)
+        if not claimed and is_stated:
+            claimed = _find_claims(part, keys, is_weak=True)
+        if claimed:
+            return claimed
+        if named := _find_texts(part, texts):
+            return named
+    return set() if is_stated else _find_claims(head, keys, is_weak=True) or _find_claims(text, keys, is_weak=True)
+
+
+_CONCLUDES = re.compile(r"(?:so|therefore|thus|hence|finally|clearly|also)\b|因此|所以|故", re.IGNORECASE)
+_SPACES = re.compile(r"[ \t\u00a0\u3000]+")
+
+
+def _alternatives(keys: dict[str, str]) -> str:
+    return "|".join(re.escape(key) for key in sorted(keys.values(), key=len, reverse=True))
+
+
+def _full(keys: dict[str, str]) -> re.Pattern[str]:
+    return re.compile(rf"(?:(?:option|choice|answer|选项|選項)\s*)?[^\w]*({_alternatives(keys)})[^\w]*", re.IGNORECASE)
+
+
+def _leading(keys: dict[str, str]) -> re.Pattern[str]:
+    key = _alternatives(keys)
+    return re.compile(
+        rf"[^\w(\[]*(?:option\s+)?(?:[(\[](?i:({key}))[)\]]|(?i:({key}))[)\]]|({key})(?=[.:、。,](?!\d)|\s[-–—]\s|\s?[—]))"
+        rf"[.:、。)\]]*\s*(.*)",
+        re.DOTALL,
+    )
+
+
+def _head(text: str) -> str:
+    """Give the first sentence up to a reason."""
+    sentences = split_sentences(text)
+    head = sentences[0] if sentences else text
+    match = _REASON.search(head, 1)
+    return head[: match.start()].strip() if match else head
+
+
+def _list_concluding(text: str) -> list[str]:
+    """List the sentences of a text that begin as a conclusion does, the last first."""
+    return [sentence for sentence in reversed(split_sentences(text)) if _CONCLUDES.match(sentence)]
+
+
+def _last_first(text: str) -> list[str]:
+    """List the sentences of a text: those that conclude, then the first, then the others from the end."""
+    sentences = split_sentences(text)
+    ordered = [*_list_concluding(text), *sentences[:1], *reversed(sentences)]
+    return [part for sentence in ordered for part in (_head(sentence), sentence)]
+
+
+def _judge_lines(text: str, keys: dict[str, str]) -> set[str]:
+    """Name the one option that a list with a verdict on each option says is right."""
+    key = _alternatives(keys)
+    entries = re.findall(
+        rf"(?:^|[\n,;.])\s*\(?((?:{key})(?:(?:\s*,|\s*and)\s+(?:{key}))*)\)?\s*[.:)]?\s+([^\n,;.]+)", text
+    )
+    verdicts = {
+        keys[name.casefold()]: _VERDICT.search(said)
+        for names, said in entries
+        for name in re.split(r"\W+(?:and\s+)?", names)
+    }
+    if len(verdicts) < 2 or not all(verdicts.values()):
+        return set()
+    right = {name for name, verdict in verdicts.items() if verdict and verdict.group("yes")}
+    return right if len(right) == 1 else set()
+
+
+def _find_claims(text: str, keys: dict[str, str], is_weak: bool = False) -> set[str]:
+    """Find the keys that a sentence claims, and those that a comma, "and" or "or" joins to them.
+
+    A sentence that begins with a key and goes on to describe it ("A is the hottest") is a weak claim.
+    """
+    bare = re.compile(rf"\(?(?<![A-Za-z0-9'\u2019.])({_alternatives(keys)})(?![A-Za-z0-9'\u2019])\)?")
+    places = [match for match in bare.finditer(text)]
+    claimed: set[str] = set()
+    end_of_claim = end_of_denial = -1
+    for number, match in enumerate(places):
+        key, before, behind = match.group(1), text[: match.start()], text[match.end() :]
+        is_marked = "(" in match.group()
+        if key in "AI" and not is_marked and _ARTICLE_AFTER.match(behind) and not _RIGHT_AFTER.match(behind):
+            continue
+        last = number
+        while last + 1 < len(places) and _LINK.fullmatch(text[places[last].end() : places[last + 1].start()]):
+            last += 1
+        is_denied = bool(_DENIAL_BEFORE.search(before) or _DENIAL_AFTER.match(text[places[last].end() :]))
+        if end_of_denial >= 0 and _LINK.fullmatch(text[end_of_denial : match.start()]):
+            is_denied = is_denied or not _RIGHT_AFTER.match(behind)
+        if is_denied:
+            end_of_denial = match.end()
+            continue
+        described = _DESCRIBED.match(behind)
+        is_joined = end_of_claim >= 0 and _LINK.fullmatch(text[end_of_claim : match.start()])
+        begins = not before.strip(" (*") and not is_weak and _DESCRIBED.match(text[places[last].end() :])
+        if (
+            is_joined
+            or (_CLAIM_BEFORE.search(before) and not begins)
+            or (is_weak and before.endswith(", ") and described)
+            or _RIGHT_AFTER.match(behind)
+        ):
+            claimed.add(keys[key.casefold()])
+            end_of_claim = match.end()
+    return claimed
+
+
+def _find_texts(text: str, texts: dict[str, str]) -> set[str]:
+    """Find the options whose text a sentence names; one that is part of another named one does not count."""
+    words = normalize_answer(text)
+    named = {option for option in texts.values() if option and _holds(words, option)}
+    named = {one for one in named if not any(one != other and _holds(other, one) for other in named)}
+    if (_NEGATION.search(text) or phrases.DENIAL.match(text)) and not any(map(_NEGATION.search, named)):
+        return set()
+    return {key for key, option in texts.items() if option in named}
+
+
+def _holds(words: str, option: str) -> bool:
+    if re.search("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]", option):  # written without spaces
+        return option in words
+    return f" {option} " in f" {words} "
