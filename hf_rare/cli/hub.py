@@ -6,7 +6,7 @@ from typing import Any
 
 import hf_rare
 from hf_rare.cli.flags import add_text_form, number_of_bytes, read_text_form
-from hf_rare.errors import OutputExistsError
+from hf_rare.errors import DatasetFileError, OutputExistsError
 
 INPUT_HELP = "a .json, .jsonl, .csv, .tsv or .parquet file, or saved dataset"
 
@@ -81,6 +81,8 @@ def _run_card(arguments: argparse.Namespace) -> None:
 
     if arguments.output.exists() and not arguments.overwrite:
         raise OutputExistsError(f"{arguments.output} exists already. Pass --overwrite, or another --output.")
+    if not arguments.output.absolute().parent.is_dir() or arguments.output.is_dir():
+        raise DatasetFileError(f"{arguments.output} cannot be written: it is a folder, or there is none for it.")
     dataset = inputs.load_splits(arguments.input, arguments.split, read_text_form(arguments, {}))
     card = hf_rare.build_card(dataset, _read_recipe_of(arguments), **_card_settings(arguments))
     arguments.output.write_text(card, encoding="utf-8")

@@ -123,7 +123,7 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
             raise DatasetFileError(f"{flag} is for CSV{' and JSON' * (flag == '--encoding')} files; {name!r} is none.")
     try:
         if path.is_dir():
-            return _check_texts(datasets.load_from_disk(str(without_chains(path))), name)
+            return _check_texts(datasets.load_from_disk(str(by_plain_name(path))), name)
         if reader is not None:
             return _load_file(path, reader, form)
     except RowError as err:
@@ -149,10 +149,13 @@ def load_splits(
     return loaded if split is None or isinstance(loaded, datasets.Dataset) else _select(loaded, split, name)
 
 
-def without_chains(path: Path) -> Path:
-    """Give a path to a folder that fsspec takes for one: `a::b`, which it would cut in two, gets a link to it."""
+def by_plain_name(path: Path) -> Path:
+    """Give a path to a folder under which other libraries find it: by a link, where its name means more to them.
+
+    fsspec cuts `a::b` in two, and `Dataset.map` makes a regular expression of the path to a file.
+    """
     path = path.absolute()
-    if "::" not in str(path):
+    if re.fullmatch(r"[\w /.~=,:@%#&-]*", str(path)) and "::" not in str(path):
         return path
     folder = _cache_folder() / "links"
     folder.mkdir(parents=True, exist_ok=True)
@@ -189,14 +192,14 @@ def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, 
     """Select a split, or parts of splits, as `datasets` writes them."""
     if split is None and isinstance(loaded, datasets.Dataset):
         return loaded
+    wanted = "train" if split is None else split
     splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded, str(loaded.split): loaded}
     try:
-        parts = datasets.ReadInstruction.from_spec(split or "train").to_absolute(
-            {one: len(rows) for one, rows in splits.items()}
-        )
+        lengths = {one: len(rows) for one, rows in splits.items()}
+        parts = datasets.ReadInstruction.from_spec(wanted).to_absolute(lengths)
     except (ValueError, AssertionError, KeyError) as err:
         names = ", ".join(map(repr, loaded)) if isinstance(loaded, datasets.DatasetDict) else "'train' alone"
-        raise DatasetFileError(f"{name!r} has no split {split or 'train'!r}; it has {names}. Pass --split.") from err
+        raise DatasetFileError(f"{name!r} has no split {wanted!r}; it has {names}. Pass --split.") from err
     chosen = []
     for part in parts:
         rows = splits[part.splitname]

@@ -15,7 +15,7 @@ from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
 from hf_rare.hub.card.header import read_header, split_header
 from hf_rare.hub.card.merge import find_blocks, merge_cards
 from hf_rare.pipeline.holding import find_what_no_file_holds, write_json_lines
-from hf_rare.pipeline.inputs import without_chains
+from hf_rare.pipeline.inputs import by_plain_name
 from hf_rare.writers.recipe import Recipe, recipe_beside
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def _write_parquet(dataset: datasets.Dataset, path: Path) -> None:
 
 
 def _save_to_disk(dataset: datasets.Dataset, path: Path) -> None:
-    dataset.save_to_disk(str(without_chains(path.parent.parent) / path.parent.name / path.name))
+    dataset.save_to_disk(str(by_plain_name(path.parent.parent) / path.parent.name / path.name))
 
 
 WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {

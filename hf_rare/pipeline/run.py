@@ -255,7 +255,7 @@ class _Run:
             outputs.save_output(rows, path / "rows")
             text = json.dumps({"stage": stage, "key": key, "rows": len(rows)}, indent=2) + "\n"
             note.write_text(text, encoding="utf-8")  # last, so that half a stage has none
-        rows = datasets.load_from_disk(str(path / "rows"))
+        rows = datasets.load_from_disk(str(inputs.by_plain_name(path / "rows")))
         self.on_stage(StageResult(stage, len(rows), path / "rows", is_skipped))
         return rows
 

@@ -67,7 +67,7 @@ def write_rows(
     found = dict(types or {})
     if not columns or set(columns) > set(found):
         found |= _find_types(read, found)
-        found = {name: found.get(name, pa.null()) for name in columns or found}
+    found = {name: found.get(name, pa.null()) for name in columns or found}
     schema = datasets.Features.from_arrow_schema(pa.schema(found.items())).arrow_schema
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
         for rows in _in_batches(read()):
