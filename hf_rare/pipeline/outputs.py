@@ -20,6 +20,7 @@ from hf_rare.writers.recipe import Recipe, recipe_beside
 
 logger = logging.getLogger(__name__)
 
+SHARD_BYTES = 500_000_000
 CARD_SETTINGS = ("pretty_name", "license", "language")
 """What a card's header says that the one that was there before may say otherwise."""
 SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
@@ -31,7 +32,10 @@ def _write_parquet(dataset: datasets.Dataset, path: Path) -> None:
 
 
 def _save_to_disk(dataset: datasets.Dataset, path: Path) -> None:
-    dataset.save_to_disk(str(by_plain_name(path.parent.parent) / path.parent.name / path.name))
+    # as many shards as `datasets` makes, which would look up every picture's file to count them
+    size = dataset.data.nbytes * len(dataset) // max(1, len(dataset.data))
+    num_shards = min(max(1, len(dataset)), 1 + size // SHARD_BYTES)
+    dataset.save_to_disk(str(by_plain_name(path.parent.parent) / path.parent.name / path.name), num_shards=num_shards)
 
 
 WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {

@@ -4,11 +4,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow as pa
 
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
-from hf_rare.rows.batches import read_columns
+from hf_rare.rows.batches import read_columns, take_rows
 
 EXPORT_REVISION = 1
 """Bumped by hand whenever the same row is written in another way: the cache of `map` goes by it."""
@@ -81,7 +80,7 @@ def convert_rows(
     def convert(table: pa.Table, revision: int) -> pa.Table:
         made = [(i, example) for i, row in enumerate(read_columns(table, list(read))) for example in make(row)]
         arrays = {name: pa.array([example[name] for _, example in made], types.field(name).type) for name in features}
-        kept = table.select(keep).take(np.array([i for i, _ in made], dtype=np.int64))
+        kept = take_rows(table.select(keep), [i for i, _ in made])
         return pa.table({**arrays, **{name: kept[name] for name in keep}})
 
     rows = dataset.select_columns(list(dict.fromkeys([*read, *keep]))).with_format("arrow")

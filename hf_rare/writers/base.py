@@ -310,7 +310,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         """
         self.completer.join()
         places: list[int] = []
-        rows = dataset.with_format(None)
+        rows = self._select_inputs(dataset).with_format(None)
         for start in range(0, len(dataset), 1000):
             results = [self._begin(row) for row in self.prepare(rows[start : start + 1000])]
             missing: set[int] = set()
@@ -341,6 +341,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         """
         self.completer.join()
         config = self.config
+        dataset = self._select_inputs(dataset)
         return estimate_run(dataset, self.prepare, config.samples_per_attempt, config.seed, self.generator, rows)
 
     def prepare(self, batch: Any) -> list[PreparedRow]:
@@ -361,6 +362,11 @@ class ColumnWriter(ABC, Generic[C, S]):
         names = [*self.input_columns, *(name for name in self.optional_columns if name in existing)]
         rows = read_columns(batch, list(dict.fromkeys(names)))
         return prepare_rows(rows, self.prompts, self.generator)
+
+    def _select_inputs(self, dataset: datasets.Dataset) -> datasets.Dataset:
+        """Select the columns that prompts are made of: others need not be ones that can be decoded."""
+        read = {*self.input_columns, *self.optional_columns}
+        return dataset.select_columns([name for name in dataset.column_names if name in read])
 
     @staticmethod
     def _begin(prepared: PreparedRow) -> Result[S]:
