@@ -90,7 +90,7 @@ def test_samples_have_what_belongs_to_them(sampled, tmp_path, form, changed, wor
 def test_negatives_that_are_the_positive_are_left_out(caplog):
     rows = [
         {"question": "a?", "scenario": "", "text": "The rule.", "hard_negatives": ["The rule.", "one", "two"]},
-        {"question": "b?", "scenario": "", "text": "Ａ rule", "hard_negatives": ["a  RULE\n", "one", "two"]},
+        {"question": "b?", "scenario": "", "text": "\uff21 rule", "hard_negatives": ["a  RULE\n", "one", "two"]},
         {"question": "c?", "scenario": "", "text": "x", "hard_negatives": ["one", "  ", "", "two"]},
         {"question": "d?", "scenario": "", "text": "x", "hard_negatives": ["x"]},
         {"question": "e?", "scenario": "", "text": "  ", "hard_negatives": ["one", "two"]},
@@ -125,8 +125,8 @@ def test_kto_with_one_label_says_so(traces, sampled, caplog):
 
 GRADES = [
     (["0.9", "0.1"], [True, False]), (["1", "0"], [True, False]), (["True", "false"], [True, False]),
-    (["1.0", ""], [True]), (["right", "wrong"], [True, False]), (["0.5", "nan"], [True]), ([True, False], [True, False]),
-    ([1, 0], [True, False]), ([0.9, float("nan")], [True]),
+    (["1.0", ""], [True]), (["right", "wrong"], [True, False]), (["0.5", "nan"], [True]),
+    ([True, False], [True, False]), ([1, 0], [True, False]), ([0.9, float("nan")], [True]),
 ]  # fmt: skip
 
 
