@@ -3,8 +3,10 @@
 import datetime
 import decimal
 import json
+import logging
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+logger = logging.getLogger(__name__)
+
 ROWS_AT_ONCE = 1000
+MEDIA = ("Image", "Audio", "Video", "Pdf")
+"""Names of the features that a file stands behind."""
 
 
 def write_json_lines(dataset: datasets.Dataset, path: Path) -> None:
@@ -36,7 +42,7 @@ def find_what_no_file_holds(ending: str, dataset: datasets.Dataset) -> Iterator[
         if ending == ".jsonl":
             if kind := _find_type(field.type, _is_binary):
                 feature = type(dataset.features[field.name]).__name__
-                what = f"{feature.lower()}s" if feature in ("Image", "Audio", "Video", "Pdf") else f"bytes ({kind})"
+                what = f"{feature.lower()}s" if feature in MEDIA else f"bytes ({kind})"
                 yield field.name, f"it holds {what}, and JSON has none"
             elif _find_type(field.type, pa.types.is_floating) and _has_infinity(dataset, field.name):
                 yield field.name, "it holds an infinite number, and JSON has none"
@@ -46,6 +52,41 @@ def find_what_no_file_holds(ending: str, dataset: datasets.Dataset) -> Iterator[
                     pass
             except (pa.ArrowException, OSError) as err:
                 yield field.name, " ".join(str(err).split()).rstrip(".")
+
+
+def without_lost_files(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Give pictures and the like whose file is gone as empty ones of that name, so that the others can be saved.
+
+    A folder takes the files into itself, and `datasets` writes nothing where one of them is not there.
+    """
+    for name, feature in dataset.features.items():
+        if type(feature).__name__ not in MEDIA:
+            continue
+        rows = dataset.select_columns([name]).with_format("arrow")
+        values = [value for start in range(0, len(rows), ROWS_AT_ONCE) for value in _read_paths(rows, name, start)]
+        lost = {path for path in set(values) if path and "://" not in path and not Path(path).exists()}
+        if lost:
+            logger.warning("%d files of the column %r are not there, such as %s.", len(lost), name, min(lost))
+            empty = partial(_empty_lost, name, lost)
+            dataset = dataset.with_format("arrow").map(empty, batched=True, features=dataset.features)
+            dataset = dataset.with_format(None)
+    return dataset
+
+
+def _read_paths(rows: datasets.Dataset, name: str, start: int) -> list[str | None]:
+    """Give the paths of media that are not in the dataset itself."""
+    column = rows[start : start + ROWS_AT_ONCE][name].combine_chunks()
+    paths, are_outside = column.field("path").to_pylist(), pc.is_null(column.field("bytes")).to_pylist()
+    return [path if is_outside else None for path, is_outside in zip(paths, are_outside, strict=True)]
+
+
+def _empty_lost(name: str, lost: set[str], table: pa.Table) -> pa.Table:
+    values = [
+        {**value, "bytes": b""} if value and value["bytes"] is None and value["path"] in lost else value
+        for value in table[name].to_pylist()
+    ]
+    place = table.schema.get_field_index(name)
+    return table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
 
 
 def _find_type(kind: pa.DataType, is_found: Any) -> pa.DataType | None:

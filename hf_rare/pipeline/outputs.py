@@ -11,16 +11,16 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 
+from hf_rare.compat.datasets import by_size_alone
 from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
 from hf_rare.hub.card.header import read_header, split_header
 from hf_rare.hub.card.merge import find_blocks, merge_cards
-from hf_rare.pipeline.holding import find_what_no_file_holds, write_json_lines
+from hf_rare.pipeline.holding import find_what_no_file_holds, without_lost_files, write_json_lines
 from hf_rare.pipeline.inputs import by_plain_name
 from hf_rare.writers.recipe import Recipe, recipe_beside
 
 logger = logging.getLogger(__name__)
 
-SHARD_BYTES = 500_000_000
 CARD_SETTINGS = ("pretty_name", "license", "language")
 """What a card's header says that the one that was there before may say otherwise."""
 SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
@@ -28,14 +28,13 @@ SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
 
 def _write_parquet(dataset: datasets.Dataset, path: Path) -> None:
     with path.open("wb") as file:  # no path for fsspec, to which some names mean something else
-        dataset.to_parquet(file)
+        by_size_alone(dataset).to_parquet(file)
 
 
 def _save_to_disk(dataset: datasets.Dataset, path: Path) -> None:
-    # as many shards as `datasets` makes, which would look up every picture's file to count them
-    size = dataset.data.nbytes * len(dataset) // max(1, len(dataset.data))
-    num_shards = min(max(1, len(dataset)), 1 + size // SHARD_BYTES)
-    dataset.save_to_disk(str(by_plain_name(path.parent.parent) / path.parent.name / path.name), num_shards=num_shards)
+    by_size_alone(without_lost_files(dataset)).save_to_disk(
+        str(by_plain_name(path.parent.parent) / path.parent.name / path.name)
+    )
 
 
 WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {

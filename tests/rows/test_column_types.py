@@ -13,6 +13,7 @@ from hf_rare.checks.near_duplicates import drop_near_duplicates
 from hf_rare.checks.verify import verify
 from hf_rare.negatives.mine import mine_hard_negatives
 from hf_rare.negatives.retrieve import retrieve_documents
+from hf_rare.pipeline.outputs import save_output
 from hf_rare.training.one_trace import keep_one_trace
 from hf_rare.training.retrieval import to_retrieval
 from hf_rare.training.trl import to_preference, to_sft
@@ -113,7 +114,7 @@ def test_views_and_commands_decode_what_they_read(traces, tmp_path):
     assert repr(hf_rare.preview(spoilt, rows=2)) == repr(hf_rare.preview(traces, rows=2))
     assert "picture" in hf_rare.build_card(spoilt)
     assert "picture" in hf_rare.build_card(DatasetDict({"train": spoilt, "test": spoilt}))
-    spoilt.save_to_disk(tmp_path / "rows", num_shards=1)  # or it looks up the files
+    save_output(spoilt, tmp_path / "rows")
     output = tmp_path / "out.jsonl"
     assert command("export", tmp_path / "rows", "sft", "--output", output).code == 0
     assert command("card", tmp_path / "rows", "--output", tmp_path / "README.md").code == 0
