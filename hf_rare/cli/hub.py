@@ -77,6 +77,8 @@ def _run_push(arguments: argparse.Namespace) -> None:
 
 
 def _run_card(arguments: argparse.Namespace) -> None:
+    import datasets
+
     from hf_rare.pipeline import inputs
 
     if arguments.output.exists() and not arguments.overwrite:
@@ -84,6 +86,8 @@ def _run_card(arguments: argparse.Namespace) -> None:
     if not arguments.output.absolute().parent.is_dir() or arguments.output.is_dir():
         raise DatasetFileError(f"{arguments.output} cannot be written: it is a folder, or there is none for it.")
     dataset = inputs.load_splits(arguments.input, arguments.split, read_text_form(arguments, {}))
+    if isinstance(dataset, datasets.Dataset) and arguments.split is not None and arguments.split.isidentifier():
+        dataset = datasets.DatasetDict({arguments.split: dataset})
     card = hf_rare.build_card(dataset, _read_recipe_of(arguments), **_card_settings(arguments))
     arguments.output.write_text(card, encoding="utf-8")
     print(f"The card is in {arguments.output}")

@@ -35,7 +35,10 @@ READ_REVISION = 1
 
 INPUT_KINDS = "a .json, .jsonl, .csv, .tsv or .parquet file, a folder from `save_to_disk`, or a dataset on the Hub"
 HARD_NEGATIVES: Mapping[str, Kind] = {"hard_negatives": "texts"}
-_SPOILT = (OSError, ValueError, KeyError, TypeError, NotImplementedError, pa.ArrowException)
+_SPOILT = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError),
+    pa.ArrowException,
+)
 """What readers of other libraries raise on files that are spoilt, or of another kind."""
 
 
@@ -138,7 +141,7 @@ def load_splits(
 ) -> datasets.Dataset | datasets.DatasetDict:
     """Load a dataset as [`load_input`] does; without `split`, a saved `DatasetDict` as a whole.
 
-    What is no `DatasetDict` has no split of its own: `split` is then the one that it is to become.
+    What is no `DatasetDict` has no split of its own: a name is then that of the one that it is to become.
 
     Raises:
         DatasetFileError: It cannot be read.
@@ -146,7 +149,9 @@ def load_splits(
     if not Path(name).exists():
         return load_input(name, None, split, form)
     loaded = load_local(name, form)
-    return loaded if split is None or isinstance(loaded, datasets.Dataset) else _select(loaded, split, name)
+    if split is None or (split.isidentifier() and isinstance(loaded, datasets.Dataset)):
+        return loaded
+    return _select(loaded, split, name)
 
 
 def by_plain_name(path: Path) -> Path:
@@ -185,7 +190,7 @@ def _load_from_hub(name: str, config_name: str | None, split: str | None, form: 
     except StopIteration as err:
         raise DatasetFileError(f"{name!r} holds no rows.") from err
     except (*_SPOILT, datasets.exceptions.DatasetsError) as err:
-        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {err}") from err
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {_in_one_line(err)}") from err
 
 
 def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, name: str) -> datasets.Dataset:

@@ -199,7 +199,7 @@ def map_with_features(
     if isinstance(dataset, dict):
         rest = (function, make_features, input_columns, remove_columns, batch_size, map_kwargs)
         return type(dataset)({name: map_with_features(split, *rest) for name, split in dataset.items()})
-    dataset = dataset.remove_columns(list(remove_columns))
+    dataset = dataset.remove_columns(list(remove_columns)) if remove_columns else dataset
     kwargs = {"batched": True, "batch_size": batch_size, **map_kwargs}
     if dataset.features is None:  # an IterableDataset may not know its columns
         return dataset.map(function, **kwargs)
@@ -207,4 +207,6 @@ def map_with_features(
     read_columns({name: [] for name in dataset.features}, input_columns)
     if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+    if isinstance(dataset, datasets.IterableDataset):  # which decodes whole batches; what comes out is decoded
+        dataset = dataset.decode(False)
     return dataset.map(function, **{"features": features, **kwargs})

@@ -286,7 +286,8 @@ class ColumnWriter(ABC, Generic[C, S]):
         inputs = [*self.input_columns, *self.optional_columns]
         first = [name for name in to_remove if name not in inputs]
         written = map_with_features(dataset, self, self.features, self.input_columns, first, batch_size, map_kwargs)
-        return written.remove_columns([name for name in to_remove if name in inputs])
+        last = [name for name in to_remove if name in inputs]
+        return written.remove_columns(last) if last else written
 
     def select_finished(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Select the rows that need no generation any more: what a run has done that a limit or a crash has ended.

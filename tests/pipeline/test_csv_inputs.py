@@ -195,3 +195,33 @@ def test_distilled_rows_come_back_from_csv(rows, tiny, tmp_path):
         made.append([json.loads(line) for line in output.read_text().splitlines()])
     assert len(made[0]) == len(rows)
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    ("cell", "status"),
+    [
+        ('["ebb", "flood"]', "ok"), ("['ebb', 'flood']", "ok"), ('{"A": "ebb", "B": "flood"}', "ok"),
+        ("{'A': 'ebb', 'C': 'flood'}", "ok"), ("[1, 2]", "invalid_input"), ("A) ebb B) flood", None),
+    ],
+)  # fmt: skip
+def test_options_are_lists_or_letters(tmp_path, tiny, cell, status):
+    rows = [["question", "scenario", "text", "hard_negatives", "options"]]
+    rows.append(["What comes?", "At sea.", "Rule 0.", '["Rule 1."]', cell])
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    flags = ("--model", tiny, "--max-new-tokens", 4, "--output", tmp_path / "out.jsonl")
+    read = command("distill", tmp_path / "rows.csv", "--template", "rare-qa", *flags)
+    assert read.code == (1 if status is None else 0), read.said
+    if status is None:
+        assert "row 1, column 'options'" in read.said
+    else:
+        (row,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+        assert (row["reasoning_status"] == "invalid_input") == (status == "invalid_input")
+    assert command("distill", tmp_path / "rows.csv", *flags, "--overwrite").code == 0  # which does not read them
+
+
+@pytest.mark.parametrize("data", [HEAD, b"question\n", HEAD + b"\n\n"])
+def test_a_header_alone_is_a_dataset_without_rows(tmp_path, data):
+    (tmp_path / "rows.csv").write_bytes(data.replace(b"question\n", b"question,text\n"))
+    read = search_rows(tmp_path / "rows.csv", tmp_path / "out.parquet")
+    assert read.code == 0, read.said

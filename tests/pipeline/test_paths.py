@@ -150,3 +150,33 @@ def test_a_card_and_its_folder(tmp_path):
     assert read.code == 1
     assert "new" in read.said
     assert command("card", tmp_path / "q[1].jsonl", "--output", tmp_path / "README.md").code == 0
+
+
+def test_a_card_of_a_part_and_of_a_split_of_that_name(tmp_path):
+    write(tmp_path / "rows.jsonl", [{**ROW, "x": i} for i in range(3)])
+    for number, (split, words) in enumerate({"train[:1]": ["1 row in `train`"], "test": ["3 rows in `test`"]}.items()):
+        output = tmp_path / f"{number}.md"
+        read = command("card", tmp_path / "rows.jsonl", "--split", split, "--output", output)
+        assert read.code == 0, read.said
+        assert [word for word in words if word not in output.read_text()] == []
+    read = command("card", tmp_path / "rows.jsonl", "--split", "test[:1]", "--output", tmp_path / "no.md")
+    assert read.code == 1
+    assert "'test[:1]'" in read.said
+
+
+def test_inputs_of_a_pipeline(tmp_path):
+    (tmp_path / "q[1].csv").write_bytes("question;text\ncaf\u00e9?;Rule 0.\nb?;Rule 1.\n".encode("latin-1"))
+    source = {"name": str(tmp_path / "q[1].csv"), "encoding": "latin-1", "delimiter": ";", "split": "train[:1]"}
+    pipeline = {"input": source, "negatives": {"query": "question", "num_negatives": 1}}
+    (tmp_path / "pipeline.yaml").write_text(json.dumps(pipeline))
+    read = command("run", tmp_path / "pipeline.yaml", "--output", tmp_path / "out[1]::a")
+    assert read.code == 0, read.said
+    assert Dataset(pq.read_table(tmp_path / "out[1]::a" / "rows.parquet"))["question"][:] == ["caf\u00e9?"]
+    for changed, words in (
+        ({"encoding": "latin-99"}, ["latin-99"]), ({"split": "test"}, ["'test'"]), ({"config": "x"}, ["'x'"]),
+        ({"delimiter": ";;"}, ["';;'"]), ({"encoding": "utf-8"}, ["row 1", "0xe9"]),
+    ):  # fmt: skip
+        (tmp_path / "pipeline.yaml").write_text(json.dumps({**pipeline, "input": {**source, **changed}}))
+        read = command("run", tmp_path / "pipeline.yaml", "--output", tmp_path / "out")
+        assert read.code == 1
+        assert [word for word in words if word not in read.said] == [], read.said

@@ -101,6 +101,9 @@ def test_a_distiller_decodes_what_it_reads(rows, distill_fn, tiny, settings):
     assert isinstance(mapped.features["picture"], Image)
     assert mapped.remove_columns(MEDIA).to_list() == written.remove_columns(MEDIA).to_list()
     assert len(distiller.select_finished(with_media(rows))) == 0
+    stream = distiller.apply(with_media(rows.select(range(2))).to_iterable_dataset())
+    assert isinstance(stream.features["picture"], Image)
+    assert list(stream.remove_columns(MEDIA)) == written.remove_columns(MEDIA).to_list()
 
 
 def test_dense_mining_decodes_what_it_reads(rows, tiny_embedder):
