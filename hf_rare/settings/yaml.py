@@ -1,4 +1,4 @@
-"""YAML that means one thing: a key stands once, `no` is no text and no boolean, and what looks like a date is a text.
+"""YAML that means one thing: a key is a text and stands once, `no` is neither text nor boolean, a date is a text.
 
 YAML 1.1, which PyYAML reads, takes `no` for false, `012` for ten, `12:30:45` for 45,045 and `1e-3` for a text. Here
 numbers and booleans are those of YAML 1.2's core schema, and words that are booleans to one of the two alone must be
@@ -21,7 +21,7 @@ class _Loader(yaml.SafeLoader):
     """Reads numbers and booleans as YAML 1.2 does, and refuses what is ambiguous."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Read a mapping, each key of which stands once."""
+        """Read a mapping, each key of which stands once and is a text."""
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
@@ -30,6 +30,7 @@ class _Loader(yaml.SafeLoader):
                         None, None, f"the key {key.value!r} stands here a second time", key.start_mark
                     )
                 seen.add(key.value)
+                key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
 
     def construct_word(self, node: yaml.ScalarNode) -> bool:

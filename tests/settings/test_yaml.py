@@ -46,6 +46,8 @@ MEANT = {
     "a: .inf": float("inf"),
     "a: 9f3c2e1": "9f3c2e1",
     "\ufeffa: 1": 1,
+    "a: {on: 1, 7: 2, ~: 3, 1.5: 4}": {"on": 1, "7": 2, "~": 3, "1.5": 4},
+    "a: {? b : 1}": {"b": 1},
 }
 
 
@@ -60,7 +62,6 @@ REFUSED = {
     "- yes": ["yes"],
     "a:\n  - en\n  - No": ["line 3", "No"],
     "a: {do_sample: off}": ["off"],
-    "on: 1": ["on"],
     "a: 1\nb: 2\na: 3": ["line 3", "'a'", "second time"],
     "a: {b: 1, b: 1}": ["'b'", "second time"],
     "a: 1\n'a': 2": ["'a'", "second time"],
@@ -86,6 +87,15 @@ def test_what_means_no_one_thing_is_refused(tmp_path, text, words):
     arguments = ["distill", "in.jsonl", "--output", "out", "--config", str(tmp_path / "x.yaml")]
     with pytest.raises(ConfigError, match="cannot be read"):
         read_settings(build_parser().parse_args(arguments))
+
+
+@pytest.mark.parametrize("key", ["on", "~", "7", "null", "''", "1.5", "true"])
+def test_a_key_that_is_no_setting(tmp_path, key):
+    (tmp_path / "x.yaml").write_text(f"input: rows.jsonl\n{key}: 1\n")
+    said = command("run", tmp_path / "x.yaml", "--output", tmp_path / "out")
+    assert said.code == 1
+    assert key.strip("'") in said.said
+    assert len(said.said.splitlines()) == 1
 
 
 def test_a_file_in_another_encoding(tmp_path):

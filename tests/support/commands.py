@@ -38,5 +38,5 @@ def search_rows(path: Path, output: Path, *flags: Any) -> Outcome:
     columns = ("--query", "question", "--hard-negatives-column", "mined", "--num-negatives", 1)
     outcome = command("negatives", path, "--output", output, *columns, *flags)
     if outcome.code == 0 and output.suffix == ".jsonl":
-        outcome.rows = [json.loads(line) for line in output.read_text(encoding="utf-8").rstrip("\n").split("\n")]
+        outcome.rows = [json.loads(line) for line in output.read_text(encoding="utf-8").split("\n") if line]
     return outcome
