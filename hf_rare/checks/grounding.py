@@ -13,6 +13,7 @@ from hf_rare.checks.citation_forms import DOCUMENT_WORDS
 from hf_rare.checks.evidence import MIN_QUOTE_TOKENS, Grounding, assess_grounding
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
+from hf_rare.rows.column_types import is_list
 from hf_rare.settings.base import Config
 from hf_rare.settings.transformers_names import reject_unknown_names
 
@@ -195,7 +196,7 @@ def audit_grounding(
     reject_unknown_names(settings, GroundingAudit.names(), "settings")
     audit = GroundingAudit(output_column=output_column, **settings)
     audit.check_names(dataset.column_names)
-    as_lists = isinstance(dataset.features[output_column], datasets.List | datasets.LargeList)
+    as_lists = is_list(dataset.features[output_column])
     features = datasets.Features({**dataset.features, **audit.features(as_lists)})
     if not len(dataset):  # `map` never calls the audit
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)

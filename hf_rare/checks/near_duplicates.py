@@ -18,6 +18,7 @@ import Stemmer
 
 from hf_rare.checks.stock_words import load_words
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from hf_rare.rows.column_types import is_text, item_of
 from hf_rare.text import SIGN, UNSPACED, normalize, spell_signs, split_units
 
 logger = logging.getLogger(__name__)
@@ -106,17 +107,13 @@ def read_texts(dataset: datasets.Dataset, columns: Sequence[str], caller: str) -
         raise ColumnError(f"The dataset has no column {missing[0]!r}; it has {names}. Pass columns=[...].")
     for name in columns:
         feature = dataset.features[name]
-        if not _is_text(getattr(feature, "feature", feature)):
+        if not is_text(item_of(feature)):
             raise ColumnError(f"Column {name!r} holds {feature}; expected strings, or lists of strings.")
     texts: list[list[str]] = []
     for batch in dataset.select_columns(list(columns)).with_format(None).iter(BATCH_SIZE):
         for values in zip(*(batch[name] for name in columns), strict=True):
             texts.append([text for value in values for text in _list_texts(value)])
     return texts
-
-
-def _is_text(feature: Any) -> bool:
-    return getattr(feature, "dtype", None) in ("string", "large_string", "null")
 
 
 def _list_texts(value: str | list[str | None] | None) -> Iterator[str]:

@@ -9,6 +9,7 @@ import datasets
 from hf_rare.checks.answers import TOLERANCE, Check, check_answer, check_settings
 from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
+from hf_rare.rows.column_types import is_list
 from hf_rare.rows.columns import WITHOUT_TRACE, Outcome, check_statuses
 from hf_rare.rows.gold import (
     check_gold_feature,
@@ -298,7 +299,7 @@ def _add_verdicts(dataset: Any, answers: AnswerCheck, function: Any, num_proc: i
     answers.check_names(dataset.column_names)
     check_gold_feature(dataset.features, answers.gold_column)
     labels = label_names(dataset.features, answers.gold_column)
-    as_lists = isinstance(dataset.features[answers.output_column], datasets.List | datasets.LargeList)
+    as_lists = is_list(dataset.features[answers.output_column])
     features = datasets.Features({**dataset.features, **answers.features(as_lists)})
     if not len(dataset):  # `map` never calls the check
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)

@@ -8,16 +8,20 @@ import typing
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docstring_parser
-import yaml
 
 from hf_rare.errors import ConfigError
 from hf_rare.settings.base import Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.settings.yaml import read_yaml
+
+if TYPE_CHECKING:
+    from hf_rare.pipeline.inputs import TextForm
+    from hf_rare.pipeline.readers.csv_rows import Kind
 
 MODEL_GROUPS: dict[str, type[Config]] = {
     "model": ModelConfig,
@@ -29,10 +33,31 @@ MODEL_GROUPS: dict[str, type[Config]] = {
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add the dataset that is read."""
     parser.add_argument(
-        "input", metavar="INPUT", help="a .json, .jsonl, .csv or .parquet file, saved dataset, Hub name"
+        "input", metavar="INPUT", help="a .json, .jsonl, .csv, .tsv or .parquet file, saved dataset, Hub name"
     )
     parser.add_argument("--name", help="config of a dataset on the Hub")
-    parser.add_argument("--split", default="train", help="split of a dataset on the Hub (default: train)")
+    parser.add_argument("--split", help="split, or a part of it such as train[:100] (default: train)")
+    add_text_form(parser)
+
+
+def add_text_form(parser: argparse.ArgumentParser) -> None:
+    """Add how a text file is written that is read."""
+    parser.add_argument(
+        "--delimiter", metavar="C", help="what stands between the cells of a CSV file, \\t for a tab (default: found)"
+    )
+    parser.add_argument("--encoding", metavar="NAME", help="encoding of a CSV or JSON file (default: utf-8)")
+
+
+def read_text_form(arguments: argparse.Namespace, expected: "Mapping[str, Kind]") -> "TextForm":
+    """Give how a text file is written, and which of its columns are lists.
+
+    Raises:
+        DatasetFileError: A flag cannot be right.
+    """
+    from hf_rare.pipeline.inputs import TextForm
+
+    delimiter = "\t" if arguments.delimiter == "\\t" else arguments.delimiter
+    return TextForm(delimiter, arguments.encoding, expected)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -137,10 +162,7 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     known += ["batch_size"] if ModelConfig in arguments.configs else []
     settings: dict[str, Any] = {}
     if arguments.config is not None:
-        try:
-            loaded = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
-            raise ConfigError(f"--config {arguments.config} cannot be read: {err}") from err
+        loaded = read_yaml(arguments.config, "--config")
         if not isinstance(loaded, dict):
             raise ConfigError(f"--config {arguments.config} holds no settings: expected lines like `seed: 1`.")
         settings = {("model_id" if name == "model" else str(name)): value for name, value in loaded.items()}

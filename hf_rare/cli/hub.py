@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
-from hf_rare.cli.flags import number_of_bytes
-from hf_rare.errors import OutputExistsError
+from hf_rare.cli.flags import add_text_form, number_of_bytes, read_text_form
+from hf_rare.errors import DatasetFileError, OutputExistsError
 
-INPUT_HELP = "a .json, .jsonl, .csv or .parquet file, or saved dataset"
+INPUT_HELP = "a .json, .jsonl, .csv, .tsv or .parquet file, or saved dataset"
 
 
 def add_hub_commands(commands: Any) -> None:
@@ -35,6 +35,7 @@ def add_hub_commands(commands: Any) -> None:
     card.add_argument("--overwrite", action="store_true", help="replace an existing file")
     card.set_defaults(run=_run_card)
     for command in (push, card):
+        add_text_form(command)
         command.add_argument(
             "--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT"
         )
@@ -58,10 +59,10 @@ def _card_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_push(arguments: argparse.Namespace) -> None:
-    from hf_rare.pipeline import files
+    from hf_rare.pipeline import inputs
 
     names = ("private", "revision", "create_pr", "append", "commit_message", "max_shard_size")
-    dataset = files.load_splits(arguments.input, arguments.split)
+    dataset = inputs.load_splits(arguments.input, arguments.split, read_text_form(arguments, {}))
     pushed = hf_rare.push_to_hub(
         dataset,
         arguments.repo_id,
@@ -76,11 +77,17 @@ def _run_push(arguments: argparse.Namespace) -> None:
 
 
 def _run_card(arguments: argparse.Namespace) -> None:
-    from hf_rare.pipeline import files
+    import datasets
+
+    from hf_rare.pipeline import inputs
 
     if arguments.output.exists() and not arguments.overwrite:
         raise OutputExistsError(f"{arguments.output} exists already. Pass --overwrite, or another --output.")
-    dataset = files.load_splits(arguments.input, arguments.split)
+    if not arguments.output.absolute().parent.is_dir() or arguments.output.is_dir():
+        raise DatasetFileError(f"{arguments.output} cannot be written: it is a folder, or there is none for it.")
+    dataset = inputs.load_splits(arguments.input, arguments.split, read_text_form(arguments, {}))
+    if isinstance(dataset, datasets.Dataset) and arguments.split is not None and arguments.split.isidentifier():
+        dataset = datasets.DatasetDict({arguments.split: dataset})
     card = hf_rare.build_card(dataset, _read_recipe_of(arguments), **_card_settings(arguments))
     arguments.output.write_text(card, encoding="utf-8")
     print(f"The card is in {arguments.output}")

@@ -83,15 +83,15 @@ def _run_journal_show(arguments: argparse.Namespace) -> None:
 
 
 def _run_journal_export(arguments: argparse.Namespace) -> None:
-    from hf_rare.pipeline import files
+    from hf_rare.pipeline import outputs
     from hf_rare.runs.journal_list import export_journal, find_journal
 
     info = find_journal(_journals_folder(arguments), arguments.journal)
-    files.check_output(arguments.output, arguments.overwrite)
+    outputs.check_output(arguments.output, arguments.overwrite)
     dataset = export_journal(info)
-    files.save_output(dataset, arguments.output)
+    outputs.save_output(dataset, arguments.output)
     if arguments.overwrite:
-        files.drop_stale_recipe(arguments.output)
+        outputs.drop_stale_recipe(arguments.output)
     print(f"{len(dataset)} entries are in {arguments.output}")
 
 

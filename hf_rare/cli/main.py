@@ -68,10 +68,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run_demo(arguments: argparse.Namespace) -> None:
     from hf_rare.cli.demo import find_demo_model
-    from hf_rare.pipeline import files
+    from hf_rare.pipeline import outputs
 
     rows, card = arguments.output / "train.parquet", arguments.output / "README.md"
-    files.check_results(rows, card)
+    outputs.check_results(rows, card)
     dataset = hf_rare.load_demo_dataset()
     if arguments.rows:
         dataset = dataset.select(range(min(arguments.rows, len(dataset))))
@@ -93,7 +93,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
         )
     if arguments.model is None:
         print("\n(A model of 135 million parameters writes fluent nonsense: this shows the machinery, not a teacher.)")
-    files.save_card(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), card)
-    files.save_output(distilled, rows)
+    outputs.save_card(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), card)
+    outputs.save_output(distilled, rows)
     print(f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}")
     print(f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")')

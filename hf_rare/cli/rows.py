@@ -5,9 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
-from hf_rare.cli.flags import add_input, add_output, add_settings, json_or_text, positive_int, read_settings
+from hf_rare.cli.flags import (
+    add_input,
+    add_output,
+    add_settings,
+    json_or_text,
+    positive_int,
+    read_settings,
+    read_text_form,
+)
 from hf_rare.errors import ConfigError, ModelLoadError
 from hf_rare.negatives.settings import MiningConfig
+from hf_rare.settings.writers import DistillConfig
 
 NEGATIVES_HELP = """Add hard negatives: documents that rank high for the query of a row and that do not help.
 
@@ -94,11 +103,13 @@ def add_row_commands(commands: Any) -> None:
 
 def _run_negatives(arguments: argparse.Namespace) -> None:
     settings = read_settings(arguments)
-    from hf_rare.pipeline import files
+    from hf_rare.pipeline import inputs, outputs
 
-    files.check_output(arguments.output, arguments.overwrite)
-    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
-    corpus = files.load_input(arguments.corpus) if arguments.corpus else None
+    outputs.check_output(arguments.output, arguments.overwrite)
+    form = read_text_form(arguments, {})
+    dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
+    outputs.check_holds(arguments.output, dataset)
+    corpus = inputs.load_input(arguments.corpus, form=form) if arguments.corpus else None
     settings |= {name: getattr(arguments, name) for name in ("method", "model", "dense", "num_proc")}
     mined = hf_rare.mine_hard_negatives(dataset, corpus, **settings)
     _save(arguments, mined)
@@ -107,20 +118,26 @@ def _run_negatives(arguments: argparse.Namespace) -> None:
 
 def _save(arguments: argparse.Namespace, rows: Any) -> None:
     """Save rows that have no recipe of their own."""
-    from hf_rare.pipeline import files
+    from hf_rare.pipeline import outputs
 
-    files.save_output(rows, arguments.output)
+    outputs.save_output(rows, arguments.output)
     if arguments.overwrite and arguments.output.resolve() != Path(arguments.input).resolve():
-        files.drop_stale_recipe(arguments.output)
+        outputs.drop_stale_recipe(arguments.output)
 
 
 def _run_export(arguments: argparse.Namespace) -> None:
-    from hf_rare.pipeline import files
+    from hf_rare.pipeline import inputs, outputs
     from hf_rare.writers.recipe import read_recipe, recipe_beside
 
-    files.check_output(arguments.output, arguments.overwrite)
-    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
+    outputs.check_output(arguments.output, arguments.overwrite)
     settings: dict[str, Any] = {"keep_columns": arguments.keep_columns or ()}
+    path = arguments.recipe or recipe_beside(Path(arguments.input))
+    recipe = None
+    if arguments.form != "retrieval" and (arguments.recipe or path.exists()):
+        recipe = read_recipe(path, kind="distill")
+    expected = inputs.expect_inputs(DistillConfig(**(recipe or {}).get("distill", {})))
+    form = read_text_form(arguments, inputs.HARD_NEGATIVES if arguments.form == "retrieval" else expected)
+    dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
     if arguments.form == "retrieval":
         for name in ("recipe", "student", "correct_column"):
             if getattr(arguments, name) is not None:
@@ -129,8 +146,7 @@ def _run_export(arguments: argparse.Namespace) -> None:
     else:
         if arguments.num_negatives is not None:
             raise ConfigError("--num-negatives is for retrieval.")
-        path = arguments.recipe or recipe_beside(Path(arguments.input))
-        settings["recipe"] = read_recipe(path, kind="distill") if arguments.recipe or path.exists() else None
+        settings["recipe"] = recipe
         settings["correct_column"] = arguments.correct_column
         if arguments.student is not None:
             settings["student_tokenizer"] = _load_student(arguments.student)

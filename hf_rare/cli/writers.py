@@ -7,7 +7,15 @@ from functools import partial
 from typing import Any
 
 import hf_rare
-from hf_rare.cli.flags import MODEL_GROUPS, add_input, add_output, add_settings, positive_int, read_settings
+from hf_rare.cli.flags import (
+    MODEL_GROUPS,
+    add_input,
+    add_output,
+    add_settings,
+    positive_int,
+    read_settings,
+    read_text_form,
+)
 from hf_rare.errors import BudgetReachedError, ConfigError
 from hf_rare.writers.registry import WRITERS
 
@@ -74,15 +82,17 @@ def _run_writer(arguments: argparse.Namespace) -> None:
     batch_size = settings.pop("batch_size", 1000)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"batch_size={batch_size!r} cannot be right: expected a number of at least 1.")
-    from hf_rare.pipeline import files
+    from hf_rare.pipeline import inputs, outputs
     from hf_rare.runs.team import is_first_process
     from hf_rare.writers.recipe import describe_command, make_recipe, recipe_beside
 
-    files.check_output(arguments.output, arguments.overwrite)
-    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
+    outputs.check_output(arguments.output, arguments.overwrite)
     writer = arguments.writer.load().from_pretrained(**settings)
+    form = read_text_form(arguments, inputs.expect_columns(writer))
+    dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
+    outputs.check_holds(arguments.output, dataset)
     recipe = make_recipe(writer, describe_command())
-    files.check_recipe(arguments.output, recipe)
+    outputs.check_recipe(arguments.output, recipe)
     try:
         written, note = write(writer, dataset, batch_size, arguments.num_proc), ""
     except BudgetReachedError as err:
@@ -91,7 +101,7 @@ def _run_writer(arguments: argparse.Namespace) -> None:
             raise
         written, note = write(writer, finished, batch_size), f", of {len(dataset)}: {err}"
     if is_first_process():
-        files.save_output(written, arguments.output)
+        outputs.save_output(written, arguments.output)
         recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
         print(f"{len(written)} rows are in {arguments.output}{note}")
 
@@ -99,10 +109,12 @@ def _run_writer(arguments: argparse.Namespace) -> None:
 def _run_estimate(arguments: argparse.Namespace) -> None:
     settings = read_settings(arguments)
     settings.pop("batch_size", None)  # a file of settings may be that of `distill`
-    from hf_rare.pipeline import files
+    from hf_rare.pipeline import inputs
 
-    dataset = files.load_input(arguments.input, arguments.name, arguments.split)
-    print(hf_rare.ReasonDistiller.from_pretrained(**settings).estimate(dataset, arguments.sample))
+    distiller = hf_rare.ReasonDistiller.from_pretrained(**settings)
+    form = read_text_form(arguments, inputs.expect_columns(distiller))
+    dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
+    print(distiller.estimate(dataset, arguments.sample))
 
 
 def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | None = None) -> Any:

@@ -1,8 +1,10 @@
-"""Private names of datasets: fingerprints, and what a dataset is in the header of a card."""
+"""Private names of datasets: fingerprints, the header of a card, batches before they are decoded, and sizes."""
 
+import copy
 from typing import Any
 
 import datasets
+from datasets.formatting.formatting import LazyDict
 
 from hf_rare.compat.private import look_up
 
@@ -25,3 +27,16 @@ def read_info(described: dict[str, Any]) -> datasets.DatasetInfo:
     """Read what [`describe_info`] has written: `DatasetInfo._from_yaml_dict`."""
     info: datasets.DatasetInfo = look_up(datasets.DatasetInfo, "_from_yaml_dict", "datasets", SEEN)(described)
     return info
+
+
+def read_undecoded(batch: Any) -> Any:
+    """Give a batch as the table that lies on the disk, where it has one, in which pictures may be broken."""
+    return batch.pa_table if isinstance(batch, LazyDict) else batch
+
+
+def by_size_alone(dataset: datasets.Dataset) -> datasets.Dataset:
+    """Give the dataset with a size that is that of its rows: to write it, `datasets` looks up each picture's file."""
+    made = copy.copy(dataset)
+    size = dataset.data.nbytes * len(dataset) // max(1, len(dataset.data))
+    made._estimate_nbytes = lambda: size
+    return made

@@ -18,6 +18,7 @@ from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.negatives.bm25 import Tokenizer, build_index, make_tokenizer
 from hf_rare.negatives.exclusions import hash_text
 from hf_rare.negatives.settings import MINING_REVISION, MiningConfig
+from hf_rare.rows.column_types import is_text
 from hf_rare.settings.kinds import AtLeastOne, check_value
 
 ROWS_AT_ONCE = 1000
@@ -63,9 +64,16 @@ def _read(source: datasets.Dataset, columns: list[str]) -> Iterator[pa.Table]:
 
 def _read_sorted(source: datasets.Dataset, columns: list[str]) -> Iterator[pa.Table]:
     table = source[:]
+    # places of 64 bits: texts of more than 2 GiB are put together here
+    large = [field.with_type(pa.large_string()) if _is_string(field.type) else field for field in table.schema]
+    table = table.cast(pa.schema(large))
     order = pc.sort_indices(table, [(name, "ascending") for name in dict.fromkeys(columns)])
     for start in range(0, len(table), ROWS_AT_ONCE):
         yield table.take(order[start : start + ROWS_AT_ONCE])
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_string_view(kind))
 
 
 def find_corpus(dataset: datasets.Dataset, corpus: Any, config: MiningConfig) -> tuple[datasets.Dataset, str]:
@@ -110,7 +118,7 @@ def check_text_columns(dataset: datasets.Dataset, names: Sequence[str], what: st
     if missing:
         raise ColumnError(_describe_missing(missing, dataset, what))
     for name in names:
-        if getattr(dataset.features[name], "dtype", None) not in ("string", "large_string", "null"):
+        if not is_text(dataset.features[name]):
             raise ColumnError(f"Column {name!r} of the {what} holds {dataset.features[name]}; expected strings.")
 
 

@@ -122,6 +122,7 @@ class _RankedRow:
 def _read_rows(dataset: datasets.Dataset, config: MiningConfig) -> list[_RankedRow]:
     names = (config.question_column, config.text_column, *config.query_columns)
     rows = []
+    dataset = dataset.select_columns(list(dict.fromkeys(names)))
     for start in range(0, len(dataset), ROWS_AT_ONCE):
         batch = dataset[start : start + ROWS_AT_ONCE]
         for number, (question, text, *parts) in enumerate(zip(*(batch[name] for name in names), strict=True), start):

@@ -178,6 +178,7 @@ def _find_shared_positives(dataset: datasets.Dataset, config: MiningConfig) -> d
     first: dict[bytes, tuple[bytes, int]] = {}
     shared: dict[bytes, dict[str, None]] = {}
     columns = [config.question_column, config.text_column]
+    dataset = dataset.select_columns(list(dict.fromkeys(columns)))
     for start in range(0, len(dataset), ROWS_AT_ONCE):
         rows = dataset[start : start + ROWS_AT_ONCE]
         for row, (question, text) in enumerate(zip(*(rows[column] for column in columns), strict=True), start):

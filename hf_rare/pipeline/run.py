@@ -28,7 +28,8 @@ from hf_rare.hub.card.build import build_card
 from hf_rare.hub.push import push_to_hub
 from hf_rare.negatives.mine import mine_hard_negatives
 from hf_rare.negatives.retrieve import retrieve_documents
-from hf_rare.pipeline import files
+from hf_rare.pipeline import inputs, outputs
+from hf_rare.pipeline.readers.csv_rows import Kind
 from hf_rare.pipeline.settings import (
     MODEL_NAMES,
     Settings,
@@ -93,8 +94,8 @@ def run_pipeline(
     Sections, all but `input` optional. The stages that have a section run in this order:
 
     - `output`: folder for the results.
-    - `input`: rows or documents: a file, a saved dataset, a name on the Hub, or a dict with `name`, `config`, `split`
-      and `rows` (the first so many).
+    - `input`: rows or documents: a file, a saved dataset, a name on the Hub, or a dict with `name`, `config`, `split`,
+      `rows` (the first so many) and, for a CSV or JSON file, `delimiter` and `encoding`.
     - `corpus`: what is searched for documents and negatives, likewise; negatives are by default searched in the rows
       themselves. `retrieval` and `negatives` may each have a `corpus` of their own.
     - `model`: settings that the models of all stages share: those of [`ModelConfig`],
@@ -155,10 +156,12 @@ def run_pipeline(
     if folder is None:
         raise ConfigError("The pipeline names no folder for its results. Pass output=..., or write `output: FOLDER`.")
     folder = Path(folder)
-    files.check_results(folder / "rows.parquet", folder / "README.md", has_run=any(folder.glob("*/stage.json")))
+    outputs.check_results(folder / "rows.parquet", folder / "README.md", has_run=any(folder.glob("*/stage.json")))
     writers = _make_writers(settings, model_settings)
     run = _Run(folder, _load_inputs(settings), writers, on_stage or (lambda result: None))
-    rows = run.run_stages(_load("input", settings["input"]))
+    rows = _load("input", settings["input"], _expect_columns(settings, writers))
+    outputs.check_holds(folder / "rows.parquet", rows)
+    rows = run.run_stages(rows)
     run.export(rows)
     run.describe(rows)
     return rows
@@ -221,7 +224,7 @@ class _Run:
             given = keep_one_trace(rows, prefix) if settings.pop("one_trace", False) else rows
             made = EXPORTS[form](given, **settings)
             path = self.folder / "export" / f"{name}.parquet"
-            files.save_output(made, path)
+            outputs.save_output(made, path)
             self.on_stage(StageResult(f"export {name}", len(made), path, is_skipped=False))
 
     def describe(self, rows: datasets.Dataset) -> None:
@@ -229,8 +232,10 @@ class _Run:
         last = next((self.writers[stage] for stage in reversed(list_stages()) if stage in self.writers), None)
         recipe = make_recipe(last) if last is not None else None
         card = self.settings.get("card", {})
-        files.save_card(build_card(rows, recipe, **card), self.folder / "README.md")  # before the rows: see the check
-        files.save_output(rows, self.folder / "rows.parquet")
+        outputs.save_card(
+            build_card(rows, recipe, **card), self.folder / "README.md"
+        )  # before the rows: see the check
+        outputs.save_output(rows, self.folder / "rows.parquet")
         path = recipe_beside(self.folder / "rows.parquet")
         if recipe is not None:
             path.write_text(json.dumps(recipe, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -248,10 +253,10 @@ class _Run:
             if len(rows) == 0:
                 raise PipelineError(f"The stage {stage!r} has left no rows. {self._describe_loss(stage)}")
             shutil.rmtree(path, ignore_errors=True)
-            files.save_output(rows, path / "rows")
+            outputs.save_output(rows, path / "rows")
             text = json.dumps({"stage": stage, "key": key, "rows": len(rows)}, indent=2) + "\n"
             note.write_text(text, encoding="utf-8")  # last, so that half a stage has none
-        rows = datasets.load_from_disk(str(path / "rows"))
+        rows = datasets.load_from_disk(str(inputs.by_plain_name(path / "rows")))
         self.on_stage(StageResult(stage, len(rows), path / "rows", is_skipped))
         return rows
 
@@ -309,9 +314,19 @@ def _identify(value: Any) -> str:
     return fingerprint_of(value) if isinstance(value, datasets.Dataset) else str(value)
 
 
-def _load(setting: str, source: Settings) -> datasets.Dataset:
+def _expect_columns(
+    settings: Mapping[str, Settings], writers: Mapping[str, ColumnWriter[Any, Any]]
+) -> Mapping[str, Kind]:
+    """Say which columns of the input are meant as lists: those that a distiller reads and no stage before it makes."""
+    if "distill" not in writers or {"retrieval", "negatives"} & set(settings):
+        return {}
+    return inputs.expect_columns(writers["distill"])
+
+
+def _load(setting: str, source: Settings, expected: Mapping[str, Kind] | None = None) -> datasets.Dataset:
     try:
-        rows = files.load_input(str(source["name"]), source.get("config"), source.get("split", "train"))
+        form = inputs.TextForm(source.get("delimiter"), source.get("encoding"), expected or {})
+        rows = inputs.load_input(str(source["name"]), source.get("config"), source.get("split"), form)
     except DatasetFileError as err:
         raise DatasetFileError(f"The pipeline's {setting!r}: {err}") from err
     return rows.select(range(min(len(rows), source["rows"]))) if "rows" in source else rows

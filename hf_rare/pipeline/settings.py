@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hf_rare.checks.grounding import GroundingAudit
 from hf_rare.checks.verify import AnswerCheck
 from hf_rare.errors import ConfigError
@@ -17,6 +15,7 @@ from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import DistillConfig
+from hf_rare.settings.yaml import read_yaml
 from hf_rare.writers.registry import WRITERS
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ Settings = dict[str, Any]
 
 MODEL_CONFIGS: tuple[type[Config], ...] = (ModelConfig, DecodingConfig, RunConfig)
 MODEL_NAMES = [name for config in MODEL_CONFIGS for name in config.names()]
-INPUT_NAMES = ("name", "config", "split", "rows")
+INPUT_NAMES = ("name", "config", "split", "rows", "delimiter", "encoding")
 OF_ONE_MODEL = ("revision", "gguf_file", "adapter", "adapter_revision")
 """Settings that mean nothing to another model than the one they were given with."""
 SET_BY_PUSH = ("splits", "data_files", "plot_path", "recipe_path")
@@ -64,10 +63,7 @@ def load_pipeline(path: str | Path) -> Settings:
     Raises:
         ConfigError: The file cannot be read, or holds no sections.
     """
-    try:
-        sections = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
-        raise ConfigError(f"The pipeline {path} cannot be read: {err}") from err
+    sections = read_yaml(path, "The pipeline")
     if not isinstance(sections, dict):
         raise ConfigError(f"The pipeline {path} holds no sections: expected `input:`, `questions:`, `distill:`, ...")
     return sections

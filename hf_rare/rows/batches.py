@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from hf_rare.compat.datasets import read_undecoded
 from hf_rare.errors import BatchTypeError, ColumnError
 
 
@@ -76,12 +77,15 @@ def add_columns(
         features ([`datasets.Features`]):
             Their types.
         repeats (`Sequence[int]`, *optional*):
-            How often each row of the batch is given back. With it, mappings carry the old columns along too.
+            How often each row of the batch is given back. With it, mappings carry the old columns along too, and
+            those of `map` become tables, in which nothing is decoded.
 
     Returns:
         A container of the type of `batch`: the new columns, and, for frames and tables or with `repeats`, the old
         ones.
     """
+    if repeats is not None:
+        batch = read_undecoded(batch)
     rows = np.repeat(np.arange(_count_rows(batch)), 1 if repeats is None else repeats)
     if isinstance(batch, Mapping):
         old = {name: _take(batch[name], rows) for name in batch} if repeats is not None else {}
@@ -92,13 +96,25 @@ def add_columns(
     types = features.arrow_schema
     table = pa.table({name: pa.array(values, types.field(name).type) for name, values in columns.items()})
     if isinstance(batch, pa.Table):
-        batch = batch.take(rows)
+        batch = take_rows(batch, rows)
         for name in table.column_names:
             batch = batch.append_column(name, table[name])
         return batch
     import polars
 
     return batch[rows].hstack(polars.DataFrame(table))
+
+
+def take_rows(table: pa.Table, rows: Any) -> pa.Table:
+    """Take rows of a table by their numbers, with views too, for which Arrow has no `take`."""
+    numbers = pa.array(rows, pa.int64())
+    columns = []
+    for column in table.columns:
+        try:
+            columns.append(column.take(numbers))
+        except pa.ArrowNotImplementedError:
+            columns.append(pa.array([column[number].as_py() for number in numbers.to_pylist()], column.type))
+    return pa.table(columns, table.schema)
 
 
 def _to_list(column: Any, name: str) -> list[Any]:
@@ -183,7 +199,7 @@ def map_with_features(
     if isinstance(dataset, dict):
         rest = (function, make_features, input_columns, remove_columns, batch_size, map_kwargs)
         return type(dataset)({name: map_with_features(split, *rest) for name, split in dataset.items()})
-    dataset = dataset.remove_columns(list(remove_columns))
+    dataset = dataset.remove_columns(list(remove_columns)) if remove_columns else dataset
     kwargs = {"batched": True, "batch_size": batch_size, **map_kwargs}
     if dataset.features is None:  # an IterableDataset may not know its columns
         return dataset.map(function, **kwargs)
@@ -191,4 +207,6 @@ def map_with_features(
     read_columns({name: [] for name in dataset.features}, input_columns)
     if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+    if isinstance(dataset, datasets.IterableDataset):  # which decodes whole batches; what comes out is decoded
+        dataset = dataset.decode(False)
     return dataset.map(function, **{"features": features, **kwargs})

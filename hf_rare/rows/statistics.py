@@ -179,9 +179,14 @@ def measure(dataset: datasets.Dataset, columns: Mapping[str, str] = DEFAULT_COLU
 
 
 def _flatten(array: Any) -> Any:
-    """Give the items of lists, or the array itself."""
-    is_list = pa.types.is_list(array.type) or pa.types.is_large_list(array.type)
-    return pc.list_flatten(array) if is_list or pa.types.is_fixed_size_list(array.type) else array
+    """Give the items of lists, or the array itself; of views, which count nothing, the texts."""
+    items = pc.list_flatten(array) if _is_list(array) else array
+    return items.cast(pa.large_string()) if pa.types.is_string_view(items.type) else items
+
+
+def _is_list(array: Any) -> bool:
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(array.type) for is_kind in checks)
 
 
 def _is_text(array: Any) -> bool:
@@ -208,5 +213,5 @@ def _count_lengths(array: Any, distribution: Distribution) -> None:
 
 
 def _count_items(array: Any, distribution: Distribution) -> None:
-    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+    if _is_list(array):
         distribution.update(pc.list_value_length(array))

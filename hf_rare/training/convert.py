@@ -1,19 +1,22 @@
 """What exports share: columns are checked, rows turned into examples, other columns carried along as they are."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import datasets
-import numpy as np
 import pyarrow as pa
 
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
-from hf_rare.rows.batches import read_columns
+from hf_rare.rows.batches import read_columns, take_rows
+from hf_rare.rows.column_types import describe, is_integer, is_list, is_text, item_of
 
-EXPORT_REVISION = 1
+EXPORT_REVISION = 2
 """Bumped by hand whenever the same row is written in another way: the cache of `map` goes by it."""
 
 BATCH_SIZE = 1000
+
+Kind = Literal["texts", "lists of texts", "texts or lists of texts", "whole numbers", "lists of whole numbers"]
+"""What a column is read for, in words."""
 
 
 def check_exportable(dataset: Any) -> None:
@@ -33,6 +36,30 @@ def check_columns(dataset: datasets.Dataset, names: Iterable[str]) -> None:
             f"{', '.join(map(repr, dataset.column_names))}. Pass the names of your columns (text_column=..., "
             "output_column=..., ...), and distill with columns='full'."
         )
+
+
+def check_kinds(dataset: datasets.Dataset, kinds: Mapping[str, Kind]) -> None:
+    """Raise [`ColumnError`] where a column is missing, or holds something else than it is read for.
+
+    Args:
+        dataset ([`~datasets.Dataset`]): the rows.
+        kinds (`Mapping[str, Kind]`): what columns are read for.
+    """
+    check_columns(dataset, kinds)
+    for name, kind in kinds.items():
+        feature = dataset.features[name]
+        if not _is_of(kind, feature):
+            raise ColumnError(f"The column {name!r} holds {describe(feature)}; expected {kind}.")
+
+
+def _is_of(kind: Kind, feature: Any) -> bool:
+    if getattr(feature, "dtype", None) == "null":  # a column of nothing may become any other
+        return True
+    if kind.startswith("lists of ") and not is_list(feature):
+        return False
+    if kind in ("texts", "whole numbers") and is_list(feature):
+        return False
+    return (is_integer if kind.endswith("whole numbers") else is_text)(item_of(feature))
 
 
 def convert_rows(
@@ -81,7 +108,7 @@ def convert_rows(
     def convert(table: pa.Table, revision: int) -> pa.Table:
         made = [(i, example) for i, row in enumerate(read_columns(table, list(read))) for example in make(row)]
         arrays = {name: pa.array([example[name] for _, example in made], types.field(name).type) for name in features}
-        kept = table.select(keep).take(np.array([i for i, _ in made], dtype=np.int64))
+        kept = take_rows(table.select(keep), [i for i, _ in made])
         return pa.table({**arrays, **{name: kept[name] for name in keep}})
 
     rows = dataset.select_columns(list(dict.fromkeys([*read, *keep]))).with_format("arrow")

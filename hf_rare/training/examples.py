@@ -16,6 +16,8 @@ from hf_rare.settings.writers import DistillConfig
 
 ReasoningFormat = Literal["tags", "plain", "field"]
 
+_BOOLEANS = {"true": True, "false": False}
+
 Example = dict[str, Any]
 Values = Mapping[str, Any]
 
@@ -110,6 +112,11 @@ def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]
     number = values.get(f"{output}_sample") or 0
     if not isinstance(values[output], list):
         values = {name: [values[name]] for name in names}
+    for name in names[1:]:
+        if values[name] and len(values[name]) != len(values[output]):
+            raise ColumnError(
+                f"The column {name!r} holds {len(values[name])} values in a row, and {output!r} {len(values[output])}."
+            )
     for place in range(len(values[output])):
         reasoning, answer, *_ = (values[name][place] if values[name] else None for name in names)
         status = values[f"{output}_status"][place] if f"{output}_status" in names else None
@@ -122,21 +129,23 @@ def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]
 
 
 def read_grade(grade: Any, form: TrainingFormat) -> bool | None:
-    """Tell whether a grade is that of a right trace; `None` where it is null or the verdict `unchecked`.
+    """Tell whether a grade is that of a right trace; `None` where it is null, empty or the verdict `unchecked`.
 
     Raises:
-        ColumnError: It is a text and no verdict.
+        ColumnError: It is a text and neither a verdict nor what a file writes for a boolean or a number.
     """
-    if grade is None:
+    if isinstance(grade, str) and grade in OUTCOMES:
+        return None if grade == "unchecked" else grade == "right"
+    if grade is None or grade == "":
         return None
-    if not isinstance(grade, str):
-        return float(grade) >= form.threshold
-    if grade not in OUTCOMES:
+    try:
+        number = float(_BOOLEANS.get(grade.lower(), grade) if isinstance(grade, str) else grade)
+    except ValueError as err:
         raise ColumnError(
             f"The column {form.correct_column!r} holds {grade[:60]!r}; expected {', '.join(map(repr, OUTCOMES))}, "
             "booleans or numbers."
-        )
-    return None if grade == "unchecked" else grade == "right"
+        ) from err
+    return None if number != number else number >= form.threshold
 
 
 def write_completion(reasoning: str, answer: str, form: TrainingFormat) -> list[dict[str, str]]:

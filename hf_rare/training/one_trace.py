@@ -1,11 +1,15 @@
 """One trace of each row, where a row has several: the first right one, or what is to stand in for it."""
 
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import datasets
+import pyarrow as pa
 
 from hf_rare.checks.grounding import GROUNDING_COLUMNS
 from hf_rare.errors import ColumnError, ConfigError
+from hf_rare.rows.batches import read_columns, take_rows
+from hf_rare.rows.column_types import is_list
 from hf_rare.training.convert import check_columns, check_exportable
 
 ENDINGS = ("", "_answer", "_status", "_error", "_completion_tokens", "_verdict")
@@ -45,27 +49,27 @@ def keep_one_trace(
     check_columns(dataset, [output_column, f"{output_column}_status"])
     possible = [output_column + ending for ending in (*ENDINGS, *GROUNDING_COLUMNS)]
     names = [name for name in possible if name in dataset.column_names]
-    if plain := [name for name in names if not isinstance(dataset.features[name], datasets.List)]:
+    if plain := [name for name in names if not is_list(dataset.features[name])]:
         raise ColumnError(f"The column {plain[0]!r} holds one value for each row: there is nothing to choose from.")
     features = datasets.Features({**dataset.features, **{name: dataset.features[name].feature for name in names}})
-    settings = {"names": names, "output": output_column, "fallback": fallback}
-    return dataset.with_format(None).map(
-        _choose, batched=True, features=features, fn_kwargs=settings, desc="Choosing traces"
-    )
+    if not len(dataset):
+        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+    choose = partial(_choose, names, output_column, fallback, features.arrow_schema)
+    rows = dataset.with_format("arrow")  # columns that are not chosen from are never decoded
+    return rows.map(choose, batched=True, features=features, desc="Choosing traces").with_format(None)
 
 
-def _choose(batch: Any, names: list[str], output: str, fallback: str) -> dict[str, list[Any]]:
-    kept: dict[str, list[Any]] = {name: [] for name in batch}
-    statuses = batch[f"{output}_status"]
-    verdicts = (
-        batch.get(f"{output}_verdict") if f"{output}_verdict" in batch else [["unchecked"] * len(s) for s in statuses]
-    )
-    for row, (own, said) in enumerate(zip(statuses, verdicts, strict=True)):
+def _choose(names: list[str], output: str, fallback: str, schema: pa.Schema, table: pa.Table) -> pa.Table:
+    rows, kept = [], []
+    for number, row in enumerate(read_columns(table, names)):
+        own = row[f"{output}_status"] or []
+        said = row.get(f"{output}_verdict", ["unchecked"] * len(own)) or []
         whole = [place for place, status in enumerate(own) if status == "ok"]
         ranked = [place for word in ("right", "unchecked") for place in whole if said[place] == word]
         place = next(iter(ranked), {"first": 0, "last": -1}.get(fallback))
-        if place is None or not own:
-            continue
-        for name in batch:
-            kept[name].append(batch[name][row][place] if name in names else batch[name][row])
-    return kept
+        if place is not None and own:
+            rows.append(number)
+            kept.append({name: row[name][place] for name in names})
+    others = take_rows(table, rows)
+    arrays = {name: pa.array([values[name] for values in kept], schema.field(name).type) for name in names}
+    return pa.table({name: arrays.get(name, others[name]) for name in table.column_names})

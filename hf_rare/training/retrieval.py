@@ -12,7 +12,8 @@ import datasets
 
 from hf_rare.rows.columns import check_statuses
 from hf_rare.settings.kinds import AtLeastZero, check_value
-from hf_rare.training.convert import check_columns, check_exportable, convert_rows
+from hf_rare.text import normalize
+from hf_rare.training.convert import Kind, check_exportable, check_kinds, convert_rows
 
 logger = logging.getLogger(__name__)
 
@@ -69,21 +70,23 @@ def to_retrieval(
     check_value("num_negatives", num_negatives, AtLeastZero | None)
     check_exportable(dataset)
     columns = [*([query] if isinstance(query, str) else query), text_column, hard_negatives_column]
-    check_columns(dataset, columns)
-    if num_negatives is None:
-        num_negatives = _most_common_length(dataset, hard_negatives_column)
+    kinds: dict[str, Kind] = dict.fromkeys(columns, "texts")
+    kinds[hard_negatives_column] = "lists of texts"
     wanted, status = check_statuses(statuses), f"{output_column}_status"
-    read = list(
-        dict.fromkeys([*columns, *([status] if wanted is not None and status in dataset.column_names else [])])
-    )
+    if wanted is not None and status in dataset.column_names:
+        kinds[status] = "texts or lists of texts"
+    check_kinds(dataset, kinds)
+    if num_negatives is None:
+        num_negatives = _most_common_length(dataset, text_column, hard_negatives_column)
     make = partial(_make_texts, columns, num_negatives, pad)
-    rows, left_out, seen = [], Counter[str](), set()
-    for number, row in enumerate(dataset.select_columns(read).with_format(None)):
+    rows, left_out, seen, positives = [], Counter[str](), set(), 0
+    for number, row in enumerate(dataset.select_columns(list(kinds)).with_format(None)):
+        positives += sum(_is_same(text, row[text_column]) for text in row[hard_negatives_column] or [])
         texts = make(row)
         digest = hashlib.blake2b("\0".join(texts).encode(errors="surrogatepass"), digest_size=16).digest()
         if wanted is not None and status in row and not _has_status(row[status], wanted):
             left_out["have another status"] += 1
-        elif not texts[0] or not texts[1]:
+        elif not texts[0].strip() or not texts[1].strip():
             left_out["have no query or no positive"] += 1
         elif len(texts) < num_negatives + 2:
             left_out["have too few negatives"] += 1
@@ -95,6 +98,8 @@ def to_retrieval(
     if left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         logger.warning("%d of %d rows are left out: %s.", left_out.total(), len(dataset), reasons)
+    if positives:
+        logger.warning("%d negatives are left out, which are the positive of their row.", positives)
     names = ["anchor", "positive", *(f"negative_{number}" for number in range(1, num_negatives + 1))]
     features = dict.fromkeys(names, datasets.Value("string"))
     name_texts = partial(_name_texts, names, make)
@@ -104,10 +109,19 @@ def to_retrieval(
 def _make_texts(columns: Sequence[str], num_negatives: int, pad: bool, row: Values) -> list[str]:
     """Give anchor, positive and negatives of a row; fewer than `num_negatives` where it has no more."""
     *query, positive, hard_negatives = (row[name] for name in columns)
-    negatives = [text for text in hard_negatives or [] if text]
+    negatives = _list_negatives(positive, hard_negatives)
     if pad and negatives:
         negatives = [*itertools.islice(itertools.cycle(negatives), max(num_negatives, len(negatives)))]
     return ["\n".join(filter(None, query)), positive or "", *negatives[:num_negatives]]
+
+
+def _list_negatives(positive: str | None, hard_negatives: Sequence[str | None] | None) -> list[str]:
+    """Give the negatives that are some: not empty, and not the positive itself in other letter case or blanks."""
+    return [text for text in hard_negatives or [] if text and text.strip() and not _is_same(text, positive)]
+
+
+def _is_same(text: str | None, positive: str | None) -> bool:
+    return bool(text and positive and text.strip()) and normalize(text or "") == normalize(positive or "")
 
 
 def _name_texts(names: Sequence[str], make: Callable[[Values], list[str]], row: Values) -> Iterator[dict[str, str]]:
@@ -118,7 +132,8 @@ def _has_status(found: str | list[str] | None, wanted: Sequence[str]) -> bool:
     return any(status in wanted for status in (found if isinstance(found, list) else [found]))
 
 
-def _most_common_length(dataset: datasets.Dataset, column: str) -> int:
-    """Give the length that most lists of a column have; of two such lengths the greater."""
-    counts = Counter(len(row[column] or []) for row in dataset.select_columns([column]).with_format(None))
+def _most_common_length(dataset: datasets.Dataset, text_column: str, column: str) -> int:
+    """Give the number of negatives that most rows have; of two such numbers the greater."""
+    rows = dataset.select_columns(list(dict.fromkeys([text_column, column]))).with_format(None)
+    counts = Counter(len(_list_negatives(row[text_column], row[column])) for row in rows)
     return max(counts, key=lambda length: (counts[length], length), default=0)

@@ -15,11 +15,12 @@ from typing import Any, Literal
 import datasets
 
 from hf_rare.errors import ColumnError, ConfigError
+from hf_rare.rows.column_types import describe, is_list, is_text, item_of
 from hf_rare.rows.columns import WITHOUT_TRACE, check_statuses
 from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import DistillConfig
-from hf_rare.training.convert import check_columns, check_exportable, convert_rows
+from hf_rare.training.convert import Kind, check_columns, check_exportable, check_kinds, convert_rows
 from hf_rare.training.examples import (
     Example,
     ReasoningFormat,
@@ -42,8 +43,8 @@ TRAINER_COLUMNS = ("messages", "images", "image", "tools", "chat_template_kwargs
 """Columns that TRL gives a meaning to: none of these names can be carried along."""
 
 
-GRADES = ("string", "large_string", "bool", "int", "uint", "float")
-"""What the types of columns begin with that can say what is right."""
+GRADES = ("bool", "int", "uint", "float")
+"""What the types of columns, beside texts, begin with that can say what is right."""
 
 
 def to_sft(
@@ -180,7 +181,7 @@ def to_preference(
     completion, make = _messages(reasoning_format), make_labelled if form == "kto" else make_pairs
     if form == "kto":
         features = {"prompt": _messages("plain"), "completion": completion, "label": datasets.Value("bool")}
-    elif output in dataset.column_names and not isinstance(dataset.features[output], datasets.List):
+    elif output in dataset.column_names and not is_list(dataset.features[output]):
         raise ColumnError(
             f"Pairs come from several traces of a row, and {output!r} holds one. Distill with num_samples=... and "
             "without expand, or ask for form='kto', which takes single traces."
@@ -204,17 +205,18 @@ def _write(
     config = form.config
     read = columns_to_read(config, dataset.column_names)
     read += [f"{config.output_column}_status"] if form.statuses is not None or not form.correct_column else []
-    if form.correct_column:
-        _check_grades(dataset, form.correct_column)
-        read += [form.correct_column]
+    read += [form.correct_column] if form.correct_column else []
+    _check_read(dataset, form, read)
     number = f"{config.output_column}_sample"
-    has_samples = isinstance(dataset.features.get(config.output_column), datasets.List)
+    has_samples = is_list(dataset.features.get(config.output_column))
     if keep_columns and has_samples and make is not make_pairs and number not in dataset.column_names:
         features = {**features, number: datasets.Value("int64")}
     reserved = (*features, *TRAINER_COLUMNS)
     made = convert_rows(dataset, partial(_make, make, form), read, features, keep_columns, reserved)
     if make is not make_pairs:
         _say_what_is_left_out(dataset, form, len(made), "not graded" if make is make_labelled else "not right")
+        if make is make_labelled and len(dataset):
+            _say_what_labels_say(made)
     elif len(dataset) and not len(made):
         logger.warning("No row has a right and a wrong trace that can be used: there are no pairs.")
     if student_tokenizer is not None:
@@ -243,13 +245,51 @@ def _say_what_is_left_out(dataset: datasets.Dataset, form: TrainingFormat, used:
         logger.warning("%d of %d traces are left out: %s.", left_out, counts.total(), words)
 
 
-def _check_grades(dataset: datasets.Dataset, column: str) -> None:
-    check_columns(dataset, [column])
-    feature = dataset.features[column]
-    feature = feature.feature if isinstance(feature, datasets.List) else feature
-    if not str(getattr(feature, "dtype", "")).startswith(GRADES):
+def _say_what_labels_say(made: datasets.Dataset) -> None:
+    """Log where all labels are the same: KTO weighs right traces against wrong ones."""
+    labels = set(made["label"])
+    if len(labels) == 1:
+        logger.warning(
+            "All %d labels say %s. KTO learns from right and wrong traces: sample more of them, or use to_sft.",
+            len(made),
+            "right" if labels == {True} else "wrong",
+        )
+    elif not labels:
+        logger.warning("There are no examples: no trace is known to be right or wrong.")
+
+
+def _check_read(dataset: datasets.Dataset, form: TrainingFormat, read: Collection[str]) -> None:
+    """Check what the columns hold that examples are made of, and that those of traces all hold one or all several."""
+    config, output = form.config, form.config.output_column
+    of_traces = [name for name in (output, f"{output}_answer", f"{output}_status") if name in read]
+    kinds: dict[str, Kind] = {
+        config.text_column: "texts",
+        config.question_column: "texts",
+        config.hard_negatives_column: "lists of texts",
+        **dict.fromkeys(config.template_columns, "texts"),
+        f"{output}_document_order": "lists of whole numbers",
+        f"{output}_sample": "whole numbers",
+        **dict.fromkeys(of_traces, "texts or lists of texts"),
+    }
+    kinds |= {config.scenario_column: "texts"} if config.scenario_column else {}
+    check_columns(dataset, read)
+    check_kinds(dataset, {name: kind for name, kind in kinds.items() if name in read})
+    if form.correct_column:
+        _check_grades(dataset.features[form.correct_column], form.correct_column)
+        of_traces.append(form.correct_column)
+    has_several = is_list(dataset.features[output])
+    for name in of_traces:
+        if dataset.features[name] != datasets.Value("null") and is_list(dataset.features[name]) != has_several:
+            one, many = (name, output) if has_several else (output, name)
+            raise ColumnError(f"The column {one!r} holds one value for each row, and {many!r} a list of them.")
+
+
+def _check_grades(feature: Any, column: str) -> None:
+    item = item_of(feature)
+    if not is_text(item) and not str(getattr(item, "dtype", "")).startswith(GRADES):
         raise ColumnError(
-            f"The column {column!r} is of type {feature}; expected verdicts, booleans or numbers, or lists of them."
+            f"The column {column!r} holds {describe(feature)}; expected verdicts, booleans or numbers, or lists of "
+            "them."
         )
 
 

@@ -286,7 +286,8 @@ class ColumnWriter(ABC, Generic[C, S]):
         inputs = [*self.input_columns, *self.optional_columns]
         first = [name for name in to_remove if name not in inputs]
         written = map_with_features(dataset, self, self.features, self.input_columns, first, batch_size, map_kwargs)
-        return written.remove_columns([name for name in to_remove if name in inputs])
+        last = [name for name in to_remove if name in inputs]
+        return written.remove_columns(last) if last else written
 
     def select_finished(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Select the rows that need no generation any more: what a run has done that a limit or a crash has ended.
@@ -310,7 +311,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         """
         self.completer.join()
         places: list[int] = []
-        rows = dataset.with_format(None)
+        rows = self._select_inputs(dataset).with_format(None)
         for start in range(0, len(dataset), 1000):
             results = [self._begin(row) for row in self.prepare(rows[start : start + 1000])]
             missing: set[int] = set()
@@ -341,6 +342,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         """
         self.completer.join()
         config = self.config
+        dataset = self._select_inputs(dataset)
         return estimate_run(dataset, self.prepare, config.samples_per_attempt, config.seed, self.generator, rows)
 
     def prepare(self, batch: Any) -> list[PreparedRow]:
@@ -361,6 +363,11 @@ class ColumnWriter(ABC, Generic[C, S]):
         names = [*self.input_columns, *(name for name in self.optional_columns if name in existing)]
         rows = read_columns(batch, list(dict.fromkeys(names)))
         return prepare_rows(rows, self.prompts, self.generator)
+
+    def _select_inputs(self, dataset: datasets.Dataset) -> datasets.Dataset:
+        """Select the columns that prompts are made of: others need not be ones that can be decoded."""
+        read = {*self.input_columns, *self.optional_columns}
+        return dataset.select_columns([name for name in dataset.column_names if name in read])
 
     @staticmethod
     def _begin(prepared: PreparedRow) -> Result[S]:

@@ -64,7 +64,8 @@ def test_every_kind_of_output_and_no_overwriting(rows, tiny, tmp_path, ending, c
 def test_a_limit_leaves_an_output_with_the_rows_that_are_done(rows, tiny, tmp_path, capsys):
     rows.to_json(tmp_path / "rows.jsonl")
     output, journal = tmp_path / "out.jsonl", tmp_path / "journal"
-    arguments = ["distill", tmp_path / "rows.jsonl", "--model", tiny, "--output", output, "--max-new-tokens", 4]
+    rows = ["distill", tmp_path / "rows.jsonl", "--seed", 6]  # rows of other runs would come from the cache of `map`
+    arguments = [*rows, "--model", tiny, "--output", output, "--max-new-tokens", 4]
     assert run(*arguments, "--journal-dir", journal, "--max-rows", 2) == 0
     printed = capsys.readouterr().out
     assert "2 rows are in" in printed

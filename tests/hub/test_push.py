@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Image, Value
 from huggingface_hub import DatasetCard, HfApi
 
 import hf_rare.hub.push
@@ -317,3 +317,10 @@ def test_settings_that_cannot_be_right(hub, table):
     with pytest.raises(ConfigError, match="equal columns"):
         push_to_hub(DatasetDict(train=table, test=table.remove_columns("question")), REPO)
     assert HfApi().repo_exists(REPO, repo_type="dataset") is False
+
+
+def test_pictures_that_are_none_are_pushed_as_they_are(hub, table):
+    storage = {"bytes": Value("binary"), "path": Value("string")}
+    spoilt = table.add_column("picture", [{"bytes": b"no picture", "path": None}] * 50, feature=storage)
+    push_to_hub(spoilt.cast_column("picture", Image()), REPO)
+    assert load().cast_column("picture", storage)["picture"][0]["bytes"] == b"no picture"

@@ -290,7 +290,7 @@ def test_another_embedding_model_in_the_same_folder_is_another_model(mining, tin
 
 
 def test_what_people_have_written_into_the_card_stays(mining, tmp_path, caplog):
-    caplog.set_level(logging.WARNING, logger="hf_rare.pipeline.files")
+    caplog.set_level(logging.WARNING, logger="hf_rare.pipeline.outputs")
     run(mining)
     card = tmp_path / "out" / "README.md"
     card.write_bytes(card.read_bytes() + b"\r\nWritten by hand.\r\n")

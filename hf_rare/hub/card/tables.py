@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from hf_rare.checks.grounding_rates import GroundingSummary, summarize_grounding
 from hf_rare.errors import ColumnError
 from hf_rare.hub.card.markdown import as_text, code, table, wrap
+from hf_rare.rows.column_types import is_text
 from hf_rare.rows.columns import STATUSES
 from hf_rare.rows.statistics import BATCH_SIZE, Distribution, Statistics
 from hf_rare.text import clean, shorten
@@ -129,9 +130,9 @@ def find_sample(dataset: datasets.Dataset, output_column: str) -> dict[str, Any]
     if len(dataset) == 0:
         return None
     index, status = 0, f"{output_column}_status"
-    if dataset.features.get(status) == datasets.Value("string"):
+    if is_text(dataset.features.get(status)):
         for number, batch in enumerate(dataset.select_columns([status]).with_format("arrow").iter(BATCH_SIZE)):
-            place = pc.index(batch[status], "ok").as_py()
+            place = pc.index(batch[status].cast("large_string"), "ok").as_py()
             if place >= 0:
                 index = number * BATCH_SIZE + place
                 break

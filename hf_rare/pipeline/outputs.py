@@ -1,81 +1,48 @@
-"""Datasets from and to files, by the ending of the path, and the cards and recipes beside them."""
+"""Datasets to files, by the ending of the path, and the cards and recipes beside them."""
 
 import json
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import datasets
+import pyarrow as pa
 
+from hf_rare.compat.datasets import by_size_alone
 from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
 from hf_rare.hub.card.header import read_header, split_header
 from hf_rare.hub.card.merge import find_blocks, merge_cards
+from hf_rare.pipeline.holding import find_what_no_file_holds, without_lost_files, write_json_lines
+from hf_rare.pipeline.inputs import by_plain_name
 from hf_rare.writers.recipe import Recipe, recipe_beside
 
 logger = logging.getLogger(__name__)
 
-READERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}
-WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
-    ".parquet": lambda dataset, path: dataset.to_parquet(path),
-    ".jsonl": lambda dataset, path: dataset.to_json(path, force_ascii=False),
-    "": lambda dataset, path: dataset.save_to_disk(path),
-}
 CARD_SETTINGS = ("pretty_name", "license", "language")
 """What a card's header says that the one that was there before may say otherwise."""
 SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
-INPUT_KINDS = "a .json, .jsonl, .csv or .parquet file, a folder from `save_to_disk`, or a dataset on the Hub"
 
 
-def load_input(name: str, config_name: str | None = None, split: str = "train") -> datasets.Dataset:
-    """Load a dataset.
-
-    Args:
-        name (`str`):
-            A .json, .jsonl, .csv or .parquet file, a folder from `save_to_disk`, or a name on the Hub. A cell of a CSV
-            file holds a list as JSON.
-        config_name (`str`, *optional*):
-            Config of a dataset on the Hub.
-        split (`str`, *optional*, defaults to `"train"`):
-            Split of a dataset on the Hub, or of a saved `DatasetDict`.
-
-    Raises:
-        DatasetFileError: It is none of these, or cannot be read.
-    """
-    path = Path(name)
-    reader = READERS.get(path.suffix.lower())
-    try:
-        if path.is_file() and reader:
-            dataset = datasets.load_dataset(reader, data_files=str(path), split="train")
-            return _read_json_lists(dataset) if reader == "csv" else dataset
-        if path.is_dir():
-            saved = datasets.load_from_disk(str(path))
-            return saved[split] if isinstance(saved, datasets.DatasetDict) else saved
-        if not path.exists() and not reader and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-            return datasets.load_dataset(name, config_name, split=split)
-    except StopIteration as err:
-        raise DatasetFileError(f"{name!r} holds no rows.") from err
-    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as err:
-        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {err}") from err
-    raise DatasetFileError(f"{name!r} is no input. Expected {INPUT_KINDS}.")
+def _write_parquet(dataset: datasets.Dataset, path: Path) -> None:
+    with path.open("wb") as file:  # no path for fsspec, to which some names mean something else
+        by_size_alone(dataset).to_parquet(file)
 
 
-def load_splits(name: str, split: str | None = None) -> datasets.Dataset | datasets.DatasetDict:
-    """Load a dataset as [`load_input`] does; without `split`, a saved `DatasetDict` as a whole.
+def _save_to_disk(dataset: datasets.Dataset, path: Path) -> None:
+    by_size_alone(without_lost_files(dataset)).save_to_disk(
+        str(by_plain_name(path.parent.parent) / path.parent.name / path.name)
+    )
 
-    Raises:
-        DatasetFileError: It cannot be read.
-    """
-    if split is not None or not (Path(name) / "dataset_dict.json").is_file():
-        return load_input(name, None, split or "train")
-    try:
-        return datasets.DatasetDict.load_from_disk(name)
-    except (OSError, ValueError, KeyError, TypeError) as err:
-        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {err}") from err
+
+WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
+    ".parquet": _write_parquet,
+    ".jsonl": write_json_lines,
+    "": _save_to_disk,
+}
+"""What writes the rows of a dataset, by the ending of the path."""
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -134,15 +101,37 @@ def _find_namesake(output: Path) -> Path | None:
     return next((path for path in others if path.exists()), None)
 
 
+def check_holds(path: Path, dataset: datasets.Dataset) -> None:
+    """Find out before a run whether its output can hold the columns that it gets from its input.
+
+    Raises:
+        DatasetFileError: It cannot; the message names the column and what can.
+    """
+    for name, why in find_what_no_file_holds(path.suffix, dataset):
+        others = ".parquet, or none for a folder" if path.suffix == ".jsonl" else "none for a folder, or .jsonl"
+        raise DatasetFileError(
+            f"{path} cannot hold the column {name!r}: {why}. Pass an --output with another ending ({others}), or drop "
+            "the column first."
+        )
+
+
 def save_output(dataset: datasets.Dataset, path: Path) -> None:
-    """Write a dataset beside its place and then move it there, so that no half-written output is ever seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
-        WRITERS[path.suffix](dataset, temporary)
-        if path.is_dir():
-            shutil.rmtree(path)
-        temporary.replace(path)
+    """Write a dataset beside its place and then move it there, so that no half-written output is ever seen.
+
+    Raises:
+        DatasetFileError: It cannot hold the columns, or cannot be written.
+    """
+    check_holds(path, dataset)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".hf-rare-") as folder:
+            temporary = Path(folder) / "rows"
+            WRITERS[path.suffix](dataset, temporary)
+            if path.is_dir():
+                shutil.rmtree(path)
+            temporary.replace(path)
+    except (OSError, ValueError, TypeError, pa.ArrowException) as err:
+        raise DatasetFileError(f"{path} cannot be written: {type(err).__name__}: {err}") from err
 
 
 def check_results(rows: Path, card: Path, has_run: bool = False) -> None:
@@ -195,21 +184,3 @@ def save_card(card: str, path: Path) -> None:
 
 def _read_card(path: Path) -> str:
     return path.read_bytes().decode() if path.exists() else ""  # line ends as they are
-
-
-def _read_json_lists(dataset: datasets.Dataset) -> datasets.Dataset:
-    """Turn each column in which every text is a JSON list into lists."""
-    for name in dataset.column_names:
-        texts = dataset[name][:]
-        lists = [_parse_list(text) for text in texts]
-        if any(lists) and all(values is not None for values, text in zip(lists, texts, strict=True) if text):
-            dataset = dataset.remove_columns(name).add_column(name, lists)
-    return dataset
-
-
-def _parse_list(text: Any) -> list[Any] | None:
-    try:
-        values = json.loads(text)
-    except (TypeError, ValueError):
-        return None
-    return values if isinstance(values, list) else None

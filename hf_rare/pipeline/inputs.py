@@ -1,0 +1,323 @@
+"""Datasets from files, from folders that `save_to_disk` has left, and from the Hub, by what a name says.
+
+A path is a path, whatever characters it has. A file goes through an Arrow file in the cache of `datasets` that is
+known by its content: what was changed is read anew, whatever its time says.
+"""
+
+import codecs
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from datasets.table import MemoryMappedTable, table_cast
+
+from hf_rare.errors import DatasetFileError
+from hf_rare.pipeline.readers.csv_rows import CsvFile, Kind
+from hf_rare.pipeline.readers.json_rows import read_json_rows
+from hf_rare.pipeline.readers.table import ROWS_AT_ONCE, RowError, write_rows
+from hf_rare.prompts.prompt import input_columns
+from hf_rare.settings.writers import DistillConfig
+from hf_rare.writers.base import ColumnWriter
+
+READ_REVISION = 1
+"""Bumped by hand whenever the same file is read in another way: what is in the cache goes by it."""
+
+INPUT_KINDS = "a .json, .jsonl, .csv, .tsv or .parquet file, a folder from `save_to_disk`, or a dataset on the Hub"
+HARD_NEGATIVES: Mapping[str, Kind] = {"hard_negatives": "texts"}
+_SPOILT = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError),
+    pa.ArrowException,
+)
+"""What readers of other libraries raise on files that are spoilt, or of another kind."""
+
+
+@dataclass(frozen=True)
+class TextForm:
+    """How a text file is written.
+
+    Args:
+        delimiter (`str`, *optional*): what stands between the cells of a CSV file; by default it is found.
+        encoding (`str`, *optional*): what its bytes mean; by default UTF-8, or what the mark at its beginning says.
+        expected (`Mapping[str, Kind]`, *optional*): columns of a CSV file that are meant as lists of texts or as
+            options, where a cell that is none is an error; by default the hard negatives.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    expected: Mapping[str, Kind] = field(default_factory=lambda: HARD_NEGATIVES)
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n\0'):
+            raise DatasetFileError(f"--delimiter {self.delimiter!r} cannot be right: expected one character, or \\t.")
+        try:
+            codecs.lookup(self.encoding or "utf-8")
+        except LookupError as err:
+            raise DatasetFileError(f"--encoding {self.encoding} is unknown: expected such as cp1252.") from err
+
+
+def expect_columns(writer: ColumnWriter[Any, Any]) -> dict[str, Kind]:
+    """Say which of the columns that a writer reads are meant as lists or as options."""
+    return _expect(writer.config, [*writer.input_columns, *writer.optional_columns])
+
+
+def expect_inputs(config: DistillConfig) -> dict[str, Kind]:
+    """Say which of the columns that a student's prompt is made of are meant as lists or as options."""
+    return _expect(config, input_columns(config))
+
+
+def _expect(config: object, read: Collection[str]) -> dict[str, Kind]:
+    settings: dict[str, Kind] = {"hard_negatives_column": "texts", "options_column": "options"}
+    named = {str(getattr(config, setting, "")): kind for setting, kind in settings.items()}
+    return {name: kind for name, kind in named.items() if name in read}
+
+
+def load_input(
+    name: str, config_name: str | None = None, split: str | None = None, form: TextForm | None = None
+) -> datasets.Dataset:
+    """Load a dataset.
+
+    Args:
+        name (`str`):
+            A .json, .jsonl, .csv, .tsv or .parquet file, a folder from `save_to_disk`, or a name on the Hub. The cells
+            of a CSV file are texts; a column of lists of texts is known by its cells.
+        config_name (`str`, *optional*):
+            Config of a dataset on the Hub.
+        split (`str`, *optional*):
+            Split, or a part of it such as `train[:100]`. By default `train`; of a saved `Dataset` all.
+        form ([`TextForm`], *optional*):
+            How a text file is written.
+
+    Raises:
+        DatasetFileError: It is none of these, or cannot be read; or it has no such split.
+    """
+    path = Path(name)
+    if not path.exists():
+        if not _ending_of(path) and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+            return _load_from_hub(name, config_name, split, form)
+        raise DatasetFileError(f"{name!r} is no input: there is nothing there. Expected {INPUT_KINDS}.")
+    loaded = load_local(name, form)
+    if config_name is not None:
+        raise DatasetFileError(f"{name!r} is a file or folder, and has no config {config_name!r}. Leave out --name.")
+    return _select(loaded, split, name)
+
+
+def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | datasets.DatasetDict:
+    """Load a file or a saved folder as it is: of a saved `DatasetDict` all splits.
+
+    Raises:
+        DatasetFileError: It is neither, or cannot be read.
+    """
+    path, form = Path(name), form or TextForm()
+    reader = READERS.get(_ending_of(path))
+    is_text = reader is not None and reader is not _write_parquet
+    for flag, value in (("--delimiter", form.delimiter), ("--encoding", form.encoding)):
+        if value is not None and (not is_text or (flag == "--delimiter" and reader is _write_json)):
+            raise DatasetFileError(f"{flag} is for CSV{' and JSON' * (flag == '--encoding')} files; {name!r} is none.")
+    try:
+        if path.is_dir():
+            return _check_texts(datasets.load_from_disk(str(by_plain_name(path))), name)
+        if reader is not None:
+            return _load_file(path, reader, form)
+    except RowError as err:
+        raise DatasetFileError(f"{name!r} cannot be read: {err}") from err
+    except _SPOILT as err:
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {_in_one_line(err)}") from err
+    raise DatasetFileError(f"{name!r} is no input. Expected {INPUT_KINDS}.")
+
+
+def load_splits(
+    name: str, split: str | None = None, form: TextForm | None = None
+) -> datasets.Dataset | datasets.DatasetDict:
+    """Load a dataset as [`load_input`] does; without `split`, a saved `DatasetDict` as a whole.
+
+    What is no `DatasetDict` has no split of its own: a name is then that of the one that it is to become.
+
+    Raises:
+        DatasetFileError: It cannot be read.
+    """
+    if not Path(name).exists():
+        return load_input(name, None, split, form)
+    loaded = load_local(name, form)
+    if split is None or (split.isidentifier() and isinstance(loaded, datasets.Dataset)):
+        return loaded
+    return _select(loaded, split, name)
+
+
+def by_plain_name(path: Path) -> Path:
+    """Give a path to a folder under which other libraries find it: by a link, where its name means more to them.
+
+    fsspec cuts `a::b` in two, and `Dataset.map` makes a regular expression of the path to a file.
+    """
+    path = path.absolute()
+    if re.fullmatch(r"[\w /.~=,:@%#&-]*", str(path)) and "::" not in str(path):
+        return path
+    folder = _cache_folder() / "links"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
+    if not link.is_symlink():
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            made = Path(temporary) / "link"
+            made.symlink_to(path)
+            made.replace(link)
+    return link
+
+
+def _ending_of(path: Path) -> str:
+    ending = path.suffix.lower()
+    return ending if ending in READERS else ""
+
+
+def _cache_folder() -> Path:
+    return Path(datasets.config.HF_DATASETS_CACHE) / "hf-rare"
+
+
+def _load_from_hub(name: str, config_name: str | None, split: str | None, form: TextForm | None) -> datasets.Dataset:
+    if form is not None and (form.delimiter or form.encoding):
+        raise DatasetFileError(f"--delimiter and --encoding are for files; {name!r} is a name on the Hub.")
+    try:
+        return datasets.load_dataset(name, config_name, split=split or "train")
+    except StopIteration as err:
+        raise DatasetFileError(f"{name!r} holds no rows.") from err
+    except (*_SPOILT, datasets.exceptions.DatasetsError) as err:
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {_in_one_line(err)}") from err
+
+
+def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, name: str) -> datasets.Dataset:
+    """Select a split, or parts of splits, as `datasets` writes them."""
+    if split is None and isinstance(loaded, datasets.Dataset):
+        return loaded
+    wanted = "train" if split is None else split
+    splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded, str(loaded.split): loaded}
+    try:
+        lengths = {one: len(rows) for one, rows in splits.items()}
+        parts = datasets.ReadInstruction.from_spec(wanted).to_absolute(lengths)
+    except (ValueError, AssertionError, KeyError) as err:
+        names = ", ".join(map(repr, loaded)) if isinstance(loaded, datasets.DatasetDict) else "'train' alone"
+        raise DatasetFileError(f"{name!r} has no split {wanted!r}; it has {names}. Pass --split.") from err
+    chosen = []
+    for part in parts:
+        rows = splits[part.splitname]
+        start, stop = part.from_ or 0, len(rows) if part.to is None else part.to
+        chosen.append(rows if stop - start == len(rows) else rows.select(range(start, max(start, stop))))
+    return chosen[0] if len(chosen) == 1 else datasets.concatenate_datasets(chosen)
+
+
+def _load_file(path: Path, write: Callable[[Path, Path, TextForm], None], form: TextForm) -> datasets.Dataset:
+    """Load a file by the Arrow file that stands for its content, which is written where it is not there yet."""
+    digest = _digest(path, [write.__name__, path.suffix.lower(), form.delimiter, form.encoding, dict(form.expected)])
+    made = _cache_folder() / digest / "rows.arrow"
+    if not made.exists():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=made.parent) as folder:
+            temporary = Path(folder) / made.name
+            write(path, temporary, form)
+            temporary.replace(made)
+    table = MemoryMappedTable.from_file(str(made))
+    info = datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(table.schema))
+    return datasets.Dataset(table, info=info, split=datasets.Split.TRAIN, fingerprint=digest)
+
+
+def _digest(path: Path, how: list[object]) -> str:
+    hasher = xxhash.xxh3_128(json.dumps([READ_REVISION, datasets.__version__, how], sort_keys=True).encode())
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def _write_json(source: Path, target: Path, form: TextForm) -> None:
+    read = partial(read_json_rows, source, form.encoding)
+    if next(read(), None) is None:
+        raise RowError("it holds no rows.")
+    write_rows(read, target)
+
+
+def _write_csv(source: Path, target: Path, form: TextForm) -> None:
+    delimiter = "\t" if source.suffix.lower() == ".tsv" and form.delimiter is None else form.delimiter
+    file = CsvFile(source, delimiter, form.encoding, form.expected)
+    header, kinds = file.read()
+    if not header:
+        raise RowError("it holds no rows.")
+    types = {name: pa.string() for name in header if name not in kinds}
+    types |= {name: pa.list_(pa.string()) for name, kind in kinds.items() if kind == "texts"}
+    write_rows(partial(file.rows, kinds), target, types, header)
+
+
+def _write_parquet(source: Path, target: Path, form: TextForm) -> None:
+    with pq.ParquetFile(source) as file:
+        plain = pa.schema([field.with_type(_plain_type(field.type)) for field in file.schema_arrow])
+        features = datasets.Features.from_arrow_schema(plain.with_metadata(file.schema_arrow.metadata))
+        number = 0
+        with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, features.arrow_schema) as writer:
+            for batch in file.iter_batches(ROWS_AT_ONCE):
+                table = pa.Table.from_batches([batch])
+                _check_table(table, number)
+                writer.write_table(table_cast(table.cast(plain), features.arrow_schema))
+                number += len(batch)
+
+
+READERS: Mapping[str, Callable[[Path, Path, TextForm], None]] = {
+    ".json": _write_json,
+    ".jsonl": _write_json,
+    ".csv": _write_csv,
+    ".tsv": _write_csv,
+    ".parquet": _write_parquet,
+}
+"""What writes the rows of a file into an Arrow file, by its ending."""
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """Give a type that `datasets` has for one that it has not: of dictionaries their values, of views lists."""
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return pa.large_list(_plain_type(kind.value_type))
+    return kind
+
+
+def _check_texts(
+    loaded: datasets.Dataset | datasets.DatasetDict, name: str
+) -> datasets.Dataset | datasets.DatasetDict:
+    """Raise [`RowError`] where a text of a saved dataset is no UTF-8."""
+    for split in loaded.values() if isinstance(loaded, datasets.DatasetDict) else [loaded]:
+        number = 0
+        for batch in split.data.table.to_batches(ROWS_AT_ONCE):
+            _check_table(pa.Table.from_batches([batch]), number)
+            number += len(batch)
+    return loaded
+
+
+def _check_table(table: pa.Table, number: int) -> None:
+    """Raise [`RowError`] where a text is no UTF-8: other libraries end the process by it, or read something else.
+
+    Args:
+        table (`pa.Table`): some rows.
+        number (`int`): how many rows are before them.
+    """
+    for name in table.column_names:
+        try:
+            table[name].validate(full=True)
+        except pa.ArrowInvalid as err:
+            for place in range(len(table)):
+                try:
+                    table[name].slice(place, 1).validate(full=True)
+                except pa.ArrowInvalid:
+                    break
+            raise RowError(
+                f"row {number + place + 1:,}, column {name!r}: {_in_one_line(err)}. A text there is no UTF-8."
+            ) from err
+
+
+def _in_one_line(err: Exception) -> str:
+    return " ".join(str(err).split())

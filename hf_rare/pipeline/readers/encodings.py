@@ -1,0 +1,34 @@
+"""What the bytes of a text file mean: found by the mark at its beginning, and said where a byte means nothing."""
+
+import codecs
+from pathlib import Path
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Marks by the encoding they stand for, longer ones first where one begins like another."""
+
+
+def find_encoding(path: Path) -> str:
+    """Give the encoding that the mark at the beginning of a file names; UTF-8 without one."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
+
+
+def describe_byte(err: UnicodeDecodeError) -> str:
+    """Say which byte means nothing, and what to do."""
+    return describe_byte_in(err.object[err.start], err.encoding)
+
+
+def describe_byte_in(byte: int, encoding: str) -> str:
+    """Say that a byte means nothing in an encoding, and what to do."""
+    name = "UTF-8" if encoding.replace("_", "-").lower() in ("utf-8", "utf-8-sig") else encoding
+    return (
+        f"the byte 0x{byte:02x} is no {name}. Save the file as UTF-8, or say how it is written: --encoding, such as "
+        "cp1252 or latin-1."
+    )
