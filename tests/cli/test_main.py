@@ -262,7 +262,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hf_rare.cli.demo.load_demo_dataset", interrupted)
+    monkeypatch.setattr("hf_rare.rows.demo.load_demo_dataset", interrupted)
     assert run("demo") == 130
     assert "stopped" in capsys.readouterr().err
 

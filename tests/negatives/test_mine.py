@@ -377,7 +377,7 @@ def test_a_second_call_over_rows_on_disk_reads_the_first(questions, docs, tmp_pa
     first = mine_hard_negatives(rows, docs)
     more = mine_hard_negatives(rows, docs, num_negatives=4)
     other = mine_hard_negatives(rows, docs.select(range(500)))
-    monkeypatch.setattr("hf_rare.negatives.settings.Miner.__call__", None)
+    monkeypatch.setattr("hf_rare.negatives.miner.Miner.__call__", None)
     again = mine_hard_negatives(rows, docs)
     assert again.to_list() == first.to_list()
     assert again.cache_files == first.cache_files
