@@ -14,6 +14,7 @@ from hf_rare.checks.evidence import MIN_QUOTE_TOKENS, Grounding, assess_groundin
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
 from hf_rare.rows.column_types import is_list
+from hf_rare.rows.columns import DOCUMENT_ORDER, GROUNDING_COLUMNS, name_features
 from hf_rare.settings.base import Config
 from hf_rare.settings.transformers_names import reject_unknown_names
 
@@ -21,17 +22,6 @@ GROUNDING_REVISION = 2
 """Bumped by hand whenever the same row gets other values."""
 
 BATCH_SIZE = 1000
-
-_NUMBERS, _BOOLEAN = datasets.List(datasets.Value("int64")), datasets.Value("bool")
-GROUNDING_COLUMNS = {
-    "_cited_documents": _NUMBERS,
-    "_unknown_citations": _NUMBERS,
-    "_quoted_documents": _NUMBERS,
-    "_longest_quotes": _NUMBERS,
-    "_grounded_on_positive": _BOOLEAN,
-    "_distracted": _BOOLEAN,
-}
-"""The new columns, by what stands behind the output column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +102,8 @@ class GroundingAudit(Config):
 
     def features(self, as_lists: bool = False) -> datasets.Features:
         """Name the new columns and their types; `as_lists` where the trace column holds lists."""
-        return datasets.Features(
-            {
-                self.output_column + ending: datasets.List(feature) if as_lists else feature
-                for ending, feature in GROUNDING_COLUMNS.items()
-            }
-        )
+        lists = GROUNDING_COLUMNS if as_lists else ()
+        return datasets.Features(name_features(self.output_column, GROUNDING_COLUMNS, as_lists=lists))
 
     def check_names(self, names: Collection[str]) -> None:
         """Raise [`ColumnError`] where a column that is needed is missing, or a new one exists already."""
@@ -134,7 +120,7 @@ class GroundingAudit(Config):
             )
 
     def _needed(self) -> list[str]:
-        order = f"{self.output_column}_document_order"
+        order = self.output_column + DOCUMENT_ORDER
         return [self.output_column, order, self.text_column, self.hard_negatives_column]
 
     def _assess(self, row: Mapping[str, Any], trace: Any) -> Grounding:
@@ -143,7 +129,7 @@ class GroundingAudit(Config):
         return assess_grounding(
             _as_text(trace),
             [_as_text(document) for document in documents],
-            row[f"{self.output_column}_document_order"] or [],
+            row[self.output_column + DOCUMENT_ORDER] or [],
             [_as_text(row.get(name)) for name in (self.question_column, self.scenario_column)],
             min_quote_tokens=self.min_quote_tokens,
             document_words=self.document_words,

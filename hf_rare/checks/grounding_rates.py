@@ -7,6 +7,7 @@ import datasets
 
 from hf_rare.checks.evidence import Grounding
 from hf_rare.errors import ColumnError
+from hf_rare.rows.columns import CITED_DOCUMENTS, POSITIVE_POSITION, QUOTED_DOCUMENTS, STATUS, UNKNOWN_CITATIONS
 
 
 @dataclass
@@ -95,8 +96,8 @@ def summarize_grounding(
     Raises:
         ColumnError: A column is missing.
     """
-    endings = ("_cited_documents", "_unknown_citations", "_quoted_documents")
-    position, status = f"{output_column}_positive_position", f"{output_column}_status"
+    endings = (CITED_DOCUMENTS, UNKNOWN_CITATIONS, QUOTED_DOCUMENTS)
+    position, status = output_column + POSITIVE_POSITION, output_column + STATUS
     names = [*(output_column + ending for ending in endings), position, *([] if statuses is None else [status])]
     if missing := [name for name in names if name not in dataset.column_names]:
         raise ColumnError(

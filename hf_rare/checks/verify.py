@@ -10,7 +10,7 @@ from hf_rare.checks.answers import TOLERANCE, Check, check_answer, check_setting
 from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
 from hf_rare.rows.column_types import is_list
-from hf_rare.rows.columns import WITHOUT_TRACE, Outcome, check_statuses
+from hf_rare.rows.columns import ANSWER, STATUS, VERDICT, WITHOUT_TRACE, Outcome, check_statuses
 from hf_rare.rows.gold import (
     check_gold_feature,
     check_gold_value,
@@ -116,7 +116,7 @@ class AnswerCheck(Config):
     @property
     def verdict_column(self) -> str:
         """Name of the new column."""
-        return f"{self.output_column}_verdict"
+        return self.output_column + VERDICT
 
     def features(self, as_lists: bool = False) -> datasets.Features:
         """Name the new column and its type; `as_lists` where the trace column holds lists."""
@@ -126,7 +126,7 @@ class AnswerCheck(Config):
     def check_names(self, names: Collection[str]) -> None:
         """Raise [`ColumnError`] where a column that is needed is missing, or the new one exists already."""
         needed = [self.output_column, self.gold_column]
-        needed += [f"{self.output_column}_status"] if self.statuses is not None else []
+        needed += [self.output_column + STATUS] if self.statuses is not None else []
         if missing := [name for name in needed if name not in names]:
             raise ColumnError(
                 f"The check needs the column {', '.join(map(repr, missing))}; the rows have "
@@ -140,7 +140,7 @@ class AnswerCheck(Config):
             )
 
     def _optional(self) -> list[str]:
-        return [f"{self.output_column}_answer", f"{self.output_column}_status", self.options_column]
+        return [self.output_column + ANSWER, self.output_column + STATUS, self.options_column]
 
     def _read_trace(self, row: Mapping[str, Any], place: int | None, labels: Sequence[str] | None) -> "TraceToCheck":
         values = [row[self.output_column], *(row.get(name) for name in self._optional()[:2])]

@@ -35,6 +35,12 @@ VERDICT = "_verdict"
 REASON = "_reason"
 ATTEMPTS = "_attempts"
 SAMPLE = "_sample"
+CITED_DOCUMENTS = "_cited_documents"
+UNKNOWN_CITATIONS = "_unknown_citations"
+QUOTED_DOCUMENTS = "_quoted_documents"
+LONGEST_QUOTES = "_longest_quotes"
+GROUNDED_ON_POSITIVE = "_grounded_on_positive"
+DISTRACTED = "_distracted"
 
 FEATURES: dict[str, Any] = {
     TRACE: STRING,
@@ -50,6 +56,12 @@ FEATURES: dict[str, Any] = {
     REASON: STRING,
     ATTEMPTS: INTEGER,
     SAMPLE: INTEGER,
+    CITED_DOCUMENTS: datasets.List(INTEGER),
+    UNKNOWN_CITATIONS: datasets.List(INTEGER),
+    QUOTED_DOCUMENTS: datasets.List(INTEGER),
+    LONGEST_QUOTES: datasets.List(INTEGER),
+    GROUNDED_ON_POSITIVE: datasets.Value("bool"),
+    DISTRACTED: datasets.Value("bool"),
 }
 """The type of each column, by its ending."""
 
@@ -58,6 +70,16 @@ TRACE_COLUMNS = (TRACE, ANSWER, STATUS, ERROR, COMPLETION_TOKENS)
 
 ROW_COLUMNS = (PROMPT_TOKENS, POSITIVE_POSITION, DOCUMENT_ORDER, DOCUMENTS_TRUNCATED)
 """Columns of a distiller that all traces of a row share."""
+
+GROUNDING_COLUMNS = (
+    CITED_DOCUMENTS,
+    UNKNOWN_CITATIONS,
+    QUOTED_DOCUMENTS,
+    LONGEST_QUOTES,
+    GROUNDED_ON_POSITIVE,
+    DISTRACTED,
+)
+"""Columns that say what a trace rests on."""
 
 ITEM_COLUMNS = (STATUS, ERROR, COMPLETION_TOKENS, PROMPT_TOKENS, ATTEMPTS)
 """Columns that say how questions, hard negatives or verdicts came about."""

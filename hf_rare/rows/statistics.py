@@ -15,6 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hf_rare.errors import ConfigError
+from hf_rare.rows.columns import (
+    COMPLETION_TOKENS,
+    DOCUMENT_ORDER,
+    DOCUMENTS_TRUNCATED,
+    POSITIVE_POSITION,
+    PROMPT_TOKENS,
+    SAMPLE,
+    STATUS,
+)
 from hf_rare.settings.writers import DistillConfig
 
 BATCH_SIZE = 1000
@@ -146,16 +155,16 @@ def measure(dataset: datasets.Dataset, columns: Mapping[str, str] = DEFAULT_COLU
             sinks.setdefault(column, []).append(sink)
 
     def prefixed(ending: str) -> str:
-        return f"{columns['output_column']}_{ending}"
+        return columns["output_column"] + ending
 
-    read(prefixed("status"), lambda array: _count_texts(array, statistics.statuses))
-    read(prefixed("completion_tokens"), lambda array: _count_numbers(array, statistics.completion_tokens))
+    read(prefixed(STATUS), lambda array: _count_texts(array, statistics.statuses))
+    read(prefixed(COMPLETION_TOKENS), lambda array: _count_numbers(array, statistics.completion_tokens))
     read(columns["output_column"], lambda array: _count_lengths(array, statistics.trace_characters))
     of_rows: dict[str, Callable[[Any], None]] = {
-        prefixed("prompt_tokens"): lambda array: _count_numbers(array, statistics.prompt_tokens),
-        prefixed("documents_truncated"): lambda array: _count_numbers(array, statistics.documents_truncated),
-        prefixed("positive_position"): lambda array: _count_numbers(array, statistics.positive_positions),
-        prefixed("document_order"): lambda array: _count_items(array, statistics.documents),
+        prefixed(PROMPT_TOKENS): lambda array: _count_numbers(array, statistics.prompt_tokens),
+        prefixed(DOCUMENTS_TRUNCATED): lambda array: _count_numbers(array, statistics.documents_truncated),
+        prefixed(POSITIVE_POSITION): lambda array: _count_numbers(array, statistics.positive_positions),
+        prefixed(DOCUMENT_ORDER): lambda array: _count_items(array, statistics.documents),
         columns["question_column"]: lambda array: _count_lengths(array, statistics.question_characters),
         columns["text_column"]: lambda array: _count_lengths(array, statistics.document_characters),
         columns["hard_negatives_column"]: lambda array: _count_lengths(array, statistics.document_characters),
@@ -164,7 +173,7 @@ def measure(dataset: datasets.Dataset, columns: Mapping[str, str] = DEFAULT_COLU
         read(column, sink)
     if not sinks:
         return statistics
-    number = prefixed("sample")
+    number = prefixed(SAMPLE)
     is_expanded = dataset.features.get(number) == datasets.Value("int64")
     read_columns = dataset.select_columns([*sinks, *([number] if is_expanded else [])]).with_format("arrow")
     for batch in read_columns.iter(BATCH_SIZE):

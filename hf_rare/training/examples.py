@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from hf_rare.errors import ColumnError
 from hf_rare.prompts.prompt import build_messages, get_template, input_columns
-from hf_rare.rows.columns import OUTCOMES
+from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, OUTCOMES, SAMPLE, STATUS
 from hf_rare.rows.row import InvalidRowError, read_row
 from hf_rare.settings.writers import DistillConfig
 
@@ -94,7 +94,7 @@ def make_pairs(form: TrainingFormat, values: Values) -> Iterator[Example]:
 
 def build_student_prompt(form: TrainingFormat, values: Values) -> list[dict[str, str]]:
     """Build the messages of a row's prompt; none where the row cannot be used."""
-    config, order = form.config, values[f"{form.config.output_column}_document_order"]
+    config, order = form.config, values[form.config.output_column + DOCUMENT_ORDER]
     try:
         row = read_row(values, config)
     except InvalidRowError:
@@ -107,9 +107,9 @@ def build_student_prompt(form: TrainingFormat, values: Values) -> list[dict[str,
 def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]:
     """Give the traces of a row that are not empty, have one of the statuses and, with a column for it, a label."""
     output = form.config.output_column
-    names = [output, f"{output}_answer", *([f"{output}_status"] if f"{output}_status" in values else [])]
+    names = [output, output + ANSWER, *([output + STATUS] if output + STATUS in values else [])]
     names += [form.correct_column] if form.correct_column else []
-    number = values.get(f"{output}_sample") or 0
+    number = values.get(output + SAMPLE) or 0
     if not isinstance(values[output], list):
         values = {name: [values[name]] for name in names}
     for name in names[1:]:
@@ -119,7 +119,7 @@ def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]
             )
     for place in range(len(values[output])):
         reasoning, answer, *_ = (values[name][place] if values[name] else None for name in names)
-        status = values[f"{output}_status"][place] if f"{output}_status" in names else None
+        status = values[output + STATUS][place] if output + STATUS in names else None
         is_right: bool | None = status == "ok"
         if form.correct_column:
             grade = values[form.correct_column][place] if values[form.correct_column] else None
@@ -164,5 +164,5 @@ def columns_to_read(config: DistillConfig, names: Collection[str]) -> list[str]:
     """List the columns that prompts and traces are made of; the scenario only where there is one."""
     output = config.output_column
     columns = [name for name in input_columns(config) if name != config.scenario_column or name in names]
-    columns += [f"{output}_sample"] if f"{output}_sample" in names else []
-    return [*columns, output, f"{output}_answer", f"{output}_document_order"]
+    columns += [output + SAMPLE] if output + SAMPLE in names else []
+    return [*columns, output, output + ANSWER, output + DOCUMENT_ORDER]

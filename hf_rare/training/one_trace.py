@@ -6,13 +6,13 @@ from typing import Literal
 import datasets
 import pyarrow as pa
 
-from hf_rare.checks.grounding import GROUNDING_COLUMNS
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.rows.batches import read_columns, take_rows
 from hf_rare.rows.column_types import is_list
+from hf_rare.rows.columns import ANSWER, COMPLETION_TOKENS, ERROR, GROUNDING_COLUMNS, STATUS, VERDICT
 from hf_rare.training.convert import check_columns, check_exportable
 
-ENDINGS = ("", "_answer", "_status", "_error", "_completion_tokens", "_verdict")
+ENDINGS = ("", ANSWER, STATUS, ERROR, COMPLETION_TOKENS, VERDICT)
 FALLBACKS = ("first", "last", "none")
 
 
@@ -46,7 +46,7 @@ def keep_one_trace(
     if fallback not in FALLBACKS:
         raise ConfigError(f"fallback={fallback!r} cannot be right: expected one of {', '.join(map(repr, FALLBACKS))}.")
     check_exportable(dataset)
-    check_columns(dataset, [output_column, f"{output_column}_status"])
+    check_columns(dataset, [output_column, output_column + STATUS])
     possible = [output_column + ending for ending in (*ENDINGS, *GROUNDING_COLUMNS)]
     names = [name for name in possible if name in dataset.column_names]
     if plain := [name for name in names if not is_list(dataset.features[name])]:
@@ -62,8 +62,8 @@ def keep_one_trace(
 def _choose(names: list[str], output: str, fallback: str, schema: pa.Schema, table: pa.Table) -> pa.Table:
     rows, kept = [], []
     for number, row in enumerate(read_columns(table, names)):
-        own = row[f"{output}_status"] or []
-        said = row.get(f"{output}_verdict", ["unchecked"] * len(own)) or []
+        own = row[output + STATUS] or []
+        said = row.get(output + VERDICT, ["unchecked"] * len(own)) or []
         whole = [place for place, status in enumerate(own) if status == "ok"]
         ranked = [place for word in ("right", "unchecked") for place in whole if said[place] == word]
         place = next(iter(ranked), {"first": 0, "last": -1}.get(fallback))

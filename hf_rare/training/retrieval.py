@@ -10,7 +10,7 @@ from typing import Any
 
 import datasets
 
-from hf_rare.rows.columns import check_statuses
+from hf_rare.rows.columns import STATUS, check_statuses
 from hf_rare.settings.kinds import AtLeastZero, check_value
 from hf_rare.text import normalize
 from hf_rare.training.convert import Kind, check_exportable, check_kinds, convert_rows
@@ -72,7 +72,7 @@ def to_retrieval(
     columns = [*([query] if isinstance(query, str) else query), text_column, hard_negatives_column]
     kinds: dict[str, Kind] = dict.fromkeys(columns, "texts")
     kinds[hard_negatives_column] = "lists of texts"
-    wanted, status = check_statuses(statuses), f"{output_column}_status"
+    wanted, status = check_statuses(statuses), output_column + STATUS
     if wanted is not None and status in dataset.column_names:
         kinds[status] = "texts or lists of texts"
     check_kinds(dataset, kinds)

@@ -16,7 +16,7 @@ import datasets
 
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.rows.column_types import describe, is_list, is_text, item_of
-from hf_rare.rows.columns import WITHOUT_TRACE, check_statuses
+from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses
 from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import DistillConfig
@@ -173,10 +173,10 @@ def to_preference(
     training = _make_format(recipe, settings, reasoning_format, correct_column, threshold, max_pairs=max_pairs)
     check_exportable(dataset)
     output = training.config.output_column
-    if correct_column is None and f"{output}_verdict" in dataset.column_names:
-        training = dataclasses.replace(training, correct_column=f"{output}_verdict")
+    if correct_column is None and output + VERDICT in dataset.column_names:
+        training = dataclasses.replace(training, correct_column=output + VERDICT)
     if training.correct_column is None:
-        check_columns(dataset, [f"{output}_status"])
+        check_columns(dataset, [output + STATUS])
     training = dataclasses.replace(training, statuses=check_statuses(statuses if training.correct_column else None))
     completion, make = _messages(reasoning_format), make_labelled if form == "kto" else make_pairs
     if form == "kto":
@@ -204,10 +204,10 @@ def _write(
     check_exportable(dataset)
     config = form.config
     read = columns_to_read(config, dataset.column_names)
-    read += [f"{config.output_column}_status"] if form.statuses is not None or not form.correct_column else []
+    read += [config.output_column + STATUS] if form.statuses is not None or not form.correct_column else []
     read += [form.correct_column] if form.correct_column else []
     _check_read(dataset, form, read)
-    number = f"{config.output_column}_sample"
+    number = config.output_column + SAMPLE
     has_samples = is_list(dataset.features.get(config.output_column))
     if keep_columns and has_samples and make is not make_pairs and number not in dataset.column_names:
         features = {**features, number: datasets.Value("int64")}
@@ -228,7 +228,7 @@ def _write(
 
 def _say_what_is_left_out(dataset: datasets.Dataset, form: TrainingFormat, used: int, verdict: str) -> None:
     """Log how many traces are not used, and why; nothing where the dataset does not have their statuses."""
-    column = f"{form.config.output_column}_status"
+    column = form.config.output_column + STATUS
     if column not in dataset.column_names:
         return
     counts = Counter[str]()
@@ -261,14 +261,14 @@ def _say_what_labels_say(made: datasets.Dataset) -> None:
 def _check_read(dataset: datasets.Dataset, form: TrainingFormat, read: Collection[str]) -> None:
     """Check what the columns hold that examples are made of, and that those of traces all hold one or all several."""
     config, output = form.config, form.config.output_column
-    of_traces = [name for name in (output, f"{output}_answer", f"{output}_status") if name in read]
+    of_traces = [name for name in (output, output + ANSWER, output + STATUS) if name in read]
     kinds: dict[str, Kind] = {
         config.text_column: "texts",
         config.question_column: "texts",
         config.hard_negatives_column: "lists of texts",
         **dict.fromkeys(config.template_columns, "texts"),
-        f"{output}_document_order": "lists of whole numbers",
-        f"{output}_sample": "whole numbers",
+        output + DOCUMENT_ORDER: "lists of whole numbers",
+        output + SAMPLE: "whole numbers",
         **dict.fromkeys(of_traces, "texts or lists of texts"),
     }
     kinds |= {config.scenario_column: "texts"} if config.scenario_column else {}
@@ -296,7 +296,7 @@ def _check_grades(feature: Any, column: str) -> None:
 def _make(make: Make, form: TrainingFormat, values: Values) -> Iterator[Example]:
     """Name the number of the sample after the output column."""
     for example in make(form, values):
-        yield {**example, f"{form.config.output_column}_sample": example.get("sample")}
+        yield {**example, form.config.output_column + SAMPLE: example.get("sample")}
 
 
 def _fit_to_student(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import datasets
 
 from hf_rare.errors import ColumnError, MissingPackageError
-from hf_rare.rows.columns import STATUSES
+from hf_rare.rows.columns import COMPLETION_TOKENS, POSITIVE_POSITION, STATUS, STATUSES
 from hf_rare.rows.statistics import DEFAULT_COLUMNS, Distribution, Statistics, measure, named_splits
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def plot_statistics(dataset: datasets.Dataset | datasets.DatasetDict, output_col
         raise MissingPackageError("Plots need matplotlib: `pip install 'hf-rare[plots]'`.") from err
     parts = named_splits(dataset).values()
     panels = {
-        f"{output_column}_status": _draw_statuses,
-        f"{output_column}_completion_tokens": _draw_tokens,
-        f"{output_column}_positive_position": _draw_places,
+        output_column + STATUS: _draw_statuses,
+        output_column + COMPLETION_TOKENS: _draw_tokens,
+        output_column + POSITIVE_POSITION: _draw_places,
     }
     there = {name for split in parts for name in split.column_names}
     drawn = [draw for name, draw in panels.items() if name in there]

@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 
 from hf_rare.errors import BatchTypeError, ColumnError
+from hf_rare.rows.columns import ANSWER, COMPLETION_TOKENS, DOCUMENT_ORDER, ERROR, PROMPT_TOKENS, STATUS
 from hf_rare.text import clean, shorten
 
 MAX_CHARACTERS = 20_000
@@ -34,6 +35,8 @@ STYLE = """
 .hf-rare .mark { border-radius: 4px; padding: 1px 6px; font-weight: 600; background: #8884; }
 .hf-rare .good { background: #2a9d4a55; }
 """
+
+SHOWN_ENDINGS = (ANSWER, STATUS, ERROR, DOCUMENT_ORDER, PROMPT_TOKENS, COMPLETION_TOKENS)
 
 
 class Preview:
@@ -113,8 +116,7 @@ def preview(
         "scenario": scenario_column,
         "hard_negatives": hard_negatives_column,
         "trace": output_column,
-        **{name: f"{output_column}_{name}" for name in ("answer", "status", "error", "document_order")},
-        **{name: f"{output_column}_{name}" for name in ("prompt_tokens", "completion_tokens")},
+        **{ending[1:]: output_column + ending for ending in SHOWN_ENDINGS},
     }
     shown = dataset.select_columns([column for column in dataset.column_names if column in names.values()])
     views = [

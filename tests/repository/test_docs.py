@@ -19,10 +19,9 @@ from benchmarks.machine import RESULTS
 from benchmarks.plot_throughput import make_table
 from hf_rare import ReasonDistiller
 from hf_rare.checks.answers import CHECKS
-from hf_rare.checks.grounding import GROUNDING_COLUMNS
 from hf_rare.cli.flags import MODEL_GROUPS
 from hf_rare.cli.main import build_parser
-from hf_rare.rows.columns import STATUSES
+from hf_rare.rows.columns import GROUNDING_COLUMNS, STATUSES
 from hf_rare.settings.writers import DistillConfig
 from tests.conftest import REPOSITORY
 from tests.support.loopback_hub import hub_fixture  # noqa: F401

@@ -11,7 +11,24 @@ from hf_rare.checks.grounding_rates import GroundingSummary, summarize_grounding
 from hf_rare.errors import ColumnError
 from hf_rare.hub.card.markdown import as_text, code, table, wrap
 from hf_rare.rows.column_types import is_text
-from hf_rare.rows.columns import STATUSES
+from hf_rare.rows.columns import (
+    ANSWER,
+    ATTEMPTS,
+    CITED_DOCUMENTS,
+    COMPLETION_TOKENS,
+    DISTRACTED,
+    DOCUMENT_ORDER,
+    DOCUMENTS_TRUNCATED,
+    ERROR,
+    GROUNDED_ON_POSITIVE,
+    POSITIVE_POSITION,
+    PROMPT_TOKENS,
+    QUOTED_DOCUMENTS,
+    SAMPLE,
+    STATUS,
+    STATUSES,
+    VERDICT,
+)
 from hf_rare.rows.statistics import BATCH_SIZE, Distribution, Statistics
 from hf_rare.text import clean, shorten
 
@@ -27,21 +44,21 @@ INPUT_MEANINGS = {
 COLUMN_SETTINGS = (*INPUT_MEANINGS, "output_column")
 OUTPUT_MEANINGS = {
     "": "the trace; empty where there is none",
-    "_answer": "the final answer, where the completion separates it from the trace",
-    "_status": f"what became of the row: {', '.join(code(status) for status in STATUSES)}",
-    "_error": f"why the status is not {code('ok')}, in words",
-    "_completion_tokens": "tokens generated",
-    "_prompt_tokens": "tokens of the prompt",
-    "_positive_position": "place of the positive among the documents of the prompt, from 1; 0 without a prompt",
-    "_document_order": "documents in the order of the prompt: 0 is the positive, i the i-th hard negative",
-    "_documents_truncated": "how many documents were shortened to fit the context",
-    "_sample": "number of the sample among those of its row, from 0",
-    "_verdict": f"whether the answer is the gold one: {code('right')}, {code('wrong')} or {code('unchecked')}",
-    "_attempts": "how often the row was tried",
-    "_cited_documents": "documents that the trace cites: 0 is the positive, i the i-th hard negative",
-    "_quoted_documents": "documents that the trace quotes, likewise",
-    "_grounded_on_positive": "whether the trace cites or quotes the positive",
-    "_distracted": "whether it cites or quotes hard negatives and not the positive",
+    ANSWER: "the final answer, where the completion separates it from the trace",
+    STATUS: f"what became of the row: {', '.join(code(status) for status in STATUSES)}",
+    ERROR: f"why the status is not {code('ok')}, in words",
+    COMPLETION_TOKENS: "tokens generated",
+    PROMPT_TOKENS: "tokens of the prompt",
+    POSITIVE_POSITION: "place of the positive among the documents of the prompt, from 1; 0 without a prompt",
+    DOCUMENT_ORDER: "documents in the order of the prompt: 0 is the positive, i the i-th hard negative",
+    DOCUMENTS_TRUNCATED: "how many documents were shortened to fit the context",
+    SAMPLE: "number of the sample among those of its row, from 0",
+    VERDICT: f"whether the answer is the gold one: {code('right')}, {code('wrong')} or {code('unchecked')}",
+    ATTEMPTS: "how often the row was tried",
+    CITED_DOCUMENTS: "documents that the trace cites: 0 is the positive, i the i-th hard negative",
+    QUOTED_DOCUMENTS: "documents that the trace quotes, likewise",
+    GROUNDED_ON_POSITIVE: "whether the trace cites or quotes the positive",
+    DISTRACTED: "whether it cites or quotes hard negatives and not the positive",
 }
 
 
@@ -129,7 +146,7 @@ def find_sample(dataset: datasets.Dataset, output_column: str) -> dict[str, Any]
     """Give the first row whose status is `ok`, or else the first row, in the plain types of arrow."""
     if len(dataset) == 0:
         return None
-    index, status = 0, f"{output_column}_status"
+    index, status = 0, output_column + STATUS
     if is_text(dataset.features.get(status)):
         for number, batch in enumerate(dataset.select_columns([status]).with_format("arrow").iter(BATCH_SIZE)):
             place = pc.index(batch[status].cast("large_string"), "ok").as_py()

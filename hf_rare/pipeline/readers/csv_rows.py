@@ -11,7 +11,6 @@ from typing import Any, Literal, TextIO
 
 import datasets
 
-from hf_rare.checks.grounding import GROUNDING_COLUMNS
 from hf_rare.pipeline.readers.encodings import describe_byte, describe_byte_in, find_encoding
 from hf_rare.pipeline.readers.list_cells import read_list
 from hf_rare.pipeline.readers.table import Row, RowError
@@ -89,7 +88,7 @@ class CsvFile:
         for prefix in header:
             if not name.startswith(prefix) or prefix + STATUS not in header:
                 continue
-            feature = (FEATURES | GROUNDING_COLUMNS).get(name.removeprefix(prefix))
+            feature = FEATURES.get(name.removeprefix(prefix))
             dtype = getattr(feature.feature if isinstance(feature, datasets.List) else feature, "dtype", "string")
             if dtype != "string":
                 return "booleans" if dtype == "bool" else "numbers"
