@@ -1,21 +1,23 @@
 """What the traces of a dataset rest on: columns that say which documents each one cites and quotes.
 
-`evidence` judges one trace, `grounding_summary` makes rates of the columns.
+`evidence` judges one trace, `grounding_rates` makes rates of the columns.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import datasets
+from annotated_types import MinLen
 
 from hf_rare.checks.citation_forms import DOCUMENT_WORDS
 from hf_rare.checks.evidence import MIN_QUOTE_TOKENS, Grounding, assess_grounding
-from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
 from hf_rare.rows.column_types import is_list
 from hf_rare.rows.columns import DOCUMENT_ORDER, GROUNDING_COLUMNS, name_features
 from hf_rare.settings.base import Config
+from hf_rare.settings.kinds import AtLeastOne, ColumnName, Texts
 from hf_rare.settings.transformers_names import reject_unknown_names
 
 GROUNDING_REVISION = 2
@@ -62,21 +64,13 @@ class GroundingAudit(Config):
         ConfigError: A setting cannot be right.
     """
 
-    output_column: str = "reasoning"
-    text_column: str = "text"
-    question_column: str = "question"
-    scenario_column: str = "scenario"
-    hard_negatives_column: str = "hard_negatives"
-    min_quote_tokens: int = MIN_QUOTE_TOKENS
-    document_words: tuple[str, ...] = DOCUMENT_WORDS
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.min_quote_tokens, int) or self.min_quote_tokens < 1:
-            raise ConfigError(f"min_quote_tokens={self.min_quote_tokens!r} cannot be right: expected at least 1.")
-        words = self.document_words
-        if isinstance(words, str) or not words or not all(isinstance(word, str) and word for word in words):
-            raise ConfigError(f"document_words={words!r} cannot be right: expected a list of words.")
-        object.__setattr__(self, "document_words", tuple(words))
+    output_column: ColumnName = "reasoning"
+    text_column: ColumnName = "text"
+    question_column: ColumnName = "question"
+    scenario_column: ColumnName = "scenario"
+    hard_negatives_column: ColumnName = "hard_negatives"
+    min_quote_tokens: AtLeastOne = MIN_QUOTE_TOKENS
+    document_words: Annotated[Texts, MinLen(1), "a list of words"] = DOCUMENT_WORDS
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (GROUNDING_REVISION, self.to_json())  # the same bytes in every process, for the cache

@@ -2,7 +2,7 @@
 
 However much they overlap, questions that differ in a number, a sign, a name or a negation ask something else. Only
 those that do not are compared, and the exact overlap of their characters decides: nothing goes, or stays, by chance.
-`text` says what a sign is; documents are compared in `negatives`.
+`text` says what a sign is; documents are compared in `negatives.exclusions`.
 """
 
 import functools

@@ -21,6 +21,7 @@ from hf_rare.rows.gold import (
     read_features,
 )
 from hf_rare.settings.base import Config
+from hf_rare.settings.kinds import ColumnName
 from hf_rare.settings.transformers_names import reject_unknown_names
 
 VERIFY_REVISION = 3
@@ -57,17 +58,18 @@ class AnswerCheck(Config):
         ConfigError: A setting cannot be right.
     """
 
-    gold_column: str = "answer"
+    gold_column: ColumnName = "answer"
     check: Check = "auto"
-    options_column: str = "options"
-    output_column: str = "reasoning"
-    statuses: Collection[str] | None = ("ok",)
+    options_column: ColumnName = "options"
+    output_column: ColumnName = "reasoning"
+    statuses: tuple[str, ...] | None = ("ok",)
     tolerance: float = TOLERANCE
 
     def __post_init__(self) -> None:
         check_settings(self.check, self.tolerance)
         statuses = check_statuses(self.statuses)
         object.__setattr__(self, "statuses", statuses and tuple(sorted(statuses)))
+        super().__post_init__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (VERIFY_REVISION, self.to_json())  # the same bytes in every process, for the cache
@@ -197,7 +199,7 @@ class Judge(Protocol):
         """Say of each question, gold answer and answer whether the answer is `right`, `wrong` or `unchecked`."""
 
 
-class JudgedAnswers:
+class JudgeCheck:
     """The check by a judge, as a callable for `Dataset.map(..., batched=True)`.
 
     Args:
@@ -283,7 +285,7 @@ def verify(
     answers = AnswerCheck(
         gold_column=gold_column, check=check, options_column=options_column, output_column=output_column, **settings
     )
-    function = answers if judge is None else JudgedAnswers(answers, judge, question_column)
+    function = answers if judge is None else JudgeCheck(answers, judge, question_column)
     if isinstance(dataset, datasets.DatasetDict):
         splits = {name: _add_verdicts(split, answers, function, num_proc) for name, split in dataset.items()}
         return datasets.DatasetDict(splits)

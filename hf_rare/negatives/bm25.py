@@ -1,7 +1,7 @@
 """A BM25 index over texts, on disk and memory-mapped: build it, open it, rank by it.
 
 The index is bm25s's, its scores computed when it is built (Lucene's variant). What becomes of a ranking is left to
-`negatives`. Words are runs of two or more letters or digits. Where words have no spaces between them, or particles
+`miner`. Words are runs of two or more letters or digits. Where words have no spaces between them, or particles
 behind them, terms are pieces of what stands in a row: Chinese characters and kana alone and in pairs, syllables of
 Korean in pairs, letters of Thai, Lao, Burmese and Khmer, each with its marks, in pairs and by three. So the paragraph
 of a question is found first for 92 % of the questions of XQuAD in Thai (letter by letter for 70 %) and 93 % in Chinese

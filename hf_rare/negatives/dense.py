@@ -1,8 +1,8 @@
 """Dense hard negatives: sentence-transformers' own miner ranks the documents by their embeddings.
 
 The miner embeds, ranks and keeps its margins (NV-Retriever, arXiv 2407.15831); what may not be a hard negative is left
-to `mining`, as for BM25. The miner knows the positives of a query by their exact text alone and counts the positives
-of all rows as documents. So more is asked of it than is wanted, and what is excluded or not in the corpus is dropped.
+to `exclusions`, as for BM25. The miner knows the positives of a query by their exact text alone, and counts those of
+all rows as documents. So more is asked of it than is wanted, and what is excluded or not in the corpus is dropped.
 """
 
 import tempfile

@@ -2,7 +2,7 @@
 
 They are found by BM25 or by embeddings, or a model writes them. What a row gets by BM25 depends on its content, the
 corpus and the settings alone: not on its place, nor on the number of processes. What becomes of a row is left to
-`mining`; here are the datasets around it, and the choice between the methods.
+`exclusions`; here are the datasets around it, and the choice between the methods.
 """
 
 import logging

@@ -37,7 +37,7 @@ def _save_to_disk(dataset: datasets.Dataset, path: Path) -> None:
     )
 
 
-WRITERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
+SAVERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
     ".parquet": _write_parquet,
     ".jsonl": write_json_lines,
     "": _save_to_disk,
@@ -52,18 +52,20 @@ def check_output(path: Path, overwrite: bool) -> None:
         OutputExistsError: It exists and `overwrite` is false, or it is something that no overwriting should destroy.
         DatasetFileError: Its ending is unknown, or its folder cannot be written to.
     """
-    if path.suffix not in WRITERS:
+    if path.suffix not in SAVERS:
         raise DatasetFileError(f"{path} has an unknown ending. Expected .parquet, .jsonl, or none for a folder.")
     if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists already. Pass --overwrite to replace it, or another --output.")
+        raise OutputExistsError(
+            f"{path} exists already. Let it be replaced (`--overwrite`), or choose another output."
+        )
     is_saved_dataset = any((path / name).exists() for name in SAVED_DATASET_FILES)
     if path.is_dir() and any(path.iterdir()) and (path.suffix or not is_saved_dataset):
-        raise OutputExistsError(f"{path} is a folder with other things in it. Pass another --output.")
+        raise OutputExistsError(f"{path} is a folder with other things in it. Choose another output.")
     if path.is_file() and not path.suffix:
-        raise OutputExistsError(f"{path} is a file, and a saved dataset would be a folder. Pass another --output.")
+        raise OutputExistsError(f"{path} is a file, and a saved dataset would be a folder. Choose another output.")
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise DatasetFileError(f"{folder} cannot be written to. Pass another --output.")
+        raise DatasetFileError(f"{folder} cannot be written to. Choose another output.")
 
 
 def check_recipe(output: Path, recipe: Recipe) -> None:
@@ -82,7 +84,7 @@ def check_recipe(output: Path, recipe: Recipe) -> None:
         raise DatasetFileError(f"{path}, the recipe of {other}, cannot be read: {err}") from err
     if existing != json.loads(json.dumps(recipe)) | {"command": None}:
         raise OutputExistsError(
-            f"{path} is the recipe of {other}, and that of {output} would replace it. Pass another --output."
+            f"{path} is the recipe of {other}, and that of {output} would replace it. Choose another output."
         )
 
 
@@ -97,7 +99,7 @@ def drop_stale_recipe(output: Path) -> None:
 
 def _find_namesake(output: Path) -> Path | None:
     """Find a dataset that has its recipe in the same place."""
-    others = [output.with_suffix(ending) for ending in WRITERS if ending != output.suffix]
+    others = [output.with_suffix(ending) for ending in SAVERS if ending != output.suffix]
     return next((path for path in others if path.exists()), None)
 
 
@@ -126,7 +128,7 @@ def save_output(dataset: datasets.Dataset, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".hf-rare-") as folder:
             temporary = Path(folder) / "rows"
-            WRITERS[path.suffix](dataset, temporary)
+            SAVERS[path.suffix](dataset, temporary)
             if path.is_dir():
                 shutil.rmtree(path)
             temporary.replace(path)

@@ -110,7 +110,8 @@ def check_statuses(statuses: Collection[str] | None) -> tuple[str, ...] | None:
     """
     if statuses is None:
         return None
-    if isinstance(statuses, str) or not set(statuses) <= set(STATUSES):
+    is_list = isinstance(statuses, Collection) and not isinstance(statuses, str)
+    if not is_list or not all(status in STATUSES for status in statuses):
         raise ConfigError(
             f"statuses={statuses!r} cannot be right: expected a list of {', '.join(map(repr, STATUSES))}."
         )

@@ -1,4 +1,4 @@
-"""Settings that are passed through to transformers: which names and values are taken, and why others are not."""
+"""Names of settings: which are passed through to transformers, why some are not, and what is said of unknown ones."""
 
 import difflib
 import math

@@ -1,7 +1,7 @@
 """Distilled rows as TRL reads them, for supervised training and for preferences.
 
 Prompts hold the documents as the teacher saw them and completions hold the reasoning, so that a loss on the completion
-alone is RARE's masked loss. `training_rows` writes the text, `student` checks that a chat template keeps it.
+alone is RARE's masked loss. `examples` writes the text, `student` checks that a chat template keeps it.
 """
 
 import dataclasses
@@ -347,7 +347,7 @@ def _read_config(recipe: Any, settings: Mapping[str, Any]) -> DistillConfig:
     if recipe is None:
         known: Mapping[str, Any] = {}
     elif isinstance(recipe, str | Path | Mapping):
-        known = read_recipe(recipe)["distill"]
+        known = read_recipe(recipe, kind="distill")["distill"]
     elif isinstance(config := getattr(recipe, "config", recipe), DistillConfig):
         known = dataclasses.asdict(config)
     else:

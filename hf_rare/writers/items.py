@@ -10,7 +10,6 @@ from typing import Any, Generic, TypeVar
 
 from hf_rare.generation.protocol import Completion
 from hf_rare.prompts.item_prompt import ItemPrompts
-from hf_rare.rows.columns import ATTEMPTS, COMPLETION_TOKENS, ERROR, PROMPT_TOKENS, STATUS
 from hf_rare.rows.row import Row
 from hf_rare.text import normalize
 from hf_rare.writers.base import C, ColumnWriter
@@ -96,10 +95,4 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
             attempts = f"{result.attempts} attempt{'s' if result.attempts > 1 else ''}"
             error = f"{len(items)} of {self.items_wanted} {self.item_name} in {attempts}" if missing else ""
             total = Found(status="ok", error=error, completion_tokens=tokens, items=tuple(items))
-        return total, {
-            STATUS: total.status,
-            ERROR: total.error,
-            COMPLETION_TOKENS: tokens,
-            PROMPT_TOKENS: result.prompt_tokens,
-            ATTEMPTS: result.attempts,
-        }
+        return total, result.describe(total)

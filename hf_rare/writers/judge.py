@@ -1,5 +1,6 @@
 """A model that judges answers: whether they say the same as the gold answer."""
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,8 @@ from hf_rare.generation.protocol import Completion
 from hf_rare.prompts.item_prompt import ItemPrompts
 from hf_rare.prompts.json_text import find_json
 from hf_rare.rows.columns import (
-    ATTEMPTS,
-    COMPLETION_TOKENS,
-    ERROR,
     ITEM_COLUMNS,
-    PROMPT_TOKENS,
     REASON,
-    STATUS,
     TRACE,
     Outcome,
     Status,
@@ -142,16 +138,8 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         for result in results:
             prepared, tokens = result.prepared, sum(sample.completion_tokens for sample in result.samples)
             last = result.samples[-1] if result.samples else Judgement(status=prepared.status, error=prepared.error)
-            counted.append(Judgement(status=last.status, error=last.error, completion_tokens=tokens))
-            values = {
-                TRACE: last.verdict,
-                REASON: last.reason,
-                STATUS: last.status,
-                ERROR: last.error,
-                COMPLETION_TOKENS: tokens,
-                PROMPT_TOKENS: result.prompt_tokens,
-                ATTEMPTS: result.attempts,
-            }
+            counted.append(dataclasses.replace(last, completion_tokens=tokens))
+            values = {TRACE: last.verdict, REASON: last.reason, **result.describe(counted[-1])}
             for name, column in columns.items():
                 column.append(values[name.removeprefix(self.config.output_column)])
         return Layout(columns, counted)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from hf_rare.generation.protocol import Completion
-from hf_rare.rows.columns import Status
+from hf_rare.rows.columns import ATTEMPTS, COMPLETION_TOKENS, ERROR, PROMPT_TOKENS, STATUS, Status
 from hf_rare.writers.preparing import PreparedRow
 
 
@@ -49,6 +49,16 @@ class Result(Generic[S]):
         """Take note of another attempt; the server that wrote it may count the prompt's tokens otherwise."""
         self.attempts += 1
         self.prompt_tokens = completions[-1].prompt_tokens
+
+    def describe(self, total: Sample) -> dict[str, Any]:
+        """Give the values of `ITEM_COLUMNS` for a row that all its samples come to one of."""
+        return {
+            STATUS: total.status,
+            ERROR: total.error,
+            COMPLETION_TOKENS: total.completion_tokens,
+            PROMPT_TOKENS: self.prompt_tokens,
+            ATTEMPTS: self.attempts,
+        }
 
 
 @dataclass(frozen=True)

@@ -301,3 +301,20 @@ def test_the_callable_pickles_to_its_settings():
     again = pickle.loads(pickle.dumps(audit))
     assert again == audit
     assert pickle.dumps(again) == pickle.dumps(audit)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"text_column": 3},
+        {"output_column": ""},
+        {"min_quote_tokens": True},
+        {"document_words": "doc"},
+        {"document_words": []},
+    ],
+    ids=str,
+)
+def test_settings_of_another_kind_are_refused(setting):
+    (name,) = setting
+    with pytest.raises(ConfigError, match=f"^{name}=.* cannot be right: expected "):
+        GroundingAudit(**setting)

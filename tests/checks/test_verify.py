@@ -129,3 +129,25 @@ def test_checked_rows_and_other_things_are_errors(rows):
         verify(verify(rows))
     with pytest.raises(BatchTypeError, match="AnswerCheck"):
         verify([1, 2])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"gold_column": 5},
+        {"gold_column": ""},
+        {"output_column": None},
+        {"options_column": ["options"]},
+        {"statuses": "ok"},
+        {"statuses": 5},
+        {"statuses": [["ok"]]},
+        {"tolerance": True},
+        {"tolerance": 1},
+        {"check": "exact"},
+    ],
+    ids=str,
+)
+def test_settings_of_another_kind_are_refused(setting):
+    (name,) = setting
+    with pytest.raises(ConfigError, match=f"^{name}=.* cannot be right: expected "):
+        AnswerCheck(**setting)

@@ -54,7 +54,7 @@ def test_every_kind_of_output_and_no_overwriting(rows, tiny, tmp_path, ending, c
     first = reader(str(output))
     assert first.column_names[: len(rows.column_names)] == rows.column_names
     assert run(*arguments) == 1
-    assert "exists already. Pass --overwrite" in capsys.readouterr().err
+    assert "exists already. Let it be replaced (`--overwrite`)" in capsys.readouterr().err
     assert run(*arguments, "--overwrite", "--seed", 1) == 0
     second = reader(str(output), keep_in_memory=True)
     assert second["reasoning_document_order"][:] != first["reasoning_document_order"][:]
