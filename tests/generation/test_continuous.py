@@ -85,6 +85,7 @@ def test_the_engine_is_no_part_of_what_a_completion_depends_on(llama, tokenizer)
     assert identities[0] == identities[1] == identities[2]
 
 
+@pytest.mark.slow
 def test_tokens_are_told_while_rows_are_being_written(llama, tokenizer, rows, monkeypatch):
     monkeypatch.setattr(continuous, "COUNT_SECONDS", 0.01)
     settings = {"max_new_tokens": 200, "generation_kwargs": {"suppress_tokens": [tokenizer.eos_token_id]}}

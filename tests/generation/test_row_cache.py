@@ -36,6 +36,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_importing_registers_nothing_and_the_first_cache_of_each_process_does(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     subprocess.run([sys.executable, tmp_path / "script.py"], check=True, timeout=110)

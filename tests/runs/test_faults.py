@@ -48,7 +48,8 @@ def micro_batches(folder: Path) -> list[int]:
     return [int(line) for line in (folder / "log").read_text().split()] if (folder / "log").exists() else []
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_is_ended_twenty_times_equals_one_that_is_not(context, rows, tiny, whole, tmp_path, ending):
     dice = random.Random(ending)
     kills = 0

@@ -107,6 +107,7 @@ class WithFunction(ScriptedGenerator):
         return type(self), (self.write,)
 
 
+@pytest.mark.slow
 def test_a_copy_in_another_interpreter_finds_the_run_settings(environment, tmp_path):
     distill_fn = ReasonDistiller(WithFunction(write_nothing), max_rows=7)
     (tmp_path / "pickled").write_bytes(pickle.dumps(distill_fn))

@@ -216,6 +216,7 @@ def test_streams_that_are_split_by_process_are_not_shared(job, whole):
 # what goes wrong
 
 
+@pytest.mark.slow
 def test_an_exception_on_one_rank_reaches_all_with_its_traceback(job, whole):
     endings = job.run(rank_job.fail_in_rank_1)
     assert "RankError: The process of rank 1 failed:" in endings[0]
@@ -234,6 +235,7 @@ def test_ranks_with_other_rows_get_an_error(job):
     assert job.journalled() == 0
 
 
+@pytest.mark.slow
 def test_a_rank_with_a_cached_result_is_not_waited_for(job):
     ending, other = job.run(rank_job.have_it_cached_in_rank_1)
     assert "The process of rank 1 has met this `map` and not come to its first batch" in ending

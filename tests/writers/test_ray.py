@@ -242,6 +242,7 @@ def inputs_of_pages(tmp_path, monkeypatch):
     shutil.rmtree(place)
 
 
+@pytest.mark.slow
 def test_the_page_on_ray_runs(cluster, inputs_of_pages):
     ((_, namespace),) = run_blocks(Page(REPOSITORY / "docs" / "ray.md"), inputs_of_pages)
     assert namespace["ds"]["reasoning_status"][:] == ["ok"] * 6
