@@ -5,10 +5,11 @@ read as what the gold answer is: an option, yes or no, several values, a number,
 looks like, and which traces are asked about, is left to `verify`.
 """
 
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from hf_rare.checks.answer_forms import is_date, is_yes_or_no, read_yes_or_no
 from hf_rare.checks.answer_groups import Group, is_same_group, read_gold_group, read_group
@@ -29,9 +30,9 @@ from hf_rare.checks.formulas import UnreadFormulaError, is_same_formula
 from hf_rare.errors import ConfigError
 from hf_rare.rows.columns import OUTCOMES, Outcome
 from hf_rare.rows.gold import list_golds, pair_options
+from hf_rare.settings.writers import Check
 
-Check = Literal["auto", "choice", "text", "number", "math"]
-CHECKS: tuple[Check, ...] = ("auto", "choice", "text", "number", "math")
+CHECKS: tuple[Check, ...] = typing.get_args(Check)
 
 TOLERANCE = 1e-6
 """The largest difference of numbers that agree, as a share of the larger one."""

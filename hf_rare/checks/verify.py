@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import datasets
 
-from hf_rare.checks.answers import TOLERANCE, Check, check_answer, check_settings
+from hf_rare.checks.answers import TOLERANCE, check_answer, check_settings
 from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
 from hf_rare.rows.column_types import is_list
@@ -23,6 +23,7 @@ from hf_rare.rows.gold import (
 from hf_rare.settings.base import Config
 from hf_rare.settings.kinds import ColumnName
 from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.settings.writers import Check
 
 VERIFY_REVISION = 3
 """Bumped by hand whenever the same row gets another verdict."""

@@ -11,6 +11,9 @@ from hf_rare.errors import ConfigError
 from hf_rare.settings.base import Config
 from hf_rare.settings.kinds import AtLeastOne, ColumnName, Fraction, TagPair, TemplateText, Text, Texts
 
+Check = Literal["auto", "choice", "number", "text", "math"]
+"""How an answer is compared with the gold one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WriterConfig(Config):
@@ -127,7 +130,7 @@ class DistillConfig(WriterConfig):
     num_samples: AtLeastOne = 1
     expand: bool = False
     gold_column: ColumnName | None = None
-    check: Literal["auto", "choice", "number", "text", "math"] = "auto"
+    check: Check = "auto"
     max_attempts: AtLeastOne | None = None
     fallback: Literal["first", "last", "none"] = "first"
     keep_attempts: bool = False

@@ -11,12 +11,12 @@ from typing import Any
 
 import datasets
 
+from hf_rare.checks.citations import locate_citations
 from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.rows.columns import ANSWER, COMPLETION_TOKENS, DOCUMENT_ORDER, ERROR, PROMPT_TOKENS, STATUS
 from hf_rare.text import clean, shorten
 
 MAX_CHARACTERS = 20_000
-CITATION = re.compile(r"\[([0-9]{1,3}(?:\s*[,;]\s*[0-9]{1,3})*)\]")
 
 STYLE = """
 .hf-rare { border: 1px solid #8886; border-radius: 8px; padding: 12px 16px; margin: 10px 0; max-width: 900px;
@@ -143,7 +143,7 @@ def _section(view: Mapping[str, Any], number: int) -> str:
     for sample in _samples(view):
         trace = '<span class="none">No trace.</span>'
         if sample["trace"]:
-            trace = _link_citations(_escape(sample["trace"]), row_id, len(documents) if is_numbered else 0)
+            trace = _link_citations(_clean(sample["trace"]), row_id, len(documents) if is_numbered else 0)
         parts.append(f'<div class="trace">{trace}</div>')
         if sample["answer"]:
             parts.append(f'<p class="answer"><b>Answer:</b> {_escape(sample["answer"])}</p>')
@@ -173,12 +173,20 @@ def _samples(view: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _link_citations(escaped: str, row_id: str, documents: int) -> str:
+def _link_citations(text: str, row_id: str, documents: int) -> str:
+    """Escape a trace, and let the numbers that it cites lead to the documents; words such as "the second" do not."""
+
     def link(match: re.Match[str]) -> str:
         place = int(match[0])
         return f'<a href="#{row_id}-{place}">{match[0]}</a>' if 1 <= place <= documents else match[0]
 
-    return CITATION.sub(lambda citation: f"[{re.sub('[0-9]+', link, citation[1])}]", escaped)
+    parts, end = list[str](), 0
+    for citation in locate_citations(text):
+        if citation.start >= end:
+            cited = html.escape(text[citation.start : citation.end])
+            parts += [html.escape(text[end : citation.start]), re.sub(r"(?<![\w&#])[0-9]{1,3}(?!\w)", link, cited)]
+            end = citation.end
+    return "".join([*parts, html.escape(text[end:])])
 
 
 def _numbers(sample: Mapping[str, Any]) -> str:
@@ -213,4 +221,8 @@ def _begin(text: str, limit: int) -> str:
 
 
 def _escape(value: object) -> str:
-    return html.escape(shorten(clean(value), MAX_CHARACTERS))
+    return html.escape(_clean(value))
+
+
+def _clean(value: object) -> str:
+    return shorten(clean(value), MAX_CHARACTERS)

@@ -94,6 +94,22 @@ def test_citations_lead_to_the_documents_that_the_teacher_saw_under_these_number
     assert ROW["reasoning"] in page.text  # [4] and [0] are there too, as text
 
 
+@pytest.mark.parametrize(
+    ("trace", "cited"),
+    [
+        ("As documents 1 and 3 say.", {"1", "3"}),
+        ("See 【2†source】.", {"2"}),
+        ("From [1]-[3] it follows.", {"1", "3"}),
+        ("The value lies in [1, 2], and rows[3] too.", set()),
+        ("`x[1]` is code, [2] & <b>[3]</b> are not.", {"2", "3"}),
+    ],
+)
+def test_citations_of_every_form_lead_somewhere_and_what_is_none_does_not(trace, cited):
+    page = show(ROW | {"reasoning": trace})
+    assert set(links(page)) == cited
+    assert trace in page.text
+
+
 def test_the_positive_is_marked_where_the_order_puts_it():
     source = preview(Dataset.from_list([ROW]))._repr_html_()
     summaries = re.findall(r"<summary>(.*?)</summary>", source)
