@@ -14,6 +14,7 @@ import huggingface_hub
 from datasets.utils.py_utils import convert_file_size_to_int
 from huggingface_hub import CommitOperationAdd
 
+from hf_rare.compat.huggingface_hub import is_ignored
 from hf_rare.errors import ConfigError, HubError
 from hf_rare.hub.pushed_config import PushedConfig
 from hf_rare.hub.repository import MAX_TRIES, Head, Repository
@@ -222,6 +223,11 @@ class _Push:
                     revision=self.repository.revision,
                     create_pr=self.create_pr,
                 )
+                if is_ignored(addition):
+                    raise HubError(
+                        f"{self.repository.repo_id}: the Hub would leave out {path}, which a `.gitignore` in the "
+                        f"repository names. {self.describe_state()} Remove that line there, and push again."
+                    )
                 split.additions[path] = addition
 
     def commit(self, message: str) -> PushResult:

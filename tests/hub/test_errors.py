@@ -15,7 +15,7 @@ from hf_rare import push_to_hub
 from hf_rare.errors import ConfigError, HubError
 from hf_rare.hub_errors import explain
 from tests.support.loopback_hub import hub_fixture, quick_retries_fixture  # noqa: F401
-from tests.support.pushing import REPO, no_waiting_fixture, table_fixture  # noqa: F401
+from tests.support.pushing import REPO, make_recipe_without_model, no_waiting_fixture, table_fixture  # noqa: F401
 
 NOTHING = "Nothing of this push is visible on the Hub."
 UNKNOWN = "hf_" + "Unknown0Token" * 2
@@ -162,6 +162,17 @@ def test_a_card_that_the_hub_refuses(hub, fail, there):
     message = fail(license="MIT License")
     assert says(message, "refuses the card", '"license" must be one of', "Mend the header", "license=")
     assert there()
+
+
+@pytest.mark.parametrize("pattern", ["data/*", "*.json"])
+def test_a_gitignore_that_keeps_files_out(hub, fail, there, table, pattern):
+    hub.commit(REPO, {".gitignore": pattern.encode()})
+    message = fail(recipe=make_recipe_without_model())
+    if pattern == "data/*":
+        assert says(message, "would leave out data/train-00000", "Nothing of this push is visible", "push again")
+        assert load_dataset(REPO, split="train", download_mode="force_redownload").to_list() == table.to_list()
+    else:
+        assert says(message, "has made the commit", "without recipe.json", ".gitignore", "push again")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])

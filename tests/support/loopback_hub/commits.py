@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,14 @@ routes = Routes()
 def preupload(hub: "LoopbackHub", request: Request, repo: str, revision: str) -> Answer:
     found = find_repo(hub, request, repo, what_is_needed(request, revision))
     files = found.find_commit(revision).files
+    ignored = found.read(files[".gitignore"]).decode().split() if ".gitignore" in files else []
     answers = []
     for item in request.json()["files"]:
         mode = "lfs" if is_lfs(item["path"], item["size"], base64.b64decode(item["sample"])) else "regular"
         old = files.get(item["path"])
         oid = (old.lfs or old.oid) if old else None
-        answers.append({"path": item["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        is_ignored = any(fnmatch(item["path"], pattern) for pattern in ignored)
+        answers.append({"path": item["path"], "uploadMode": mode, "shouldIgnore": is_ignored, "oid": oid})
     return Answer({"files": answers, "commitOid": found.find_commit(revision).oid})
 
 
