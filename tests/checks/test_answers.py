@@ -297,15 +297,15 @@ def test_any_text_gets_a_verdict(gold, answer, options):
         assert check_answer(gold, answer, check=check, options=options).outcome in ("right", "wrong", "unchecked")
 
 
-def test_ten_thousand_checks_take_a_second_or_two():
-    trace = "The documents say so. " * 200 + "The answer is B."
-    start = time.process_time()
-    for number in range(2500):
-        check_answer("B", "", trace, options=CITIES)
-        check_answer(number, f"{number:,} kg", trace)
-        check_answer("Eiffel Tower", "The answer is the Eiffel Tower.")
-        check_answer("Paris", "It must be Paris, I think.", options=CITIES)
-    assert time.process_time() - start < 3  # about 1 on an idle machine
+def test_a_text_ten_times_as_long_takes_about_ten_times_as_long():
+    def measure(sentences):
+        trace, start = "The documents say so. " * sentences + "The answer is B.", time.process_time()
+        for number in range(20):
+            assert check_answer("B", "", trace, options=CITIES).outcome == "right"
+            check_answer(number, f"{number:,} kg", trace)
+        return time.process_time() - start
+
+    assert min(measure(2000) for _ in range(3)) < 40 * min(measure(200) for _ in range(3))
 
 
 def test_formulas_agree_in_any_form_and_in_threads():
