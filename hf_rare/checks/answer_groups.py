@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hf_rare.checks.answer_numbers import find_numbers, is_formula, read_gold_number, to_plain
+from hf_rare.checks.answer_numbers import is_formula, read_gold_number
 from hf_rare.checks.answer_statements import cut_reason
+from hf_rare.checks.number_forms import find_numbers, to_plain
 
 _OPEN, _CLOSE = "([{", ")]}"
 _BRACKETED = re.compile(

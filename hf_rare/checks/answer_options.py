@@ -16,6 +16,8 @@ _CLAIM_BEFORE = re.compile(
     r"|leaves|left|remains|with|only|clearly|definitely|certainly|surely|obviously|probably|likely"
     r"|supports?|elimination|going with|go with|it's|that's|namely"
     r"|finally|indeed"
+    r"|(?:without|beyond|no) (?:a |any )?(?:doubt|question)|bleibt|nur|reste(?: que)?|queda"
+    r"|correct[ae]|corretta|correta|sólo|solo|respuesta|risposta|resposta"
     r"|opción|antwort|réponse|also|ist|es|est|donc|i think|i believe|us with|i\.e\.|say)\b|[:：=→–—]"
     r"|[是选選为為故])[\s,:(*]*$",
     re.IGNORECASE,
@@ -27,7 +29,8 @@ _CLAIM_AFTER = re.compile(
 )
 _RIGHT_AFTER = re.compile(
     r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|would be|must be)\s+(?:therefore\s+|clearly\s+)?(?:the\s+)?(?:only\s+)?"
-    r"(?:correct|right|best|true|answer)\b|\s+(?:fits|matches|remains)\b|\s+it is\b|\s*[✓✔✅☑]|\s*(?:选项"
+    r"(?:(?:correct|right|best|true|answer)\b|better(?=\W*$|[.,;]|\s+(?:than|answer|choice|option|fit)\b))"
+    r"|\s+(?:fits|matches|remains)\b|\s+it is\b|\s*[✓✔✅☑]|\s*(?:选项"
     r"|選項|项|項)?是?(?:正确|正確)"
     r"|\s+richtig\b)",
     re.IGNORECASE,
@@ -36,6 +39,7 @@ _DENIAL_AFTER = re.compile(
     r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|(?:can|could|must|should) be|seems?|looks?)"
     r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|dismissed|false|out|too|tempting|ruled out|eliminated"
     r"|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
+    r"|scheide[nt] aus|f(?:ä|a)ll(?:t|en) weg|sont exclue?s|quedan descartad[ao]s"
     r"|cannot|can't|has no|have no|contradicts?)\b|\s*[✗✘❌✖]|\s*(?:选项|選項|项|項)?(?:是)?(?:错误|錯誤"
     r"|不正确|不对|错))",
     re.IGNORECASE,
@@ -103,6 +107,8 @@ def name_in_statement(text: str, options: Options, is_stated: bool = True) -> se
             same |= {other for other, option in texts.items() if option and head and option == normalize_answer(head)}
             if behind or not rest:
                 return {key} | same
+    if named := _find_decided(text, texts):
+        return named
     head = _head(text)
     for part in dict.fromkeys([head, text] if is_stated else [*_last_first(text), text]):
         if not part:
@@ -118,6 +124,14 @@ def name_in_statement(text: str, options: Options, is_stated: bool = True) -> se
             return named
     return set() if is_stated else _find_claims(head, keys, is_weak=True) or _find_claims(text, keys, is_weak=True)
 
+
+_DECIDES = re.compile(
+    r"\b(?:left with|(?:this|that|which|it) leaves(?: us with)?(?: only)?"
+    r"|leav(?:es|ing) (?:us with|only)|leaving)\s+(?P<left>[^.,;\n]{1,80})"
+    r"|\b(?:go with|choose|chose|pick|picked|prefer|favou?r|select)\s+(?P<preferred>[^.,;\n]{1,60}?)\s+over\s",
+    re.IGNORECASE,
+)
+"""Where a sentence says which option is left, or is preferred to another."""
 
 _CONCLUDES = re.compile(r"(?:so|therefore|thus|hence|finally|clearly|also)\b|因此|所以|故", re.IGNORECASE)
 _SPACES = re.compile(r"[ \t\u00a0\u3000]+")
@@ -212,6 +226,18 @@ def _find_claims(text: str, keys: dict[str, str], is_weak: bool = False) -> set[
             claimed.add(keys[key.casefold()])
             end_of_claim = match.end()
     return claimed
+
+
+def _find_decided(text: str, texts: dict[str, str]) -> set[str]:
+    """Find the options whose text is said to be left, or preferred; none where the sentence denies it."""
+    for match in _DECIDES.finditer(text):
+        sentence = split_sentences(text[: match.start()] + "…")[-1]
+        preferred = match["preferred"]
+        if not (preferred and _NEGATION.search(sentence)) and (
+            named := _find_texts(preferred or match["left"], texts)
+        ):
+            return named
+    return set()
 
 
 def _find_texts(text: str, texts: dict[str, str]) -> set[str]:

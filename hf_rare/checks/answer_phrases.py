@@ -31,9 +31,9 @@ ENGLISH = (
     r"(?:^|(?<=\n))\s*(?:the |my )?(?:final |correct )?(?:answer|ans)\s+(?=\(?[A-Z\d]\)?\W*(?:$|\n))",
     r"(?:\b(?:no|wait|actually|correction|correcting|sorry|instead|hmm)\b[,:!.]*\s*)+(?:no,?\s*)?"
     r"(?:it|that|this)(?:\s+is|'s|\s+must be|\s+should be)\s+",
-    r"(?:\.\.+|…|[.!?—–-])\s*(?:(?:no|wait|actually)\b[,:!.]*\s*)+(?=\(?[A-Z\d]{1,6}\)?\s*[.!]?\s*(?:$|\n))",
+    r"(?:\.\.+|…|[.!?—–\n-])\s*(?:(?:no|wait|actually)\b[,:!.]*\s*)+(?=\(?[A-Z\d]{1,6}\)?\s*[.!]?\s*(?:$|\n))",
     r"\bcorrection\s*[:：]\s*",
-    r"\b(?:but|so)\s+it\s+(?:must|has to|should)\s+be\s+",
+    r"\b(?:but|so)\s+it(?:\s+(?:must|has to|should)\s+be\s+|(?:\s+is|'s)\s+(?=\(?[A-Z]\)?\s*[.!]?\s*(?:$|\n)))",
     r"(?:^|(?<=\n))\s*####\s*",
 )
 CHINESE = (
@@ -120,6 +120,8 @@ CONCLUSION = re.compile(
     r"|total(?:s|ing)?"
     r"|then|now|comes? to|ends? up|ended up|amounts to|leaves|leaving|makes?|equals|we get|gives?|yields?"
     r"|results? in|adds? up to|also"
+    r"|(?<=, )(?:giving|making|bringing)|(?:which|that) (?:brings|earns|means)|left with"
+    r"|(?:ce qui|cela|ça) (?:fait|donne)|das (?:macht|ergibt)|was (?:zu|insgesamt)|lo que (?:da|hace|suma)"
     r"|insgesamt|somit|daher|folglich|donc|au total"
     r"|en total|por lo tanto|por tanto|así que|quindi|in totale)\b|因此|所以|一共|总共|總共|共|よって"
     r"|したがって|合計|따라서",
@@ -143,8 +145,17 @@ EXPLANATION = re.compile(
 )
 """Where a section begins that explains the answer."""
 
+SUPPOSED = re.compile(
+    r"\b(?:(?:one|you|people|some|many|readers?)\s+(?:might|may|could|would)\s+(?:\w+ly\s+)?"
+    r"(?:think|say|assume|guess|expect|believe|conclude)"
+    r"|(?:tempting|easy|natural|wrong|mistake)\s+to\s+(?:think|say|assume|guess|believe|conclude)"
+    r"|on pourrait (?:croire|penser)|man könnte (?:meinen|denken)|podría pensarse)(?:\s+(?:that|que|dass))?\s*,?\s*$",
+    re.IGNORECASE,
+)
+"""What leads to a statement that someone else could make: "one might think the answer is 80, but it is 64"."""
+
 REPLACED = re.compile(
-    r"\b(?:(?:it\s+is\s+|is\s+)?not\s+[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?|nicht\s+[^.;:\n]{1,60}?,?\s+sondern\s+"
+    r"\b(?:(?:(?:it|this|that|answer|he|she|they|we)\s+\w+n['\u2019]t|(?:it\s+is\s+|is\s+)?not)\s+[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?|nicht\s+[^.;:\n]{1,60}?,?\s+sondern\s+"
     r"|pas\s+[^.;:\n]{1,60}?,?\s+mais\s+|no\s+[^.;:\n]{1,60}?,?\s+sino\s+)",
     re.IGNORECASE,
 )

@@ -25,6 +25,9 @@ LONGEST_STATEMENT = 600
 LONGEST_WHOLE = 2000
 """Characters of an answer that states nothing, of which beginning and end are read."""
 
+SUPPOSED_WITHIN = 80
+"""Characters before a statement in which stands whether it is only supposed."""
+
 LONGEST = 20_000
 """Characters of the end of a text that are searched."""
 
@@ -94,6 +97,10 @@ def _list_stated(text: str) -> tuple[list[str], list[str]]:
     found += [(start, box) for start, box in spans if not _PLACEHOLDER.fullmatch(take_off_latex(box))]
     windows = _list_windows(text)
     for match in _find_last(phrases.BEFORE, text, windows):
+        if phrases.SUPPOSED.search(
+            re.sub(r"\bthe\s*$", "", text[max(0, match.start() - SUPPOSED_WITHIN) : match.start()])
+        ):
+            continue
         statement = _read_line(text, match.end())
         if not statement or _BOX.search(statement):
             continue

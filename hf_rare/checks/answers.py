@@ -14,7 +14,6 @@ from typing import Any
 from hf_rare.checks.answer_forms import is_date, is_yes_or_no, read_yes_or_no
 from hf_rare.checks.answer_groups import Group, is_same_group, read_gold_group, read_group
 from hf_rare.checks.answer_numbers import (
-    Number,
     has_unit,
     is_formula,
     is_gold_formula,
@@ -27,6 +26,7 @@ from hf_rare.checks.answer_options import Options, name_in_statement, name_optio
 from hf_rare.checks.answer_statements import Statements, find_gold_statement, find_statements, is_readable
 from hf_rare.checks.answer_texts import is_same_text
 from hf_rare.checks.formulas import UnreadFormulaError, is_same_formula
+from hf_rare.checks.number_forms import Number
 from hf_rare.errors import ConfigError
 from hf_rare.rows.columns import OUTCOMES, Outcome
 from hf_rare.rows.gold import list_golds, pair_options

@@ -25,7 +25,7 @@ from hf_rare.settings.kinds import ColumnName
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import Check
 
-VERIFY_REVISION = 3
+VERIFY_REVISION = 4
 """Bumped by hand whenever the same row gets another verdict."""
 
 BATCH_SIZE = 1000

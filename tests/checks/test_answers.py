@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from hf_rare.checks import formulas
 from hf_rare.checks.answer_forms import normalize_answer
-from hf_rare.checks.answer_numbers import find_numbers, to_plain
 from hf_rare.checks.answer_options import name_options
 from hf_rare.checks.answer_statements import find_statements
 from hf_rare.checks.answers import check_answer
 from hf_rare.checks.formulas import is_same_formula
+from hf_rare.checks.number_forms import find_numbers, to_plain
 from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.rows.gold import list_golds
 
