@@ -15,6 +15,8 @@ _CLAIM_BEFORE = re.compile(
     r"(?:^|\b(?:is|are|be|option|choice|answer|letter|choose|chose|select|selected|pick|picked|therefore|thus|so|hence|leaving"
     r"|leaves|left|remains|with|only|clearly|definitely|certainly|surely|obviously|probably|likely"
     r"|supports?|elimination|going with|go with|it's|that's|namely"
+    r"|(?:settled?|decided?) (?:on|for)|opt(?:ed|ing)? for|entscheide mich für"
+    r"|wähle|nehme|choisis|opte pour|elijo|escojo"
     r"|finally|indeed"
     r"|(?:without|beyond|no) (?:a |any )?(?:doubt|question)|bleibt|nur|reste(?: que)?|queda"
     r"|correct[ae]|corretta|correta|sólo|solo|respuesta|risposta|resposta"
