@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from hf_rare.generation.protocol import Job, JobSource
+
 GROW_AFTER = 8
 """Micro-batches that must have fitted before a larger one is tried after memory ran out."""
 
@@ -48,23 +50,6 @@ class BatchPacker:
         """Give the tokens that prompts of these lengths take when none of them is padded."""
         return sum(length + self._max_new_tokens for length in lengths)
 
-    def take(self, pending: list[int], lengths: Sequence[int], at_most: int | None = None) -> list[int]:
-        """Take the next micro-batch from `pending`, which is sorted by [`sort_longest_first`].
-
-        Args:
-            pending (`list[int]`): indices of prompts; those that are taken are removed.
-            lengths (`Sequence[int]`): tokens of each prompt.
-            at_most (`int`, *optional*): most prompts to take.
-
-        Returns:
-            `list[int]`: the indices taken, at least one.
-        """
-        count = self.count([lengths[pending[0]]])
-        count = min(count, at_most or count)
-        taken = pending[:count]
-        del pending[:count]
-        return taken
-
     def shrink(self, size: int) -> None:
         """Take note that a micro-batch of `size` tokens did not fit."""
         self._ceiling = min(self._ceiling, size)
@@ -79,6 +64,32 @@ class BatchPacker:
             self._fitted = 0
 
 
-def sort_longest_first(lengths: Sequence[int]) -> list[int]:
-    """Give the indices of `lengths` from the longest to the shortest."""
-    return sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+class JobWindow:
+    """The jobs that an engine has taken and not begun yet, the longest prompt first.
+
+    Jobs of about one length are read with little padding, and so a few more are taken than there is room for. They
+    are few, because what one process has taken no other can take.
+
+    Args:
+        source ([`JobSource`]): where they are taken from.
+
+    Attributes:
+        jobs (`list[Job]`): the jobs.
+    """
+
+    def __init__(self, source: JobSource) -> None:
+        self.jobs: list[Job] = []
+        self._source = source
+
+    def fill(self, count: int) -> None:
+        """Take jobs until there are `count`, or as many as the source has ready."""
+        if len(self.jobs) >= count:
+            return
+        if taken := self._source.take(count - len(self.jobs)):
+            self.jobs = sorted([*self.jobs, *taken], key=lambda job: -len(job.prompt.token_ids))
+
+    def take(self, count: int) -> list[Job]:
+        """Take the first `count` jobs out."""
+        taken = self.jobs[:count]
+        del self.jobs[:count]
+        return taken

@@ -1,11 +1,13 @@
 """What a generator is: an encoder that turns conversations into prompts, and what writes a completion for each.
 
-A generator of one's own is a subclass of [`Generator`] that says how prompts are encoded, whether it samples, what its
-completions depend on, and how it generates. The rest has defaults.
+Generators pull: they take jobs from a source whenever they have room, and give completions back as they end, so that
+nothing waits for the slowest row of a batch. A generator of one's own is a subclass of [`Generator`] that says how
+prompts are encoded, whether it samples, what its completions depend on, and how it generates. The rest has defaults.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -50,11 +52,57 @@ class Completion:
     error: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A completion that is to be written. Two jobs are the same only where they are one object.
+
+    Args:
+        prompt (`EncodedPrompt`): the prompt.
+        seed (`int`): the seed of its draw, from 0 to 2**63 - 1.
+        key (`str`): what the journal calls it; empty outside of a run.
+    """
+
+    prompt: EncodedPrompt
+    seed: int
+    key: str = ""
+
+
+class JobSource(Protocol):
+    """Where a generator takes its jobs from."""
+
+    def take(self, at_most: int) -> list[Job]:
+        """Take the next jobs.
+
+        Args:
+            at_most (`int`): how many there is room for, at least 1.
+
+        Returns:
+            `list[Job]`: from none to `at_most`. None means that nothing is ready now: what a generator has in hand may
+            bring more, such as a row's next attempt, once its completions have been given back. With nothing in hand,
+            it means that all is done.
+        """
+
+
+class JobList:
+    """A source of jobs that are all known.
+
+    Args:
+        jobs (`Iterable[Job]`): the jobs, in the order in which they are taken.
+    """
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = deque(jobs)
+
+    def take(self, at_most: int) -> list[Job]:
+        """Take the next jobs; see [`JobSource`]."""
+        return [self._jobs.popleft() for _ in range(min(at_most, len(self._jobs)))]
+
+
 class Observer(Protocol):
     """Who wants to know how a run goes on."""
 
-    def begin(self, prompts: Sequence[int]) -> None:
-        """Take note of the prompts, by index, whose completions are being written now."""
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """Take note of the jobs whose completions are being written now."""
 
     def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
         """Take note of prompt tokens read and tokens generated since the last call."""
@@ -102,9 +150,9 @@ class Generator(ABC):
         ...     def identity(self):
         ...         return {"model_id": "echo"}
         ...
-        ...     def generate(self, prompts, seeds, observer=None):
-        ...         for i, prompt in enumerate(prompts):
-        ...             yield [(i, Completion(prompt.text, "stop", 0, 0))]
+        ...     def generate(self, source, observer=None):
+        ...         while jobs := source.take(1):
+        ...             yield [(jobs[0], Completion(jobs[0].prompt.text, "stop", 0, 0))]
         >>> distill_fn = ReasonDistiller(Echo())
     """
 
@@ -126,23 +174,18 @@ class Generator(ABC):
         """
 
     @abstractmethod
-    def generate(
-        self,
-        prompts: Sequence[EncodedPrompt],
-        seeds: Sequence[int],
-        observer: Observer | None = None,
-    ) -> Iterator[list[tuple[int, Completion]]]:
-        """Write a completion for each prompt.
+    def generate(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
+        """Write a completion for each job of a source.
 
         Args:
-            prompts (`Sequence[EncodedPrompt]`): the prompts.
-            seeds (`Sequence[int]`): for each prompt the seed of its draw, from 0 to 2**63 - 1.
+            source ([`JobSource`]): where jobs are taken from, as many at a time as there is room for.
             observer ([`Observer`], *optional*): told how the run goes on. Where it is not, a run shows no tokens and
                 cannot say which rows stall.
 
         Yields:
-            `list[tuple[int, Completion]]`: the completions that have become ready together, each with the index of its
-            prompt, in any order. A prompt that fails gives a completion with the `finish_reason` `"error"`.
+            `list[tuple[Job, Completion]]`: the jobs that have ended together, each with its completion, in any order.
+            A prompt that fails gives a completion with the `finish_reason` `"error"`. What is yielded is read, and
+            may bring new jobs, before the generator goes on.
         """
 
     def settings(self) -> dict[str, Any]:
@@ -160,12 +203,5 @@ class Generator(ABC):
 
     @property
     def refills(self) -> bool:
-        """Whether a prompt that has ended makes room for the next one at once. Asked once the model is loaded."""
-        return False
-
-    def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
-        """Tell which prompts of these lengths, by index, are written together when so many processes share them.
-
-        By default each is written alone.
-        """
-        return [[i] for i in range(len(lengths))]
+        """Whether a row that has ended makes room for the next one at once. Asked once the model is loaded."""
+        return True

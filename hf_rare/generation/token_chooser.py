@@ -16,6 +16,7 @@ from transformers.generation import logits_process
 
 from hf_rare.compat.transformers import make_logits_processors, prepare_generation_config
 from hf_rare.generation.decoding import Decoding, end_token_ids, set_up
+from hf_rare.generation.protocol import Job
 from hf_rare.generation.sampling import draw_tokens
 from hf_rare.generation.token_lookup import TokenLookup
 
@@ -36,12 +37,10 @@ LOGITS_ALONE = (
 
 @dataclass(eq=False)
 class BatchRow:
-    """A row of the batch: a prompt whose completion is being written.
+    """A row of the batch: a job whose completion is being written.
 
     Args:
-        index (`int`): its number among the prompts of the call.
-        prompt (`list[int]`): its tokens.
-        seed (`int`): the seed of its draw.
+        job ([`Job`]): its prompt, and the seed of its draw.
         written (`list[int]`): the tokens written so far.
         is_bad (`bool`): whether its logits were not finite.
         has_ended (`bool`): whether its last token ends it.
@@ -50,15 +49,18 @@ class BatchRow:
         processors (`LogitsProcessorList`, *optional*): its own logits processors, where they look at the text.
     """
 
-    index: int
-    prompt: list[int]
-    seed: int
+    job: Job
     written: list[int] = field(default_factory=list)
     is_bad: bool = False
     has_ended: bool = False
     lookup: TokenLookup | None = None
     stream: torch.Generator | None = None
     processors: Any = None
+
+    @property
+    def prompt(self) -> list[int]:
+        """The tokens of its prompt."""
+        return self.job.prompt.token_ids
 
 
 class TokenChooser:
@@ -103,7 +105,7 @@ class TokenChooser:
             scores = torch.cat([self._process(row, scores[i : i + 1]) for i, row in enumerate(rows)])
         if self._config.do_sample:
             for row in rows:
-                row.stream = row.stream or torch.Generator().manual_seed(row.seed)
+                row.stream = row.stream or torch.Generator().manual_seed(row.job.seed)
             tokens = draw_tokens(scores, [row.stream for row in rows if row.stream is not None])
         else:
             tokens = scores.argmax(dim=-1)

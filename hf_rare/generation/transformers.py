@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,8 +13,8 @@ from hf_rare.generation.devices import prepare_worker
 from hf_rare.generation.encoder import PromptEncoder
 from hf_rare.generation.engines.base import Engine
 from hf_rare.generation.engines.plain import PlainEngine
-from hf_rare.generation.packing import BatchPacker, sort_longest_first
-from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator, Observer
+from hf_rare.generation.packing import BatchPacker
+from hf_rare.generation.protocol import Completion, Generator, Job, JobSource, Observer
 from hf_rare.generation.revisions import resolve_revision
 from hf_rare.generation.teacher import Teacher, get_teacher, wrap_loaded
 from hf_rare.settings.base import split_settings
@@ -155,38 +155,24 @@ class TransformersGenerator(Generator):
             self.__dict__.pop(name, None)
         self.teacher.unload()
 
-    def pack(self, lengths: Sequence[int], processes: int = 1) -> list[list[int]]:
-        """Tell which prompts of these lengths, by index, are written together when so many processes share them.
-
-        As many micro-batches as there are processes hold equally many prompts, so that all end at about one time.
-        """
-        pending, batches = sort_longest_first(lengths), list[list[int]]()
-        while pending:
-            at_most = -(-len(pending) // processes)
-            round_of_batches = range(min(processes, len(pending)))
-            batches += [self.packer.take(pending, lengths, at_most) for _ in round_of_batches if pending]
-        return batches
-
     def load(self) -> None:
         """Load the model into the memory of this process, if it is not there yet."""
         prepare_worker()
         self.teacher.load()
 
-    def generate(
-        self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int], observer: Observer | None = None
-    ) -> Iterator[list[tuple[int, Completion]]]:
-        """Write a completion for each prompt; see [`Generator`].
+    def generate(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
+        """Write a completion for each job of a source; see [`Generator`].
 
-        Prompts are sorted by length, and as many are written together as `max_batch_tokens` allows; a prompt's text
-        does not depend on the others, up to floating point: padding and batch shape change the last digits of the
-        logits. A prompt that fails does so alone; when memory ran out, fewer are written together from then on.
+        As many rows are written together as `max_batch_tokens` allows; a text does not depend on the others, up to
+        floating point: padding and batch shape change the last digits of the logits. A prompt that fails does so
+        alone; when memory ran out, fewer are written together from then on.
         """
         self.load()
-        yield from self.engine.write([prompt.token_ids for prompt in prompts], seeds, observer)
+        yield from self.engine.write(source, observer)
 
     @property
     def refills(self) -> bool:
-        """Whether a prompt that has ended makes room for the next one at once. Loads the model."""
+        """Whether a row that has ended makes room for the next one at once. Loads the model."""
         return self.engine.refills
 
     @cached_property

@@ -5,8 +5,9 @@ finished. A prompt that fails is written again by `generate`. Logits that are no
 """
 
 import copy
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,15 +17,16 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 from hf_rare.errors import ConfigError
 from hf_rare.generation.decoding import Decoding, set_up
 from hf_rare.generation.engines.plain import PlainEngine
-from hf_rare.generation.packing import sort_longest_first
-from hf_rare.generation.protocol import Completion, Observer
-from hf_rare.generation.renumbering import Renumbered
+from hf_rare.generation.protocol import Completion, Job, JobList, JobSource, Observer
 from hf_rare.generation.token_chooser import TokenChooser
 
 logger = logging.getLogger(__name__)
 
 COUNT_SECONDS = 0.1
 """Time after which tokens are counted where no row ends."""
+
+TAKE_AHEAD = 32
+"""Jobs that wait in the manager's queue, so that it never has to wait for one."""
 
 CPU_READ_TOGETHER = 512
 """Tokens of one step on a CPU, where the mask is as wide as all requests together."""
@@ -46,55 +48,50 @@ class ContinuousEngine:
     def __init__(self, plain: PlainEngine, settings: dict[str, Any]) -> None:
         self._plain = plain
         self._settings = settings
+        self._names = itertools.count()
 
-    def write(
-        self, prompts: Sequence[list[int]], seeds: Sequence[int], observer: Observer | None = None
-    ) -> Iterator[list[tuple[int, Completion]]]:
-        """Write a completion for each prompt of tokens; see [`Generator`]."""
+    def write(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
+        """Write a completion for each job; see [`Generator`]."""
+        jobs = source.take(TAKE_AHEAD)
+        if not jobs:
+            return
         decoding = self._plain.decoding
-        order = sort_longest_first([len(prompt) for prompt in prompts])
-        if observer is not None:
-            observer.begin(order)
-        left = {str(i): i for i in order}
+        left: dict[str, Job] = {}
         with set_up(decoding.model, decoding.config):
             manager = decoding.model.init_continuous_batching(
                 generation_config=copy.deepcopy(decoding.config),
-                continuous_batching_config=self._make_config(max(map(len, prompts), default=0)),
+                continuous_batching_config=self._make_config(max(len(job.prompt.token_ids) for job in jobs)),
             )
-            counter = None
-            if observer is not None:
-                counter = RequestCounter(manager, observer, [len(prompt) for prompt in prompts])
+            counter = RequestCounter(manager, observer, left) if observer is not None else None
             manager.start()
+            failed: list[Job] = []
             try:
-                for name, i in left.items():
-                    manager.add_request(prompts[i], request_id=name)
-                failed: list[int] = []
-                while left:
+                while jobs or left:
+                    for job in jobs:
+                        left[name := str(next(self._names))] = job
+                        manager.add_request(job.prompt.token_ids, request_id=name)
+                    if observer is not None and jobs:
+                        observer.begin(list(left.values()))
                     result = manager.get_result(timeout=COUNT_SECONDS)
                     if counter is not None:
                         counter.count(result)
-                    if result is None:
-                        if manager.is_running():
-                            continue
+                    if result is None and not manager.is_running():
                         break
-                    if not result.is_finished():
-                        continue
-                    i = left.pop(result.request_id)
-                    if result.error is not None:
-                        logger.warning("Writing a row by continuous batching failed: %s", result.error)
-                        failed.append(i)
-                        continue
-                    yield [(i, decoding.read(result.generated_tokens, len(prompts[i])))]
+                    if result is not None and result.is_finished():
+                        job = left.pop(result.request_id)
+                        if result.error is not None:
+                            logger.warning("Writing a row by continuous batching failed: %s", result.error)
+                            failed.append(job)
+                        else:
+                            yield [(job, decoding.read(result.generated_tokens, len(job.prompt.token_ids)))]
+                    room = TAKE_AHEAD + len(active_requests(manager)) - len(left)
+                    jobs = source.take(room) if room > 0 else []
             finally:
                 manager.stop(block=True, hard_stop=True)
                 manager.destroy()
         if again := [*failed, *left.values()]:
             logger.warning("%d rows are written again by `generate`.", len(again))
-            retried = self._plain.write(
-                [prompts[i] for i in again], [seeds[i] for i in again], Renumbered.of(observer, again)
-            )
-            for completions in retried:
-                yield [(again[i], completion) for i, completion in completions]
+            yield from self._plain.write(JobList(again), observer)
 
     def _make_config(self, longest: int) -> ContinuousBatchingConfig:
         settings = {"drop_unsupported_processors": False, **self._settings}
@@ -116,19 +113,18 @@ class RequestCounter:
     Args:
         manager ([`~transformers.ContinuousBatchingManager`]): the manager.
         observer ([`Observer`]): who is told.
-        lengths (`list[int]`): tokens of each prompt.
+        jobs (`Mapping[str, Job]`): the jobs that it has in hand, by the name of their request.
     """
 
-    def __init__(self, manager: Any, observer: Observer, lengths: list[int]) -> None:
+    def __init__(self, manager: Any, observer: Observer, jobs: Mapping[str, Job]) -> None:
         self._manager = manager
         self._observer = observer
-        self._lengths = lengths
+        self._jobs = jobs
         self._written: dict[str, int] = {}
 
     def count(self, result: Any) -> None:
         """Count the tokens of the rows that are being written, and of the result, where a row has ended."""
-        processor = self._manager.batch_processor  # None until the manager's thread has made it
-        active = processor.scheduler.active_requests.copy() if processor is not None else {}
+        active = active_requests(self._manager)
         counts = {name: state.generated_len() for name, state in active.items()}
         if result is not None:
             counts[result.request_id] = len(result.generated_tokens)
@@ -136,13 +132,21 @@ class RequestCounter:
         for name, count in counts.items():
             before = self._written.get(name, 0)
             if count > before:  # a row that was put aside for others begins again with 0
-                read += self._lengths[int(name)] if not before else 0
+                read += len(self._jobs[name].prompt.token_ids) if not before else 0
                 written += count - before
                 self._written[name] = count
         if written:
             self._observer.add_tokens(read, written)
+        if result is not None and result.is_finished():
+            self._written.pop(result.request_id, None)
         if result is not None and active:
-            self._observer.begin([int(name) for name in active])
+            self._observer.begin([self._jobs[name] for name in active if name in self._jobs])
+
+
+def active_requests(manager: Any) -> dict[str, Any]:
+    """Give the requests that a manager is writing, by name."""
+    processor = manager.batch_processor  # None until the manager's thread has made it
+    return dict(processor.scheduler.active_requests.copy()) if processor is not None else {}
 
 
 def why_not_continuous(decoding: Decoding, is_one_of_many: bool = False) -> str:

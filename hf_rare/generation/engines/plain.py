@@ -5,16 +5,20 @@ smaller too. Nothing here knows of rows that take each other's place.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from hf_rare.errors import HfRareError
 from hf_rare.generation.decoding import Decoding, end_token_ids, not_finite, set_up
 from hf_rare.generation.failures import describe_failure, free_memory, is_out_of_memory
-from hf_rare.generation.packing import BatchPacker, sort_longest_first
-from hf_rare.generation.protocol import Completion, Observer
+from hf_rare.generation.packing import BatchPacker, JobWindow
+from hf_rare.generation.protocol import Completion, Job, JobSource, Observer
 
 logger = logging.getLogger(__name__)
+
+TAKE_AHEAD = 64
+MICRO_BATCHES_AHEAD = 4
+"""Jobs are taken for so many micro-batches, and at least 64, so that those of one length come together."""
 
 
 class PlainEngine:
@@ -38,18 +42,21 @@ class PlainEngine:
         self.packer = packer
         self.is_one_of_many = is_one_of_many
 
-    def write(
-        self, prompts: Sequence[list[int]], seeds: Sequence[int], observer: Observer | None = None
-    ) -> Iterator[list[tuple[int, Completion]]]:
-        """Write a completion for each prompt of tokens; see [`Generator`]."""
-        lengths = [len(prompt) for prompt in prompts]
-        pending, halves = sort_longest_first(lengths), list[list[int]]()
-        while pending or halves:
-            batch = halves.pop() if halves else self.packer.take(pending, lengths)
+    def write(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
+        """Write a completion for each job; see [`Generator`]."""
+        window, halves, count = JobWindow(source), list[list[Job]](), 1
+        while True:
+            if not halves:
+                window.fill(max(TAKE_AHEAD, MICRO_BATCHES_AHEAD * count))
+                if not window.jobs:
+                    return
+                count = self.packer.count([len(window.jobs[0].prompt.token_ids)])
+                halves.append(window.take(count))
+            batch = halves.pop()
             if observer is not None:
                 observer.begin(batch)
-            size = self.packer.size([lengths[i] for i in batch])
-            written = self._try_batch([prompts[i] for i in batch], [seeds[i] for i in batch], observer)
+            size = self.packer.size([len(job.prompt.token_ids) for job in batch])
+            written = self._try_batch(batch, observer)
             if not isinstance(written, Exception):
                 self.packer.grow()
                 yield list(zip(batch, written, strict=True))
@@ -61,31 +68,29 @@ class PlainEngine:
                 middle = len(batch) // 2
                 halves += [batch[middle:], batch[:middle]]
                 continue
-            yield [(batch[0], Completion("", "error", lengths[batch[0]], 0, describe_failure(written)))]
+            job = batch[0]
+            yield [(job, Completion("", "error", len(job.prompt.token_ids), 0, describe_failure(written)))]
 
-    def _try_batch(
-        self, prompts: list[list[int]], seeds: list[int], observer: Observer | None
-    ) -> list[Completion] | Exception:
+    def _try_batch(self, jobs: list[Job], observer: Observer | None) -> list[Completion] | Exception:
         try:
-            return self.generate_batch(prompts, seeds, observer)
+            return self.generate_batch(jobs, observer)
         except HfRareError:
             raise
         except Exception as err:
             if self.is_one_of_many:
                 raise
-            logger.warning("A micro-batch of %d failed: %s: %s", len(prompts), type(err).__name__, err)
+            logger.warning("A micro-batch of %d failed: %s: %s", len(jobs), type(err).__name__, err)
             err.__traceback__ = None  # its frames hold the tensors
             return err
 
-    def generate_batch(
-        self, prompts: list[list[int]], seeds: list[int], observer: Observer | None
-    ) -> list[Completion]:
+    def generate_batch(self, jobs: list[Job], observer: Observer | None) -> list[Completion]:
         """Write one micro-batch."""
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
         from hf_rare.generation.sampling import LogitsGuard, TokenCounter, sample_per_row
 
         decoding, config = self.decoding, self.decoding.config
+        prompts = [job.prompt.token_ids for job in jobs]
         has_encoder = decoding.model.config.is_encoder_decoder  # which counts places from the left
         side = {"padding_side": "right"} if has_encoder else {}
         inputs = decoding.tokenizer.pad({"input_ids": prompts}, return_tensors="pt", **side).to(decoding.device)
@@ -95,7 +100,9 @@ class PlainEngine:
         if observer is not None:
             criteria.append(TokenCounter(sum(map(len, prompts)), config.pad_token_id, observer.add_tokens))
         guard = LogitsGuard(next(iter(end_token_ids(config)), 0))
-        sampling: dict[str, Any] = {"custom_generate": sample_per_row, "seeds": seeds} if config.do_sample else {}
+        sampling: dict[str, Any] = {}
+        if config.do_sample:
+            sampling = {"custom_generate": sample_per_row, "seeds": [job.seed for job in jobs]}
         with set_up(decoding.model, config):
             output = decoding.model.generate(
                 **inputs,

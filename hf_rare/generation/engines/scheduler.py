@@ -17,7 +17,8 @@ from hf_rare.generation.caches.base import BatchCache
 from hf_rare.generation.caches.row import RowCache, attending_by_row
 from hf_rare.generation.decoding import Decoding, not_finite, set_up
 from hf_rare.generation.engines.plain import PlainEngine
-from hf_rare.generation.protocol import Completion, Observer
+from hf_rare.generation.packing import JobWindow
+from hf_rare.generation.protocol import Completion, Job, JobList, JobSource, Observer
 from hf_rare.generation.token_chooser import BatchRow, TokenChooser
 from hf_rare.generation.token_lookup import TokenLookup
 
@@ -33,38 +34,43 @@ MOST_PADDING = 1 / 16
 """Share of padding in a group of prompts that are read at once."""
 
 
+LEAST_AHEAD = 64
+"""Jobs that wait at least, where the source has them; with many rows, a quarter as many as are written."""
+
+
 class Scheduler:
-    """The rows that are being written, and those that wait.
+    """The rows that are being written, and the jobs that wait.
 
     Args:
         plain ([`PlainEngine`]): the engine whose model and packer are used.
         chooser ([`TokenChooser`]): chooses the next tokens.
         make_cache (`Callable`): makes the cache for a batch that begins anew.
-        observer ([`Observer`], *optional*): told how the run goes on.
 
     Attributes:
-        pending (`list[BatchRow]`): the rows that wait, the longest prompt first.
         rows (`list[BatchRow]`): the rows that are being written.
     """
 
-    def __init__(
-        self,
-        plain: PlainEngine,
-        chooser: TokenChooser,
-        make_cache: Callable[[], BatchCache],
-        observer: Observer | None,
-    ) -> None:
-        self.pending: list[BatchRow] = []
+    def __init__(self, plain: PlainEngine, chooser: TokenChooser, make_cache: Callable[[], BatchCache]) -> None:
         self.rows: list[BatchRow] = []
+        self._window = JobWindow(JobList(()))
         self._reading: list[BatchRow] = []
         self._decoding = decoding = plain.decoding
         self._packer = plain.packer
         self._chooser = chooser
-        self._observer = observer
+        self._observer: Observer | None = None
         self._make_cache = make_cache
         self._cache = make_cache()
         self._read_together = READ_TOGETHER.get(torch.device(decoding.device).type, READ_TOGETHER_ELSEWHERE)
         self._ended = self._most_rows = 0
+
+    def begin(self, source: JobSource, observer: Observer | None) -> None:
+        """Begin to write the jobs of a source. The memory of rows that were written before is used again."""
+        self._window, self._observer = JobWindow(source), observer
+
+    def has_work(self) -> bool:
+        """Tell whether there are rows to write, and take as many jobs ahead as are worth it."""
+        self._window.fill(max(LEAST_AHEAD, len(self.rows) // 4))
+        return bool(self.rows or self._window.jobs)
 
     @property
     def size(self) -> int:
@@ -72,7 +78,7 @@ class Scheduler:
         lengths = [len(row.prompt) for row in (*self.rows, *self._reading)]
         return self._packer.size(lengths) if self._cache.is_padded else self._packer.whole_size(lengths)
 
-    def step(self) -> list[tuple[int, Completion]]:
+    def step(self) -> list[tuple[Job, Completion]]:
         """Read the next prompts, or else write at least one more token of each row; give what has ended."""
         if (group := self._next_group()) or not self.rows:
             return self._read(group)
@@ -93,17 +99,14 @@ class Scheduler:
         texts = [row.written[-1:] + guess for row, guess in zip(self.rows, guesses, strict=True)]
         return read_tokens(self._decoding, self._cache.begin_step(texts), self._cache, keep=0).flatten(0, 1)
 
-    def give_up(self, everything: bool) -> list[BatchRow]:
-        """Take out the rows that failed: the prompts that were being read, or else all rows; with `everything`, both.
-
-        They begin anew.
-        """
+    def give_up(self, everything: bool) -> list[Job]:
+        """Take out the jobs that failed: those whose prompts were being read, or else all; with `everything`, both."""
         failed, self._reading = self._reading, []
         is_whole = len(self._cache.lengths) == len(self.rows)
         if everything or not failed or not is_whole:
             failed, self.rows = [*self.rows, *failed], []
             self._cache = self._make_cache()
-        return [BatchRow(row.index, row.prompt, row.seed) for row in failed]
+        return [row.job for row in failed]
 
     def _guess(self) -> list[list[int]]:
         """Guess the next tokens of each row, as many as a step has room for: first of those that were guessed well."""
@@ -142,39 +145,38 @@ class Scheduler:
 
     def _next_group(self) -> list[BatchRow]:
         """Take the prompts that are read next: none while too few places are free to be worth it."""
-        if not self.pending:
+        waiting = [job.prompt.token_ids for job in self._window.jobs]
+        if not waiting:
             return []
-        longest = len(self.pending[0].prompt)
-        free = self._count_free()
-        worth_it = min((len(self.rows) + free) // 8, self._read_together // max(1, longest), len(self.pending))
+        longest = len(waiting[0])
+        free = self._count_free(waiting)
+        worth_it = min((len(self.rows) + free) // 8, self._read_together // max(1, longest), len(waiting))
         if self.rows and free < max(1, worth_it):
             return []
         self._cache.make_room(len(self.rows) + free)
         count, tokens, distinct = 0, 0, 0
-        for row in self.pending[: max(1, free)]:
-            if count == 0 or row.prompt != self.pending[count - 1].prompt:  # the samples of a row are read once
-                distinct, tokens = distinct + 1, tokens + len(row.prompt)
+        for prompt in waiting[: max(1, free)]:
+            if count == 0 or prompt != waiting[count - 1]:  # the samples of a row are read once
+                distinct, tokens = distinct + 1, tokens + len(prompt)
                 padded = distinct * longest
                 if count and (padded > self._read_together or padded - tokens > MOST_PADDING * padded):
                     break
             count += 1
-        group = self.pending[:count]
-        del self.pending[:count]
-        return group
+        return [BatchRow(job) for job in self._window.take(count)]
 
-    def _count_free(self) -> int:
-        """Count the waiting rows that there is room for."""
+    def _count_free(self, waiting: list[list[int]]) -> int:
+        """Count the waiting prompts that there is room for."""
         lengths = [len(row.prompt) for row in self.rows]
         if self._cache.is_padded:
-            places = self._packer.count([*lengths, len(self.pending[0].prompt)])
-            return min(places - len(self.rows), len(self.pending))
-        waiting = (len(row.prompt) for row in self.pending)
-        return max(0, self._packer.count_whole(itertools.chain(lengths, waiting)) - len(self.rows))
+            places = self._packer.count([*lengths, len(waiting[0])])
+            return min(places - len(self.rows), len(waiting))
+        whole = self._packer.count_whole(itertools.chain(lengths, map(len, waiting)))
+        return max(0, whole - len(self.rows))
 
-    def _read(self, group: list[BatchRow]) -> list[tuple[int, Completion]]:
+    def _read(self, group: list[BatchRow]) -> list[tuple[Job, Completion]]:
         self._reading = group
         if self._observer is not None:
-            self._observer.begin([row.index for row in (*self.rows, *group)])
+            self._observer.begin([row.job for row in (*self.rows, *group)])
         distinct = list({tuple(row.prompt): row.prompt for row in group}.values())
         numbers = {tuple(prompt): i for i, prompt in enumerate(distinct)}
         cache, logits = read_prompts(self._decoding, distinct)
@@ -192,10 +194,10 @@ class Scheduler:
         if self._observer is not None:
             self._observer.add_tokens(prompt_tokens, generated_tokens)
 
-    def _take_ended(self) -> list[tuple[int, Completion]]:
+    def _take_ended(self) -> list[tuple[Job, Completion]]:
         """Let the rows that have ended leave."""
         ended = [i for i, row in enumerate(self.rows) if row.has_ended]
-        completions = [(self.rows[i].index, self._read_completion(self.rows[i])) for i in ended]
+        completions = [(self.rows[i].job, self._read_completion(self.rows[i])) for i in ended]
         for i in reversed(ended):  # the last row takes the place
             self._cache.drop(i, self.rows[i].is_bad)
             self.rows[i] = self.rows[-1]
@@ -205,7 +207,7 @@ class Scheduler:
             self._packer.grow()
             self._ended = 0
         if completions and self.rows and self._observer is not None:
-            self._observer.begin([row.index for row in self.rows])
+            self._observer.begin([row.job for row in self.rows])
         return completions
 
     def _read_completion(self, row: BatchRow) -> Completion:

@@ -8,7 +8,7 @@ reason. What fails is written again by `generate`.
 
 import inspect
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -21,10 +21,8 @@ from hf_rare.generation.decoding import Decoding
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.engines.scheduler import Scheduler, read_prompts, read_tokens
 from hf_rare.generation.failures import free_memory, is_out_of_memory
-from hf_rare.generation.packing import sort_longest_first
-from hf_rare.generation.protocol import Completion, Observer
-from hf_rare.generation.renumbering import Renumbered
-from hf_rare.generation.token_chooser import BatchRow, TokenChooser
+from hf_rare.generation.protocol import Completion, Job, JobList, JobSource, Observer
+from hf_rare.generation.token_chooser import TokenChooser
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +50,15 @@ class StaticEngine:
         self._plain = plain
         self._make_cache = partial(kind, count_layers(plain.decoding))
         self._chooser = TokenChooser(plain.decoding)
+        self._idle: list[Scheduler] = []
 
-    def write(
-        self, prompts: Sequence[list[int]], seeds: Sequence[int], observer: Observer | None = None
-    ) -> Iterator[list[tuple[int, Completion]]]:
-        """Write a completion for each prompt of tokens; see [`Generator`]."""
-        order = sort_longest_first([len(prompt) for prompt in prompts])
-        scheduler = Scheduler(self._plain, self._chooser, self._make_cache, observer)
-        scheduler.pending = [BatchRow(i, prompts[i], seeds[i]) for i in order]
-        while scheduler.pending or scheduler.rows:
-            failed: list[BatchRow] = []
+    def write(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
+        """Write a completion for each job; see [`Generator`]."""
+        # a judge may be the same model as the teacher: it writes while rows of the teacher are held
+        scheduler = self._idle.pop() if self._idle else Scheduler(self._plain, self._chooser, self._make_cache)
+        scheduler.begin(source, observer)
+        while scheduler.has_work():
+            failed: list[Job] = []
             try:
                 if written := scheduler.step():
                     yield written
@@ -80,12 +77,8 @@ class StaticEngine:
                 err.__traceback__ = None  # its frames hold the tensors
             if failed:
                 free_memory()
-                indices = [row.index for row in failed]
-                retried = self._plain.write(
-                    [row.prompt for row in failed], [row.seed for row in failed], Renumbered.of(observer, indices)
-                )
-                for completions in retried:
-                    yield [(indices[i], completion) for i, completion in completions]
+                yield from self._plain.write(JobList(failed), observer)
+        self._idle.append(scheduler)
 
 
 def choose_cache(decoding: Decoding) -> tuple[CacheKind | None, str]:
