@@ -3,7 +3,7 @@
 The way of one row: `rows.batches` reads it out of the batch, `preparing` makes a prompt of it, `runs.completer` gets
 the completion from the journal or the generator, the subclass reads the completion and lays out the new columns, and
 `rows.batches` puts them into the batch. A row whose completion will not do is tried again at once, with a seed of its
-own for each attempt. `apply` lets a whole dataset run ahead, in one stream, before `map` reads the first batch. What is
+own for each attempt. `apply` lets a whole dataset run ahead in one stream before `map` reads the first batch. What is
 asked of the model, and what its completions mean, is the business of the subclasses.
 """
 
@@ -277,8 +277,8 @@ class ColumnWriter(ABC, Generic[C, S]):
             dataset (`Dataset`, `DatasetDict`, `IterableDataset` or `IterableDatasetDict`):
                 The dataset.
             batch_size (`int`, *optional*, defaults to 1000):
-                Rows that `map` hands over at a time. Bounds neither memory nor the rows that are written together, which
-                `max_batch_tokens` does.
+                Rows that `map` hands over at a time. Bounds neither memory nor the rows that are written together,
+                which `max_batch_tokens` does.
             remove_columns (`str` or `list[str]`, *optional*):
                 Columns to drop: also those of an earlier run that would stand in the way, and with `expand` too.
             **map_kwargs:
