@@ -100,9 +100,7 @@ class RowProgress:
             count (`int`): rows.
             done (`int`): rows that all processes have finished.
         """
-        if (
-            not self._is_writing and not self._bar.disable
-        ):  # they were found in the journal, which says nothing of the time that others take
+        if not self._is_writing and not self._bar.disable:  # found in the journal, which says nothing of times
             self._bar.initial += count
         self.show(done)
 
