@@ -67,8 +67,8 @@ class RowProgress:
         """Start the clock and the watch."""
         self._is_writing = True
         self._start = self._last_token = time.perf_counter()
-        self._bar.unpause()
-        self._bar.start_t = self._bar.last_print_t
+        if not self._bar.disable:  # else it keeps no time
+            self._bar.start_t = self._bar.last_print_t = time.time()
         if self._stall_timeout is not None:
             threading.Thread(target=self._watch, daemon=True).start()
 
@@ -100,7 +100,9 @@ class RowProgress:
             count (`int`): rows.
             done (`int`): rows that all processes have finished.
         """
-        if not self._is_writing:  # they were found in the journal, which says nothing of the time that others take
+        if (
+            not self._is_writing and not self._bar.disable
+        ):  # they were found in the journal, which says nothing of the time that others take
             self._bar.initial += count
         self.show(done)
 

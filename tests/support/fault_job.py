@@ -59,9 +59,9 @@ def distil_and_say(
             if self.written >= pause_after:
                 signal.pause()
 
-        def finish(self, prompts):
-            super().finish(prompts)
-            self.written += len(prompts)
+        def finish(self, count, done):
+            super().finish(count, done)
+            self.written += count
 
     completer.RowProgress = Pausing
     datasets.disable_progress_bars()
