@@ -34,9 +34,8 @@ class RowProgress:
         check: Callable[[], None] | None = None,
         description: str = "Writing",
     ) -> None:
-        self._bar = tqdm(
-            total=total, desc=description, unit="row", dynamic_ncols=True, leave=False, mininterval=0.5, smoothing=0
-        )
+        settings = {"leave": False, "mininterval": 0.5, "smoothing": 0, "delay": 0.5}  # none where all is known
+        self._bar = tqdm(total=total, desc=description, unit="row", dynamic_ncols=True, **settings)
         self._start = self._last_token = time.perf_counter()
         self._is_writing = False
         self._prompt_tokens = 0

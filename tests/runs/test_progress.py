@@ -14,7 +14,7 @@ class EagerBar(datasets.utils.tqdm):
     """A bar that is redrawn with every change."""
 
     def __init__(self, **settings):
-        super().__init__(**{**settings, "mininterval": 0, "miniters": 0})
+        super().__init__(**{**settings, "mininterval": 0, "miniters": 0, "delay": 0})
 
 
 def test_the_bar_counts_rows_and_tokens_per_second(capsys, monkeypatch):
