@@ -225,8 +225,17 @@ class TransformersGenerator(Generator):
 
     @cached_property
     def packer(self) -> BatchPacker:
-        """How many prompts go together; it remembers what did not fit."""
-        return BatchPacker(self.decoding.max_new_tokens, self.decoding.max_batch_tokens)
+        """How many prompts go together; it remembers what did not fit. Loads the model."""
+        tokens = self.decoding.max_batch_tokens
+        if tokens is None:
+            import torch
+
+            from hf_rare.generation.memory import count_tokens_that_fit
+
+            self.load()
+            tokens = count_tokens_that_fit(self.teacher.model, torch.device(self.teacher.input_device))
+            logger.info("There is memory for %d tokens of rows at a time.", tokens)
+        return BatchPacker(self.decoding.max_new_tokens, tokens)
 
     @property
     def _generation_config(self) -> "GenerationConfig":

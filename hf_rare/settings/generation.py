@@ -99,10 +99,11 @@ class DecodingConfig(Config):
         context_length (`int`, *optional*):
             Most tokens of prompt and completion together, or of the prompt alone where an encoder reads it; more
             than `max_new_tokens` in either case. By default what model and tokenizer say.
-        max_batch_tokens (`int`, *optional*, defaults to 32768):
+        max_batch_tokens (`int`, *optional*):
             As many rows are written together as fit into this many tokens: each takes its prompt and `max_new_tokens`,
-            and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text. On CUDA
-            `"continuous"` takes a share of the free memory instead: `continuous_batching={"max_memory_percent": 0.5}`.
+            and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text. By
+            default, as many as the memory has room for that is free once the model is loaded. On CUDA `"continuous"`
+            takes a share of the free memory instead: `continuous_batching={"max_memory_percent": 0.5}`.
         engine (`"auto"`, `"static"` or `"continuous"`, *optional*, defaults to `"auto"`):
             What writes. `"static"` lets a row that has ended make room for the next one at once, and on a CPU takes
             several tokens in a step where a row says again what stands in its prompt; models and settings that it
@@ -122,7 +123,7 @@ class DecodingConfig(Config):
     generation_kwargs: Options = field(default_factory=dict)
     chat_template_kwargs: Options = field(default_factory=dict)
     context_length: int | None = None
-    max_batch_tokens: AtLeastOne = 32768
+    max_batch_tokens: AtLeastOne | None = None
     engine: Literal["auto", "static", "continuous"] = "auto"
     continuous_batching: Options = field(default_factory=dict)
     json_schema: Annotated[dict[str, Any] | None, "a JSON schema as a dict, or None"] = None
