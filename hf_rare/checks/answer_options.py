@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from hf_rare.checks import answer_phrases as phrases
+from hf_rare.checks.answer_clauses import ROLES, Clause, Role, split_clauses
 from hf_rare.checks.answer_forms import normalize_answer, take_off_latex
 from hf_rare.checks.answer_statements import Statements, split_sentences
 
@@ -32,16 +33,16 @@ _CLAIM_AFTER = re.compile(
 _RIGHT_AFTER = re.compile(
     r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|would be|must be)\s+(?:therefore\s+|clearly\s+)?(?:the\s+)?(?:only\s+)?"
     r"(?:(?:correct|right|best|true|answer)\b|better(?=\W*$|[.,;]|\s+(?:than|answer|choice|option|fit)\b))"
-    r"|\s+(?:fits|matches|remains)\b|\s+it is\b|\s*[✓✔✅☑]|\s*(?:选项"
+    r"|\s+(?:fits|matches|remains)\b|\s+it is\b|\s+(?:is|does)(?=\W*$)|\s*[✓✔✅☑]|\s*(?:选项"
     r"|選項|项|項)?是?(?:正确|正確)"
     r"|\s+richtig\b)",
     re.IGNORECASE,
 )
 _DENIAL_AFTER = re.compile(
     r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|(?:can|could|must|should) be|seems?|looks?)"
-    r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|dismissed|false|out|too|tempting|ruled out|eliminated"
+    r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|contraindicated|dismissed|false|out|too|tempting|ruled out|eliminated"
     r"|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
-    r"|scheide[nt] aus|f(?:ä|a)ll(?:t|en) weg|sont exclue?s|quedan descartad[ao]s"
+    r"|would(?! be (?:the )?(?:correct|right|best|my))|predates?|lacks?|scheide[nt] aus|f(?:ä|a)ll(?:t|en) weg|sont exclue?s|quedan descartad[ao]s"
     r"|cannot|can't|has no|have no|contradicts?)\b|\s*[✗✘❌✖]|\s*(?:选项|選項|项|項)?(?:是)?(?:错误|錯誤"
     r"|不正确|不对|错))",
     re.IGNORECASE,
@@ -61,6 +62,24 @@ _LINK = re.compile(
     r"\s*(?:,|/|&|\band\b|\bor\b|\bund\b|\bet\b|\by\b|,\s*(?:and|or)\b|和|与|、|或)\s*(?:option\s+|choice\s+)?", re.I
 )
 _NEGATION = re.compile(r"\b(?:not|neither|nor|never|except|none)\b|n['\u2019]t\b|不", re.IGNORECASE)
+_NEGATED = re.compile(
+    rf"(?:{_NEGATION.pattern})(?![^,]*\b(?:is|are|was|were|be)\b)[^,]*$|\bwould\s+(?:have\s+)?(?:suggest|be|need|require|give|mean)\b.*$",
+    re.IGNORECASE,
+)
+"""A denial that reaches as far as what follows."""
+
+_LEFT_OUT = re.compile(_DENIAL_BEFORE.pattern.replace("|than|of|over|", "|than|instead of|over|"), re.IGNORECASE)
+_SAID = re.compile(
+    r"(?:\b(?:has to|have to|must|can only|should) be|\b(?:it|that|this|which)(?:['\u2019]s| is)|\bi\.e\.|\bcalled"
+    r"|\bknown as|\b(?:answer|diagnosis|choice|option|cause|one|result)(?: (?:here|then|therefore))? is|\bnamely|:)"
+    r"\s*(?:therefore\s+|thus\s+|clearly\s+|most likely\s+|called\s+)?(?:an?\s+|the\s+)?$",
+    re.IGNORECASE,
+)
+"""What leads to an option that is said to be the one."""
+
+_MASKS = re.compile("[\ue100-\uefff]")
+_LIST_OF_MASKS = re.compile("^(?:(?:\\s*(?:[,/&]|and|or|nor))+\\s*[\ue100-\uefff])+")
+_JOINED = re.compile(r"\s*(?:and|or|nor|und|oder|et|ou|y|o)\b", re.IGNORECASE)
 _VERDICT = re.compile(
     r"(?P<yes>correct|right|true|yes|fits|[✓✔✅☑]|正确|正確|对)|(?P<no>incorrect|wrong|false|no\b|not\b|too\b|[✗✘❌✖]|错误|错|不)",
     re.IGNORECASE,
@@ -111,20 +130,26 @@ def name_in_statement(text: str, options: Options, is_stated: bool = True) -> se
                 return {key} | same
     if named := _find_decided(text, texts):
         return named
-    head = _head(text)
-    for part in dict.fromkeys([head, text] if is_stated else [*_last_first(text), text]):
-        if not part:
-            continue
+    if is_stated:
+        return _name_in_parts([_head(text), text], keys, texts) or _find_claims(text, keys, is_weak=True)
+    concluding = [part for sentence in _list_concluding(text) for part in (_head(sentence), sentence)]
+    return (
+        _name_in_parts(concluding, keys, texts)
+        or _name_in_parts(_last_first(text), keys, {})
+        or _find_said(text, texts)
+        or _find_claims(_head(text), keys, is_weak=True)
+        or _find_claims(text, keys, is_weak=True)
+    )
+
+
+def _name_in_parts(parts: list[str], keys: dict[str, str], texts: dict[str, str]) -> set[str]:
+    """Name the options of the first part that names any: as a whole, by a claim, or by a text."""
+    for part in dict.fromkeys(filter(None, parts)):
         if (match := _full(keys).fullmatch(part)) and not _NEGATION.search(part):
             return {keys[match.group(1).casefold()]}
-        claimed = _find_claims(part, keys)
-        if not claimed and is_stated:
-            claimed = _find_claims(part, keys, is_weak=True)
-        if claimed:
-            return claimed
-        if named := _find_texts(part, texts):
+        if named := _find_claims(part, keys) or _find_texts(part, texts):
             return named
-    return set() if is_stated else _find_claims(head, keys, is_weak=True) or _find_claims(text, keys, is_weak=True)
+    return set()
 
 
 _DECIDES = re.compile(
@@ -242,8 +267,81 @@ def _find_decided(text: str, texts: dict[str, str]) -> set[str]:
     return set()
 
 
-def _find_texts(text: str, texts: dict[str, str]) -> set[str]:
-    """Find the options whose text a sentence names; one that is part of another named one does not count."""
+def _find_said(text: str, texts: dict[str, str]) -> set[str]:
+    """Find the options whose text a whole answer states: said to be it, or in its first sentence, or a later one."""
+    sentences = split_sentences(text)
+    for sentence in reversed(sentences):
+        if named := _find_texts(sentence, texts, _SAID):
+            return named
+    for sentence in [*sentences[:1], *reversed(sentences), text]:
+        if named := _find_texts(sentence, texts):
+            return named
+    return set()
+
+
+def _find_texts(text: str, texts: dict[str, str], before: re.Pattern[str] | None = None) -> set[str]:
+    """Find the options whose text a sentence states: in the clause that concludes, or else in its main clauses.
+
+    Args:
+        text (`str`): the sentence.
+        texts (`dict[str, str]`): the normalised text of each option by its key.
+        before (`re.Pattern`, *optional*): what must stand before such a text.
+    """
+    masked, keys = _mask(text, texts)
+    if not keys:
+        return set() if before else _find_words(text, texts)
+    named: dict[Role, list[tuple[Clause, str]]] = {role: [] for role in ROLES}
+    is_denied = False
+    for clause in split_clauses(masked):
+        said = masked[clause.start : clause.end]
+        is_denied = is_denied and not clause.is_marked and bool(_JOINED.match(said))
+        for match in _MASKS.finditer(said):
+            lead, behind = said[: match.start()], said[match.end() :]
+            is_denied = bool(
+                (is_denied and (_JOINED.match(said) or _LINK.search(lead)))
+                or _LEFT_OUT.search(lead)
+                or _NEGATED.search(lead)
+                or _DENIAL_AFTER.match(_LIST_OF_MASKS.sub("", behind))
+                or _NEGATION.search(_LIST_OF_MASKS.sub("", behind))
+            )
+            if not is_denied and (before is None or before.search(lead)):
+                named[clause.role].append((clause, keys[match.group()]))
+    for role in ROLES[:-1]:
+        if found := named[role]:
+            last = found[-1][0] if role == "conclusion" else None
+            words = {word for clause, word in found if last in (None, clause)}
+            return {key for key, option in texts.items() if option in words}
+    return set()
+
+
+def _mask(text: str, texts: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Write one sign of private use for each text of an option, and say which text each stands for."""
+    signs = {option: chr(0xE100 + place) for place, option in enumerate(dict.fromkeys(texts.values())) if option}
+    options = "|".join(map(_write_pattern, sorted(signs, key=len, reverse=True)))
+    if not options:
+        return text, {}
+    found: dict[str, str] = {}
+
+    def mask(match: re.Match[str]) -> str:
+        option = normalize_answer(match.group())
+        if option not in signs:
+            return match.group()
+        found[signs[option]] = option
+        return signs[option]
+
+    return re.sub(options, mask, text, flags=re.IGNORECASE), found
+
+
+def _write_pattern(option: str) -> str:
+    """Write a pattern of a normalised text as it can stand in a sentence."""
+    words = r"(?:[^\w+*=-]|\b(?:an?|the)\b)+".join(map(re.escape, option.split()))
+    words = words.replace("'", "['\u2019]?")
+    is_spaced = not re.search("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]", option)
+    return rf"(?<![^\W_])(?<!\d[.,])(?:{words})(?![^\W_])(?![.,]\d)" if is_spaced else words
+
+
+def _find_words(text: str, texts: dict[str, str]) -> set[str]:
+    """Find the options whose words stand in a sentence; one that is part of another named one does not count."""
     words = normalize_answer(text)
     named = {option for option in texts.values() if option and _holds(words, option)}
     named = {one for one in named if not any(one != other and _holds(other, one) for other in named)}

@@ -120,7 +120,7 @@ CONCLUSION = re.compile(
     r"|total(?:s|ing)?"
     r"|then|now|comes? to|ends? up|ended up|amounts to|leaves|leaving|makes?|equals|we get|gives?|yields?"
     r"|results? in|adds? up to|also"
-    r"|(?<=, )(?:giving|making|bringing)|(?:which|that) (?:brings|earns|means)|left with"
+    r"|(?<=, )(?:giving|making|bringing)|(?:which|that) (?:brings|earns|means)|left with|remaining|the rest"
     r"|(?:ce qui|cela|ça) (?:fait|donne)|das (?:macht|ergibt)|was (?:zu|insgesamt)|lo que (?:da|hace|suma)"
     r"|insgesamt|somit|daher|folglich|donc|au total"
     r"|en total|por lo tanto|por tanto|así que|quindi|in totale)\b|因此|所以|一共|总共|總共|共|よって"
