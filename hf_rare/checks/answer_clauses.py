@@ -17,8 +17,8 @@ MOST_CLAUSES = 40
 """Clauses of a sentence that are told apart; the rest is one."""
 
 _BREAK = re.compile(
-    r"\s*[,;:](?:\s+|(?=[\u3000-\u9fff\uac00-\ud7af]))|\s*[;?!]\s*|\s*\n\s*|\.\s+|(?<![\d)])\s+[-–—]+\s+|\s*—\s*|\s*(?P<open>\()|\)\s*[,;]?\s*"
-    r"|\s+(?=(?:but|because|since|so|although|though|whereas|while|unlike|rather than|instead of|as opposed to"
+    r"\s*[,;:](?:\s+|(?=[\u3000-\u9fff\uac00-\ud7af]))|\s*[;?!]\s*|\s*\n\s*|\.\s+|(?<![\d)])\s+[-–—]+\s+|\s*—\s*|(?<![A-Za-z\d)(*/^])(?P<open>\()|(?P<close>\))\s*[,;]?\s*"
+    r"|(?<!rather)(?<!other)(?<!instead)(?<!must)(?<!\bis)(?<!are)(?<!ould)(?<!will)(?<!\bto)\s+(?=(?:but|because|since|so|although|though|whereas|while|unlike|rather than|instead of|as opposed to"
     r"|except|therefore|hence|thus|given that|due to|if|when|after|before|than|and so|which)\b)|\s*[，；：。]\s*",
     re.IGNORECASE,
 )
@@ -26,8 +26,8 @@ _CONCLUDES = re.compile(
     r"(?:and\s+|but\s+)?(?:so(?! that\b| far\b| many\b| much\b)|therefore|thus|hence|then|consequently|accordingly"
     r"|finally|overall"
     r"|altogether|(?:that|this)(?:['’]s| is| was)|in (?:total|all|conclusion|summary|short|the end)|(?:which|this|that) (?:makes|gives|means|leaves|brings"
-    r"|is why|implies|suggests|points to|leads to|comes to|adds up)|making|giving|leaving|bringing|for a total"
-    r"|(?:for )?a (?:grand )?total|i\.e|that is|namely|in other words"
+    r"|is why|results? in|implies|suggests|points to|leads to|comes to|adds up)|making|giving|leaving|bringing|resulting in|yielding|totall?ing|for a total"
+    r"|(?:for )?an? (?:grand )?(?:total|loss|gain|profit|savings?|difference|increase|decrease|sum)|i\.e|that is|namely|in other words"
     r"|(?:and )?(?:it|this|that|he|she|they|we) (?:must|has to|have to|can only) be|(?:but )?it(?:['’]s| is) \S+ (?:that|who|which)"
     r"|also\b(?=.*\b(?:ist|sind|bleib\w*|Antwort|Option)\b)|daher|somit|folglich|donc|por (?:lo )?tanto|así que|quindi)\b"
     r"|因此|所以|故|よって|したがって|따라서",
@@ -75,15 +75,15 @@ def split_clauses(sentence: str) -> list[Clause]:
     stay"), else a part of the reason ("we stay, since it rains, and pours"). What stands before "but" is conceded.
     """
     clauses: list[Clause] = []
-    start, depth_role = 0, False
-    breaks = [*_BREAK.finditer(sentence)][:MOST_CLAUSES]
-    for match in [*breaks, None]:
+    start, is_aside = 0, False
+    for match in [*[*_BREAK.finditer(sentence)][:MOST_CLAUSES], None]:
+        if match and is_aside != bool(match["close"]):  # what stands in parentheses is one aside
+            continue
         end = match.start() if match else len(sentence)
         if sentence[start:end].strip():
-            clauses = _add(clauses, sentence, start, end, is_aside=depth_role)
+            clauses = _add(clauses, sentence, start, end, is_aside)
         if match:
-            start = match.end()
-            depth_role = bool(match["open"])
+            start, is_aside = match.end(), bool(match["open"])
     return clauses
 
 

@@ -28,7 +28,7 @@ _ASIDE = re.compile(
     rf"(?:(?:{_DETERMINER}|les|los|las|den|die)\s+)*"
     rf"|(?:of|de)\s+(?:all\s+)?(?:{_DETERMINER}|ses|sus|leurs|les|los|las)\s+"
     rf"|(?<!has )(?<!have )(?<!had )(?<!needs )(?<!need )(?<!able )(?<!going )to\s+[a-z]+\s+(?:the\s+|a\s+)?"
-    rf"|(?:on|from|against|after)\s+(?:an?|the|his|her|their|its)\s+(?:[a-z]+\s+){{0,2}}of\s+"
+    rf"|(?:on|in|at|from|against|after)\s+(?:an?|the|his|her|their|its)\s+(?:[a-z]+\s+){{0,2}}of\s+"
     rf"|(?:step|day|week|month|year|hour|part|question|problem|grade|chapter|room|line|case|method|level|round"
     rf"|page|table|figure|equation|number|no\.)\s+)|\d\s+of\s+)$",
     re.IGNORECASE,
@@ -56,6 +56,7 @@ _CHANGED = re.compile(
     r"(?=(?P<by>\s+(?:\w+ )?by\s+)?)(?:(?P=by)|[^.]*?\bto\b\s*(?=[-+]?\d))",
     re.IGNORECASE,
 )
+_QUANTITY = re.compile(r"\W*[\d.,/]+(?:\s+[a-z]+)?\W*", re.IGNORECASE)
 _SHARE = re.compile(r"^\W*\d+(?:\.\d+)?\s?(?:%|percent)\s+of\s+(?:the\s+)?\d+(?:\s+\w+)?\W*$")
 _RESTATED = re.compile(
     r"(?P<unit>[a-z]+),?\s+or\s+(?:about\s+|roughly\s+)?"
@@ -65,7 +66,7 @@ _RESTATED = re.compile(
 """An amount said again in another unit: "160 minutes, or 2 hours and 40 minutes"."""
 
 _CHECK = re.compile(
-    r"(?:to (?:check|verify)|(?:let['’]?s |let me |we can )?(?:double-)?(?:check|verif\w+|confirm)\w*|note|recall|remember"
+    r"\(|(?:to (?:check|verify)|(?:let['’]?s |let me |we can )?(?:double-)?(?:check|verif\w+|confirm)\w*|note|recall|remember"
     r"|this is because|because|indeed|for (?:example|instance)|e\.g|where|in \w+ (?:year|month|week|day)s\b)\b",
     re.IGNORECASE,
 )
@@ -230,18 +231,18 @@ def _spell_sentences(text: str) -> str:
     """Write numbers in words as digits, in a text with digits only where a sentence begins or concludes with them."""
     text = spell_digits(text)
     for sentence in split_sentences(text):
-        if not any(sign.isdigit() for sign in sentence):
-            spelt = spell_digits(sentence)
-            if spelt[:1].isdigit() or (spelt != sentence and concludes(sentence)):
-                text = text.replace(sentence, spelt)
+        words = re.match(r"\D*", sentence)
+        spelt = spell_digits(words.group()) if words else ""
+        if spelt[:1].isdigit() or (words and words.group() == sentence != spelt and concludes(sentence)):
+            text = text.replace(sentence, spelt + sentence[len(words.group()) :])
     return text
 
 
 def _read_sentence(sentence: str) -> NumberReading | None:
     """Read the number that a sentence states: that of the clause which concludes, or else of its one main clause."""
-    head, colon, _ = sentence.partition(": ")
+    head, colon, tail = sentence.partition(": ")
     if colon and any(not _is_aside(head, one) for one in find_numbers(head)):
-        sentence = head
+        sentence = tail if _QUANTITY.fullmatch(tail) else head
     sentence = _RESTATED.sub(r"\g<unit>", phrases.REPLACED.sub("", sentence, count=1))
     clauses = [clause for clause in split_clauses(sentence) if find_numbers(sentence[clause.start : clause.end])]
     texts = {clause: sentence[clause.start : clause.end] for clause in clauses}
@@ -266,14 +267,17 @@ def _read_clause(text: str) -> NumberReading | None:
     if "=" in text or "≈" in text:
         return _read_head(text)
     for cue in reversed([*phrases.CONCLUSION.finditer(text)]):
-        if find_numbers(text[cue.end() :]):
+        if any(not _is_aside(text[cue.end() :], one) for one in find_numbers(text[cue.end() :])):
             text = text[cue.end() :]
             break
     if _SHARE.search(text):
         return NumberReading(problem="there is a share")
     if (changed := _CHANGED.search(text)) and find_numbers(text[changed.end() :]):
         return _read_head(text[changed.end() :])
-    if (amounts := [*_AMOUNT.finditer(text)]) and not _ASIDE.search(text[: amounts[-1].end()]):
+    amounts = [*_AMOUNT.finditer(text)]
+    if len(amounts) > 1 and re.search(r"\band\b", text[amounts[0].end() : amounts[-1].start()]):
+        return None
+    if amounts and not _ASIDE.search(text[: amounts[-1].end()]):
         return _read_head(text[amounts[-1].end() :])
     numbers = find_numbers(text)
     for one, other in pairwise(numbers):

@@ -13,9 +13,9 @@ Options = Sequence[tuple[str, str]]
 """Key and text of each option."""
 
 _CLAIM_BEFORE = re.compile(
-    r"(?:^|\b(?:is|are|be|option|choice|answer|letter|choose|chose|select|selected|pick|picked|therefore|thus|so|hence|leaving"
+    r"(?:^|\b(?:is|are|be|option|choice|answer|letter|choose|chose|choosing|select|selected|selecting|pick|picked|picking|therefore|thus|so|hence|leaving"
     r"|leaves|left|remains|with|only|clearly|definitely|certainly|surely|obviously|probably|likely"
-    r"|supports?|elimination|going with|go with|it's|that's|namely"
+    r"|supports?|elimination|go(?:ing)? (?:with|for)|looks? like|points? to|it's|that's|namely"
     r"|(?:settled?|decided?) (?:on|for)|opt(?:ed|ing)? for|entscheide mich für"
     r"|wähle|nehme|choisis|opte pour|elijo|escojo"
     r"|finally|indeed"
@@ -42,13 +42,13 @@ _DENIAL_AFTER = re.compile(
     r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|(?:can|could|must|should) be|seems?|looks?)"
     r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|contraindicated|dismissed|false|out|too|tempting|ruled out|eliminated"
     r"|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
-    r"|would(?! be (?:the )?(?:correct|right|best|my))|predates?|lacks?|scheide[nt] aus|f(?:ä|a)ll(?:t|en) weg|sont exclue?s|quedan descartad[ao]s"
+    r"|would(?! be)|predates?|lacks?|scheide[nt] aus|f(?:ä|a)ll(?:t|en) weg|sont exclue?s|quedan descartad[ao]s"
     r"|cannot|can't|has no|have no|contradicts?)\b|\s*[✗✘❌✖]|\s*(?:选项|選項|项|項)?(?:是)?(?:错误|錯誤"
     r"|不正确|不对|错))",
     re.IGNORECASE,
 )
 _DENIAL_BEFORE = re.compile(
-    r"(?:\b(?:not|neither|nor|never|except|without|unlike|than|of|over|rules? out|ruling out|eliminat\w+|exclud\w+"
+    r"(?:\b(?:not|neither|nor|never|nothing\b[^,;.]{1,60}|except|without|unlike|than|of|over|rules? out|ruling out|eliminat\w+|exclud\w+"
     r"|cannot be|can't be|discard\w*|reject\w*|first thought)|n['\u2019]t(?: be)?|不|不是|不能选"
     r"|除了)\s*(?:be\s+)?(?:option\s+|choice\s+)?"
     r"[\s(*选選]*$",
@@ -58,25 +58,30 @@ _ARTICLE_AFTER = re.compile(
     r"\s+(?!is\b|are\b|and\b|or\b|because\b|since\b|as\b|but\b|not\b|it\b|fits\b)[^\W\d_]", re.I
 )
 _DESCRIBED = re.compile(r"\)?\s+(?:is|are|was|were|has|have|seems?|looks?|contains?|makes?)\b", re.IGNORECASE)
+_NOUN = re.compile(r"\b(?:option|choice|answer|statement)\b", re.IGNORECASE)
+_GOES_ON = re.compile(r"\)?\s+(?!because\b|since\b|as\b|for\b|it is\b|rather\b|over\b)[a-z<>+=]")
 _LINK = re.compile(
     r"\s*(?:,|/|&|\band\b|\bor\b|\bund\b|\bet\b|\by\b|,\s*(?:and|or)\b|和|与|、|或)\s*(?:option\s+|choice\s+)?", re.I
 )
 _NEGATION = re.compile(r"\b(?:not|neither|nor|never|except|none)\b|n['\u2019]t\b|不", re.IGNORECASE)
 _NEGATED = re.compile(
-    rf"(?:{_NEGATION.pattern})(?![^,]*\b(?:is|are|was|were|be)\b)[^,]*$|\bwould\s+(?:have\s+)?(?:suggest|be|need|require|give|mean)\b.*$",
+    rf"(?:{_NEGATION.pattern})(?![^,]*\b(?:is|are|was|were|be)\b)[^,]*$|\bwould\s+(?:have\s+)?(?:suggest|need|require|give|mean)\b.*$",
     re.IGNORECASE,
 )
 """A denial that reaches as far as what follows."""
 
 _LEFT_OUT = re.compile(_DENIAL_BEFORE.pattern.replace("|than|of|over|", "|than|instead of|over|"), re.IGNORECASE)
 _SAID = re.compile(
-    r"(?:\b(?:has to|have to|must|can only|should) be|\b(?:it|that|this|which)(?:['\u2019]s| is)|\bi\.e\.|\bcalled"
+    r"(?:\b(?:has to|have to|must|can only|should)(?: \w+)? be|\b(?:it|that|this|which)(?:['\u2019]s| is)|\bi\.e\.|\bcalled"
     r"|\bknown as|\b(?:answer|diagnosis|choice|option|cause|one|result)(?: (?:here|then|therefore))? is|\bnamely|:)"
     r"\s*(?:therefore\s+|thus\s+|clearly\s+|most likely\s+|called\s+)?(?:an?\s+|the\s+)?$",
     re.IGNORECASE,
 )
 """What leads to an option that is said to be the one."""
 
+_IS = re.compile(
+    r"\b(?:is|are|was|were|called|named|suggests?|indicates?|means|describes)\s+(?:an?\s+|the\s+)?$", re.IGNORECASE
+)
 _MASKS = re.compile("[\ue100-\uefff]")
 _LIST_OF_MASKS = re.compile("^(?:(?:\\s*(?:[,/&]|and|or|nor))+\\s*[\ue100-\uefff])+")
 _JOINED = re.compile(r"\s*(?:and|or|nor|und|oder|et|ou|y|o)\b", re.IGNORECASE)
@@ -139,6 +144,7 @@ def name_in_statement(text: str, options: Options, is_stated: bool = True) -> se
         or _find_said(text, texts)
         or _find_claims(_head(text), keys, is_weak=True)
         or _find_claims(text, keys, is_weak=True)
+        or _find_last_key(text, keys)
     )
 
 
@@ -230,7 +236,8 @@ def _find_claims(text: str, keys: dict[str, str], is_weak: bool = False) -> set[
     for number, match in enumerate(places):
         key, before, behind = match.group(1), text[: match.start()], text[match.end() :]
         is_marked = "(" in match.group()
-        if key in "AI" and not is_marked and _ARTICLE_AFTER.match(behind) and not _RIGHT_AFTER.match(behind):
+        is_word = key == "I" or (key == "A" and not re.search(r"[\w,]\s*$", before))
+        if is_word and not is_marked and _ARTICLE_AFTER.match(behind) and not _RIGHT_AFTER.match(behind):
             continue
         last = number
         while last + 1 < len(places) and _LINK.fullmatch(text[places[last].end() : places[last + 1].start()]):
@@ -243,16 +250,22 @@ def _find_claims(text: str, keys: dict[str, str], is_weak: bool = False) -> set[
             continue
         described = _DESCRIBED.match(behind)
         is_joined = end_of_claim >= 0 and _LINK.fullmatch(text[end_of_claim : match.start()])
-        begins = not before.strip(" (*") and not is_weak and _DESCRIBED.match(text[places[last].end() :])
+        begins = not _NOUN.sub("", before).strip(" (*") and not is_weak and _GOES_ON.match(text[places[last].end() :])
         if (
             is_joined
             or (_CLAIM_BEFORE.search(before) and not begins)
-            or (is_weak and before.endswith(", ") and described)
+            or (is_weak and re.search(r"[,;.:]\s+$", before) and described)
             or _RIGHT_AFTER.match(behind)
         ):
             claimed.add(keys[key.casefold()])
             end_of_claim = match.end()
     return claimed
+
+
+def _find_last_key(text: str, keys: dict[str, str]) -> set[str]:
+    """Find the key that ends a text, behind a preposition, where it is the only one and nothing is denied."""
+    ends = re.search(rf"\b(?:to|on|for|of|with|by|in|from|toward|towards)\s+\(?({_alternatives(keys)})\)?\W*$", text)
+    return {keys[ends[1].casefold()]} if ends and not _NEGATION.search(text) else set()
 
 
 def _find_decided(text: str, texts: dict[str, str]) -> set[str]:
@@ -273,10 +286,10 @@ def _find_said(text: str, texts: dict[str, str]) -> set[str]:
     for sentence in reversed(sentences):
         if named := _find_texts(sentence, texts, _SAID):
             return named
-    for sentence in [*sentences[:1], *reversed(sentences), text]:
-        if named := _find_texts(sentence, texts):
-            return named
-    return set()
+    found = [_find_texts(sentence, texts) for sentence in [*sentences[:1], *reversed(sentences), text]]
+    if several := next(filter(None, found), set()):
+        found += [_find_texts(sentence, texts, _IS) for sentence in sentences]
+    return next((named for named in found if len(named) == 1), several)
 
 
 def _find_texts(text: str, texts: dict[str, str], before: re.Pattern[str] | None = None) -> set[str]:

@@ -120,7 +120,7 @@ CONCLUSION = re.compile(
     r"|total(?:s|ing)?"
     r"|then|now|comes? to|ends? up|ended up|amounts to|leaves|leaving|makes?|equals|we get|gives?|yields?"
     r"|results? in|adds? up to|also"
-    r"|(?<=, )(?:giving|making|bringing)|(?:which|that) (?:brings|earns|means)|left with|remaining|the rest"
+    r"|(?<=, )(?:giving|making|bringing)|(?:which|that) (?:brings|earns|means)|left with|remaining|the rest|(?:you|we)(?:['\u2019]ll| will| would)? (?:have|need|obtain|find)"
     r"|(?:ce qui|cela|ça) (?:fait|donne)|das (?:macht|ergibt)|was (?:zu|insgesamt)|lo que (?:da|hace|suma)"
     r"|insgesamt|somit|daher|folglich|donc|au total"
     r"|en total|por lo tanto|por tanto|así que|quindi|in totale)\b|因此|所以|一共|总共|總共|共|よって"
@@ -155,7 +155,7 @@ SUPPOSED = re.compile(
 """What leads to a statement that someone else could make: "one might think the answer is 80, but it is 64"."""
 
 REPLACED = re.compile(
-    r"\b(?:(?:(?:it|this|that|answer|he|she|they|we)\s+\w+n['\u2019]t|(?:it\s+is\s+|is\s+)?not)\s+[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?|nicht\s+[^.;:\n]{1,60}?,?\s+sondern\s+"
+    r"\b(?:[^.;:\n]{1,60}?\bif\b[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?|(?:(?:it|this|that|answer|he|she|they|we)\s+\w+n['\u2019]t|(?:it\s+is\s+|is\s+)?not)\s+[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?|nicht\s+[^.;:\n]{1,60}?,?\s+sondern\s+"
     r"|pas\s+[^.;:\n]{1,60}?,?\s+mais\s+|no\s+[^.;:\n]{1,60}?,?\s+sino\s+)",
     re.IGNORECASE,
 )

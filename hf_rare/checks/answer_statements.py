@@ -83,7 +83,7 @@ def find_statements(answer: str, trace: str = "", keep_intervals: bool = False) 
         whole = whole[: explained.start()].strip()
     if len(whole) > LONGEST_WHOLE:
         whole = whole[: LONGEST_WHOLE // 2] + "\n" + whole[-LONGEST_WHOLE // 2 :]
-    bold = [found.strip() for found in re.findall(r"\*\*([^*\n]+)\*\*", raw) if found.strip(" :.")]
+    bold = [found.strip() for found in re.findall(r"\*\*([^*\n]*[^*\n:])\*\*(?!:)", raw) if found.strip(" :.")]
     stated, denied = _list_stated(text)
     return Statements(stated, denied, bold[::-1] if answer.strip() else [], whole)
 
