@@ -17,27 +17,36 @@ MOST_CLAUSES = 40
 """Clauses of a sentence that are told apart; the rest is one."""
 
 _BREAK = re.compile(
-    r"\s*[,;:](?:\s+|(?=[\u3000-\u9fff\uac00-\ud7af]))|\s*[;?!]\s*|\s*\n\s*|\.\s+|(?<![\d)])\s+[-–—]+\s+|\s*—\s*|(?<![A-Za-z\d)(*/^])(?P<open>\()|(?P<close>\))\s*[,;]?\s*"
-    r"|(?<!rather)(?<!other)(?<!instead)(?<!must)(?<!\bis)(?<!are)(?<!ould)(?<!will)(?<!\bto)\s+(?=(?:but|because|since|so|although|though|whereas|while|unlike|rather than|instead of|as opposed to"
+    r"\s*[,;:](?:\s+|(?=[\u3000-\u9fff\uac00-\ud7af]))|\s*[;?!]\s*|\s*\n\s*|\.\s+|(?<![\d)])\s+[-–—]+\s+|\s*—\s*"
+    r"|(?<![A-Za-z\d)(*/^])(?P<open>\()|(?P<close>\))\s*[,;]?\s*"
+    r"|(?<!rather)(?<!other)(?<!instead)(?<!must)(?<!\bis)(?<!are)(?<!was)(?<!were)(?<!ould)(?<!will)(?<!\bto)\s+"
+    r"(?=(?:but|because|since|so|although|though|whereas|while|unlike|rather than|instead of|as opposed to"
     r"|except|therefore|hence|thus|given that|due to|if|when|after|before|than|and so|which)\b)|\s*[，；：。]\s*",
     re.IGNORECASE,
 )
 _CONCLUDES = re.compile(
     r"(?:and\s+|but\s+)?(?:so(?! that\b| far\b| many\b| much\b)|therefore|thus|hence|then|consequently|accordingly"
     r"|finally|overall"
-    r"|altogether|(?:that|this)(?:['’]s| is| was)|in (?:total|all|conclusion|summary|short|the end)|(?:which|this|that) (?:makes|gives|means|leaves|brings"
-    r"|is why|results? in|implies|suggests|points to|leads to|comes to|adds up)|making|giving|leaving|bringing|resulting in|yielding|totall?ing|for a total"
-    r"|(?:for )?an? (?:grand )?(?:total|loss|gain|profit|savings?|difference|increase|decrease|sum)|i\.e|that is|namely|in other words"
-    r"|(?:and )?(?:it|this|that|he|she|they|we) (?:must|has to|have to|can only) be|(?:but )?it(?:['’]s| is) \S+ (?:that|who|which)"
-    r"|also\b(?=.*\b(?:ist|sind|bleib\w*|Antwort|Option)\b)|daher|somit|folglich|donc|por (?:lo )?tanto|así que|quindi)\b"
+    r"|altogether|(?:that|this)(?:['’]s| is| was)|in (?:total|all|conclusion|summary|short|the end)|(?:which|this"
+    r"|that) (?:makes|gives|means|leaves|brings"
+    r"|is why|results? in|implies|suggests|points to|leads to|comes to|adds up)|making|giving|leaving|bringing"
+    r"|resulting in|yielding|totall?ing|for a total"
+    r"|(?:for )?an? (?:\w+ ){1,3}of(?= \D?\d)|i\.e|that is|namely|in other words"
+    r"|(?:and )?(?:it|this|that|he|she|they|we) (?:must|has to|have to|can only) be|(?:but )?it(?:['’]s"
+    r"| is) \S+ (?:that|who|which)"
+    r"|also\b(?=.*\b(?:ist|sind|bleib\w*|Antwort|Option)\b)|daher|somit|folglich|donc|por (?:lo )?tanto|así que"
+    r"|quindi)\b"
     r"|因此|所以|故|よって|したがって|따라서",
     re.IGNORECASE,
 )
 _REASONS = re.compile(
-    r"(?:and\s+)?(?:just\s+|only\s+|simply\s+)?(?:because|since|as(?! (?:the|a|an) (?:result|consequence))|given|due to"
+    r"(?:and\s+)?(?:just\s+|only\s+|simply\s+)?(?:because|since|as(?! (?:the|a|an) (?:result|consequence))|given"
+    r"|due to"
     r"|considering|knowing|seeing|if|when|where|once|after|before"
-    r"|having|for(?= (?:it|he|she|they|we|the|a)\b)|with|out of|based on|compared|from|who|whose|which|that(?!['’]s| is)|assuming"
+    r"|having|for(?= (?:it|he|she|they|we|the|a)\b)|with|out of|based on|compared|from|who|whose|which"
+    r"|that(?!['’]s| is)|assuming"
     r"|provided|for example|for instance|e\.g|recall|note|at|per|on|in|of|to|against|by|half|twice"
+    r"|\d\S*\s+(?:\w+\s+)?(?:more|less|fewer|below|above|over|under|short|ahead|behind|higher|lower|times)"
     r"|weil|denn|da|car|parce que|puisque|porque|ya que|puesto que|perché)\b|因为|因為|由于",
     re.IGNORECASE,
 )
@@ -48,7 +57,10 @@ _CONTRASTS = re.compile(
     re.IGNORECASE,
 )
 _JOINED = re.compile(r"(?:and|or|und|et|y|nor)\b", re.IGNORECASE)
-_BUT = re.compile(r"(?:but|however|yet|still|nevertheless|instead|aber|sondern|mais|pero|sino|但是?|而是?)\b", re.IGNORECASE)
+_PREDICATE = re.compile(r"(?:is|are|was|were|has|have|had|will|would|must|should|can)\b", re.IGNORECASE)
+_BUT = re.compile(
+    r"(?:but|however|yet|still|nevertheless|instead|aber|sondern|mais|pero|sino|但是?|而是?)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,8 @@ def _add(clauses: list[Clause], sentence: str, start: int, end: int, is_aside: b
         return [*clauses, Clause(start, end, "reason", is_marked=True)]
     if before is None or before.role in ("main", "conclusion"):
         return [*clauses, Clause(start, end, before.role if before else "main")]
+    if has_stated and _PREDICATE.match(text):
+        return [*clauses, Clause(start, end, "main")]
     if _JOINED.match(text) or has_stated:
         return [*clauses, Clause(start, end, before.role)]
     return [*clauses, Clause(start, end, "main")]

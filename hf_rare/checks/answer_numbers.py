@@ -15,28 +15,35 @@ from hf_rare.checks.number_words import spell_digits
 _BOUND = re.compile(
     r"(?:[<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)\b|!=|\bat (?:least|most)|\b(?:more|less|fewer|greater|larger"
     r"|smaller|higher"
-    r"|lower) than|\b(?:over|under|above|below|up to|exceeds?|no more than|no less than)|\bbetween"
+    r"|lower) than|\b(?:over|under|above|below|(?<!add )(?<!adds )(?<!adding )(?<!added )(?<!sum )(?<!sums )up to"
+    r"|exceeds?|no more than|no less than)|\bbetween"
     r"|\bnot\b(?: more| less)?|n['’]t"
     r"|\bmindestens|\bhöchstens|\bau moins|\bau plus|\bal menos|\bnicht|\bno es|\bn'est pas|\bpas|至少|至多"
     r"|超过|不到|不足|不是|不等于)\s*(?:\w+\s+){0,1}$",
     re.IGNORECASE,
 )
-_DETERMINER = r"(?:(?:the|all|these|those|this|his|her|their|its|our|my|your|both|first|last|next|other|initial|original)|\w+['’]s?)"
+_DETERMINER = (
+    r"(?:(?:the|all|these|those|this|his|her|their|its|our|my|your|both|first|last|next|other|initial|original)"
+    r"|\w+['’]s?)"
+)
 _ASIDE = re.compile(
     rf"(?:\b(?:(?:in|into|over|across|among|for|per|every|each|at|within|with|using|during|after|from|than|as|out of"
-    rf"|pendant|durante|während|nach|je|pour|por|für|von)\s+(?:(?:about|only|just|around|another)\s+)?"
-    rf"(?:(?:{_DETERMINER}|les|los|las|den|die)\s+)*"
+    rf"|on|upon|against|through|until|pendant|durante|während|nach|je|pour|por|für|sur|avec|auf|aus|bei|mit|con"
+    rf"|voor|met)\s+(?:(?:about|only|just|around|another)\s+)?"
+    rf"(?:(?:{_DETERMINER}|les|los|las|den|die|de|het|le|la|el)\s+)*"
     rf"|(?:of|de)\s+(?:all\s+)?(?:{_DETERMINER}|ses|sus|leurs|les|los|las)\s+"
     rf"|(?<!has )(?<!have )(?<!had )(?<!needs )(?<!need )(?<!able )(?<!going )to\s+[a-z]+\s+(?:the\s+|a\s+)?"
     rf"|(?:on|in|at|from|against|after)\s+(?:an?|the|his|her|their|its)\s+(?:[a-z]+\s+){{0,2}}of\s+"
     rf"|(?:step|day|week|month|year|hour|part|question|problem|grade|chapter|room|line|case|method|level|round"
-    rf"|page|table|figure|equation|number|no\.)\s+)|\d\s+of\s+)$",
+    rf"|page|table|figure|equation|number|no\.)\s+)|\d\s+(?:of|von|de|di)\s+)$",
     re.IGNORECASE,
 )
 """What leads to a number that is given, and not the answer where there is another: "in 3 days she sells 36"."""
 
 _DETERMINED = re.compile(rf"\b{_DETERMINER}\s+$", re.IGNORECASE)
-_COUNTED = re.compile(r"\s+(?!left\b|remaining\b|more\b|fewer\b|less\b|in\b|for\b|and\b|or\b|per\b|each\b|every\b)[a-z]", re.I)
+_COUNTED = re.compile(
+    r"\s+(?!left\b|remaining\b|more\b|fewer\b|less\b|in\b|for\b|and\b|or\b|per\b|each\b|every\b)[a-z]", re.I
+)
 """What stands around a number of things that were told of: "the 4 boxes"."""
 
 _PREDICATE = re.compile(
@@ -50,9 +57,12 @@ _PREDICATE = re.compile(
 )
 """A verb between two numbers of a clause: the one before it is the subject's, the one behind it is said of it."""
 
-_AMOUNT = re.compile(r"\b(?:is|are|was|were|be)\s+(?:exactly |about |only |just |now |still |then )?(?=-?\.?\d)", re.I)
+_AMOUNT = re.compile(
+    r"\b(?:is|are|was|were|be)\s+(?:exactly |about |only |just |now |still |then |therefore |thus )?(?=-?\.?\d)", re.I
+)
 _CHANGED = re.compile(
-    r"\b(?:fell|rose|went|dropp?ed|increased|decreased|grew|changed|rises|falls|drops|reduced|shrank|risen|fallen|climbed)\b"
+    r"\b(?:fell|rose|went|dropp?ed|increased|decreased|grew|changed|rises|falls|drops|reduced|shrank|risen|fallen"
+    r"|climbed)\b"
     r"(?=(?P<by>\s+(?:\w+ )?by\s+)?)(?:(?P=by)|[^.]*?\bto\b\s*(?=[-+]?\d))",
     re.IGNORECASE,
 )
@@ -66,7 +76,8 @@ _RESTATED = re.compile(
 """An amount said again in another unit: "160 minutes, or 2 hours and 40 minutes"."""
 
 _CHECK = re.compile(
-    r"\(|(?:to (?:check|verify)|(?:let['’]?s |let me |we can )?(?:double-)?(?:check|verif\w+|confirm)\w*|note|recall|remember"
+    r"\(|(?:to (?:check|verify)|(?:let['’]?s |let me |we can )?(?:double-)?(?:check|verif\w+|confirm)\w*|note"
+    r"|recall|remember"
     r"|this is because|because|indeed|for (?:example|instance)|e\.g|where|in \w+ (?:year|month|week|day)s\b)\b",
     re.IGNORECASE,
 )
@@ -220,9 +231,11 @@ def _read_text(text: str) -> NumberReading:
         return NumberReading(number=numbers[0].number)
     sentences = [part for part in split_sentences(plain) if find_numbers(part)][::-1]
     stating = [sentence for sentence in sentences if not _CHECK.match(sentence)] or sentences
-    for sentence in [*stating[:1], *filter(concludes, stating[1:])]:
+    beside = stating[1:2] if plain.rstrip(" .").endswith("; " + stating[0].rstrip(" .")) else []
+    for sentence in [*stating[:1], *beside, *filter(concludes, stating[1:])]:
         reading = _read_sentence(sentence)
-        if reading is not None:
+        is_list = reading is not None and reading.number is None and not reading.formula and sentence not in beside
+        if reading is not None and not (beside and is_list):
             return reading
     return NumberReading(problem="there are several numbers", others=tuple(found.number for found in numbers))
 
@@ -231,10 +244,10 @@ def _spell_sentences(text: str) -> str:
     """Write numbers in words as digits, in a text with digits only where a sentence begins or concludes with them."""
     text = spell_digits(text)
     for sentence in split_sentences(text):
-        words = re.match(r"\D*", sentence)
-        spelt = spell_digits(words.group()) if words else ""
-        if spelt[:1].isdigit() or (words and words.group() == sentence != spelt and concludes(sentence)):
-            text = text.replace(sentence, spelt + sentence[len(words.group()) :])
+        words = re.split(r"\d", sentence, maxsplit=1)[0]
+        spelt = spell_digits(words)
+        if spelt[:1].isdigit() or (words == sentence != spelt and concludes(sentence)):
+            text = text.replace(sentence, spelt + sentence[len(words) :])
     return text
 
 
@@ -300,7 +313,8 @@ _FORMULA_SIGNS = re.compile(r"\\(?!text)[a-zA-Z]+|[√π∞^!±|<>≤≥≠+*×�
 _WORD = re.compile(rf"(?<!\\)(?<![A-Za-z\\])(?!{_FUNCTION}(?![A-Za-z]))[A-Za-zÀ-ÿ]{{2,}}")
 _PLAIN_QUANTITY = re.compile(
     r"[-+]?\s?[\d.,\s\u202f'/]+(?:\s?[x×*·]\s?10\s?\^\s?[-+]?\d+|[eE][-+]?\d+)?\s*(?:%|°\s?[CF]?)?"
-    r"\s*(?:(?<=\s)[a-zA-ZμµΩ]{1,4}(?:\^-?\d)?(?:\s?[/·*]\s?[a-zA-Z]{1,4}(?:\^-?\d)?)*|[A-WYZa-df-hk-mosw]{1,3})?\s*\.?"
+    r"\s*(?:(?<=\s)[a-zA-ZμµΩ]{1,4}(?:\^-?\d)?(?:\s?[/·*]\s?[a-zA-Z]{1,4}(?:\^-?\d)?)*"
+    r"|[A-WYZa-df-hk-mosw]{1,3})?\s*\.?"
 )
 
 

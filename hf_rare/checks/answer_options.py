@@ -13,7 +13,8 @@ Options = Sequence[tuple[str, str]]
 """Key and text of each option."""
 
 _CLAIM_BEFORE = re.compile(
-    r"(?:^|\b(?:is|are|be|option|choice|answer|letter|choose|chose|choosing|select|selected|selecting|pick|picked|picking|therefore|thus|so|hence|leaving"
+    r"(?:^|\b(?:is|are|be|option|choice|answer|letter|choose|chose|choosing|select|selected|selecting|pick|picked"
+    r"|picking|therefore|thus|so|hence|leaving"
     r"|leaves|left|remains|with|only|clearly|definitely|certainly|surely|obviously|probably|likely"
     r"|supports?|elimination|go(?:ing)? (?:with|for)|looks? like|points? to|it's|that's|namely"
     r"|(?:settled?|decided?) (?:on|for)|opt(?:ed|ing)? for|entscheide mich für"
@@ -40,7 +41,8 @@ _RIGHT_AFTER = re.compile(
 )
 _DENIAL_AFTER = re.compile(
     r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|was|were|would be|(?:can|could|must|should) be|seems?|looks?)"
-    r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|contraindicated|dismissed|false|out|too|tempting|ruled out|eliminated"
+    r"(?:\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|contraindicated|dismissed|false|out|too|tempting|ruled out"
+    r"|eliminated"
     r"|excluded|a\s+(?:common\s+)?distractor)|n['\u2019]t)\b|\s+(?:fails?"
     r"|would(?! be)|predates?|lacks?|scheide[nt] aus|f(?:ä|a)ll(?:t|en) weg|sont exclue?s|quedan descartad[ao]s"
     r"|cannot|can't|has no|have no|contradicts?)\b|\s*[✗✘❌✖]|\s*(?:选项|選項|项|項)?(?:是)?(?:错误|錯誤"
@@ -48,7 +50,9 @@ _DENIAL_AFTER = re.compile(
     re.IGNORECASE,
 )
 _DENIAL_BEFORE = re.compile(
-    r"(?:\b(?:not|neither|nor|never|nothing\b[^,;.]{1,60}|except|without|unlike|than|of|over|rules? out|ruling out|eliminat\w+|exclud\w+"
+    r"(?:\b(?:not|neither|nor|never|nothing\b[^,;.]{1,60}|(?:students|people|candidates|many|most|others"
+    r"|some)\s+(?:pick|choose|select|say|answer)|except|without|unlike|than|of|over|rules? out|ruling out"
+    r"|eliminat\w+|exclud\w+"
     r"|cannot be|can't be|discard\w*|reject\w*|first thought)|n['\u2019]t(?: be)?|不|不是|不能选"
     r"|除了)\s*(?:be\s+)?(?:option\s+|choice\s+)?"
     r"[\s(*选選]*$",
@@ -65,14 +69,16 @@ _LINK = re.compile(
 )
 _NEGATION = re.compile(r"\b(?:not|neither|nor|never|except|none)\b|n['\u2019]t\b|不", re.IGNORECASE)
 _NEGATED = re.compile(
-    rf"(?:{_NEGATION.pattern})(?![^,]*\b(?:is|are|was|were|be)\b)[^,]*$|\bwould\s+(?:have\s+)?(?:suggest|need|require|give|mean)\b.*$",
+    rf"(?:{_NEGATION.pattern})(?![^,]*\b(?:is|are|was|were|be)\b)[^,]*$|\bwould\s+(?:have\s+)?(?:suggest|need"
+    rf"|require|give|mean)\b.*$",
     re.IGNORECASE,
 )
 """A denial that reaches as far as what follows."""
 
 _LEFT_OUT = re.compile(_DENIAL_BEFORE.pattern.replace("|than|of|over|", "|than|instead of|over|"), re.IGNORECASE)
 _SAID = re.compile(
-    r"(?:\b(?:has to|have to|must|can only|should)(?: \w+)? be|\b(?:it|that|this|which)(?:['\u2019]s| is)|\bi\.e\.|\bcalled"
+    r"(?:\b(?:has to|have to|must|can only|should)(?: \w+)? be|\b(?:it|that|this|which)(?:['\u2019]s| is)|\bi\.e\."
+    r"|\bcalled"
     r"|\bknown as|\b(?:answer|diagnosis|choice|option|cause|one|result)(?: (?:here|then|therefore))? is|\bnamely|:)"
     r"\s*(?:therefore\s+|thus\s+|clearly\s+|most likely\s+|called\s+)?(?:an?\s+|the\s+)?$",
     re.IGNORECASE,
@@ -80,13 +86,15 @@ _SAID = re.compile(
 """What leads to an option that is said to be the one."""
 
 _IS = re.compile(
-    r"\b(?:is|are|was|were|called|named|suggests?|indicates?|means|describes)\s+(?:an?\s+|the\s+)?$", re.IGNORECASE
+    r"(?:\b|(?==))(?:is|are|was|were|called|named|suggests?|indicates?|means|describes|=)\s+(?:an?\s+|the\s+)?$",
+    re.IGNORECASE,
 )
 _MASKS = re.compile("[\ue100-\uefff]")
 _LIST_OF_MASKS = re.compile("^(?:(?:\\s*(?:[,/&]|and|or|nor))+\\s*[\ue100-\uefff])+")
 _JOINED = re.compile(r"\s*(?:and|or|nor|und|oder|et|ou|y|o)\b", re.IGNORECASE)
 _VERDICT = re.compile(
-    r"(?P<yes>correct|right|true|yes|fits|[✓✔✅☑]|正确|正確|对)|(?P<no>incorrect|wrong|false|no\b|not\b|too\b|[✗✘❌✖]|错误|错|不)",
+    r"(?P<yes>correct|right|true|yes|fits|[✓✔✅☑]|正确|正確|对)|(?P<no>incorrect|wrong|false|no\b|not\b|too\b|[✗✘❌✖]|错误"
+    r"|错|不)",
     re.IGNORECASE,
 )
 _REASON = re.compile(
@@ -154,7 +162,8 @@ def _name_in_parts(parts: list[str], keys: dict[str, str], texts: dict[str, str]
         if (match := _full(keys).fullmatch(part)) and not _NEGATION.search(part):
             return {keys[match.group(1).casefold()]}
         if named := _find_claims(part, keys) or _find_texts(part, texts):
-            return named
+            ends = [clause.start for clause in split_clauses(part) if clause.role == "conclusion"]
+            return (_find_claims(part[ends[-1] :], keys) if ends and len(named) > 1 else set()) or named
     return set()
 
 
@@ -181,7 +190,8 @@ def _full(keys: dict[str, str]) -> re.Pattern[str]:
 def _leading(keys: dict[str, str]) -> re.Pattern[str]:
     key = _alternatives(keys)
     return re.compile(
-        rf"[^\w(\[]*(?:option\s+)?(?:[(\[](?i:({key}))[)\]]|(?i:({key}))[)\]]|({key})(?=[.:、。,](?!\d)|\s[-–—]\s|\s?[—]))"
+        rf"[^\w(\[]*(?:option\s+)?(?:[(\[](?i:({key}))[)\]]|(?i:({key}))[)\]]|({key})(?=[.:、。,](?!\d)|\s[-–—]\s"
+        rf"|\s?[—]))"
         rf"[.:、。)\]]*\s*(.*)",
         re.DOTALL,
     )
@@ -211,7 +221,7 @@ def _judge_lines(text: str, keys: dict[str, str]) -> set[str]:
     """Name the one option that a list with a verdict on each option says is right."""
     key = _alternatives(keys)
     entries = re.findall(
-        rf"(?:^|[\n,;.])\s*\(?((?:{key})(?:(?:\s*,|\s*and)\s+(?:{key}))*)\)?\s*[.:)]?\s+([^\n,;.]+)", text
+        rf"(?:^|[\n,;.|])\s*\(?((?:{key})(?:(?:\s*,|\s*and)\s+(?:{key}))*)\)?\s*[.:)|]?\s+([^\n,;.|]+)", text
     )
     verdicts = {
         keys[name.casefold()]: _VERDICT.search(said)
@@ -229,12 +239,13 @@ def _find_claims(text: str, keys: dict[str, str], is_weak: bool = False) -> set[
 
     A sentence that begins with a key and goes on to describe it ("A is the hottest") is a weak claim.
     """
-    bare = re.compile(rf"\(?(?<![A-Za-z0-9'\u2019.])({_alternatives(keys)})(?![A-Za-z0-9'\u2019])\)?")
+    key_of = _alternatives(keys)
+    bare = re.compile(rf"\((?i:({key_of}))\)|\(?(?<![A-Za-z0-9'\u2019.])({key_of})(?![A-Za-z0-9'\u2019])\)?")
     places = [match for match in bare.finditer(text)]
     claimed: set[str] = set()
     end_of_claim = end_of_denial = -1
     for number, match in enumerate(places):
-        key, before, behind = match.group(1), text[: match.start()], text[match.end() :]
+        key, before, behind = match.group(1) or match.group(2), text[: match.start()], text[match.end() :]
         is_marked = "(" in match.group()
         is_word = key == "I" or (key == "A" and not re.search(r"[\w,]\s*$", before))
         if is_word and not is_marked and _ARTICLE_AFTER.match(behind) and not _RIGHT_AFTER.match(behind):
@@ -251,7 +262,8 @@ def _find_claims(text: str, keys: dict[str, str], is_weak: bool = False) -> set[
         described = _DESCRIBED.match(behind)
         is_joined = end_of_claim >= 0 and _LINK.fullmatch(text[end_of_claim : match.start()])
         begins = not _NOUN.sub("", before).strip(" (*") and not is_weak and _GOES_ON.match(text[places[last].end() :])
-        if (
+        is_alias = not is_weak and re.search(r"\w\W*\((?:option|choice|answer)\s+$", before, re.IGNORECASE)
+        if not is_alias and (
             is_joined
             or (_CLAIM_BEFORE.search(before) and not begins)
             or (is_weak and re.search(r"[,;.:]\s+$", before) and described)
@@ -264,7 +276,9 @@ def _find_claims(text: str, keys: dict[str, str], is_weak: bool = False) -> set[
 
 def _find_last_key(text: str, keys: dict[str, str]) -> set[str]:
     """Find the key that ends a text, behind a preposition, where it is the only one and nothing is denied."""
-    ends = re.search(rf"\b(?:to|on|for|of|with|by|in|from|toward|towards)\s+\(?({_alternatives(keys)})\)?\W*$", text)
+    ends = re.search(
+        rf"(?:\b(?:to|on|for|of|with|by|in|from|toward|towards)|,)\s+\(?({_alternatives(keys)})\)?\W*$", text
+    )
     return {keys[ends[1].casefold()]} if ends and not _NEGATION.search(text) else set()
 
 

@@ -37,7 +37,8 @@ _BOX = re.compile(
 )
 _PLACEHOLDER = re.compile(r"\W*(?:your |final |the )?(?:answer|result|letter|option|here|x{3,})?(?: here)?\W*", re.I)
 _SENTENCE_END = re.compile(
-    r"(?<=\w\w[\w)%°])[.!?](?=\s|$)|(?<=[✓✔✅☑])[.!]?(?=\s|$)|(?<=\d)\.(?=\s+[A-Z]|$)|(?<=\b[B-HJ-Z])\.(?=\s|$)|[;\n。！？]"
+    r"(?<=\w\w[\w)%°])[.!?](?=\s|$)|(?<=[✓✔✅☑])[.!]?(?=\s|$)|(?<=\d)\.(?=\s+[A-Z]|$)|(?<=\b[B-HJ-Z])\.(?=\s|$)"
+    r"|[;\n。！？]"
 )
 _NO_ANSWER = re.compile(r"(?:this|that|it|which|what|the|my|your|his|(?:the |this |that )?(?:reasoning|claim))", re.I)
 
@@ -97,7 +98,9 @@ def _open_json(text: str) -> str:
         values = json.loads(held)
     except (ValueError, RecursionError):
         return text
-    answers = [value for key, value in values.items() if "answer" in key.lower() and isinstance(value, str | int | float)]
+    answers = [
+        value for key, value in values.items() if "answer" in key.lower() and isinstance(value, str | int | float)
+    ]
     return str(answers[-1]) if answers else text
 
 
