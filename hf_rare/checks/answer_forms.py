@@ -92,7 +92,7 @@ def normalize_answer(text: str) -> str:
     """Unify answers that differ in form alone: characters, case, white space, punctuation and English articles.
 
     After the evaluation script of SQuAD (Rajpurkar et al. 2016), with two changes: signs and points inside numbers
-    stay, so that -3.5 is not 35, and what consists of articles alone (the option "A") stays as it is.
+    stay, so that -3.5 is not 35, and no article stands last: the option "A" and "vitamin A" stay as they are.
     """
     text = normalize(take_off_latex(text).translate(_MINUS)) or normalize(text)
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
@@ -111,7 +111,7 @@ def normalize_answer(text: str) -> str:
         elif mark not in ".'\u2019":
             kept.append(" ")
     words = normalize("".join(kept)).split()
-    return " ".join([word for word in words if word not in _ARTICLES] or words) or text
+    return " ".join([*(word for word in words[:-1] if word not in _ARTICLES), *words[-1:]]) or text
 
 
 def _last_word(text: str) -> str:

@@ -6,45 +6,88 @@ from decimal import Decimal
 from itertools import pairwise
 
 from hf_rare.checks import answer_phrases as phrases
+from hf_rare.checks.answer_clauses import ROLES, concludes, split_clauses
 from hf_rare.checks.answer_forms import is_date, read_date
 from hf_rare.checks.answer_statements import Statements, cut_reason, split_sentences
-from hf_rare.checks.number_forms import Number, find_numbers, to_plain
+from hf_rare.checks.number_forms import Found, Number, find_numbers, to_plain
 from hf_rare.checks.number_words import spell_digits
 
 _BOUND = re.compile(
     r"(?:[<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)\b|!=|\bat (?:least|most)|\b(?:more|less|fewer|greater|larger"
     r"|smaller|higher"
-    r"|lower) than|\b(?:over|under|above|below|up to|exceeds?|no more than|no less than)|\bbetween"
+    r"|lower) than|\b(?:over|under|above|below|(?<!add )(?<!adds )(?<!adding )(?<!added )(?<!sum )(?<!sums )up to"
+    r"|exceeds?|no more than|no less than)|\bbetween"
     r"|\bnot\b(?: more| less)?|n['’]t"
     r"|\bmindestens|\bhöchstens|\bau moins|\bau plus|\bal menos|\bnicht|\bno es|\bn'est pas|\bpas|至少|至多"
     r"|超过|不到|不足|不是|不等于)\s*(?:\w+\s+){0,1}$",
     re.IGNORECASE,
 )
+_DETERMINER = (
+    r"(?:(?:the|all|these|those|this|his|her|their|its|our|my|your|both|first|last|next|other|initial|original)"
+    r"|\w+['’]s?)"
+)
 _ASIDE = re.compile(
-    r"\b(?:in|over|across|for|per|every|each|at|within|with|during|after|pendant|durante|während|nach|je)\s+"
-    r"(?:(?:the|all|these|those|his|her|their|its|first|last|next|les|los|las|den|die)\s+)*$",
+    rf"(?:\b(?:(?:in|into|over|across|among|for|per|every|each|at|within|with|using|during|after|from|than|as|out of"
+    rf"|on|upon|against|through|until|pendant|durante|während|nach|je|pour|por|für|sur|avec|auf|aus|bei|mit|con"
+    rf"|voor|met)\s+(?:(?:about|only|just|around|another)\s+)?"
+    rf"(?:(?:{_DETERMINER}|les|los|las|den|die|de|het|le|la|el)\s+)*"
+    rf"|(?:of|de)\s+(?:all\s+)?(?:{_DETERMINER}|ses|sus|leurs|les|los|las)\s+"
+    rf"|(?<!has )(?<!have )(?<!had )(?<!needs )(?<!need )(?<!able )(?<!going )to\s+[a-z]+\s+(?:the\s+|a\s+)?"
+    rf"|(?:on|in|at|from|against|after)\s+(?:an?|the|his|her|their|its)\s+(?:[a-z]+\s+){{0,2}}of\s+"
+    rf"|(?:step|day|week|month|year|hour|part|question|problem|grade|chapter|room|line|case|method|level|round"
+    rf"|page|table|figure|equation|number|no\.)\s+)|\d\s+(?:of|von|de|di)\s+)$",
     re.IGNORECASE,
 )
-"""What leads to a number that is not the answer where there is another: "in 3 days she sells 36"."""
+"""What leads to a number that is given, and not the answer where there is another: "in 3 days she sells 36"."""
 
-_AMOUNTS = re.compile(
-    r"\d\D*?\b(?!(?<=which )\w+\s+[\d.,]+\s+(?:\w+\s+)?(?:more|less|fewer|times)\b)(?:is|are|was|were)\s+(?=-?\.?\d)",
-    re.IGNORECASE,
+_DETERMINED = re.compile(rf"\b{_DETERMINER}\s+$", re.IGNORECASE)
+_COUNTED = re.compile(
+    r"\s+(?!left\b|remaining\b|more\b|fewer\b|less\b|in\b|for\b|and\b|or\b|per\b|each\b|every\b)[a-z]", re.I
 )
-_LED = re.compile(
-    r"(?:having|after|since|because|as|given|if)\b[^\n]*?,\s+"
-    r"(?=(?:she|he|they|it|we|you|there|the|(?-i:[A-Z][a-z]+))\b)",
-    re.IGNORECASE,
-)
-"""A clause that leads to the one that counts: "since 15 + 25 = 40 are gone, she has 20 left"."""
+"""What stands around a number of things that were told of: "the 4 boxes"."""
 
-_PURPOSE = re.compile(r":\s|,\s(?:on|out of|against|based on)\s|\s\(|\sto\s(?=[a-z])")
+_PREDICATE = re.compile(
+    r"\b(?:is|are|was|were|be|been|has|have|had|will|would|can|could|must|should|may|might|do|does|did|get|gets|got"
+    r"|comes?|came|leaves?|left|equals?|gives?|gave|yields?"
+    r"|(?:make|cost|weigh|earn|need|pay|take|receive|spend|save|use|read|sell|buy|hold|contain|carr(?:y|ie)|fill|reach"
+    r"|walk|run|drive|travel|cover|produce|require|own|keep|bring|serve|seat|last|eat|drink|bake|collect|finish|work"
+    r"|score|win|lose|raise|measure|amount|total|add|sum|turn|end|grow|owe|charge|lift|pick|plant|send|print|share)s?"
+    r"|\w{2,}(?<!hundr)(?<!ne)ed|made|paid|took|spent|sold|bought|held|ran|drove|ate|drank|won|lost|kept|brought)\b",
+    re.IGNORECASE,
+)
+"""A verb between two numbers of a clause: the one before it is the subject's, the one behind it is said of it."""
+
+_AMOUNT = re.compile(
+    r"\b(?:is|are|was|were|be)\s+(?:exactly |about |only |just |now |still |then |therefore |thus )?(?=-?\.?\d)", re.I
+)
+_CHANGED = re.compile(
+    r"\b(?:fell|rose|went|dropp?ed|increased|decreased|grew|changed|rises|falls|drops|reduced|shrank|risen|fallen"
+    r"|climbed)\b"
+    r"(?=(?P<by>\s+(?:\w+ )?by\s+)?)(?:(?P=by)|[^.]*?\bto\b\s*(?=[-+]?\d))",
+    re.IGNORECASE,
+)
+_QUANTITY = re.compile(r"\W*[\d.,/]+(?:\s+[a-z]+)?\W*", re.IGNORECASE)
+_SHARE = re.compile(r"^\W*\d+(?:\.\d+)?\s?(?:%|percent)\s+of\s+(?:the\s+)?\d+(?:\s+\w+)?\W*$")
+_RESTATED = re.compile(
+    r"(?P<unit>[a-z]+),?\s+or\s+(?:about\s+|roughly\s+)?"
+    r"[\d.,/]+\s+(?!(?P=unit)\b)[a-z]+(?:,?\s+(?:and\s+)?[\d.,/]+\s+[a-z]+)*",
+    re.IGNORECASE,
+)
+"""An amount said again in another unit: "160 minutes, or 2 hours and 40 minutes"."""
+
+_CHECK = re.compile(
+    r"\(|(?:to (?:check|verify)|(?:let['’]?s |let me |we can )?(?:double-)?(?:check|verif\w+|confirm)\w*|note"
+    r"|recall|remember"
+    r"|this is because|because|indeed|for (?:example|instance)|e\.g|where|in \w+ (?:year|month|week|day)s\b)\b",
+    re.IGNORECASE,
+)
+"""How a sentence begins that supports an answer and does not state it."""
+
 _LINK = re.compile(
     r"\s*(?:,?\s*(?:\b(?:or|and|und|oder|et|ou|y|o|to)\b|或|和|または)\s*(?:maybe |perhaps |possibly "
     r"|even )?|[-–—~～]\s*|[,;、]\s+)(?:[a-z]\s*=\s*)?",
     re.I,
 )
-_LISTED = re.compile(r"\s*[,;]\s*(?:and\s+)?$|\s*\band\b\s*$", re.IGNORECASE)
 _OPERATION = re.compile(
     r"\d[\d.,]*\s*(?:times|plus|minus|divided by|multiplied by|over|[x×*+/-])\s*\d[^=.;\n]{0,60}?,?\s*"
     r"\b(?:which (?:is|equals|makes|gives)|equals?|is|gives?|makes?)\s+(?=-?\.?\d)",
@@ -159,7 +202,7 @@ def _read_head(head: str) -> NumberReading:
     numbers = find_numbers(head)
     if not numbers:
         return NumberReading(problem="there is no number", is_unread=True)
-    first = next((one for one in numbers if not _ASIDE.search(head[: one.start])), numbers[0])
+    first = next((one for one in numbers if not _is_aside(head, one)), numbers[0])
     if _BOUND.search(head[: first.start]):
         return NumberReading(problem="there is a range")
     for one, other in pairwise(numbers):
@@ -168,9 +211,15 @@ def _read_head(head: str) -> NumberReading:
     return NumberReading(number=first.number)
 
 
+def _is_aside(text: str, found: Found) -> bool:
+    """Tell whether a number of a text is given, and said of no one."""
+    before = text[: found.start]
+    return bool(_ASIDE.search(before) or (_DETERMINED.search(before) and _COUNTED.match(text, found.end)))
+
+
 def _read_text(text: str) -> NumberReading:
-    """Read a text that states no answer: its one number, or the one that its last sentence concludes."""
-    plain = _OPERATION.sub("= ", spell_digits(to_plain(text)).strip())
+    """Read a text that states no answer: its one number, or the one that its last sentence states."""
+    plain = _OPERATION.sub("= ", _spell_sentences(to_plain(text)).strip())
     if is_formula(plain):
         return _read_equation(plain)
     numbers = find_numbers(plain)
@@ -180,45 +229,83 @@ def _read_text(text: str) -> NumberReading:
         if _BOUND.search(plain[: numbers[0].start]):
             return NumberReading(problem="there is a range")
         return NumberReading(number=numbers[0].number)
-    lines = [part for part in split_sentences(plain) if find_numbers(part)]
-    for sentence in reversed(lines):
-        if (led := _LED.match(sentence)) and find_numbers(sentence[led.end() :]):
-            sentence = sentence[led.end() :]
-        if sentence.count("=") and (reading := _read_head(cut_reason_behind_sign(sentence))).number is not None:
+    sentences = [part for part in split_sentences(plain) if find_numbers(part)][::-1]
+    stating = [sentence for sentence in sentences if not _CHECK.match(sentence)] or sentences
+    beside = stating[1:2] if plain.rstrip(" .").endswith("; " + stating[0].rstrip(" .")) else []
+    for sentence in [*stating[:1], *beside, *filter(concludes, stating[1:])]:
+        reading = _read_sentence(sentence)
+        is_list = reading is not None and reading.number is None and not reading.formula and sentence not in beside
+        if reading is not None and not (beside and is_list):
             return reading
-        concluded = [match.end() for match in phrases.CONCLUSION.finditer(sentence)]
-        for start in reversed(concluded):
-            if find_numbers(sentence[start:]):
-                return _read_head(cut_reason(sentence[start:].strip()))
-        moved = re.search(
-            r"\b(?:fell|rose|went|dropp?ed|increased|decreased|grew|changed|rises|falls|drops)\b[^.]*\bto\b(?=\s*[-+]?\d)",
-            sentence,
-        )
-        if moved:
-            return _read_head(sentence[moved.end() :])
-        if amounts := [*_AMOUNTS.finditer(sentence)]:
-            return _read_head(cut_reason(sentence[amounts[-1].end() :]))
-        sentence = phrases.REPLACED.sub("", sentence, count=1)
-        head = _PURPOSE.split(cut_reason(sentence), maxsplit=1)[0]
-        candidates = [one for one in find_numbers(head) if not _ASIDE.search(head[: one.start])]
-        if len({one.number for one in candidates}) > 1 and not _LINK.fullmatch(
-            head[candidates[0].end : candidates[1].start]
-        ):
-            break
-        reading = _read_head(cut_reason(sentence))
-        reading = reading if find_numbers(cut_reason(sentence)) else _read_head(sentence)
-        if reading.number is None and not reading.is_unread:
-            return reading
-        if reading.number is not None and find_numbers(cut_reason(sentence)):
-            return reading
-        break
     return NumberReading(problem="there are several numbers", others=tuple(found.number for found in numbers))
 
 
-def cut_reason_behind_sign(sentence: str) -> str:
-    """Give a sentence up to a reason that stands behind its last equals sign."""
-    before, sign, after = sentence.rpartition("=")
-    return before + sign + (cut_reason(after.strip()) if after.strip() else after)
+def _spell_sentences(text: str) -> str:
+    """Write numbers in words as digits, in a text with digits only where a sentence begins or concludes with them."""
+    text = spell_digits(text)
+    for sentence in split_sentences(text):
+        words = re.split(r"\d", sentence, maxsplit=1)[0]
+        spelt = spell_digits(words)
+        if spelt[:1].isdigit() or (words == sentence != spelt and concludes(sentence)):
+            text = text.replace(sentence, spelt + sentence[len(words) :])
+    return text
+
+
+def _read_sentence(sentence: str) -> NumberReading | None:
+    """Read the number that a sentence states: that of the clause which concludes, or else of its one main clause."""
+    head, colon, tail = sentence.partition(": ")
+    if colon and any(not _is_aside(head, one) for one in find_numbers(head)):
+        sentence = tail if _QUANTITY.fullmatch(tail) else head
+    sentence = _RESTATED.sub(r"\g<unit>", phrases.REPLACED.sub("", sentence, count=1))
+    clauses = [clause for clause in split_clauses(sentence) if find_numbers(sentence[clause.start : clause.end])]
+    texts = {clause: sentence[clause.start : clause.end] for clause in clauses}
+    for role in ROLES:
+        own = [clause for clause in clauses if clause.role == role]
+        if role == "reason":
+            own = [clause for clause in own if not clause.is_marked] or own
+        if not own:
+            continue
+        cued = [clause for clause in own if phrases.CONCLUSION.search(texts[clause])]
+        if role == "conclusion" or len(own) == 1 or cued:
+            reading = _read_clause(texts[(cued or own)[-1] if role != "conclusion" else own[-1]])
+        else:
+            reading = _read_clause(sentence[own[0].start : own[-1].end])
+        if reading is not None or role != "conclusion":
+            return reading
+    return None
+
+
+def _read_clause(text: str) -> NumberReading | None:
+    """Read the number that a clause states; `None` where it has several, and none is told to be the one."""
+    if "=" in text or "≈" in text:
+        return _read_head(text)
+    for cue in reversed([*phrases.CONCLUSION.finditer(text)]):
+        if any(not _is_aside(text[cue.end() :], one) for one in find_numbers(text[cue.end() :])):
+            text = text[cue.end() :]
+            break
+    if _SHARE.search(text):
+        return NumberReading(problem="there is a share")
+    if (changed := _CHANGED.search(text)) and find_numbers(text[changed.end() :]):
+        return _read_head(text[changed.end() :])
+    amounts = [*_AMOUNT.finditer(text)]
+    if len(amounts) > 1 and re.search(r"\band\b", text[amounts[0].end() : amounts[-1].start()]):
+        return None
+    if amounts and not _ASIDE.search(text[: amounts[-1].end()]):
+        return _read_head(text[amounts[-1].end() :])
+    numbers = find_numbers(text)
+    for one, other in pairwise(numbers):
+        if re.search(r"\b(?:from|between)\s+$", text[: one.start]) and _LINK.fullmatch(text[one.end : other.start]):
+            return NumberReading(problem="there is a range")
+    candidates = [one for one in numbers if not _is_aside(text, one)]
+    if len({one.number for one in candidates}) < 2:
+        return _read_head(text)
+    before = text[: candidates[-1].start]
+    for one, other in pairwise(candidates):
+        if one.number != other.number and _LINK.fullmatch(text[one.end : other.start]):
+            return NumberReading(problem="there are several numbers")
+    if _PREDICATE.search(text, candidates[-2].end, candidates[-1].start) and not re.search(r"\band\b|[,;]", text):
+        return _read_head(text[len(before) :])
+    return None
 
 
 _FUNCTION = r"(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|max|min|gcd|lcm|mod|det|lim|arcsin|arccos|arctan)"
@@ -226,7 +313,8 @@ _FORMULA_SIGNS = re.compile(r"\\(?!text)[a-zA-Z]+|[√π∞^!±|<>≤≥≠+*×�
 _WORD = re.compile(rf"(?<!\\)(?<![A-Za-z\\])(?!{_FUNCTION}(?![A-Za-z]))[A-Za-zÀ-ÿ]{{2,}}")
 _PLAIN_QUANTITY = re.compile(
     r"[-+]?\s?[\d.,\s\u202f'/]+(?:\s?[x×*·]\s?10\s?\^\s?[-+]?\d+|[eE][-+]?\d+)?\s*(?:%|°\s?[CF]?)?"
-    r"\s*(?:(?<=\s)[a-zA-ZμµΩ]{1,4}(?:\^-?\d)?(?:\s?[/·*]\s?[a-zA-Z]{1,4}(?:\^-?\d)?)*|[A-WYZa-df-hk-mosw]{1,3})?\s*\.?"
+    r"\s*(?:(?<=\s)[a-zA-ZμµΩ]{1,4}(?:\^-?\d)?(?:\s?[/·*]\s?[a-zA-Z]{1,4}(?:\^-?\d)?)*"
+    r"|[A-WYZa-df-hk-mosw]{1,3})?\s*\.?"
 )
 
 

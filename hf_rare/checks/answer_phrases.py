@@ -51,7 +51,8 @@ GERMAN = (
 )
 ROMANCE = (
     r"\b(?:(?:bonne|mauvaise)\s+)?(?:réponse|respuesta|risposta|resposta|solution|solución|soluzione|solução|résultat"
-    r"|resultado|risultato|option|opción|opzione|opção)(?:\s+(?:correcte|correcta|corretta|correta|exacte|exacta|esatta|finale?"
+    r"|resultado|risultato|option|opción|opzione|opção)(?:\s+(?:correcte|correcta|corretta|correta|exacte|exacta"
+    r"|esatta|finale?"
     r"|juste|giusta|certa|bonne))*(?:\s+(?:est|es|è|é|serait|sería|sarebbe|seria|sont|son|sono|são)|\s*[:：])"
     r"(?:\s*,?\s*(?:donc|alors|por tanto|por lo tanto|entonces|quindi|portanto)\b,?)?\s*:?\s*"
     r"(?:(?:la|el|le|il|a|o|l')\s+(?=\(?[A-Z]\)?\b)|l'option\s+|la opción\s+)?",
@@ -120,7 +121,8 @@ CONCLUSION = re.compile(
     r"|total(?:s|ing)?"
     r"|then|now|comes? to|ends? up|ended up|amounts to|leaves|leaving|makes?|equals|we get|gives?|yields?"
     r"|results? in|adds? up to|also"
-    r"|(?<=, )(?:giving|making|bringing)|(?:which|that) (?:brings|earns|means)|left with"
+    r"|(?<=, )(?:giving|making|bringing)|(?:which|that) (?:brings|earns|means)|left with|remaining|the rest|(?:you"
+    r"|we)(?:['\u2019]ll| will| would)? (?:have|need|obtain|find)"
     r"|(?:ce qui|cela|ça) (?:fait|donne)|das (?:macht|ergibt)|was (?:zu|insgesamt)|lo que (?:da|hace|suma)"
     r"|insgesamt|somit|daher|folglich|donc|au total"
     r"|en total|por lo tanto|por tanto|así que|quindi|in totale)\b|因此|所以|一共|总共|總共|共|よって"
@@ -139,15 +141,17 @@ REASON = re.compile(
 """Where a reason begins behind an answer."""
 
 EXPLANATION = re.compile(
-    r"\n\s*(?:explanation|reason(?:ing|s)?|rationale|justification|check|verification|note|because|erklärung|begründung"
+    r"\n\s*(?:explanation|reason(?:ing|s)?|rationale|justification|check|verification|note|because|erklärung"
+    r"|begründung"
     r"|explication|explicación|解释|解析|理由|説明)\s*[:：]",
     re.IGNORECASE,
 )
 """Where a section begins that explains the answer."""
 
 SUPPOSED = re.compile(
-    r"\b(?:(?:one|you|people|some|many|readers?)\s+(?:might|may|could|would)\s+(?:\w+ly\s+)?"
+    r"\b(?:(?:one|you|people|some|many|readers?)(?:\s+(?:might|may|could|would)|['\u2019]d)\s+(?:\w+ly\s+)?"
     r"(?:think|say|assume|guess|expect|believe|conclude)"
+    r"|(?:first|initially|originally|at first)\s+(?:I\s+|we\s+)?(?:thought|assumed|guessed|believed|figured|said)"
     r"|(?:tempting|easy|natural|wrong|mistake)\s+to\s+(?:think|say|assume|guess|believe|conclude)"
     r"|on pourrait (?:croire|penser)|man könnte (?:meinen|denken)|podría pensarse)(?:\s+(?:that|que|dass))?\s*,?\s*$",
     re.IGNORECASE,
@@ -155,7 +159,9 @@ SUPPOSED = re.compile(
 """What leads to a statement that someone else could make: "one might think the answer is 80, but it is 64"."""
 
 REPLACED = re.compile(
-    r"\b(?:(?:(?:it|this|that|answer|he|she|they|we)\s+\w+n['\u2019]t|(?:it\s+is\s+|is\s+)?not)\s+[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?|nicht\s+[^.;:\n]{1,60}?,?\s+sondern\s+"
+    r"\b(?:[^.;:\n]{1,60}?\bif\b[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?|(?:(?:it|this|that|answer|he|she|they"
+    r"|we)\s+\w+n['\u2019]t|(?:it\s+is\s+|is\s+)?not)\s+[^.;:\n]{1,60}?,?\s+but\s+(?:rather\s+)?"
+    r"|nicht\s+[^.;:\n]{1,60}?,?\s+sondern\s+"
     r"|pas\s+[^.;:\n]{1,60}?,?\s+mais\s+|no\s+[^.;:\n]{1,60}?,?\s+sino\s+)",
     re.IGNORECASE,
 )

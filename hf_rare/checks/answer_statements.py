@@ -3,6 +3,7 @@ r"""Where a text states its answer: in a box, behind "the answer is", before "is
 `answer_phrases` says how languages put it; what the statement means is left to the readers of each kind.
 """
 
+import json
 import re
 from dataclasses import dataclass
 
@@ -36,7 +37,8 @@ _BOX = re.compile(
 )
 _PLACEHOLDER = re.compile(r"\W*(?:your |final |the )?(?:answer|result|letter|option|here|x{3,})?(?: here)?\W*", re.I)
 _SENTENCE_END = re.compile(
-    r"(?<=\w\w[\w)%°])[.!?](?=\s|$)|(?<=\d)\.(?=\s+[A-Z]|$)|(?<=\b[B-HJ-Z])\.(?=\s|$)|[;\n。！？]"
+    r"(?<=\w\w[\w)%°])[.!?](?=\s|$)|(?<=[✓✔✅☑])[.!]?(?=\s|$)|(?<=\d)\.(?=\s+[A-Z]|$)|(?<=\b[B-HJ-Z])\.(?=\s|$)"
+    r"|[;\n。！？]"
 )
 _NO_ANSWER = re.compile(r"(?:this|that|it|which|what|the|my|your|his|(?:the |this |that )?(?:reasoning|claim))", re.I)
 
@@ -74,7 +76,7 @@ def find_statements(answer: str, trace: str = "", keep_intervals: bool = False) 
     Returns:
         [`Statements`]: what it says.
     """
-    raw = drop_citations((answer.strip() or trace.strip())[-LONGEST:], keep_intervals)
+    raw = drop_citations(_open_json((answer.strip() or trace.strip())[-LONGEST:]), keep_intervals)
     text = take_off_marks(raw).strip()
     lines = text.splitlines()
     whole = text if answer.strip() else (lines[-1].strip() if lines else "")
@@ -82,9 +84,24 @@ def find_statements(answer: str, trace: str = "", keep_intervals: bool = False) 
         whole = whole[: explained.start()].strip()
     if len(whole) > LONGEST_WHOLE:
         whole = whole[: LONGEST_WHOLE // 2] + "\n" + whole[-LONGEST_WHOLE // 2 :]
-    bold = [found.strip() for found in re.findall(r"\*\*([^*\n]+)\*\*", raw) if found.strip(" :.")]
+    bold = [found.strip() for found in re.findall(r"\*\*([^*\n]*[^*\n:])\*\*(?!:)", raw) if found.strip(" :.")]
     stated, denied = _list_stated(text)
     return Statements(stated, denied, bold[::-1] if answer.strip() else [], whole)
+
+
+def _open_json(text: str) -> str:
+    """Give the answer that a JSON object holds, where a text is one."""
+    held = re.sub(r"^```\w*\s*|\s*```$", "", text)
+    if not (held.startswith("{") and held.endswith("}") and "answer" in held.lower()):
+        return text
+    try:
+        values = json.loads(held)
+    except (ValueError, RecursionError):
+        return text
+    answers = [
+        value for key, value in values.items() if "answer" in key.lower() and isinstance(value, str | int | float)
+    ]
+    return str(answers[-1]) if answers else text
 
 
 def _list_stated(text: str) -> tuple[list[str], list[str]]:

@@ -7,7 +7,8 @@ from hf_rare.checks.citation_forms import DIGITS, Forms
 
 MEASURES = (
     r"(?:years?|days?|weeks?|months?|hours?|minutes?|seconds?|times|pages|people|persons|[mck]?m|km|miles?|feet|ft"
-    r"|inch(?:es)?|met(?:re|er)s?|lit(?:re|er)s?|[mk]?g|tons?|volts?|watts?|amps?|[kMG]?Hz|[kmM]?[VWA]|ms|min|%|°|percent"
+    r"|inch(?:es)?|met(?:re|er)s?|lit(?:re|er)s?|[mk]?g|tons?|volts?|watts?|amps?|[kMG]?Hz|[kmM]?[VWA]|ms|min|%|°"
+    r"|percent"
     r"|euros?|dollars?|Jahre|Tage|Seiten|Mal|ans|jours|fois|años|días|veces|年|天|次|页)(?![^\W\d_])"
 )
 _FENCED = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
@@ -21,8 +22,10 @@ _MATHS = re.compile(
 _BEFORE_MATHS = re.compile(r"(?:[=\u2208\u2282\u2286\u222a\u2229\u00d7]|\\in|\\cup|\\times|\\subset\w*)\s*$")
 _AFTER_MATHS = re.compile(r"\s*(?:[=\u222a\u2229\u00d7\u2192\u2282\u2286^*]|->|\\to\b|\\cup|\\times)")
 _BEFORE_LIST = re.compile(
-    r"\b(?:intervals?|ranges?|lists?|vectors?|arrays?|sequences?|sets?|tuples?|points?|matri(?:x|ces)|rows?|columns?|domain"
-    r"|coordinates?|pairs?|triples?|permutations?|values?|scores?|weights?|inputs?|outputs?|sort(?:s|ed)?|gets?|returns?"
+    r"\b(?:intervals?|ranges?|lists?|vectors?|arrays?|sequences?|sets?|tuples?|points?|matri(?:x|ces)|rows?"
+    r"|columns?|domain"
+    r"|coordinates?|pairs?|triples?|permutations?|values?|scores?|weights?|inputs?|outputs?|sort(?:s|ed)?|gets?"
+    r"|returns?"
     r"|returned|prints?|printed|yields?|between|intervall|liste|vektor|intervalle|vecteur|intervalo|lista)\W{0,3}$"
     r"|区间\s*$|列表\s*$|数组\s*$",
     re.IGNORECASE,
@@ -30,12 +33,14 @@ _BEFORE_LIST = re.compile(
 _AFTER_LIST = re.compile(r"\s*(?:interval|range|list|array|vector|tuple)\b", re.IGNORECASE)
 _IN_INTERVAL = re.compile(
     r"(?:(?:^|[\s(,$])[A-Za-z\u0391-\u03c9](?:_\w|\([a-z]\))?\s+(?:(?:is|lies|be|must|falls|stays)\s+){0,3}"
-    r"|\b(?:lies?|lying|falls?|falling|rang(?:es?|ing)|var(?:y|ies|ying)|values?|bounded|numbers?|probabilit\w+|integers?|uniform\w*|drawn"
+    r"|\b(?:lies?|lying|falls?|falling|rang(?:es?|ing)|var(?:y|ies|ying)|values?|bounded|numbers?|probabilit\w+"
+    r"|integers?|uniform\w*|drawn"
     r"|contained|remains?|stays?|defined|continuous)\s+(?:\w+\s+){0,2})(?:in|within|on|over)\s*$",
     re.IGNORECASE,
 )
 _OTHER_NUMBERED = re.compile(
-    r"\b(?:(?:fig|eq|eqn)s?\.?|(?:figure|table|equation|step|section|chapter|option|page|appendix|theorem|lemma|footnote"
+    r"\b(?:(?:fig|eq|eqn)s?\.?|(?:figure|table|equation|step|section|chapter|option|page|appendix|theorem|lemma"
+    r"|footnote"
     r"|abbildung|tabelle|gleichung|schritt|étape|paso)s?)\s*$",
     re.IGNORECASE,
 )

@@ -41,7 +41,8 @@ _SEPARATOR = rf"\s{{0,3}}(?:[,;\uff0c]\s{{0,3}}(?:{_AND})?|{_AND}|/|{RANGE})\s{{
 _LEAD = r"(?:(?:see|see also|cf\.?|refs?\.?|siehe|vgl\.?|voir|cited?|citing|\^)\s{0,2})?"
 _LOCATOR = (
     r"(?:\s*[:\u2020]\s*(?=[^\W\d])[^\[\]]*|:[0-9]+\u2020.*|\u2020.*"
-    r"|,\s*(?:(?:p{1,2}|s|ch|chap|sec|fig|l|n)\.|pages?|sections?|chapters?|lines?|paragraphs?|seite|§|¶|[12][0-9]{3}\b).*)?"
+    r"|,\s*(?:(?:p{1,2}|s|ch|chap|sec|fig|l|n)\.|pages?|sections?|chapters?|lines?|paragraphs?|seite|§|¶"
+    r"|[12][0-9]{3}\b).*)?"
 )
 
 
@@ -97,7 +98,8 @@ class Forms:
         counted = r"第(?P<chinese>[0-9]{1,3}|[一二三四五六七八九十])(?:篇|份|个|個|条|番目の)?"
         chinese = rf"{counted}(?:{self._chinese}|段落|文章)"
         return re.compile(
-            rf"(?<!\w)(?:{latin})(?!\sof\s(?!the\b))|{chinese}|(?P<japanese>[0-9]{{1,3}})(?:番目|つ目)の(?:{self._chinese})",
+            rf"(?<!\w)(?:{latin})(?!\sof\s(?!the\b))|{chinese}|(?P<japanese>[0-9]{{1,3}})(?:番目"
+            rf"|つ目)の(?:{self._chinese})",
             re.IGNORECASE,
         )
 

@@ -24,7 +24,8 @@ MAX_RANGE = 100
 """Documents of the longest range that is read as one."""
 
 _UNITS = (
-    rf"(?:{MEASURES}|(?:words?|lines?|items?|points|copies|men|women|others?|more|reasons?|cases?|examples?|kinds?|types?"
+    rf"(?:{MEASURES}|(?:words?|lines?|items?|points|copies|men|women|others?|more|reasons?|cases?|examples?|kinds?"
+    rf"|types?"
     r"|ways|steps?|parts?)(?![^\W\d_]))"
 )
 _VERBS = (
@@ -49,7 +50,8 @@ _AMBIGUOUS = ("text", "context", "article", "reference", "source")
 """Words for documents that are used for much else."""
 
 _OTHER_SOURCES = re.compile(
-    r"\b(?:data|power|light|heat|energy|noise|water|voltage|current|radiation|sound|point|neutron|food|open|a|another|any|each"
+    r"\b(?:data|power|light|heat|energy|noise|water|voltage|current|radiation|sound|point|neutron|food|open|a"
+    r"|another|any|each"
     r"|every|no|one)\s+$",
     re.IGNORECASE,
 )

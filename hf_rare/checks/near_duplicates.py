@@ -36,7 +36,8 @@ _NEGATIONS = regex.compile(
     r"|nicht|nie|niemals|ohne|kein\p{L}*|weder|au(?:ß|ss)er|ne|n['\u2019]|pas|jamais|sans|aucun\p{L}*|ni|nunca|sin"
     r"|ning[uú]n\p{L}*|mai|senza|nessun\p{L}*|não|sem|nenhum\p{L}*|niet|geen|zonder|nooit|inte|ikke|utan|uten|uden"
     r"|bez|nije|değil|yok|không|chưa|tidak|bukan|tanpa|не|нет|без|никогда|ні|немає|δεν|μην?|χωρίς"
-    r"|नहीं|न|मत|बिना|না|নয়|ਨਹੀਂ|નથી|இல்லை|కాదు|ಅಲ್ಲ|അല്ല|لا|ليس|ليست|لم|لن|بدون|غير|نه|نہیں|לא|אין|בלי)(?:\b|(?<=['\u2019]))"
+    r"|नहीं|न|मत|बिना|না|নয়|ਨਹੀਂ|નથી|இல்லை|కాదు|ಅಲ್ಲ|അല്ല|لا|ليس|ليست|لم|لن|بدون|غير|نه|نہیں|לא|אין|בלי)(?:\b"
+    r"|(?<=['\u2019]))"
     r"|[不没沒無无非未否]|ない|なく|ません|ไม่|ဘူး|មិន|ບໍ່|않|아니|못|없"
 )
 _Word = tuple[str, int]

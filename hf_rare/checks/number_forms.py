@@ -19,7 +19,8 @@ _MAGNITUDES = {
     "百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "百万": 10**6, "千万": 10**7, "亿": 10**8, "億": 10**8,
 }  # fmt: skip
 _DIGITS = (
-    r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?(?![\d.])|\d{1,3}(?:\.\d{3})+,\d+(?![\d,])|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?(?![\d,])"
+    r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?(?![\d.])|\d{1,3}(?:\.\d{3})+,\d+(?![\d,])"
+    r"|\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?(?![\d,])"
     r"|\d{1,3}(?:[,\u2009\u202f'_ ]\d{3})+(?!\d)(?:\.\d+)?|\d+[.,]\d+(?![,.]?\d)|\d+|\.\d+"
 )
 _NUMBER = re.compile(
@@ -34,13 +35,16 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _NO_NUMBER_BEHIND = re.compile(
-    r"(?:st|nd|rd|th)\b|\s?:\s?\d|!(?!\s*$)|(?:[xyznieabtruvpqj]|pi|π)(?![A-Za-z])|\s[xyzniπ](?![A-Za-z])|\s?√|_|\s?\\[a-z]"
+    r"(?:st|nd|rd|th)\b|\s?:\s?\d|!(?!\s*$)|(?:[xyznieabtruvpqj]|pi|π)(?![A-Za-z])|\s[xyzniπ](?![A-Za-z])|\s?√|_"
+    r"|\s?\\[a-z]"
     r"|\s?\^|\s?\(\s?[a-z]\s?[)+-]|[A-Za-z]\d|\s?[+*·×/]\s?[a-z(](?![a-z])|[A-Z]{2,}\d",
 )
 _VULGAR = re.compile(r"(\d?)\s?([¼½¾⅐-⅞])")
 _RAISED = re.compile(r"(?<=[\w)])[\u207b\u207a]?[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 _FRAC = re.compile(r"(?P<before>\d?)\s*\\[dtc]?frac\s*(?=[{\d])")
 _LATEX = [
+    (re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}|(?<=\s)&(?==)"), " "),
+    (re.compile(r"\\\\(?=\s)"), "\n"),
     (re.compile(r"\\(?:times|cdot|ast)\b"), "×"),
     (re.compile(r"\{,\}|,\\!"), ","),
     (re.compile(r"(?<=\d)\\[,;: ](?=\d{3}(?!\d))"), "\u202f"),

@@ -15,6 +15,7 @@ _PART = re.compile(
     r"(?P<part>half|halves|(?:third|quarter|fourth|fifth|sixth|eighth|tenth)s?)\b|^\W*(?P<alone>half)\b",
     re.IGNORECASE,
 )
+_AND_A_PART = re.compile(r"\ban?\s+(\w+)\s+and\s+a\s+(half|quarter)\b", re.IGNORECASE)
 _MINUS_WORD = re.compile(r"\b(?:minus|negative|moins|menos)\s+(?=\d)", re.IGNORECASE)
 _HAN_DIGITS = {sign: value for value, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "兩": 2, "〇": 0}
 _HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
@@ -23,7 +24,7 @@ _HAN_NUMBER = re.compile("[零〇一二两兩三四五六七八九十百千万�
 
 def spell_digits(text: str) -> str:
     """Write numbers in words as digits, where a text has none: those of some languages of Europe, and Chinese."""
-    spelt = _spell_words(text)
+    spelt = _spell_words(_AND_A_PART.sub(r"one and a \2 \1", text))
     return _MINUS_WORD.sub("-", re.sub(r"\b[Aa]\s+(?=\d{2})", "", spelt) if spelt != text else spelt)
 
 
