@@ -18,6 +18,7 @@ from hf_rare.generation.protocol import Completion, Generator, Job
 from hf_rare.runs.budget import Budget
 from hf_rare.runs.checkpoint import Checkpoint
 from hf_rare.runs.completions import KeptCompletions
+from hf_rare.runs.keys import journal_folder
 from hf_rare.runs.progress import RowProgress
 from hf_rare.runs.share import Share, TeamShare
 from hf_rare.runs.stream import Attempts, JobStream, read_known
@@ -151,6 +152,23 @@ class Completer:
             if team_share.agree_on_journals(total, self._kept.journal.digest()):
                 self._end(*self._write(map(make_rows, team_share.claim(total)), total, attempts, team_share))
 
+    def run_rows(self, rows: Iterator[Sequence[R]], attempts: Attempts[R]) -> None:
+        """Write everything that rows need into the journal, in this process alone.
+
+        Args:
+            rows (`Iterator[Sequence[R]]`): the rows, a few at a time; it ends where none are there or being written.
+            attempts ([`Attempts`]): how they are tried.
+
+        Raises:
+            As [`Completer.complete`].
+        """
+        with self._ending_well():
+            self._end(*self._write(rows, None, attempts, Share()))
+
+    def has_journal(self) -> bool:
+        """Tell whether there is a journal."""
+        return journal_folder(self.run) is not None
+
     def read_known(self, rows: Sequence[R], attempts: Attempts[R]) -> Sequence[R]:
         """Read what the journal knows of rows; give those that need something that it does not know."""
         self._kept.open()
@@ -195,7 +213,7 @@ class Completer:
     def _write(
         self,
         rows: Iterator[Sequence[R]],
-        total: int,
+        total: int | None,
         attempts: Attempts[R],
         share: Share,
         known: Mapping[str, Completion] | None = None,
@@ -204,7 +222,7 @@ class Completer:
 
         Args:
             rows (`Iterator[Sequence[R]]`): the rows.
-            total (`int`): how many there are for all processes.
+            total (`int`, *optional*): how many there are for all processes, where this is known.
             attempts ([`Attempts`]): how they are tried.
             share ([`Share`]): what the processes count together.
             known (`Mapping[str, Completion]`, *optional*): what is known of the rows; else the journal is asked.

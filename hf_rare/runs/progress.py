@@ -21,7 +21,7 @@ class RowProgress:
     seconds, the prompts that are being written are logged as a warning.
 
     Args:
-        total (`int`): rows of the run.
+        total (`int`, *optional*): rows of the run, where this is known.
         stall_timeout (`float`, *optional*): seconds without a token after which to warn; `None` for never.
         check (`Callable`, *optional*): called with every token; what it raises ends the generation.
         description (`str`, *optional*): what the bar says.
@@ -29,7 +29,7 @@ class RowProgress:
 
     def __init__(
         self,
-        total: int,
+        total: int | None,
         stall_timeout: float | None = None,
         check: Callable[[], None] | None = None,
         description: str = "Writing",

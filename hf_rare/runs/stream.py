@@ -65,7 +65,8 @@ class JobStream(Generic[R]):
     Args:
         rows (`Iterator[Sequence[R]]`):
             The rows, a few at a time. Each part is made when a generator has room for it: generators take a little
-            more than they write, so that none waits while prompts are made.
+            more than they write, so that none waits while prompts are made. A part without rows means that none are
+            there now.
         attempts ([`Attempts`]):
             How rows are tried.
         make_job (`Callable[[EncodedPrompt, int], Job]`):
@@ -95,7 +96,8 @@ class JobStream(Generic[R]):
         is_shared: bool = False,
     ) -> None:
         self.is_cut = False
-        self._rows: Iterator[Sequence[R]] | None = rows
+        self._rows = rows
+        self._is_dry = False
         self._attempts = attempts
         self._make_job = make_job
         self._look_up = look_up
@@ -109,8 +111,8 @@ class JobStream(Generic[R]):
 
     @property
     def is_over(self) -> bool:
-        """Whether every row is finished."""
-        return self._rows is None and not self._waiting and not self._unread
+        """Whether every row is finished that is there."""
+        return self._is_dry and not self._waiting and not self._unread
 
     def has_jobs(self) -> bool:
         """Tell whether there is a job to write, and go on until there is one."""
@@ -144,16 +146,16 @@ class JobStream(Generic[R]):
         if self._is_time_to_read():
             self._read()
             return True
-        rows = next(self._rows, None) if self._rows is not None else None
-        if rows is None:
-            self._rows = None
+        rows = next(self._rows, ())
+        self._is_dry = not rows
+        if self._is_dry:
             return self._is_time_to_read()
         self._ask(rows, self._ready.extend)
         return True
 
     def _is_time_to_read(self) -> bool:
         """Tell whether enough is unread; where no other rows come, no more than is still in hand."""
-        is_last = self._rows is None and not self._ready
+        is_last = self._is_dry and not self._ready
         enough = self._attempts.read_together
         return len(self._unread) >= max(1, min(enough, self.in_hand) if is_last else enough)
 

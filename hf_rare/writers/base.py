@@ -8,6 +8,7 @@ asked of the model, and what its completions mean, is the business of the subcla
 """
 
 import dataclasses
+import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -229,14 +230,14 @@ class ColumnWriter(ABC, Generic[C, S]):
             BudgetReachedError: `max_rows`, `max_tokens` or `max_hours` ended the run.
             RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
-        attempts = self._make_attempts()
+        attempts = self.make_attempts()
         if self._ahead is not None:  # the first batch of `apply`: there is no result in the cache of `datasets`
             ahead, self._ahead = self._ahead, None
-            self.completer.run_ahead(len(ahead), lambda numbers: ahead.read(numbers, self._begin_rows), attempts)
+            self.completer.run_ahead(len(ahead), lambda numbers: ahead.read(numbers, self.begin_rows), attempts)
 
         def make_rows() -> list[Result[S]]:
             self._check_outputs(column_names(batch))
-            return self._begin_rows(batch)
+            return self.begin_rows(batch)
 
         results = self.completer.complete(make_rows, attempts)
         layout = self._lay_out(results)
@@ -305,6 +306,22 @@ class ColumnWriter(ABC, Generic[C, S]):
         last = [name for name in to_remove if name in inputs]
         return written.remove_columns(last) if last else written
 
+    def with_run(self, **changes: Any) -> Self:
+        """Make an equal one whose run settings differ; so do those of its companions.
+
+        Args:
+            **changes: settings of [`RunConfig`].
+
+        Returns:
+            The callable, with the same generator and a journal of its own.
+
+        Raises:
+            ConfigError: A setting is unknown or cannot be right.
+        """
+        companions = {name: companion.with_run(**changes) for name, companion in self.companions.items()}
+        run = json.loads(self.run.to_json()) | changes
+        return type(self)(self.generator, **json.loads(self.config.to_json()), **run, **companions)
+
     def select_finished(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Select the rows that need no generation any more: what a run has done that a limit or a crash has ended.
 
@@ -326,11 +343,11 @@ class ColumnWriter(ABC, Generic[C, S]):
             >>> done = distill_fn.apply(distill_fn.select_finished(rows))
         """
         self.completer.join()
-        ahead, attempts = RowsAhead([self._select_inputs(dataset)]), self._make_attempts()
+        ahead, attempts = RowsAhead([self._select_inputs(dataset)]), self.make_attempts()
         places: list[int] = []
         for start in range(0, len(dataset), 1000):
             numbers = range(start, min(len(dataset), start + 1000))
-            results = ahead.read(numbers, self._begin_rows)
+            results = ahead.read(numbers, self.begin_rows)
             left = {id(row) for row in self.completer.read_known(results, attempts)}
             places += [number for number, row in zip(numbers, results, strict=True) if id(row) not in left]
         return dataset.select(places)
@@ -382,7 +399,8 @@ class ColumnWriter(ABC, Generic[C, S]):
         read = {*self.input_columns, *self.optional_columns}
         return dataset.select_columns([name for name in dataset.column_names if name in read])
 
-    def _begin_rows(self, batch: Any) -> list[Result[S]]:
+    def begin_rows(self, batch: Any) -> list[Result[S]]:
+        """Make what becomes of the rows of a batch, before anything is generated; see [`ColumnWriter.prepare`]."""
         return [
             Result(prepared=prepared, is_complete=not prepared.is_ready, prompt_tokens=prepared.prompt_tokens)
             for prepared in self.prepare(batch)
@@ -395,7 +413,8 @@ class ColumnWriter(ABC, Generic[C, S]):
                 f"(`ds.remove_columns({taken!r})`), or let the new one have another name."
             )
 
-    def _make_attempts(self) -> WriterAttempts[S]:
+    def make_attempts(self) -> WriterAttempts[S]:
+        """Make what says how rows are tried, and reads their completions."""
         is_sampling = self.generator.is_sampling
         again = max(self.config.samples_per_attempt, self.config.attempts)
         if again > 1 and self.config.asks_for_more and not is_sampling and not self._has_warned:

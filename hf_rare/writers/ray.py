@@ -34,9 +34,13 @@ from hf_rare.errors import (
 from hf_rare.rows.batches import read_columns
 from hf_rare.runs.pickling import PREFIX, variables_for_workers
 from hf_rare.writers.base import ColumnWriter
+from hf_rare.writers.joined import JoinedBatches
 
 ROW = "hf_rare_row"
 """Column that numbers the rows on their way through the actors."""
+
+BATCHES_TOGETHER = 16
+"""Most batches that an actor has at a time."""
 
 FOREIGN_VARIABLES = (
     *("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_"),
@@ -76,8 +80,7 @@ def distill_with_ray(
         output (`str` or `Path`, *optional*):
             Folder to write the result to as parquet files, which must be empty or not exist. It is filled at the end.
         batch_size (`int`, *optional*, defaults to 16):
-            Rows that an actor gets at a time. Larger ones fill the micro-batches of `max_batch_tokens`, smaller ones
-            keep all actors busy to the end.
+            Rows of a batch. An actor has up to 16 batches at a time, which it writes in one stream.
         num_cpus (`float`, *optional*, defaults to 1):
             CPU cores of an actor. Torch uses no more threads than that.
         num_gpus (`float`, *optional*, defaults to 0):
@@ -134,7 +137,11 @@ def _number_batches(dataset: datasets.Dataset, batch_size: int) -> Iterator[pa.T
 
 
 class _Actor:
-    """Distills batches in its own process. What ends the run comes back as a result: errors Ray buries in text."""
+    """Distills batches in its own process, several in one stream.
+
+    What ends the run comes back as a result:
+    errors Ray buries in text.
+    """
 
     def __init__(self, distill_fn: bytes, variables: dict[str, str], num_threads: int) -> None:
         for name in [name for name in os.environ if name.startswith(FOREIGN_VARIABLES)]:
@@ -146,12 +153,13 @@ class _Actor:
 
         torch.set_num_threads(num_threads)
         self.distill_fn: ColumnWriter[Any, Any] = pickle.loads(distill_fn)
+        self.batches = JoinedBatches(self.distill_fn)
         self.error: HfRareError | None = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         result: pa.Table | HfRareError
         try:
-            result = self.error or self.distill_fn(batch).select([ROW, *self.distill_fn.features()])
+            result = self.error or self.batches(batch).select([ROW, *self.distill_fn.features()])
         except HfRareError as err:
             result = self.error = err  # and no more is generated: the caller ends the run when it gets to this batch
         except Exception:
@@ -173,12 +181,19 @@ def _map(
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
+    # so many that an actor has enough to write, and so few that the last ones are shared out
+    together = max(1, min(BATCHES_TOGETHER, len(batches) // (4 * num_actors)))
     with ray.data.DataContext.current(context):
         results = ray.data.from_arrow(batches).map_batches(
             _Actor,
             fn_constructor_args=(pickled, variables, num_threads),
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(num_actors, len(batches))),
+            compute=ray.data.ActorPoolStrategy(
+                size=min(num_actors, len(batches)),
+                max_concurrent_calls_per_actor=together,
+                max_tasks_in_flight_per_actor=together,
+                enable_true_multi_threading=True,
+            ),
             **map_kwargs,
         )
     try:
