@@ -18,7 +18,7 @@ from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator, Ob
 from hf_rare.generation.revisions import resolve_revision
 from hf_rare.generation.teacher import Teacher, get_teacher, wrap_loaded
 from hf_rare.settings.base import split_settings
-from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from hf_rare.settings.generation import REPETITION_DETECTION, DecodingConfig, ModelConfig
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -142,7 +142,13 @@ class TransformersGenerator(Generator):
             generation["stop_strings"] = self._stop_strings
         if self.decoding.json_schema is not None:
             generation["json_schema"] = self.decoding.json_schema
+        if self._repetition_detection not in (None, REPETITION_DETECTION):
+            generation["repetition_detection"] = self._repetition_detection
         return {**self.teacher.identity(), "generation_config": json.loads(json.dumps(generation, default=str))}
+
+    def may_reuse(self, completion: Completion) -> bool:
+        """Tell whether a completion from the journal is still wanted: not what was ended, where nothing should be."""
+        return completion.finish_reason != "repetition" or self._repetition_detection is not None
 
     def settings(self) -> dict[str, Any]:
         """Give the settings it was made with: those of the model and those of decoding."""
@@ -234,7 +240,9 @@ class TransformersGenerator(Generator):
                 self.decoding.json_schema, teacher.tokenizer, vocab_size, sorted(end_token_ids(config))
             )
         device = torch.device(teacher.input_device)
-        decoding = Decoding(teacher.model, teacher.tokenizer, device, config, self._stop_strings, guide)
+        decoding = Decoding(
+            teacher.model, teacher.tokenizer, device, config, self._stop_strings, guide, self._repetition_detection
+        )
         return PlainEngine(decoding, self.packer, self.spans_processes)
 
     @cached_property
@@ -249,6 +257,11 @@ class TransformersGenerator(Generator):
     @property
     def _stop_strings(self) -> list[str]:
         return self._generation[1]
+
+    @property
+    def _repetition_detection(self) -> dict[str, int] | None:
+        is_one_text = (self._generation_config.num_beams or 1) == 1
+        return self.decoding.repetition_detection if is_one_text else None
 
     @cached_property
     def _generation(self) -> tuple["GenerationConfig", list[str]]:

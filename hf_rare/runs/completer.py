@@ -318,6 +318,8 @@ class Completer:
         for key, value in (self._journal.read(set(call.keys)) if self._journal is not None else {}).items():
             call.attempts[key] = value["attempts"]
             completion = Completion(**value["completion"])
+            if not self.generator.may_reuse(completion):
+                continue
             is_tried_again = self.run.retry_failed and call.attempts[key] < self.run.max_tries
             if completion.finish_reason != "error" or not is_tried_again:
                 call.done[key] = completion
