@@ -17,6 +17,7 @@ from hf_rare.generation.packing import BatchPacker, sort_longest_first
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator, Observer
 from hf_rare.generation.revisions import resolve_revision
 from hf_rare.generation.teacher import Teacher, get_teacher, wrap_loaded
+from hf_rare.generation.thought_end import ThoughtEnd
 from hf_rare.settings.base import split_settings
 from hf_rare.settings.generation import REPETITION_DETECTION, DecodingConfig, ModelConfig
 
@@ -142,6 +143,8 @@ class TransformersGenerator(Generator):
             generation["stop_strings"] = self._stop_strings
         if self.decoding.json_schema is not None:
             generation["json_schema"] = self.decoding.json_schema
+            if begins := self._thought_end.describe():
+                generation["json_schema_begins"] = begins
         if self._repetition_detection not in (None, REPETITION_DETECTION):
             generation["repetition_detection"] = self._repetition_detection
         return {**self.teacher.identity(), "generation_config": json.loads(json.dumps(generation, default=str))}
@@ -236,9 +239,8 @@ class TransformersGenerator(Generator):
             from hf_rare.generation.json_guide import SchemaGuide
 
             vocab_size = teacher.model.config.get_text_config().vocab_size
-            guide = SchemaGuide(
-                self.decoding.json_schema, teacher.tokenizer, vocab_size, sorted(end_token_ids(config))
-            )
+            ends = sorted(end_token_ids(config))
+            guide = SchemaGuide(self.decoding.json_schema, teacher.tokenizer, vocab_size, ends, self._thought_end)
         device = torch.device(teacher.input_device)
         decoding = Decoding(
             teacher.model, teacher.tokenizer, device, config, self._stop_strings, guide, self._repetition_detection
@@ -257,6 +259,12 @@ class TransformersGenerator(Generator):
     @property
     def _stop_strings(self) -> list[str]:
         return self._generation[1]
+
+    @property
+    def _thought_end(self) -> ThoughtEnd:
+        """What completions write before their JSON, where they are held to a schema."""
+        encoder = self.encoder
+        return ThoughtEnd.of_template(encoder.template, encoder.opening, self.teacher.tokenizer.get_added_vocab())
 
     @property
     def _repetition_detection(self) -> dict[str, int] | None:

@@ -125,8 +125,10 @@ class DecodingConfig(Config):
         continuous_batching (`dict`, *optional*):
             Arguments of `transformers.ContinuousBatchingConfig`, for `"continuous"`.
         json_schema (`dict`, *optional*):
-            JSON schema that completions are held to, from their first token on, so without a thought (needs
-            `llguidance`). Only the token limit can still spoil the JSON: bound the lengths in the schema.
+            JSON schema that completions are held to (needs `llguidance`): from their first token on, or behind the
+            thought of a model that thinks, as its chat template says (`chat_template_kwargs={"enable_thinking":
+            False}` goes without, where the template knows that). Only the token limit or a loop can still spoil the
+            JSON: bound the lengths in the schema.
         repetition_detection (`dict`, *optional*):
             When a completion is ended that repeats itself, and is `truncated`: when the same tokens, of
             `min_pattern_size` (by default 64) to `max_pattern_size` (1024), stand `min_count` times (4) one behind the
