@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Completion
+from hf_rare.generation.repetition import RepetitionDetector, find_repetition
 from hf_rare.settings.generation import DecodingConfig
 from hf_rare.settings.transformers_names import SAMPLING_NAMES
 
@@ -108,6 +109,7 @@ class Decoding:
         config ([`~transformers.GenerationConfig`]): the generation config, without stop strings.
         stop_strings (`list[str]`): texts that end a completion.
         guide ([`SchemaGuide`], *optional*): what completions are held to.
+        repetition_detection (`dict`, *optional*): the settings of [`RepetitionDetector`].
     """
 
     model: Any
@@ -116,6 +118,7 @@ class Decoding:
     config: "GenerationConfig"
     stop_strings: list[str]
     guide: "SchemaGuide | None" = None
+    repetition_detection: dict[str, int] | None = None
 
     def make_guides(self) -> "list[LogitsProcessor]":
         """Make the logits processors, new for each batch, that the settings ask for besides those of `generate`."""
@@ -127,11 +130,15 @@ class Decoding:
 
         return StopStringCriteria(self.tokenizer, self.stop_strings)
 
+    def make_detector(self) -> RepetitionDetector | None:
+        """Make what finds out, for one row, that it repeats itself; none where nobody asks."""
+        return RepetitionDetector.of(self.repetition_detection)
+
     def read(self, ids: Sequence[int], prompt_tokens: int) -> Completion:
         """Read a completion.
 
         Args:
-            ids (`Sequence[int]`): what was written, perhaps with padding behind its end.
+            ids (`Sequence[int]`): what was written, perhaps with more behind the loop or the token that ends it.
             prompt_tokens (`int`): tokens of its prompt.
 
         Returns:
@@ -139,12 +146,18 @@ class Decoding:
         """
         end_ids = end_token_ids(self.config)
         length = next((i for i, token in enumerate(ids) if token in end_ids), len(ids))
+        repetition = find_repetition(ids[:length], self.repetition_detection)
+        if repetition is not None:
+            length = repetition.end
+            ids = ids[:length]
         has_end, text = length < len(ids), self._decode(ids[:length])
         if any(stop in text for stop in self.stop_strings):  # padding follows, which may be an end token
             while ids[length - 1] == self.config.pad_token_id:
                 length -= 1
             return Completion(self._decode(ids[:length]), "stop", prompt_tokens, length)
         is_cut = not has_end and length >= self.config.max_new_tokens
+        if repetition is not None and not is_cut:
+            return Completion(text, "repetition", prompt_tokens, length, str(repetition))
         return Completion(text, "length" if is_cut else "stop", prompt_tokens, length + has_end)
 
     def _decode(self, ids: Sequence[int]) -> str:

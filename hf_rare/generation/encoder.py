@@ -47,6 +47,7 @@ class PromptEncoder(Encoder):
 
     Attributes:
         text_tokenizer ([`TextTokenizer`]): what turns texts into tokens.
+        opening (`str`): what the chat template writes behind the last message.
 
     Raises:
         ConfigError: The chat template fails on a plain question, or drops its text.
@@ -77,7 +78,12 @@ class PromptEncoder(Encoder):
         self._as_content = choose_content(self._render_question)
         self._has_system_role = self._try_system_role()
         (rendered,) = self._render([[{"role": "user", "content": MARKER}]])
-        self._opening = rendered.rpartition(MARKER)[2]
+        self.opening = rendered.rpartition(MARKER)[2]
+
+    @property
+    def template(self) -> str:
+        """The source of the chat template."""
+        return str(self._tokenizer.get_chat_template(self._chat_template_kwargs.get("chat_template")))
 
     @property
     def max_prompt_tokens(self) -> int | None:
@@ -122,7 +128,7 @@ class PromptEncoder(Encoder):
         plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
         token_ids = dict(zip(plain, self.text_tokenizer([texts[i] for i in plain]), strict=True))
         return [
-            EncodedPrompt(messages, text, token_ids.get(i) or self._tokenize_sanitized(messages), self._opening)
+            EncodedPrompt(messages, text, token_ids.get(i) or self._tokenize_sanitized(messages), self.opening)
             for i, (messages, text) in enumerate(zip(conversations, texts, strict=True))
         ]
 

@@ -39,17 +39,23 @@ class Completion:
 
     Args:
         text (`str`): the text, without the prompt and the end-of-turn token.
-        finish_reason (`"stop"`, `"length"` or `"error"`): whether the model ended it, the limit did, or it failed.
+        finish_reason (`"stop"`, `"length"`, `"repetition"` or `"error"`): whether the model ended it, the limit did,
+            or what looks out for loops did, or it failed.
         prompt_tokens (`int`): tokens of the prompt.
         completion_tokens (`int`): tokens generated, the end-of-turn token included.
-        error (`str`): why it failed; empty when it did not.
+        error (`str`): why it failed, or how it repeated itself; else empty.
     """
 
     text: str
-    finish_reason: Literal["stop", "length", "error"]
+    finish_reason: Literal["stop", "length", "repetition", "error"]
     prompt_tokens: int
     completion_tokens: int
     error: str = ""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its end is missing."""
+        return self.finish_reason in ("length", "repetition")
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +193,13 @@ class Generator(ABC):
             A prompt that fails gives a completion with the `finish_reason` `"error"`. What is yielded is read, and
             may bring new jobs, before the generator goes on.
         """
+
+    def may_reuse(self, completion: Completion) -> bool:
+        """Tell whether a completion from the journal is still what is wanted, though settings differ.
+
+        These are settings that `identity` leaves out, because they change few completions.
+        """
+        return True
 
     def settings(self) -> dict[str, Any]:
         """Give the settings it was made with, as JSON values; a local model's under `model` and `decoding`."""

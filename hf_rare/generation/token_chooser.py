@@ -17,6 +17,7 @@ from transformers.generation import logits_process
 from hf_rare.compat.transformers import make_logits_processors, prepare_generation_config
 from hf_rare.generation.decoding import Decoding, end_token_ids, set_up
 from hf_rare.generation.protocol import Job
+from hf_rare.generation.repetition import RepetitionDetector
 from hf_rare.generation.sampling import draw_tokens
 from hf_rare.generation.token_lookup import TokenLookup
 
@@ -44,6 +45,7 @@ class BatchRow:
         written (`list[int]`): the tokens written so far.
         is_bad (`bool`): whether its logits were not finite.
         has_ended (`bool`): whether its last token ends it.
+        detector ([`RepetitionDetector`], *optional*): finds out that it repeats itself.
         lookup ([`TokenLookup`], *optional*): guesses its next tokens.
         stream (`torch.Generator`, *optional*): what its draws come from.
         processors (`LogitsProcessorList`, *optional*): its own logits processors, where they look at the text.
@@ -53,6 +55,7 @@ class BatchRow:
     written: list[int] = field(default_factory=list)
     is_bad: bool = False
     has_ended: bool = False
+    detector: RepetitionDetector | None = None
     lookup: TokenLookup | None = None
     stream: torch.Generator | None = None
     processors: Any = None
@@ -124,7 +127,11 @@ class TokenChooser:
             padding: int = self._decoding.config.pad_token_id or 0
             window = torch.tensor([[padding] * (width - len(ids)) + ids for ids in endings])
             ended = [one or other for one, other in zip(ended, self._stop(window, None).tolist(), strict=True)]
-        return ended
+        return [has_ended or self._repeats(row) for has_ended, row in zip(ended, rows, strict=True)]
+
+    def _repeats(self, row: BatchRow) -> bool:
+        row.detector = row.detector or self._decoding.make_detector()
+        return row.detector is not None and row.detector.feed(row.written[-1:])
 
     def _process(self, row: BatchRow, scores: torch.Tensor) -> torch.Tensor:
         if row.processors is None:

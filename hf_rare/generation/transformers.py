@@ -17,8 +17,9 @@ from hf_rare.generation.packing import BatchPacker
 from hf_rare.generation.protocol import Completion, Generator, Job, JobSource, Observer
 from hf_rare.generation.revisions import resolve_revision
 from hf_rare.generation.teacher import Teacher, get_teacher, wrap_loaded
+from hf_rare.generation.thought_end import ThoughtEnd
 from hf_rare.settings.base import split_settings
-from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from hf_rare.settings.generation import REPETITION_DETECTION, DecodingConfig, ModelConfig
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -142,7 +143,15 @@ class TransformersGenerator(Generator):
             generation["stop_strings"] = self._stop_strings
         if self.decoding.json_schema is not None:
             generation["json_schema"] = self.decoding.json_schema
+            if begins := self._thought_end.describe():
+                generation["json_schema_begins"] = begins
+        if self._repetition_detection not in (None, REPETITION_DETECTION):
+            generation["repetition_detection"] = self._repetition_detection
         return {**self.teacher.identity(), "generation_config": json.loads(json.dumps(generation, default=str))}
+
+    def may_reuse(self, completion: Completion) -> bool:
+        """Tell whether a completion from the journal is still wanted: not what was ended, where nothing should be."""
+        return completion.finish_reason != "repetition" or self._repetition_detection is not None
 
     def settings(self) -> dict[str, Any]:
         """Give the settings it was made with: those of the model and those of decoding."""
@@ -216,11 +225,12 @@ class TransformersGenerator(Generator):
             from hf_rare.generation.json_guide import SchemaGuide
 
             vocab_size = teacher.model.config.get_text_config().vocab_size
-            guide = SchemaGuide(
-                self.decoding.json_schema, teacher.tokenizer, vocab_size, sorted(end_token_ids(config))
-            )
+            ends = sorted(end_token_ids(config))
+            guide = SchemaGuide(self.decoding.json_schema, teacher.tokenizer, vocab_size, ends, self._thought_end)
         device = torch.device(teacher.input_device)
-        decoding = Decoding(teacher.model, teacher.tokenizer, device, config, self._stop_strings, guide)
+        decoding = Decoding(
+            teacher.model, teacher.tokenizer, device, config, self._stop_strings, guide, self._repetition_detection
+        )
         return PlainEngine(decoding, self.packer, self.spans_processes)
 
     @cached_property
@@ -244,6 +254,17 @@ class TransformersGenerator(Generator):
     @property
     def _stop_strings(self) -> list[str]:
         return self._generation[1]
+
+    @property
+    def _thought_end(self) -> ThoughtEnd:
+        """What completions write before their JSON, where they are held to a schema."""
+        encoder = self.encoder
+        return ThoughtEnd.of_template(encoder.template, encoder.opening, self.teacher.tokenizer.get_added_vocab())
+
+    @property
+    def _repetition_detection(self) -> dict[str, int] | None:
+        is_one_text = (self._generation_config.num_beams or 1) == 1
+        return self.decoding.repetition_detection if is_one_text else None
 
     @cached_property
     def _generation(self) -> tuple["GenerationConfig", list[str]]:

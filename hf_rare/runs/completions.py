@@ -95,7 +95,7 @@ class KeptCompletions:
             is_tried_again = self._run.retry_failed and tries < self._run.max_tries and key not in self._failed_here
             if completion.finish_reason == "error" and is_tried_again:
                 self._tries[key] = tries
-            else:
+            elif self._generator.may_reuse(completion):
                 known[key] = completion
         return known
 

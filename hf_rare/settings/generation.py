@@ -27,6 +27,17 @@ Quantization = Annotated[
     "a quantisation config of transformers, or a dict with its 'quant_method'",
 ]
 
+REPETITION_DETECTION = {"max_pattern_size": 1024, "min_pattern_size": 64, "min_count": 4}
+"""What completions are ended for where nothing else is said; another default would need to be in journal keys."""
+
+RepetitionDetection = Annotated[
+    dict[str, AtLeastOne],
+    BeforeValidator(lambda given: {**REPETITION_DETECTION, **given} if isinstance(given, dict) else given),
+    Predicate(lambda given: set(given) == set(REPETITION_DETECTION) and given["min_count"] > 1),
+    Predicate(lambda given: given["min_pattern_size"] <= given["max_pattern_size"]),
+    "a dict with some of 'max_pattern_size', at least 'min_pattern_size', and 'min_count', at least 2",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Config):
@@ -115,8 +126,15 @@ class DecodingConfig(Config):
         continuous_batching (`dict`, *optional*):
             Arguments of `transformers.ContinuousBatchingConfig`, for `"continuous"`.
         json_schema (`dict`, *optional*):
-            JSON schema that completions are held to, from their first token on, so without a thought (needs
-            `llguidance`). Only the token limit can still spoil the JSON: bound the lengths in the schema.
+            JSON schema that completions are held to (needs `llguidance`): from their first token on, or behind the
+            thought of a model that thinks, as its chat template says (`chat_template_kwargs={"enable_thinking":
+            False}` goes without, where the template knows that). Only the token limit or a loop can still spoil the
+            JSON: bound the lengths in the schema.
+        repetition_detection (`dict`, *optional*):
+            When a completion is ended that repeats itself, and is `truncated`: when the same tokens, of
+            `min_pattern_size` (by default 64) to `max_pattern_size` (1024), stand `min_count` times (4) one behind the
+            other. Shorter patterns count several at a time, so that a loop has at least `min_pattern_size` times
+            `min_count` tokens: rules, tables and rows of zeros are shorter. `None` ends none. By the names of vLLM.
     """
 
     max_new_tokens: AtLeastOne = 4096
@@ -127,6 +145,7 @@ class DecodingConfig(Config):
     engine: Literal["auto", "static", "continuous"] = "auto"
     continuous_batching: Options = field(default_factory=dict)
     json_schema: Annotated[dict[str, Any] | None, "a JSON schema as a dict, or None"] = None
+    repetition_detection: RepetitionDetection | None = field(default_factory=REPETITION_DETECTION.copy)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -62,12 +62,13 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
         if completion.finish_reason == "error":
             return Found(status="failed", error=completion.error)
         row, split = result.prepared.row, split_thoughts(result, completion, self.config.thought_tags)
-        is_cut, tokens = completion.finish_reason == "length", completion.completion_tokens
+        is_cut, tokens = completion.is_cut, completion.completion_tokens
         items = tuple(self._parse(split.visible, row, is_cut)) if isinstance(row, Row) else ()
         if items:
             return Found(status="ok", completion_tokens=tokens, items=items)
         if is_cut:
-            return Found(status="truncated", error="the token limit ended the completion", completion_tokens=tokens)
+            error = completion.error or "the token limit ended the completion"
+            return Found(status="truncated", error=error, completion_tokens=tokens)
         error = f"there are no {self.item_name} in the completion"
         if not split.is_closed:
             error = split.say_unclosed(self.config.thought_tags)

@@ -125,12 +125,13 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
         if completion.finish_reason == "error":
             return Judgement(status="failed", error=completion.error)
         tokens, split = completion.completion_tokens, split_thoughts(result, completion, self.config.thought_tags)
-        is_cut = completion.finish_reason == "length"
+        is_cut = completion.is_cut
         verdict, reason = parse_verdict(split.visible, is_cut)
         if verdict != "unchecked" and split.is_closed:
             return Judgement(status="ok", verdict=verdict, reason=reason, completion_tokens=tokens)
         status: Status = "truncated" if is_cut else "unparsed"
-        return Judgement(status=status, error="the judge gives no verdict", completion_tokens=tokens)
+        error = completion.error or "the judge gives no verdict"
+        return Judgement(status=status, error=error, completion_tokens=tokens)
 
     def _lay_out(self, results: Sequence[Result[Judgement]]) -> Layout:
         counted: list[Judgement] = []

@@ -139,8 +139,7 @@ def _number_batches(dataset: datasets.Dataset, batch_size: int) -> Iterator[pa.T
 class _Actor:
     """Distills batches in its own process, several in one stream.
 
-    What ends the run comes back as a result:
-    errors Ray buries in text.
+    What ends the run comes back as a result: errors Ray buries in text.
     """
 
     def __init__(self, distill_fn: bytes, variables: dict[str, str], num_threads: int) -> None:

@@ -61,7 +61,7 @@ def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfi
         return Trace(status="failed", error=completion.error)
     parsed = parse_completion(
         completion.text,
-        is_cut=completion.finish_reason == "length",
+        is_cut=completion.is_cut,
         thought_tags=config.thought_tags,
         answer_tags=config.answer_tags,
         require_answer=config.needs_answer,
@@ -72,7 +72,7 @@ def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfi
         reasoning=parsed.reasoning,
         answer=parsed.answer,
         status=parsed.status,
-        error=parsed.error,
+        error=completion.error or parsed.error,
         completion_tokens=completion.completion_tokens,
     )
 

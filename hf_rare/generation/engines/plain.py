@@ -93,6 +93,7 @@ class PlainEngine:
         """Write one micro-batch."""
         from transformers import LogitsProcessorList, StoppingCriteriaList
 
+        from hf_rare.generation.repetition_criterion import RepetitionCriterion
         from hf_rare.generation.sampling import LogitsGuard, TokenCounter, sample_per_row
 
         decoding, config = self.decoding, self.decoding.config
@@ -103,6 +104,8 @@ class PlainEngine:
         criteria = StoppingCriteriaList()
         if decoding.stop_strings:
             criteria.append(decoding.make_stop_criterion())
+        if detectors := [detector for _ in prompts if (detector := decoding.make_detector())]:
+            criteria.append(RepetitionCriterion(detectors))
         if observer is not None:
             criteria.append(TokenCounter(sum(map(len, prompts)), config.pad_token_id, observer.add_tokens))
         guard = LogitsGuard(next(iter(end_token_ids(config)), 0))
