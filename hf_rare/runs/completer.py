@@ -194,7 +194,9 @@ class Completer:
         self._kept.open()
         jobs = [self._kept.make_job(*wanted) for row in rows for wanted in attempts.all(row)]
         known = self._kept.look_up(jobs)
-        return known | share.agree([job.key for job in jobs], known)
+        learnt = share.agree([job.key for job in jobs], known)
+        self._keep_on_this_machine(jobs, learnt)
+        return known | learnt
 
     def _share_out(
         self, rows: Sequence[R], attempts: Attempts[R], known: Mapping[str, Completion], share: TeamShare
@@ -203,12 +205,16 @@ class Completer:
         own = [attempts.copy(row) for row in rows]
         claimed = ([own[number] for number in numbers] for numbers in share.claim(len(own)))
         written, limit = self._write(claimed, len(own), attempts, share, known)
-        team = self._team
-        if team is not None and team.is_first_of_machine:
-            jobs = (self._kept.make_job(*wanted) for row in rows for wanted in attempts.all(row))
-            self._kept.keep_missing(jobs, {**known, **written})
+        self._keep_on_this_machine(
+            [self._kept.make_job(*wanted) for row in rows for wanted in attempts.all(row)], written
+        )
         self._end(written, limit)
         return written
+
+    def _keep_on_this_machine(self, jobs: Sequence[Job], completions: Mapping[str, Completion]) -> None:
+        """Write into the journal what came from other machines, where they have one of their own."""
+        if completions and self._team is not None and self._team.is_first_of_machine:
+            self._kept.keep_missing(jobs, completions)
 
     def _write(
         self,
