@@ -41,6 +41,8 @@ class PlainEngine:
         self.decoding = decoding
         self.packer = packer
         self.is_one_of_many = is_one_of_many
+        self.is_row_by_row = False
+        """Whether each row is written alone: for models that depend on what a row is padded with."""
 
     def write(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
         """Write a completion for each job; see [`Generator`]."""
@@ -50,7 +52,7 @@ class PlainEngine:
                 window.fill(max(TAKE_AHEAD, MICRO_BATCHES_AHEAD * count))
                 if not window.jobs:
                     return
-                count = self.packer.count([len(window.jobs[0].prompt.token_ids)])
+                count = 1 if self.is_row_by_row else self.packer.count([len(window.jobs[0].prompt.token_ids)])
                 halves.append(window.take(count))
             batch = halves.pop()
             if observer is not None:
