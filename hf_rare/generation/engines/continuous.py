@@ -87,7 +87,7 @@ class ContinuousEngine:
                         yield written
                 if not live.is_usable:
                     breakdowns += 1
-                    self.close()
+                    live.close()
                     free_memory()
             if failed:
                 yield from self._write_again(failed, observer)

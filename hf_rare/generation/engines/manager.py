@@ -163,7 +163,8 @@ class Session:
             if result is None or (owner := self._live.owners.pop(result.request_id, None)) is None:
                 return None
             owner.arrived.append(result)
-        return self.arrived.popleft() if self.arrived else None
+        result = self.arrived.popleft() if self.arrived else None
+        return result if result is None or result.request_id in self.left else None
 
     @property
     def can_go_on(self) -> bool:

@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 LIMITS = re.compile(r"window|chunk|block|compress|index_topk|floor_scale|original_max_position")
 """Names in a config whose numbers are lengths of text at which the computation of a model changes."""
 
-SHORT, USUAL = 5, 24
+SHORT, USUAL = 5, 32
 """Tokens of the short texts, and of the long ones where the config names no length."""
 
-BEYOND = 9
-"""Tokens that a long text has more than the longest length."""
+BEYOND = 32
+"""Tokens that the longest text has more than twice the longest length: five eighths of it are over that, too."""
 
 WRITTEN = 8
 """Tokens that are written behind each text."""
@@ -71,12 +71,20 @@ def make_texts(decoding: Decoding, lengths: list[int]) -> list[list[int]]:
 
 def long_length(decoding: Decoding) -> int:
     """Say how long a text is that is longer than what the config names, within the context and a few seconds."""
-    config = decoding.model.config.get_text_config()
-    context = getattr(config, "max_position_embeddings", None) or 2**31
+    room = _count_room(decoding)
+    return max(SHORT + 1, min(max(USUAL, 2 * _longest_limit(decoding) + BEYOND), room))
+
+
+def _longest_limit(decoding: Decoding) -> int:
+    """Find the longest length that the config names, and that a text can be longer than; 0 where there is none."""
+    limits = _find_limits(decoding.model.config.get_text_config().to_dict())
+    return max((limit for limit in limits if limit + BEYOND <= _count_room(decoding)), default=0)
+
+
+def _count_room(decoding: Decoding) -> int:
+    context = getattr(decoding.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
     most = OPERATIONS.get(decoding.device.type, OPERATIONS_ELSEWHERE) / (2 * max(1, decoding.model.num_parameters()))
-    room = int(min(context - WRITTEN - 1, most))
-    limits = [limit + BEYOND for limit in _find_limits(config.to_dict()) if limit + BEYOND <= room]
-    return max(USUAL, *limits) if limits else min(USUAL, max(SHORT + 1, context - WRITTEN - 1))
+    return int(min(context - WRITTEN - 1, most))
 
 
 def _find_limits(config: Mapping[str, Any]) -> Iterator[int]:
@@ -88,17 +96,18 @@ def _find_limits(config: Mapping[str, Any]) -> Iterator[int]:
 
 
 def try_continuous(decoding: Decoding, config: ContinuousBatchingConfig) -> str:
-    """Let a manager of continuous batching write a few texts, one of them twice, and compare its draws with the model's.
+    """Let a manager of continuous batching write texts, one of them twice, and compare its draws with the model's.
 
     Args:
         decoding ([`Decoding`]): the model.
-        config ([`~transformers.ContinuousBatchingConfig`]): the settings. Those of its size are replaced by small ones.
+        config ([`~transformers.ContinuousBatchingConfig`]): the settings; those of size are replaced by small ones.
 
     Returns:
         `str`: why the engine cannot be used; empty where it can.
     """
+    crossing = max(SHORT, _longest_limit(decoding) - WRITTEN // 2)  # while it is written
     longest = long_length(decoding)
-    texts = make_texts(decoding, [SHORT, USUAL, longest - WRITTEN // 2 - BEYOND, longest])
+    texts = make_texts(decoding, [SHORT, min(USUAL, longest), crossing, longest])
     texts.insert(2, texts[1])
     jobs = [Job(EncodedPrompt([], "", text), seed) for seed, text in enumerate(texts) if text]
     plain = copy.copy(decoding.config)
@@ -183,7 +192,7 @@ def why_not_together(plain: PlainEngine) -> str:
 
 
 def try_padding(decoding: Decoding) -> str:
-    """Let `generate` write two texts padded to one length and each alone, and compare the logits.
+    """Let `generate` write a few texts padded to one length and each alone, and compare the logits.
 
     Args:
         decoding ([`Decoding`]): the model.
@@ -191,9 +200,10 @@ def try_padding(decoding: Decoding) -> str:
     Returns:
         `str`: why rows cannot be written together; empty where they can, or where the trial itself fails.
     """
-    texts = make_texts(decoding, [long_length(decoding), SHORT])
+    longest = long_length(decoding)
+    texts = make_texts(decoding, [*(longest * eighths // 8 for eighths in (8, 7, 6, 5)), SHORT])
     config = copy.copy(decoding.config)
-    config.update(do_sample=False, num_beams=1, eos_token_id=None, max_new_tokens=2, min_new_tokens=None)
+    config.update(do_sample=False, num_beams=1, eos_token_id=None, max_new_tokens=4, min_new_tokens=None)
     try:
         together = _generate(decoding, config, texts)
         alone = [_generate(decoding, config, [text]) for text in texts]
