@@ -48,6 +48,7 @@ class LiveManager:
         self.owners: dict[str, Session] = {}
         self._names = itertools.count()
         self._sessions = 0
+        self._pause: contextlib.ExitStack | None = None
         self._process = os.getpid()
         for other in list(_MANAGERS):  # an idle one holds most of the memory
             if other.model is self.model and not other._sessions:
@@ -89,6 +90,7 @@ class LiveManager:
     def close(self) -> None:
         """Stop the thread, and free the memory."""
         if os.getpid() == self._process:
+            self.go_on()
             self._close()
         else:
             self._close.detach()  # a forked process has the manager, and no thread of it
@@ -98,24 +100,26 @@ class LiveManager:
         """Write with it for a while."""
         session = Session(self)
         self._sessions += 1
-        if self._sessions == 1:
-            begin_work(self.model, self, self._attention)
+        begin_work(self.model, self, self._attention)
         try:
             yield session
         finally:
             session.take_back()
             self._sessions -= 1
-            if not self._sessions:
-                with self.resting():  # a step that is under way ends with the attention that it began with
-                    end_work(self.model, self)
+            end_work(self.model, self)
 
-    @contextlib.contextmanager
-    def resting(self) -> Iterator[None]:
-        """Let the thread wait after its step, while the caller runs the model."""
-        with contextlib.ExitStack() as stack:
+    def rest(self) -> None:
+        """Let the thread end its step, and wait."""
+        if self._pause is None:
+            self._pause = contextlib.ExitStack()
             with contextlib.suppress(RuntimeError):  # it has ended
-                stack.enter_context(self.manager.pause())
-            yield
+                self._pause.enter_context(self.manager.pause())
+
+    def go_on(self) -> None:
+        """Let the thread go on, if it waits."""
+        if self._pause is not None:
+            self._pause.close()
+            self._pause = None
 
     def next_names(self, count: int) -> list[str]:
         """Make the names of a request and of its forks."""

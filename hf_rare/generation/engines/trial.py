@@ -53,10 +53,13 @@ _VERDICTS: "WeakKeyDictionary[Any, dict[str, str]]" = WeakKeyDictionary()
 
 
 def once(model: Any, name: str, find: Callable[[], str]) -> str:
-    """Find a verdict on a loaded model, unless it was found before with the same kind of attention."""
+    """Find a verdict on a loaded model, unless it was found before.
+
+    It holds for the kind of attention, and not where somebody has put another forward in the place of the model's own.
+    """
     verdicts = _VERDICTS.setdefault(model, {})
     key = f"{name} {attention_of(model)} {model.dtype}"
-    if key not in verdicts:
+    if key not in verdicts or "forward" in vars(model):
         verdicts[key] = find()
         free_memory()
     return verdicts[key]
