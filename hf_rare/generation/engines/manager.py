@@ -9,6 +9,7 @@ import contextlib
 import copy
 import itertools
 import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -104,9 +105,10 @@ class LiveManager:
         try:
             yield session
         finally:
-            session.take_back()
-            self._sessions -= 1
-            end_work(self.model, self)
+            if not sys.is_finalizing():  # a process that ends has torn down what this would need
+                session.take_back()
+                self._sessions -= 1
+                end_work(self.model, self)
 
     def rest(self) -> None:
         """Let the thread end its step, and wait."""
