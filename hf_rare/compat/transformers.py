@@ -60,15 +60,44 @@ def attention_of(model: Any) -> str | None:
     return kind
 
 
-@contextlib.contextmanager
-def attending(model: Any, kind: str) -> Iterator[None]:
-    """Let a model use another kind of attention for a while: `PreTrainedConfig._attn_implementation`.
+def set_attention(model: Any, kind: str | None) -> None:
+    """Let a model use another kind of attention: `PreTrainedConfig._attn_implementation`.
 
     The public `set_attn_implementation` checks and loads kernels, which takes too long for every step.
     """
+    if attention_of(model) != kind:
+        model.config._attn_implementation = kind
+
+
+@contextlib.contextmanager
+def attending(model: Any, kind: str) -> Iterator[None]:
+    """Let a model use another kind of attention for a while."""
     before = attention_of(model)
-    model.config._attn_implementation = kind
+    set_attention(model, kind)
     try:
         yield
     finally:
-        model.config._attn_implementation = before
+        set_attention(model, before)
+
+
+def keep_attention(manager: Any) -> None:
+    """Let a manager of continuous batching leave the attention alone when it ends: `._original_attn_impl`.
+
+    Several managers may run one model, and the first to end would change it for the others.
+    """
+    look_up(manager, "_original_attn_impl", "transformers", SEEN)
+    manager._original_attn_impl = None
+
+
+FORKED = "__child#"
+"""What stands between the name of a request and the number of its fork, in the names that a manager gives to forks."""
+
+
+def written_before(state: Any) -> int:
+    """Count the tokens that a request of continuous batching has written: `RequestState._true_initial_tokens`.
+
+    Those that a step now being prepared will write are not counted. A request that was put aside for others has what
+    it had written as part of its prompt.
+    """
+    prompt = look_up(state, "_true_initial_tokens", "transformers", SEEN) or len(state.initial_tokens)
+    return int(state.position_offset - prompt)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hf_rare.errors import ConfigError
+from hf_rare.generation.model_use import resting
 from hf_rare.generation.protocol import Completion
 from hf_rare.generation.repetition import RepetitionDetector, find_repetition
 from hf_rare.settings.generation import DecodingConfig
@@ -85,7 +86,16 @@ def as_list(value: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def set_up(model: "PreTrainedModel", config: "GenerationConfig") -> Iterator[None]:
-    """Put a generation config in the place of the model's own, which would fill its gaps, and switch dropout off."""
+    """Let the caller run a model: alone, without dropout, and under a generation config in the place of its own.
+
+    The model's own would fill the gaps of the config.
+    """
+    with resting(model), _configured(model, config):
+        yield
+
+
+@contextlib.contextmanager
+def _configured(model: "PreTrainedModel", config: "GenerationConfig") -> Iterator[None]:
     before, was_training = model.generation_config, getattr(model, "training", False)
     model.generation_config = config
     if was_training:

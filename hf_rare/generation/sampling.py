@@ -56,7 +56,24 @@ def draw_tokens(scores: torch.Tensor, streams: Sequence[torch.Generator]) -> tor
     Returns:
         `torch.Tensor` of shape `(batch_size,)`: the tokens.
     """
-    uniform = torch.cat([torch.rand(1, 1, generator=stream, dtype=torch.float64) for stream in streams])
+    return pick_tokens(scores, torch.cat([draw_numbers(stream, 1)[:, None] for stream in streams]))
+
+
+def draw_numbers(stream: torch.Generator, count: int) -> torch.Tensor:
+    """Draw the next uniform numbers of a row: the same ones, whether one by one or many at a time."""
+    return torch.rand(count, generator=stream, dtype=torch.float64)
+
+
+def pick_tokens(scores: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Pick a token for each row: the first at which the cumulative probability exceeds the row's uniform number.
+
+    Args:
+        scores (`torch.Tensor` of shape `(batch_size, vocab_size)`): the warped logits.
+        uniform (`torch.Tensor` of shape `(batch_size, 1)`): the numbers, in float64.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size,)`: the tokens.
+    """
     exact = scores.cpu() if scores.device.type == "mps" else scores  # MPS has no float64
     cumulative = exact.softmax(dim=-1, dtype=torch.float64).cumsum(dim=-1)
     # strictly below the total, so that rounding cannot choose a token behind the last possible one

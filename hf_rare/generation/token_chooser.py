@@ -88,9 +88,9 @@ class TokenChooser:
         return int(self._config.max_new_tokens)
 
     @property
-    def looks_at_logits_alone(self) -> bool:
-        """Whether no setting looks at the text so far."""
-        return self._shared is not None
+    def processors(self) -> LogitsProcessorList | None:
+        """The processors of logits that do for every row; `None` where a setting looks at the text so far."""
+        return self._shared
 
     def choose(self, rows: Sequence[BatchRow], logits: torch.Tensor) -> None:
         """Append a token to each row, and mark the rows that end with it.

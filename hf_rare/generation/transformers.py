@@ -200,21 +200,26 @@ class TransformersGenerator(Generator):
         """
         from hf_rare.generation.engines.continuous import ContinuousEngine, why_not_continuous
         from hf_rare.generation.engines.static import StaticEngine, choose_cache
+        from hf_rare.generation.engines.trial import why_not_together
 
         engine, plain = self.decoding.engine, self.make_plain_engine()
         if engine == "continuous" or (engine == "auto" and plain.decoding.device.type == "cuda"):
-            if not (reason := why_not_continuous(plain.decoding, self.spans_processes)):
+            if not (reason := why_not_continuous(plain, self.decoding.continuous_batching)):
                 logger.info("Rows are written by continuous batching.")
                 return ContinuousEngine(plain, self.decoding.continuous_batching)
             if engine == "continuous":
                 raise ConfigError(f"engine='continuous' cannot be used: {reason}. Pass engine='static' or 'auto'.")
             logger.info("Rows are not written by continuous batching: %s.", reason)
         kind, reason = choose_cache(plain.decoding)
-        if kind is None:
+        if kind is not None:
+            logger.info("Rows are written by the static engine, with a %s.", kind.__name__)
+            return StaticEngine(plain, kind)
+        if padding := why_not_together(plain):
+            plain.is_row_by_row = True
+            logger.warning("Rows are written by `generate`, each alone: %s; %s.", reason, padding)
+        else:
             logger.info("Rows are written by `generate` in micro-batches: %s.", reason)
-            return plain
-        logger.info("Rows are written by the static engine, with a %s.", kind.__name__)
-        return StaticEngine(plain, kind)
+        return plain
 
     def make_plain_engine(self) -> PlainEngine:
         """Make the engine that writes by `generate` in micro-batches; the others leave to it what fails."""

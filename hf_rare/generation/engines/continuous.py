@@ -1,29 +1,33 @@
 """Writing with the continuous batching of transformers: a paged cache, for GPUs.
 
-It is greedy only, since its sampling draws for all rows from one stream. Every completion is handed over when it is
-finished. A prompt that fails is written again by `generate`. Logits that are not finite are not found out here.
+Every completion is handed over when it is finished, and jobs are taken as rows begin. Draws are the rows' own, so
+that a text is that of the other engines. A prompt that fails, or does not fit, is written again by `generate`. Whether
+a model is written right by it is tried on a few texts, for transformers has it wrong for some.
 """
 
-import copy
-import itertools
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from transformers import ContinuousBatchingConfig
+from transformers import ContinuousBatchingConfig, LogitsProcessorList
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.generation import logits_process
 
+from hf_rare.compat.transformers import FORKED
 from hf_rare.errors import ConfigError
-from hf_rare.generation.decoding import Decoding, set_up
+from hf_rare.generation.decoding import Decoding
+from hf_rare.generation.engines.manager import LiveManager, Session
 from hf_rare.generation.engines.plain import PlainEngine
+from hf_rare.generation.engines.trial import once, try_continuous
+from hf_rare.generation.failures import free_memory
 from hf_rare.generation.protocol import Completion, Job, JobList, JobSource, Observer
 from hf_rare.generation.token_chooser import TokenChooser
 
 logger = logging.getLogger(__name__)
 
 COUNT_SECONDS = 0.1
-"""Time after which tokens are counted where no row ends."""
+"""Time after which tokens are counted, and jobs taken, where no row ends."""
 
 TAKE_AHEAD = 32
 """Jobs that wait in the manager's queue, so that it never has to wait for one."""
@@ -31,9 +35,21 @@ TAKE_AHEAD = 32
 CPU_READ_TOGETHER = 512
 """Tokens of one step on a CPU, where the mask is as wide as all requests together."""
 
+MOST_BREAKDOWNS = 2
+"""Times that a manager may break down before it has finished a row, until `generate` writes all the rest."""
+
+FIT_FOR_GRAPHS = (
+    logits_process.LogitNormalization,
+    logits_process.MinPLogitsWarper,
+    logits_process.TemperatureLogitsWarper,
+    logits_process.TopKLogitsWarper,
+    logits_process.TopPLogitsWarper,
+)
+"""Processors that never wait for the device, as CUDA graphs ask for."""
+
 
 class ContinuousEngine:
-    """Writes with a manager of continuous batching, which is made anew for each call.
+    """Writes with a manager of continuous batching, which is made for the first call and kept.
 
     Args:
         plain ([`PlainEngine`]):
@@ -48,83 +64,151 @@ class ContinuousEngine:
     def __init__(self, plain: PlainEngine, settings: dict[str, Any]) -> None:
         self._plain = plain
         self._settings = settings
-        self._names = itertools.count()
+        self._processors = TokenChooser(plain.decoding).processors
+        self._live: LiveManager | None = None
+
+    def close(self) -> None:
+        """Stop the manager, and free its memory. The next call makes another one."""
+        if self._live is not None:
+            self._live.close()
+            self._live = None
 
     def write(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
         """Write a completion for each job; see [`Generator`]."""
-        jobs = source.take(TAKE_AHEAD)
-        if not jobs:
-            return
-        decoding = self._plain.decoding
-        left: dict[str, Job] = {}
-        with set_up(decoding.model, decoding.config):
-            manager = decoding.model.init_continuous_batching(
-                generation_config=copy.deepcopy(decoding.config),
-                continuous_batching_config=self._make_config(max(len(job.prompt.token_ids) for job in jobs)),
-            )
-            counter = RequestCounter(manager, observer, left) if observer is not None else None
-            manager.start()
+        breakdowns = 0
+        while jobs := source.take(TAKE_AHEAD):
             failed: list[Job] = []
-            try:
-                while jobs or left:
-                    for job in jobs:
-                        left[name := str(next(self._names))] = job
-                        manager.add_request(job.prompt.token_ids, request_id=name)
-                    if observer is not None and jobs:
-                        observer.begin(list(left.values()))
-                    result = manager.get_result(timeout=COUNT_SECONDS)
-                    if counter is not None:
-                        counter.count(result)
-                    if result is None and not manager.is_running():
-                        break
-                    if result is not None and result.is_finished():
-                        job = left.pop(result.request_id)
-                        if result.error is not None:
-                            logger.warning("Writing a row by continuous batching failed: %s", result.error)
-                            failed.append(job)
-                        else:
-                            yield [(job, decoding.read(result.generated_tokens, len(job.prompt.token_ids)))]
-                    room = TAKE_AHEAD + len(active_requests(manager)) - len(left)
-                    jobs = source.take(room) if room > 0 else []
-            finally:
-                manager.stop(block=True, hard_stop=True)
-                manager.destroy()
-        if again := [*failed, *left.values()]:
-            logger.warning("%d rows are written again by `generate`.", len(again))
-            yield from self._plain.write(JobList(again), observer)
+            if (live := self._open_manager(jobs)) is None:
+                breakdowns, failed = breakdowns + 1, jobs
+            else:
+                with live.session() as session:
+                    for written in self._write_with(live, session, jobs, source, observer, failed):
+                        breakdowns = 0
+                        yield written
+                if not live.is_usable:
+                    breakdowns += 1
+                    live.close()
+                    free_memory()
+            if failed:
+                yield from self._write_again(failed, observer)
+            if breakdowns >= MOST_BREAKDOWNS:
+                logger.warning("Continuous batching has broken down %d times: `generate` writes the rest.", breakdowns)
+                yield from self._plain.write(source, observer)
 
-    def _make_config(self, longest: int) -> ContinuousBatchingConfig:
-        settings = {"drop_unsupported_processors": False, **self._settings}
-        if self._plain.decoding.device.type == "cpu":
-            page = settings.get("page_size", 256)
-            tokens = max(self._plain.packer.max_tokens, longest + self._plain.decoding.config.max_new_tokens)
-            settings = {"max_batch_tokens": CPU_READ_TOGETHER, "num_blocks": -(-tokens // page) + 1, **settings}
-        try:
-            return ContinuousBatchingConfig(**settings)
-        except (TypeError, ValueError) as err:
-            raise ConfigError(f"continuous_batching={self._settings!r} cannot be right: {err}") from err
+    def _write_with(
+        self,
+        live: LiveManager,
+        session: Session,
+        jobs: list[Job],
+        source: JobSource,
+        observer: Observer | None,
+        failed: list[Job],
+    ) -> Iterator[list[tuple[Job, Completion]]]:
+        """Write until nothing is left, or the manager has broken down; what fails is put on the list."""
+        decoding = self._plain.decoding
+        counter = RequestCounter(session, observer) if observer is not None else None
+        while jobs or session.left:
+            fitting = [job for job in jobs if self._count_tokens(job) <= live.capacity]
+            failed += [job for job in jobs if self._count_tokens(job) > live.capacity]
+            session.add(fitting)
+            if observer is not None and fitting:
+                observer.begin(list(session.left.values()))
+            result = session.poll(COUNT_SECONDS)
+            if counter is not None:
+                counter.count(result)
+            # here a row can be ended that goes on in vain: its tokens are in `session.active()`, `session.end_early`
+            # ends it, and `decoding.read` reads what it has written
+            if result is None and not session.can_go_on:
+                break
+            if result is not None:
+                job = session.left.pop(result.request_id)
+                if result.error is not None or any(result.logprobs):
+                    failed.append(job)
+                    logger.warning("A row failed: %s", result.error or "its logits are not finite")
+                else:
+                    yield [(job, decoding.read(result.generated_tokens, len(job.prompt.token_ids)))]
+            if len(failed) >= TAKE_AHEAD and live.is_usable:
+                again = failed[:]
+                failed.clear()
+                yield from self._write_again(again, observer)
+            room = TAKE_AHEAD + len(session.active()) - len(session.left)
+            jobs = source.take(room) if room > 0 and live.is_usable else []
+        failed += session.left.values()
+        session.left.clear()
+
+    def _write_again(self, jobs: list[Job], observer: Observer | None) -> Iterator[list[tuple[Job, Completion]]]:
+        logger.warning("%d rows are written again by `generate`.", len(jobs))
+        yield from self._plain.write(JobList(jobs), observer)
+
+    def _count_tokens(self, job: Job) -> int:
+        return len(job.prompt.token_ids) + int(self._plain.decoding.config.max_new_tokens)
+
+    def _open_manager(self, jobs: list[Job]) -> LiveManager | None:
+        """Give the manager, made anew where there is none that runs; `None` where none can be made now."""
+        if self._live is None or not self._live.is_usable:
+            self.close()
+            longest = max(map(self._count_tokens, jobs))
+            decoding, processors = self._plain.decoding, self._processors
+            config = make_config(decoding, processors, self._settings, self._plain.packer.max_tokens, longest)
+            try:
+                self._live = LiveManager(decoding, processors, config)
+            except Exception as err:
+                logger.warning("Continuous batching cannot begin: %s: %s", type(err).__name__, err)
+                err.__traceback__ = None  # its frames hold the tensors
+                free_memory()
+        return self._live
+
+
+def make_config(
+    decoding: Decoding,
+    processors: LogitsProcessorList,
+    settings: Mapping[str, Any],
+    max_tokens: int,
+    longest: int = 0,
+) -> ContinuousBatchingConfig:
+    """Make the settings of a manager.
+
+    Args:
+        decoding ([`Decoding`]): the model and how it writes.
+        processors ([`~transformers.LogitsProcessorList`]): those that stand for the settings.
+        settings (`Mapping[str, Any]`): the caller's, which win.
+        max_tokens (`int`): tokens that the cache holds on a CPU, where the free memory does not say.
+        longest (`int`): tokens of the longest row, which must fit there.
+
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+    """
+    ours: dict[str, Any] = {"drop_unsupported_processors": False}
+    if not all(type(processor) in FIT_FOR_GRAPHS for processor in processors):
+        ours["use_cuda_graph"] = False
+    if decoding.device.type == "cpu":
+        page = settings.get("page_size", 256)
+        ours |= {"max_batch_tokens": CPU_READ_TOGETHER, "num_blocks": -(-max(max_tokens, longest) // page) + 1}
+    try:
+        return ContinuousBatchingConfig(**{**ours, **settings})
+    except (TypeError, ValueError) as err:
+        raise ConfigError(f"continuous_batching={dict(settings)!r} cannot be right: {err}") from err
 
 
 class RequestCounter:
     """Counts what a manager has read and written since the last count, and tells an observer.
 
-    A manager reads prompts and writes rows in the same steps. Prompts are counted with the first token of their row.
+    A manager reads prompts and writes rows in the same steps. Prompts are counted with the first token of their row;
+    the samples of a row share one.
 
     Args:
-        manager ([`~transformers.ContinuousBatchingManager`]): the manager.
+        session ([`Session`]): the requests.
         observer ([`Observer`]): who is told.
-        jobs (`Mapping[str, Job]`): the jobs that it has in hand, by the name of their request.
     """
 
-    def __init__(self, manager: Any, observer: Observer, jobs: Mapping[str, Job]) -> None:
-        self._manager = manager
+    def __init__(self, session: Session, observer: Observer) -> None:
+        self._session = session
         self._observer = observer
-        self._jobs = jobs
         self._written: dict[str, int] = {}
 
     def count(self, result: Any) -> None:
         """Count the tokens of the rows that are being written, and of the result, where a row has ended."""
-        active = active_requests(self._manager)
+        left, active = self._session.left, self._session.active()
         counts = {name: state.generated_len() for name, state in active.items()}
         if result is not None:
             counts[result.request_id] = len(result.generated_tokens)
@@ -132,41 +216,44 @@ class RequestCounter:
         for name, count in counts.items():
             before = self._written.get(name, 0)
             if count > before:  # a row that was put aside for others begins again with 0
-                read += len(self._jobs[name].prompt.token_ids) if not before else 0
+                read += len(left[name].prompt.token_ids) if not before and FORKED not in name else 0
                 written += count - before
                 self._written[name] = count
         if written:
             self._observer.add_tokens(read, written)
-        if result is not None and result.is_finished():
+        if result is not None:
             self._written.pop(result.request_id, None)
-        if result is not None and active:
-            self._observer.begin([self._jobs[name] for name in active if name in self._jobs])
+            active.pop(result.request_id, None)
+            if active:
+                self._observer.begin([left[name] for name in active])
 
 
-def active_requests(manager: Any) -> dict[str, Any]:
-    """Give the requests that a manager is writing, by name."""
-    processor = manager.batch_processor  # None until the manager's thread has made it
-    return dict(processor.scheduler.active_requests.copy()) if processor is not None else {}
+def why_not_continuous(plain: PlainEngine, settings: Mapping[str, Any]) -> str:
+    """Say why [`ContinuousEngine`] cannot be used with a model; empty where it can, which is tried.
 
+    Args:
+        plain ([`PlainEngine`]): the engine for the same model.
+        settings (`Mapping[str, Any]`): arguments of [`~transformers.ContinuousBatchingConfig`].
 
-def why_not_continuous(decoding: Decoding, is_one_of_many: bool = False) -> str:
-    """Say why [`ContinuousEngine`] cannot be used; empty where it can."""
+    Raises:
+        ConfigError: A setting is unknown or cannot be right.
+    """
+    decoding = plain.decoding
     model, config = decoding.model, decoding.config
     if not isinstance(model, torch.nn.Module) or not hasattr(model, "init_continuous_batching"):
         return "the model has no continuous batching"
-    if config.do_sample:
-        return "its sampling draws for all rows from one stream, so that a text would depend on the other rows"
     if (config.num_beams or 1) > 1:
         return "beam search keeps several texts for each row"
     if decoding.stop_strings:
         return "it knows no stop_strings"
     if model.config.is_encoder_decoder:
         return "the model is an encoder and a decoder"
-    if is_one_of_many or len(set(getattr(model, "hf_device_map", {}).values())) > 1:
+    if plain.is_one_of_many or len(set(getattr(model, "hf_device_map", {}).values())) > 1:
         return "the model lies on several devices"
     kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
         return f"the cache has layers of another kind: {', '.join(sorted(kind.__name__ for kind in kinds))}"
-    if not TokenChooser(decoding).looks_at_logits_alone:
+    if (processors := TokenChooser(decoding).processors) is None:
         return "a setting looks at the text so far"
-    return ""
+    config = make_config(decoding, processors, settings, plain.packer.max_tokens)
+    return once(model, f"continuous {sorted(settings.items())}", lambda: try_continuous(decoding, config))

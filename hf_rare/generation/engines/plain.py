@@ -40,6 +40,8 @@ class PlainEngine:
         self.decoding = decoding
         self.packer = packer
         self.is_one_of_many = is_one_of_many
+        self.is_row_by_row = False
+        """Whether each row is written alone: for models that depend on what a row is padded with."""
 
     def write(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
         """Write a completion for each job; see [`Generator`]."""
@@ -72,7 +74,7 @@ class PlainEngine:
 
     def _count(self, waiting: list[Job]) -> int:
         """Count the jobs of the next micro-batch that there is room for."""
-        return self.packer.count([len(waiting[0].prompt.token_ids) if waiting else 0])
+        return 1 if self.is_row_by_row else self.packer.count([len(waiting[0].prompt.token_ids) if waiting else 0])
 
     def _is_short_of(self, window: JobWindow) -> bool:
         return len(window.jobs) < self._count(window.jobs)

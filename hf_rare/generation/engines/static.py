@@ -2,7 +2,7 @@
 
 All rows write together ([`Scheduler`]), each at its own place in a [`RowCache`] or a [`SlotCache`]. That works for
 models whose layers all attend to the whole text and tell where a token stands by its position. Whether a model is one
-of these is tried on a few tokens; for any other, and for what only `generate` can do, [`choose_cache`] gives the
+of these is tried on a few texts; for any other, and for what only `generate` can do, [`choose_cache`] gives the
 reason. What fails is written again by `generate`.
 """
 
@@ -20,6 +20,7 @@ from hf_rare.generation.caches.slot import SlotCache
 from hf_rare.generation.decoding import Decoding
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.engines.scheduler import Scheduler, read_prompts, read_tokens
+from hf_rare.generation.engines.trial import SHORT, long_length, make_texts, once
 from hf_rare.generation.failures import free_memory, is_out_of_memory
 from hf_rare.generation.protocol import Completion, Job, JobList, JobSource, Observer
 from hf_rare.generation.token_chooser import TokenChooser
@@ -97,7 +98,7 @@ def choose_cache(decoding: Decoding) -> tuple[CacheKind | None, str]:
     if torch.device(decoding.device).type == "cpu":
         kinds.insert(0, RowCache)
     for kind in kinds:
-        if not (reason := _try_out(decoding, kind)):
+        if not (reason := once(decoding.model, kind.__name__, partial(_try_out, decoding, kind))):
             return kind, ""
         logger.info("No %s is used: %s.", kind.__name__, reason)
     return None, reason
@@ -127,15 +128,15 @@ def _why_not(decoding: Decoding) -> str:
 
 
 def _try_out(decoding: Decoding, kind: CacheKind) -> str:
-    """Write two rows of different lengths, and compare the logits with those of the whole texts."""
-    size = decoding.model.config.get_text_config().vocab_size
-    texts = [[(7 * i + 11 * row) % size for i in range(1, 9 - 3 * row)] for row in range(2)]
+    """Write rows of different lengths, and compare the logits with those of the whole texts."""
+    longest = long_length(decoding)
+    texts = make_texts(decoding, [longest, longest - 3, SHORT])
     ahead = 2 if kind.takes_guesses else 1
     try:
         cache = kind(count_layers(decoding))
-        for text, together in zip(texts, (ahead, 1), strict=True):
-            cache.add(read_prompts(decoding, [text[: -1 - together]])[0], [(0, 0)])
-        for parts in ([texts[0][-1 - ahead : -1], texts[1][-2:-1]], [text[-1:] for text in texts]):
+        cache.add(read_prompts(decoding, [texts[0][: -1 - ahead], texts[1][:-2]])[0], [(0, 0), (1, 4 - ahead)])
+        cache.add(read_prompts(decoding, [texts[2][:-2]])[0], [(0, 0)])
+        for parts in ([texts[0][-1 - ahead : -1], texts[1][-2:-1], texts[2][-2:-1]], [text[-1:] for text in texts]):
             logits = read_tokens(decoding, cache.begin_step(parts), cache, keep=0).flatten(0, 1)
         expected = torch.cat([read_prompts(decoding, [text])[1] for text in texts])
     except Exception as err:
