@@ -336,6 +336,7 @@ def test_a_process_ends_though_rows_are_being_written(tiny):
     done = subprocess.run([sys.executable, "-c", LEFT, tiny], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "KeyError: 'a consumer that fails'"
+    assert "Exception ignored" not in done.stderr
 
 
 @pytest.mark.slow

@@ -99,13 +99,13 @@ class LiveManager:
     @contextlib.contextmanager
     def session(self) -> Iterator["Session"]:
         """Write with it for a while."""
-        session = Session(self)
+        session, is_process_ending = Session(self), sys.is_finalizing  # a module loses its names in the end
         self._sessions += 1
         begin_work(self.model, self, self._attention)
         try:
             yield session
         finally:
-            if not sys.is_finalizing():  # a process that ends has torn down what this would need
+            if not is_process_ending():  # else what this needs is torn down
                 session.take_back()
                 self._sessions -= 1
                 end_work(self.model, self)
