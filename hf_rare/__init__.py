@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hf_rare.checks.verify import AnswerCheck, verify
     from hf_rare.generation.protocol import Completion, EncodedPrompt, Encoder, Generator, Observer
     from hf_rare.generation.transformers import TransformersGenerator
+    from hf_rare.generation.vllm import VLLMGenerator
     from hf_rare.hub.card.build import build_card
     from hf_rare.hub.push import PushResult, push_to_hub
     from hf_rare.negatives.mine import mine_hard_negatives
@@ -89,6 +90,7 @@ __all__ = [
     "Summary",
     "TemplateError",
     "TransformersGenerator",
+    "VLLMGenerator",
     "Verdict",
     "__version__",
     "audit_grounding",
@@ -133,6 +135,7 @@ _HOMES = {
     "StageResult": "hf_rare.pipeline.run",
     "Summary": "hf_rare.writers.summary",
     "TransformersGenerator": "hf_rare.generation.transformers",
+    "VLLMGenerator": "hf_rare.generation.vllm",
     "Verdict": "hf_rare.checks.answers",
     "audit_grounding": "hf_rare.checks.grounding",
     "build_card": "hf_rare.hub.card.build",

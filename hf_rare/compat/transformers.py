@@ -72,3 +72,11 @@ def attending(model: Any, kind: str) -> Iterator[None]:
         yield
     finally:
         model.config._attn_implementation = before
+
+
+def default_generation_params() -> dict[str, Any]:
+    """Give what `generate` takes where neither model nor caller says it: `._get_default_generation_params`."""
+    from transformers import GenerationConfig
+
+    defaults: dict[str, Any] = look_up(GenerationConfig, "_get_default_generation_params", "transformers", SEEN)()
+    return defaults
