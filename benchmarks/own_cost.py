@@ -6,19 +6,20 @@ Rows have prompts of about 1,000 tokens, in the words of the PostgreSQL document
 They go through `map` as always: rows checked, prompts assembled, rendered and tokenised by MODEL's own tokenizer,
 completions into a journal, parsed and laid out as columns. MODEL's weights are not loaded. Each run is a process of
 its own, with the package fastokens and without it. The baseline, in the same run, is MODEL's own tokenizer alone on
-the same prompts. Memory is the most that is seen at a batch, without the pages of memory-mapped files; `--many-rows`
-are distilled once more to see that it does not grow with them, and by two processes (`num_proc=2`), whose start and
-loading count, to see what two cores can do.
+the same prompts. Memory is the most that is seen, once for every 1,000 rows, without the pages of memory-mapped files;
+`--many-rows` are distilled once more to see that it does not grow with them, and by two processes (`num_proc=2`),
+whose start and loading count, to see what two cores can do.
 """
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,13 @@ import datasets
 from benchmarks.machine import run_in_process, write_result
 from benchmarks.real_rows import load_rows
 from hf_rare import ReasonDistiller, TransformersGenerator
-from hf_rare.generation.protocol import Completion, EncodedPrompt, Observer
+from hf_rare.generation.protocol import Completion, Job, JobSource, Observer
 
 WORDS = 180
 """Words of each of the four documents of a row."""
+
+MEMORY_EVERY = 125
+"""Memory is read, which takes time itself, once for so many times eight completions."""
 
 TRACE = "<think>" + "Document 1 says that a lock is held until the end of the transaction. " * 12 + "</think>\n\nYes."
 
@@ -47,20 +51,20 @@ class AtOnce(TransformersGenerator):
 
     @property
     def refills(self) -> bool:
-        """Whether a prompt that has ended makes room for the next one at once."""
+        """Whether a row that has ended makes room for the next one at once."""
         return True
 
-    def generate(
-        self, prompts: Sequence[EncodedPrompt], seeds: Sequence[int], observer: Observer | None = None
-    ) -> Iterator[list[tuple[int, Completion]]]:
+    def generate(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
         """Give completions, eight at a time."""
-        AtOnce.memory = max(AtOnce.memory, read_memory())
-        for first in range(0, len(prompts), 8):
-            places = range(first, min(first + 8, len(prompts)))
+        for number in itertools.count():
+            if number % MEMORY_EVERY == 0:
+                AtOnce.memory = max(AtOnce.memory, read_memory())
+            if not (jobs := source.take(8)):
+                return
             if observer is not None:
-                observer.begin(places)
-                observer.add_tokens(sum(len(prompts[i].token_ids) for i in places), 200 * len(places))
-            yield [(i, Completion(TRACE, "stop", len(prompts[i].token_ids), 200)) for i in places]
+                observer.begin(jobs)
+                observer.add_tokens(sum(len(job.prompt.token_ids) for job in jobs), 200 * len(jobs))
+            yield [(job, Completion(TRACE, "stop", len(job.prompt.token_ids), 200)) for job in jobs]
 
 
 def read_memory() -> int:

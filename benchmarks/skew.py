@@ -24,6 +24,7 @@ import datasets
 
 from benchmarks.machine import write_result
 from hf_rare import Completion, EncodedPrompt, Encoder, Generator, ReasonDistiller
+from hf_rare.generation.protocol import Job, JobSource
 
 ROWS, LONG_ROWS, RATIO = 1000, 100, 13
 ROWS_TOGETHER = 2
@@ -47,19 +48,15 @@ class SleepingGenerator(Generator):
     def identity(self) -> dict[str, Any]:
         return {"model_id": "sleeper"}
 
-    def pack(self, lengths: Any, processes: int = 1) -> list[list[int]]:
-        return [list(range(i, min(i + ROWS_TOGETHER, len(lengths)))) for i in range(0, len(lengths), ROWS_TOGETHER)]
-
-    def generate(self, prompts: Any, seeds: Any, observer: Any = None) -> Iterator[list[tuple[int, Completion]]]:
+    def generate(self, source: JobSource, observer: Any = None) -> Iterator[list[tuple[Job, Completion]]]:
         start = time.time()
-        for first in range(0, len(prompts), ROWS_TOGETHER):
-            together = range(first, min(first + ROWS_TOGETHER, len(prompts)))
+        while jobs := source.take(ROWS_TOGETHER):
             if observer is not None:
-                observer.begin(together)
-            time.sleep(sum(float(prompts[i].text.split("takes ")[1].split(" s")[0]) for i in together))
+                observer.begin(jobs)
+            time.sleep(sum(float(job.prompt.text.split("takes ")[1].split(" s")[0]) for job in jobs))
             if observer is not None:
-                observer.add_tokens(100 * len(together), len(together))
-            yield [(i, Completion("done", "stop", 100, 1)) for i in together]
+                observer.add_tokens(100 * len(jobs), len(jobs))
+            yield [(job, Completion("done", "stop", 100, 1)) for job in jobs]
         if LOG in os.environ:
             with Path(os.environ[LOG]).open("a") as file:
                 file.write(f"{start} {time.time()}\n")

@@ -84,6 +84,13 @@ class Journal:
         """List the keys, in the order in which their latest entries were written to each file."""
         return [key.hex() for key, _ in sorted(self._places.items(), key=lambda item: item[1])]
 
+    def digest(self) -> str:
+        """Digest the keys, whatever their order: equal for two journals that have the same."""
+        total = len(self) << 8 * KEY_BYTES
+        for key in self._places:
+            total ^= int.from_bytes(key, "little")
+        return f"{total:x}"
+
     def refresh(self) -> None:
         """Read on in the files of other processes, to the last line that is complete."""
         for path in sorted(self.folder.glob("*.jsonl")):

@@ -1,7 +1,9 @@
-"""One attempt at the rows of a batch: their prompts and seeds on the way to the model, completions on the way back."""
+"""How the rows of a writer are tried: the prompts and seeds of each attempt, and what reads its completions."""
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Generic, TypeVar
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 from hf_rare.generation.protocol import Completion, EncodedPrompt
 from hf_rare.rows.row import derive_seed
@@ -10,50 +12,68 @@ from hf_rare.writers.result import Result, Sample
 
 S = TypeVar("S", bound=Sample)
 
+READ_TOGETHER = 256
+"""Rows whose completions wait for each other where a model reads them: while it does, nothing else is written."""
 
-class Attempt(Generic[S]):
-    """What is to be generated in one attempt at the rows of a batch that need one.
+
+class WriterAttempts(Generic[S]):
+    """The attempts at the rows of a writer, as [`JobStream`] asks for them.
 
     Args:
-        results (`Sequence[Result]`): all rows of the batch.
         config ([`WriterConfig`]): attempts, samples and seed.
         is_sampling (`bool`): whether another attempt can come to something else; without it each row has one.
-        left_out (`Collection[int]`): numbers of rows that are not tried.
+        read (`Callable`): adds what completions say to the samples of their rows, and marks rows that are complete.
+        companions (`Sequence`): the other writers that `read` asks.
     """
 
     def __init__(
-        self, results: Sequence[Result[S]], config: WriterConfig, is_sampling: bool, left_out: Collection[int] = ()
-    ) -> None:
-        self._results = results
-        most = config.attempts if is_sampling else 1
-        self.numbers: list[int] = []
-        self.prompts: list[EncodedPrompt] = []
-        self.seeds: list[int] = []
-        for number, result in enumerate(results):
-            row, encoded = result.prepared.row, result.prepared.encoded
-            is_over = result.is_complete or result.attempts >= most or number in left_out
-            if is_over or row is None or encoded is None:
-                continue
-            digest, count = row.digest(config.seed), config.samples_per_attempt
-            self.numbers += [number] * count
-            self.prompts += [encoded] * count
-            first = result.attempts * count
-            self.seeds += [derive_seed(digest, "sample", sample) for sample in range(first, first + count)]
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def hand_out(
         self,
-        completions: Sequence[Completion | None],
+        config: WriterConfig,
+        is_sampling: bool,
         read: Callable[[Sequence[Result[S]], Sequence[Sequence[Completion]]], None],
-        left_out: Collection[int] = (),
+        companions: Sequence[Any],
     ) -> None:
-        """Give each row its completions, and let `read` read them."""
-        written: dict[int, list[Completion]] = {}
-        for number, completion in zip(self.numbers, completions, strict=True):
-            if completion is not None and number not in left_out:
-                written.setdefault(number, []).append(completion)
-        for number, own in written.items():
-            self._results[number].take(own)
-        read([self._results[number] for number in written], list(written.values()))
+        self._seed = config.seed
+        self._samples = config.samples_per_attempt
+        self._most = config.attempts if is_sampling else 1
+        self._read = read
+        self._companions = companions
+        self.read_together = READ_TOGETHER if companions else 1
+
+    def next(self, row: Result[S]) -> list[tuple[EncodedPrompt, int]]:
+        """Give the prompt of the next attempt at a row with the seed of each sample; nothing where it is the last."""
+        return [] if row.is_complete else self._ask(row, row.attempts, row.attempts + 1)
+
+    def all(self, row: Result[S]) -> list[tuple[EncodedPrompt, int]]:
+        """Give the prompt of a row with the seeds of all attempts."""
+        return self._ask(row, 0, self._most)
+
+    def _ask(self, row: Result[S], first: int, end: int) -> list[tuple[EncodedPrompt, int]]:
+        content, encoded = row.prepared.row, row.prepared.encoded
+        if not row.prepared.is_ready or content is None or encoded is None:
+            return []
+        digest, samples = (
+            content.digest(self._seed),
+            range(first * self._samples, min(end, self._most) * self._samples),
+        )
+        return [(encoded, derive_seed(digest, "sample", sample)) for sample in samples]
+
+    def read(self, rows: Sequence[Result[S]], completions: Sequence[Sequence[Completion]]) -> None:
+        """Read the completions of the latest attempt at each row."""
+        for row, written in zip(rows, completions, strict=True):
+            row.take(written)
+        self._read(rows, completions)
+
+    def copy(self, row: Result[S]) -> Result[S]:
+        """Give a row that is as far as this one, and goes its own way from here."""
+        copied = copy.copy(row)
+        copied.samples = list(row.samples)
+        return copied
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let the other writers work in this process alone, while others read other rows."""
+        with contextlib.ExitStack() as stack:
+            for companion in self._companions:
+                stack.enter_context(companion.completer.alone())
+            yield

@@ -2,8 +2,9 @@
 
 The way of one row: `rows.batches` reads it out of the batch, `preparing` makes a prompt of it, `runs.completer` gets
 the completion from the journal or the generator, the subclass reads the completion and lays out the new columns, and
-`rows.batches` puts them into the batch. A row whose completion will not do is tried again, with a seed of its own for
-each attempt. What is asked of the model, and what its completions mean, is the business of the subclasses.
+`rows.batches` puts them into the batch. A row whose completion will not do is tried again at once, with a seed of its
+own for each attempt. `apply` lets a whole dataset run ahead in one stream before `map` reads the first batch. What is
+asked of the model, and what its completions mean, is the business of the subclasses.
 """
 
 import dataclasses
@@ -27,7 +28,8 @@ from hf_rare.settings.base import split_settings
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.writers import WriterConfig
-from hf_rare.writers.attempt import Attempt
+from hf_rare.writers.ahead import RowsAhead
+from hf_rare.writers.attempt import WriterAttempts
 from hf_rare.writers.estimate import Estimate, estimate_run
 from hf_rare.writers.preparing import PreparedRow, prepare_rows
 from hf_rare.writers.recipe import read_recipe, recipe_settings
@@ -90,6 +92,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         self.config: C = config
         self.summary = Summary(noun=self.noun)
         self._has_warned = False
+        self._ahead: RowsAhead | None = None
         self.prompts = self._make_prompts()
 
     @classmethod
@@ -226,17 +229,16 @@ class ColumnWriter(ABC, Generic[C, S]):
             BudgetReachedError: `max_rows`, `max_tokens` or `max_hours` ended the run.
             RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
-        with self.completer.call():
+        attempts = self._make_attempts()
+        if self._ahead is not None:  # the first batch of `apply`: there is no result in the cache of `datasets`
+            ahead, self._ahead = self._ahead, None
+            self.completer.run_ahead(len(ahead), lambda numbers: ahead.read(numbers, self._begin_rows), attempts)
+
+        def make_rows() -> list[Result[S]]:
             self._check_outputs(column_names(batch))
-            results = [self._begin(row) for row in self.prepare(batch)]
-            attempt = Attempt(results, self.config, self.generator.is_sampling)
-            completions = self._complete(attempt)
-        while attempt:
-            attempt.hand_out(completions, self._read_completions)
-            attempt = Attempt(results, self.config, self.generator.is_sampling)
-            if attempt:
-                with self.completer.call():
-                    completions = self._complete(attempt)
+            return self._begin_rows(batch)
+
+        results = self.completer.complete(make_rows, attempts)
         layout = self._lay_out(results)
         self.summary += Summary.of_batch(results, layout.samples)
         self.summary.generated = self.completer.generated
@@ -264,13 +266,19 @@ class ColumnWriter(ABC, Generic[C, S]):
     def apply(
         self, dataset: Any, *, batch_size: int = 1000, remove_columns: Sequence[str] | str = (), **map_kwargs: Any
     ) -> Any:
-        """Write the columns of a whole dataset: `map` with the types said up front, so that empty ones get them too.
+        """Write the columns of a whole dataset, in one stream: no row waits for the slowest one of a batch.
+
+        All that the rows need is written into the journal first, across batches and splits; then `map` reads it, with
+        types said up front, so that empty columns get them too. Rows go batch by batch, as with `map`, where that
+        cannot be: without a journal, with `num_proc`, for an `IterableDataset`, where the processes of a launcher have
+        different journals, and with `tp_plan`.
 
         Args:
             dataset (`Dataset`, `DatasetDict`, `IterableDataset` or `IterableDatasetDict`):
                 The dataset.
             batch_size (`int`, *optional*, defaults to 1000):
-                Rows handed over at a time. Bounds neither memory nor micro-batches, which `max_batch_tokens` does.
+                Rows that `map` hands over at a time. Bounds neither memory nor the rows that are written together,
+                which `max_batch_tokens` does.
             remove_columns (`str` or `list[str]`, *optional*):
                 Columns to drop: also those of an earlier run that would stand in the way, and with `expand` too.
             **map_kwargs:
@@ -285,7 +293,15 @@ class ColumnWriter(ABC, Generic[C, S]):
         to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
         inputs = [*self.input_columns, *self.optional_columns]
         first = [name for name in to_remove if name not in inputs]
-        written = map_with_features(dataset, self, self.features, self.input_columns, first, batch_size, map_kwargs)
+        splits = list(dataset.values()) if isinstance(dataset, dict) else [dataset]
+        if (map_kwargs.get("num_proc") or 1) == 1 and all(isinstance(split, datasets.Dataset) for split in splits):
+            self._ahead = RowsAhead([self._select_inputs(split) for split in splits])
+        try:
+            written = map_with_features(
+                dataset, self, self.features, self.input_columns, first, batch_size, map_kwargs
+            )
+        finally:
+            self._ahead = None
         last = [name for name in to_remove if name in inputs]
         return written.remove_columns(last) if last else written
 
@@ -310,16 +326,13 @@ class ColumnWriter(ABC, Generic[C, S]):
             >>> done = distill_fn.apply(distill_fn.select_finished(rows))
         """
         self.completer.join()
+        ahead, attempts = RowsAhead([self._select_inputs(dataset)]), self._make_attempts()
         places: list[int] = []
-        rows = self._select_inputs(dataset).with_format(None)
         for start in range(0, len(dataset), 1000):
-            results = [self._begin(row) for row in self.prepare(rows[start : start + 1000])]
-            missing: set[int] = set()
-            while attempt := Attempt(results, self.config, self.generator.is_sampling, missing):
-                found = self.completer.find(attempt.prompts, attempt.seeds)
-                missing |= {number for number, one in zip(attempt.numbers, found, strict=True) if one is None}
-                attempt.hand_out(found, self._read_completions, missing)
-            places += [start + number for number in range(len(results)) if number not in missing]
+            numbers = range(start, min(len(dataset), start + 1000))
+            results = ahead.read(numbers, self._begin_rows)
+            left = {id(row) for row in self.completer.read_known(results, attempts)}
+            places += [number for number, row in zip(numbers, results, strict=True) if id(row) not in left]
         return dataset.select(places)
 
     def estimate(self, dataset: datasets.Dataset, rows: int = 8) -> Estimate:
@@ -369,9 +382,11 @@ class ColumnWriter(ABC, Generic[C, S]):
         read = {*self.input_columns, *self.optional_columns}
         return dataset.select_columns([name for name in dataset.column_names if name in read])
 
-    @staticmethod
-    def _begin(prepared: PreparedRow) -> Result[S]:
-        return Result(prepared=prepared, is_complete=not prepared.is_ready, prompt_tokens=prepared.prompt_tokens)
+    def _begin_rows(self, batch: Any) -> list[Result[S]]:
+        return [
+            Result(prepared=prepared, is_complete=not prepared.is_ready, prompt_tokens=prepared.prompt_tokens)
+            for prepared in self.prepare(batch)
+        ]
 
     def _check_outputs(self, existing: list[str]) -> None:
         if taken := [name for name in self.output_features if name in existing]:
@@ -380,13 +395,14 @@ class ColumnWriter(ABC, Generic[C, S]):
                 f"(`ds.remove_columns({taken!r})`), or let the new one have another name."
             )
 
-    def _complete(self, attempt: Attempt[S]) -> list[Completion]:
+    def _make_attempts(self) -> WriterAttempts[S]:
+        is_sampling = self.generator.is_sampling
         again = max(self.config.samples_per_attempt, self.config.attempts)
-        if again > 1 and self.config.asks_for_more and not self.generator.is_sampling and not self._has_warned:
+        if again > 1 and self.config.asks_for_more and not is_sampling and not self._has_warned:
             self._has_warned = True
             logger.warning(
                 "A row may be written %d times, but the model does not sample, so that all samples of a row are "
                 "equal: each row is tried once. Pass generation_kwargs={'temperature': ...}.",
                 again,
             )
-        return self.completer.complete(attempt.prompts, attempt.seeds, attempt.numbers)
+        return WriterAttempts(self.config, is_sampling, self._read_completions, list(self.companions.values()))

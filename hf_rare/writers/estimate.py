@@ -2,8 +2,8 @@
 
 A micro-batch of `b` prompts padded to `l` tokens takes `b * l` times the seconds of a prompt token, and the seconds of
 a step for each step until its longest completion ends. Both depend on `b`. They are measured on a few rows that are
-written to their ends, one alone and the others together, and on the first steps of a whole micro-batch, which also
-shows whether it fits; then all micro-batches of the run are added up.
+written to their ends, one alone and the others together, and on the first steps of as many rows as a generator takes,
+which also shows how many fit; then all micro-batches of the run are added up.
 
 Where a row that has ended makes room for the next one, prompts take their tokens times the seconds of one, and the
 steps are counted by letting rows as long as those that were tried take each other's place.
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from hf_rare.errors import ConfigError, HfRareError
-from hf_rare.generation.protocol import Generator
+from hf_rare.generation.protocol import Generator, Job, JobList
 from hf_rare.rows.row import derive_seed
 from hf_rare.writers.preparing import PreparedRow
 
@@ -29,7 +29,7 @@ MEASURED_PROMPTS = 1000
 """The prompts of at most this many rows, spread evenly over the dataset, are measured; they stand for the others."""
 
 PROBE_STEPS = 16
-"""Steps of a whole micro-batch that are timed."""
+"""Steps of as many rows as go together that are timed."""
 
 SPEED_ERROR = 0.2
 """Share by which the speed may be off, since machines drift; `benchmarks/results/estimate.json` has an example."""
@@ -47,7 +47,7 @@ class Estimate:
         hours (`float`): time to generate them, without loading the model.
         error (`float`): share by which the hours may be off: two standard errors of the length of a completion, and
             `SPEED_ERROR`.
-        rows_together (`int`): rows of the largest micro-batch.
+        rows_together (`int`): rows that are written together.
         sample (`int`): rows that were generated to find out.
     """
 
@@ -70,7 +70,7 @@ class Estimate:
 
 
 class _EnoughError(HfRareError):
-    """Ends a micro-batch whose speed is known."""
+    """Ends a probe whose speed is known."""
 
 
 @dataclass
@@ -78,42 +78,44 @@ class Clock:
     """An observer that measures what prompts and steps take, by the number of rows written together."""
 
     refills: bool
-    lengths: Sequence[int] = ()
     max_steps: float = math.inf
     prompts: dict[int, float] = field(default_factory=dict)
     steps: dict[int, list[float]] = field(default_factory=dict)
     read: tuple[float, int] = (0.0, 0)
+    rows_together: int = 0
 
-    @property
-    def most_rows(self) -> int:
-        """The largest number of rows that steps were timed for."""
-        return max(self.steps, default=0)
-
-    def begin(self, prompts: Sequence[int]) -> None:
-        """Start the clock of a micro-batch."""
-        self._count, self._last = len(prompts), time.perf_counter()
-        self._padded = len(prompts) * max(self.lengths[prompt] for prompt in prompts)
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """Start the clock of the rows that are written together now."""
+        self.rows_together, self._last = len(jobs), time.perf_counter()
+        self._padded = len(jobs) * max(len(job.prompt.token_ids) for job in jobs)
         if not self.refills:
-            self.steps[self._count] = []
+            self.steps[self.rows_together] = []
 
     def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
         """Take the time of a step."""
         now = time.perf_counter()
         taken, self._last = now - self._last, now
         if prompt_tokens:
-            self.prompts[self._count] = taken / self._padded
+            self.prompts[self.rows_together] = taken / max(1, self._padded)
             self.read = (self.read[0] + taken, self.read[1] + prompt_tokens)
             return
-        steps = self.steps.setdefault(self._count, [])
-        tokens = max(1, generated_tokens) / self._count if self.refills else 1
+        steps = self.steps.setdefault(self.rows_together, [])
+        tokens = max(1, generated_tokens) / self.rows_together if self.refills else 1
         steps.append(taken / tokens)  # time for a token of each row
         if len(steps) >= self.max_steps:
             raise _EnoughError
 
-    def seconds(self, batches: Sequence[Sequence[int]], completions: Sequence[int]) -> float:
-        """Give the time that micro-batches take, from the lengths of their prompts."""
+    def seconds(self, lengths: Sequence[int], rows_together: int, completions: Sequence[int]) -> float:
+        """Give the time that a run takes.
+
+        Args:
+            lengths (`Sequence[int]`): tokens of its prompts, in order.
+            rows_together (`int`): how many rows are written together.
+            completions (`Sequence[int]`): tokens of a few completions.
+        """
         if self.refills:
-            return self._refilled_seconds(batches, completions)
+            return self._refilled_seconds(lengths, rows_together, completions)
+        batches = (lengths[start : start + rows_together] for start in range(0, len(lengths), rows_together))
         return sum(self._batch_seconds(batch, completions) for batch in batches)
 
     def _batch_seconds(self, batch: Sequence[int], completions: Sequence[int]) -> float:
@@ -123,12 +125,10 @@ class Clock:
         step = _read_off(steps, len(batch)) * max(slower, default=1.0)
         return prompts + step * (expected_longest(completions, len(batch)) - 1)
 
-    def _refilled_seconds(self, batches: Sequence[Sequence[int]], completions: Sequence[int]) -> float:
-        prompts = [length for batch in batches for length in batch]
+    def _refilled_seconds(self, lengths: Sequence[int], rows_together: int, completions: Sequence[int]) -> float:
         steps = {count: statistics.mean(times) for count, times in self.steps.items() if times}
-        written = [completions[i % len(completions)] - 1 for i in range(len(prompts))]
-        rows_together = round(statistics.median(map(len, batches)))
-        reading = sum(prompts) * self.read[0] / max(1, self.read[1])
+        written = [completions[i % len(completions)] - 1 for i in range(len(lengths))]
+        reading = sum(lengths) * self.read[0] / max(1, self.read[1])
         return reading + sum(count * _read_off(steps, rows) for rows, count in count_steps(written, rows_together))
 
 
@@ -174,11 +174,9 @@ def estimate_run(
     generator.load()
     clock = Clock(generator.refills)
     completions = _try(sample, seed, generator, clock)
+    rows_together = _probe([row for row in prepared if row.is_ready], seed, generator, clock)
     lengths = [row.prompt_tokens for row in ready]
-    batches = generator.pack(lengths)
-    _probe([ready[i] for i in batches[(len(batches) - 1) // 2]], seed, generator, clock)
-    batches = generator.pack(lengths)  # smaller ones where memory ran out
-    seconds = clock.seconds([[lengths[i] for i in batch] for batch in batches], completions)
+    seconds = clock.seconds(lengths, rows_together, completions)
     mean = statistics.mean(completions) or 1.0  # 0 when every row of the sample failed
     error = 2 * statistics.stdev(completions) / math.sqrt(len(completions)) / mean
     return Estimate(
@@ -188,7 +186,7 @@ def estimate_run(
         completion_tokens=round(mean * len(lengths) * scale),
         hours=seconds * scale / 3600,
         error=min(1.0, math.hypot(error, SPEED_ERROR)),
-        rows_together=max(map(len, batches)),
+        rows_together=rows_together,
         sample=len(sample),
     )
 
@@ -200,20 +198,28 @@ def _try(sample: list[PreparedRow], seed: int, generator: Generator, clock: Cloc
     return [length for group in groups for length in _time(group, seed, generator, clock)]
 
 
-def _probe(batch: list[PreparedRow], seed: int, generator: Generator, clock: Clock) -> None:
-    """Generate the first tokens of a whole micro-batch."""
-    if len(batch) > clock.most_rows:
-        clock.max_steps = PROBE_STEPS
-        with contextlib.suppress(_EnoughError):
-            _time(batch, seed, generator, clock)
+def _probe(rows: list[PreparedRow], seed: int, generator: Generator, clock: Clock) -> int:
+    """Generate the first tokens of as many rows as a generator takes; give their number."""
+    clock.max_steps = PROBE_STEPS
+    written = generator.generate(JobList(_make_jobs(rows, seed)), clock)
+    with contextlib.suppress(_EnoughError):
+        for _ in written:
+            if not clock.refills:
+                break
+    return max([1, *clock.prompts, *(count for count, times in clock.steps.items() if times)])
 
 
 def _time(rows: list[PreparedRow], seed: int, generator: Generator, clock: Clock) -> list[int]:
-    prompts = [row.encoded for row in rows if row.encoded is not None]
-    seeds = [derive_seed(row.row.digest(seed), "sample", 0) for row in rows if row.row is not None]
-    clock.lengths = [len(prompt.token_ids) for prompt in prompts]
-    written = generator.generate(prompts, seeds, clock)
+    written = generator.generate(JobList(_make_jobs(rows, seed)), clock)
     return [completion.completion_tokens for completions in written for _, completion in completions]
+
+
+def _make_jobs(rows: list[PreparedRow], seed: int) -> list[Job]:
+    return [
+        Job(row.encoded, derive_seed(row.row.digest(seed), "sample", 0))
+        for row in rows
+        if row.encoded is not None and row.row is not None
+    ]
 
 
 def _read_off(measured: dict[int, float], count: int) -> float:

@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import itertools
 import logging
 import weakref
 
@@ -14,8 +15,8 @@ from hf_rare.generation.caches.row import RowCache
 from hf_rare.generation.caches.slot import SlotCache
 from hf_rare.generation.engines.scheduler import GUESS_UP_TO, Scheduler
 from hf_rare.generation.engines.static import StaticEngine
-from hf_rare.generation.protocol import EncodedPrompt
-from tests.generation.test_transformers import TokenList, complete
+from hf_rare.generation.protocol import EncodedPrompt, Job, JobList
+from tests.generation.test_transformers import TokenList, complete, make_jobs
 from tests.support.plain import PlainGenerator
 from tests.support.tiny import make_model, make_tokenizer
 
@@ -126,14 +127,14 @@ def test_what_changes_the_logits_or_ends_a_row_does_so_as_in_generate(llama, tok
 def test_a_row_that_has_ended_makes_room_for_the_next(llama, tokenizer):
     ends = {"eos_token_id": list(range(3, 60)), "temperature": 1.5}
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=40, generation_kwargs=ends, **SMALL)
-    told, prompts = TokenList(), generator.encoder.encode(CONVERSATIONS * 2)
-    finished = [[i for i, _ in written] for written in generator.generate(prompts, list(range(24)), told)]
-    assert sorted(i for written in finished for i in written) == list(range(24))
+    told, jobs = TokenList(), make_jobs(generator, CONVERSATIONS * 2)
+    finished = [[job.seed for job, _ in written] for written in generator.generate(JobList(jobs), told)]
+    assert sorted(seed for written in finished for seed in written) == list(range(24))
     assert len(finished) > 12  # handed over as they end
     first = set(told.batches[0])
     refilled = next(batch for batch in told.batches if set(batch) - first and set(batch) & first)
     assert refilled
-    longest = max(len(prompt.token_ids) for prompt in prompts) + 40
+    longest = max(len(job.prompt.token_ids) for job in jobs) + 40
     assert max(map(len, told.batches)) * longest <= 2 * SMALL["max_batch_tokens"]  # shorter rows need less room
 
 
@@ -292,7 +293,7 @@ def test_keys_and_values_are_freed_without_a_garbage_collection(llama, tokenizer
     gc.disable()
     try:
         complete(generator, CONVERSATIONS)
-        left = generator.generate(generator.encoder.encode(CONVERSATIONS), range(len(CONVERSATIONS)))
+        left = generator.generate(JobList(make_jobs(generator, CONVERSATIONS)))
         next(left)
         left.close()
         assert [part() for part in made] == [None] * 6
@@ -303,11 +304,11 @@ def test_keys_and_values_are_freed_without_a_garbage_collection(llama, tokenizer
 @pytest.mark.timeout(60)
 def test_an_empty_prompt_fails_alone(llama, tokenizer):
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=6)
-    prompts = [EncodedPrompt([], "", []), *generator.encoder.encode(CONVERSATIONS[:2])]
-    for given in (prompts, prompts[:1]):
-        written = generator.generate(given, range(len(given)))
-        failed = {i for completions in written for i, completion in completions if completion.finish_reason == "error"}
-        assert failed == {0}
+    empty = Job(EncodedPrompt([], "", []), 0)
+    for jobs in ([empty, *make_jobs(generator, CONVERSATIONS[:2])], [empty]):
+        completions = dict(itertools.chain(*generator.generate(JobList(jobs))))
+        assert set(completions) == set(jobs)
+        assert [job for job in jobs if completions[job].finish_reason == "error"] == [empty]
 
 
 @pytest.mark.timeout(60)

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, GenerationMixin
 from hf_rare import TransformersGenerator
 from hf_rare.compat.transformers import attention_of
 from hf_rare.errors import ConfigError, ModelLoadError
+from hf_rare.generation.protocol import Job, JobList
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from tests.support.plain import PlainGenerator
 from tests.support.tiny import QUESTIONS, make_model, make_tokenizer, save_tiny_model
@@ -25,20 +26,26 @@ from tests.support.tiny import QUESTIONS, make_model, make_tokenizer, save_tiny_
 class TokenList(list):
     """An observer that keeps what it is told."""
 
-    def begin(self, prompts):
-        self.batches = [*getattr(self, "batches", []), list(prompts)]
+    def begin(self, jobs):
+        self.batches = [*getattr(self, "batches", []), list(jobs)]
 
     def add_tokens(self, prompt_tokens, generated_tokens):
         self.append((prompt_tokens, generated_tokens))
 
 
-def complete(generator, conversations=QUESTIONS, seeds=None, observer=None):
+def make_jobs(generator, conversations, seeds=None):
+    """Make a job of each conversation, with its number as the seed."""
     prompts = generator.encoder.encode(conversations)
     seeds = seeds if seeds is not None else range(len(prompts))
-    completions = {}
-    for written in generator.generate(prompts, list(seeds), observer):
+    return [Job(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+
+
+def complete(generator, conversations=QUESTIONS, seeds=None, observer=None):
+    """Give the completion of each conversation."""
+    jobs, completions = make_jobs(generator, conversations, seeds), {}
+    for written in generator.generate(JobList(jobs), observer):
         completions.update(written)
-    return [completions[i] for i in range(len(prompts))]
+    return [completions[job] for job in jobs]
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +188,7 @@ def test_each_row_ends_at_its_own_end_token(tiny):
 def test_generated_and_prompt_tokens_are_told_as_they_come(generator):
     told = TokenList()
     completions = complete(generator, observer=told)
-    assert {i for batch in told.batches for i in batch} == {0, 1, 2}
+    assert {job.seed for batch in told.batches for job in batch} == {0, 1, 2}
     assert len(told) > 2
     assert sum(prompt for prompt, _ in told) == sum(completion.prompt_tokens for completion in completions)
     generated = sum(completion.completion_tokens for completion in completions)

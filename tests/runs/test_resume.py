@@ -210,7 +210,7 @@ def test_another_model_and_another_revision_of_the_prompts_do_not_share(
     other = make(tiny_thinking, journal_dir, chat_template_kwargs={"enable_thinking": False})
     distill(other, rows)
     assert other.completer.generated == len(rows)
-    monkeypatch.setattr("hf_rare.runs.completer.GENERATION_REVISION", -1)
+    monkeypatch.setattr("hf_rare.runs.completions.GENERATION_REVISION", -1)
     revised = make(tiny, journal_dir)
     distill(revised, rows)
     assert revised.completer.generated == len(rows)

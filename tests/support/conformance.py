@@ -1,13 +1,16 @@
 """What every generator must keep to, as checks that take a [`Case`]: a generator and what is peculiar to it."""
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dill
+import pytest
 from datasets.fingerprint import Hasher
 
 from hf_rare import Completion, EncodedPrompt, Generator
+from hf_rare.generation.protocol import Job, JobList
 
 CONVERSATIONS = [
     [{"role": "user", "content": "The documents say why. " * (7 * i % 5) + f"Row {i} takes 0.001 s."}]
@@ -27,6 +30,7 @@ class Case:
         is_loaded_on_use (`bool`): whether it can be unloaded, and loads its model again when that is needed.
         poison (`EncodedPrompt`, *optional*): a prompt that fails.
         counts_exactly (`bool`): whether an observer is told of the tokens of the completions and of no others.
+        most_in_hand (`int`): jobs that it has taken and not given back, at most, whatever its source has.
     """
 
     make: Callable[[], Generator]
@@ -34,18 +38,19 @@ class Case:
     is_loaded_on_use: bool = False
     poison: EncodedPrompt | None = field(default_factory=lambda: EncodedPrompt([], "", [999_999]))
     counts_exactly: bool = True
+    most_in_hand: int = 100
 
 
 class Told:
     """An observer that adds up what it is told."""
 
     def __init__(self) -> None:
-        self.begun: set[int] = set()
+        self.begun: set[Job] = set()
         self.read = self.written = 0
 
-    def begin(self, prompts):
-        assert len(set(prompts)) == len(prompts)
-        self.begun |= set(prompts)
+    def begin(self, jobs):
+        assert len(set(jobs)) == len(jobs)
+        self.begun |= set(jobs)
 
     def add_tokens(self, prompt_tokens, generated_tokens):
         assert prompt_tokens >= 0
@@ -54,16 +59,75 @@ class Told:
         self.written += generated_tokens
 
 
+class Pulled:
+    """A source that looks at what it is asked, and keeps what is answered.
+
+    Args:
+        jobs (`Sequence[Job]`): the jobs that are ready at once.
+        then (`Mapping[Job, Job]`, *optional*): for a job the one that is ready when it has ended.
+        at_once (`int`, *optional*): how many are given at once, at most.
+        together (`int`, *optional*): how many may be in hand for more to be given, at most.
+
+    Attributes:
+        completions (`dict[Job, Completion]`): what is answered.
+        most_in_hand (`int`): the most jobs that were taken and not answered at any time.
+        is_over (`bool`): whether it has said that all is done.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], then: Mapping[Job, Job] | None = None, at_once=1000, together=1000
+    ) -> None:
+        self.completions: dict[Job, Completion] = {}
+        self.most_in_hand = 0
+        self.is_over = False
+        self._ready, self._then = list(jobs), dict(then or {})
+        self._at_once, self._together = at_once, together
+        self._in_hand: set[Job] = set()
+
+    def take(self, at_most: int) -> list[Job]:
+        assert at_most >= 1, "asked for no job"
+        count = max(0, min(at_most, self._at_once, self._together - len(self._in_hand)))
+        given, self._ready = self._ready[:count], self._ready[count:]
+        self._in_hand |= set(given)
+        self.most_in_hand = max(self.most_in_hand, len(self._in_hand))
+        self.is_over = not self._in_hand
+        return given
+
+    def end(self, job: Job, completion: Completion) -> None:
+        """Take note of an answer."""
+        assert job in self._in_hand, "a job is answered twice, or was never taken"
+        self._in_hand.remove(job)
+        self.completions[job] = completion
+        if job in self._then:
+            self._ready.append(self._then[job])
+
+
+def make_jobs(prompts, seeds=SEEDS) -> list[Job]:
+    """Make a job of each prompt."""
+    return [Job(prompt, seed) for prompt, seed in zip(prompts, list(seeds)[: len(prompts)], strict=True)]
+
+
+def answer(generator: Generator, source: Pulled, observer=None) -> Iterator[None]:
+    """Generate until all is done; stop whenever some jobs have ended."""
+    for written in generator.generate(source, observer):
+        assert written, "nothing has become ready"
+        for job, completion in written:
+            source.end(job, completion)
+        yield
+    assert source.is_over, "it ended before its source had"
+
+
+def generate_jobs(generator, jobs: Sequence[Job], observer=None, **ways) -> list[Completion]:
+    """Generate, and see that each job is answered once."""
+    source = Pulled(jobs, **ways)
+    for _ in answer(generator, source, observer):
+        pass
+    return [source.completions[job] for job in jobs]
+
+
 def generate(generator, prompts, seeds=SEEDS, observer=None) -> list[Completion]:
     """Generate, and see that each prompt is answered once."""
-    completions: dict[int, Completion] = {}
-    for written in generator.generate(prompts, list(seeds)[: len(prompts)], observer):
-        assert written, "nothing has become ready"
-        for i, completion in written:
-            assert i not in completions, f"prompt {i} is answered twice"
-            completions[i] = completion
-    assert set(completions) == set(range(len(prompts)))
-    return [completions[i] for i in range(len(prompts))]
+    return generate_jobs(generator, make_jobs(prompts, seeds), observer)
 
 
 def check_each_prompt_is_answered_once_whatever_the_order(case: Case) -> None:
@@ -91,9 +155,8 @@ def check_the_seed_counts_where_it_samples(case: Case) -> None:
 
 def check_nothing_gives_nothing(case: Case) -> None:
     generator, told = case.make(), Told()
-    assert list(generator.generate([], [], told)) == []
+    assert generate(generator, [], observer=told) == []
     assert generator.encoder.encode([]) == []
-    assert generator.pack([]) == []
     assert (told.begun, told.read, told.written) == (set(), 0, 0)
 
 
@@ -134,13 +197,83 @@ def check_it_pickles_to_its_settings(case: Case) -> None:
     assert Hasher.hash(copied) == Hasher.hash(generator)
 
 
-def check_packing_leaves_out_none(case: Case) -> None:
+def check_no_more_is_taken_than_can_be_used_soon(case: Case) -> None:
     generator = case.make()
-    lengths = [len(prompt.token_ids) for prompt in generator.encoder.encode(CONVERSATIONS * 3)]
-    for processes in (1, 3):
-        batches = generator.pack(lengths, processes)
-        assert all(batches)
-        assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    prompts = generator.encoder.encode(CONVERSATIONS)
+    count = case.most_in_hand // len(prompts) + 10
+    source = Pulled(jobs := make_jobs(prompts * count, SEEDS * count))
+    for _ in answer(generator, source):
+        pass
+    assert [source.completions[job] for job in jobs] == generate(generator, prompts) * count
+    assert source.most_in_hand <= case.most_in_hand < len(jobs)
+
+
+def check_it_takes_what_is_ready_however_little_that_is(case: Case) -> None:
+    generator = case.make()
+    jobs = make_jobs(generator.encoder.encode(CONVERSATIONS))
+    expected = generate_jobs(generator, jobs)
+    assert generate_jobs(generator, jobs, at_once=1) == expected
+    assert generate_jobs(generator, jobs, together=1) == expected
+    assert generate_jobs(generator, jobs, at_once=1, together=3) == expected
+
+
+def check_it_goes_on_with_jobs_that_others_bring(case: Case) -> None:
+    generator = case.make()
+    prompts = generator.encoder.encode(CONVERSATIONS)
+    expected, expected_then = generate(generator, prompts), generate(generator, prompts[::-1], SEEDS)
+    for ways in ({}, {"together": 2}, {"at_once": 1}):
+        first, second, third = make_jobs(prompts), make_jobs(prompts[::-1]), make_jobs(prompts)
+        source = Pulled(first, dict(zip([*first, *second], [*second, *third], strict=True)), **ways)
+        for _ in answer(generator, source):
+            pass
+        completions = [[source.completions[job] for job in jobs] for jobs in (first, second, third)]
+        assert completions == [expected, expected_then, expected]
+
+
+def check_it_goes_on_after_a_prompt_that_fails(case: Case) -> None:
+    if case.poison is None:
+        return
+    generator = case.make()
+    prompts = generator.encoder.encode(CONVERSATIONS)
+    jobs, failing = make_jobs(prompts), Job(case.poison, 0)
+    source = Pulled([failing], {failing: jobs[0]} | dict(itertools.pairwise(jobs)))
+    for _ in answer(generator, source):
+        pass
+    assert source.completions[failing].error
+    assert [source.completions[job] for job in jobs] == generate(generator, prompts)
+
+
+def check_it_writes_for_others_while_it_waits_for_who_reads(case: Case) -> None:
+    generator = case.make()
+    prompts = generator.encoder.encode(CONVERSATIONS)
+    expected = generate(generator, prompts)
+
+    def write(depth: int) -> None:
+        source, told = Pulled(jobs := make_jobs(prompts)), Told()
+        for number, _ in enumerate(answer(generator, source, told)):
+            if depth and not number:  # rows are in hand, as where the teacher is the judge of its answers
+                write(depth - 1)
+        assert [source.completions[job] for job in jobs] == expected
+        assert told.begun == set(jobs)
+
+    write(depth=2)
+    assert generate(generator, prompts) == expected
+
+
+def check_what_a_source_raises_ends_it(case: Case) -> None:
+    class Broken(Pulled):
+        def take(self, at_most: int) -> list[Job]:
+            if self.completions:
+                raise RuntimeError("the source fails")
+            return super().take(at_most)
+
+    generator = case.make()
+    prompts = generator.encoder.encode(CONVERSATIONS)
+    expected = generate(generator, prompts)
+    with pytest.raises(RuntimeError, match="the source fails"):
+        for _ in answer(generator, Broken(make_jobs(prompts), together=3)):
+            pass
+    assert generate(generator, prompts) == expected
 
 
 def check_prompts_are_in_order_and_fail_alone(case: Case) -> None:
@@ -174,8 +307,8 @@ def check_texts_are_counted_and_shortened(case: Case) -> None:
 def check_the_observer_is_told_of_all_prompts_and_tokens(case: Case) -> None:
     generator, told = case.make(), Told()
     prompts = generator.encoder.encode(CONVERSATIONS)
-    completions = generate(generator, prompts, observer=told)
-    assert told.begun == set(range(len(prompts)))
+    completions = generate_jobs(generator, jobs := make_jobs(prompts), observer=told)
+    assert told.begun == set(jobs)
     written = [completion for completion in completions if completion.finish_reason != "error"]
     assert told.read == sum(completion.prompt_tokens for completion in written)
     tokens = sum(completion.completion_tokens for completion in written)
@@ -203,10 +336,10 @@ def check_it_can_be_left_in_the_middle(case: Case) -> None:
     generator = case.make()
     prompts = generator.encoder.encode(CONVERSATIONS)
     expected = generate(generator, prompts)
-    left = generator.generate(prompts, SEEDS, Told())
+    left = generator.generate(JobList(make_jobs(prompts)), Told())
     next(left)
     left.close()
-    begun = generator.generate(prompts, SEEDS)
+    begun = generator.generate(JobList(make_jobs(prompts)))
     del begun
     assert generate(generator, prompts) == expected
 

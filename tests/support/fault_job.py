@@ -22,13 +22,13 @@ def distill(rows: str, teacher: str, journal: str, log: str, output: str, hold_a
     class Logging(PlainGenerator):
         begun = 0
 
-        def write_batch(self, write, prompts, seeds, observer):
+        def write_batch(self, write, jobs, observer):
             if self.begun == hold_after:
                 hold(observer)
             self.begun += 1
             with Path(log).open("a") as file:
-                file.write(f"{len(prompts)}\n")
-            return write(prompts, seeds, observer)
+                file.write(f"{len(jobs)}\n")
+            return write(jobs, observer)
 
     datasets.disable_progress_bars()
     generator = Logging.from_pretrained(teacher, max_new_tokens=40, max_batch_tokens=800)
@@ -98,7 +98,7 @@ def distil_with_little_memory(teacher: str, output: str) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, resource.RLIM_INFINITY))
     limited = distill_fn(batch)
-    together = len(distill_fn.generator.pack([1000] * 900)[0])
+    together = distill_fn.generator.packer.count([1000])
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     whole = ReasonDistiller.from_pretrained(
         teacher, max_new_tokens=4, max_batch_tokens=8000, attn_implementation="eager", journal_dir=None

@@ -5,7 +5,7 @@ from hf_rare.generation.engines.plain import PlainEngine
 
 
 class WatchedEngine(PlainEngine):
-    """Hands every micro-batch to `watch(write, prompts, seeds, observer)`, which may let `write` write it."""
+    """Hands every micro-batch to `watch(write, jobs, observer)`, which may let `write` write it."""
 
     def __init__(self, plain: PlainEngine, watch) -> None:
         super().__init__(plain.decoding, plain.packer, plain.is_one_of_many)
@@ -21,12 +21,12 @@ class PlainGenerator(TransformersGenerator):
     def make_engine(self):
         return WatchedEngine(self.make_plain_engine(), self.write_batch)
 
-    def write_batch(self, write, prompts, seeds, observer):
+    def write_batch(self, write, jobs, observer):
         """Write a micro-batch."""
-        return write(prompts, seeds, observer)
+        return write(jobs, observer)
 
 
 def see_micro_batches(monkeypatch, write_batch):
-    """Let every generator write by `generate`, and each micro-batch by `write_batch(self, write, prompts, ...)`."""
+    """Let every generator write by `generate`, and each micro-batch by `write_batch(self, write, jobs, observer)`."""
     monkeypatch.setattr(TransformersGenerator, "make_engine", PlainGenerator.make_engine)
     monkeypatch.setattr(TransformersGenerator, "write_batch", write_batch, raising=False)

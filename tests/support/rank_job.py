@@ -30,18 +30,18 @@ def make(teacher: str, journal: str | None, **settings):
     class Logging(PlainGenerator):
         written = 0
 
-        def write_batch(self, write, prompts, seeds, observer):
+        def write_batch(self, write, jobs, observer):
             if os.environ.get("RANK_JOB_HOLD") == str(self.written):
                 hold(observer)
             if log := os.environ.get("RANK_JOB_LOG"):
                 with Path(log).open("a") as file:
-                    file.write(f"{os.environ.get('RANK')} {len(prompts)}\n")
+                    file.write(f"{os.environ.get('RANK')} {len(jobs)}\n")
             if "RANK_JOB_MEET" in os.environ:
                 hold(observer, lambda: len(ranks_in(log)) == int(os.environ["WORLD_SIZE"]))
             if path := os.environ.get("RANK_JOB_WAIT_FOR"):
                 hold(observer, Path(path).exists)
             self.written += 1
-            return write(prompts, seeds, observer)
+            return write(jobs, observer)
 
     generator = Logging.from_pretrained(teacher, **SETTINGS)
     return ReasonDistiller(generator, journal_dir=journal, **settings)

@@ -16,10 +16,10 @@ def read_log() -> list[dict]:
 
 
 class Logging(PlainGenerator):
-    def write_batch(self, write, prompts, seeds, observer):
+    def write_batch(self, write, jobs, observer):
         entry = {
             "pid": os.getpid(),
-            "rows": len(prompts),
+            "rows": len(jobs),
             "threads": torch.get_num_threads(),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
             "niceness": os.nice(0),
@@ -27,7 +27,7 @@ class Logging(PlainGenerator):
         }
         with Path(os.environ["HF_RARE_TEST_LOG"]).open("a") as file:
             file.write(json.dumps(entry) + "\n")
-        return write(prompts, seeds, observer)
+        return write(jobs, observer)
 
 
 class KilledOnce(Logging):
@@ -35,15 +35,15 @@ class KilledOnce(Logging):
 
     written = 0
 
-    def write_batch(self, write, prompts, seeds, observer):
+    def write_batch(self, write, jobs, observer):
         killed = Path(os.environ["HF_RARE_TEST_LOG"]).with_name("killed")
         if self.written == 1 and not killed.exists():
             killed.write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
         self.written += 1
-        return super().write_batch(write, prompts, seeds, observer)
+        return super().write_batch(write, jobs, observer)
 
 
 class Failing(PlainGenerator):
-    def write_batch(self, write, prompts, seeds, observer):
+    def write_batch(self, write, jobs, observer):
         raise ValueError("nothing should be generated")

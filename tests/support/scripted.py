@@ -34,13 +34,14 @@ class ScriptedGenerator(Generator):
     def identity(self):
         return {"model_id": self.name}
 
-    def generate(self, prompts, seeds, observer=None):
-        for i, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            self.asked.append((prompt.text, seed))
+    def generate(self, source, observer=None):
+        while jobs := source.take(1):
+            (job,) = jobs
+            self.asked.append((job.prompt.text, job.seed))
             if observer is not None:
-                observer.begin([i])
-            written = self.write(prompt.text, seed)
+                observer.begin(jobs)
+            written = self.write(job.prompt.text, job.seed)
             completion = written if isinstance(written, Completion) else Completion(written, "stop", 7, 3)
             if observer is not None and not completion.error:
                 observer.add_tokens(completion.prompt_tokens, completion.completion_tokens)
-            yield [(i, completion)]
+            yield [(job, completion)]

@@ -1,0 +1,130 @@
+"""Completions that are kept: which job each belongs to, where it is found again, and what is copied to the Hub.
+
+What a completion depends on is hashed into its key. Failures are kept too, with the number of their tries.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from hf_rare.errors import ConfigError
+from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator, Job
+from hf_rare.runs.checkpoint import Checkpoint
+from hf_rare.runs.journal import Journal
+from hf_rare.runs.keys import hash_job, journal_folder
+from hf_rare.settings.base import GENERATION_REVISION
+from hf_rare.settings.run import RunConfig
+
+logger = logging.getLogger(__name__)
+
+
+class KeptCompletions:
+    """The completions of a generator in the journal, where there is one.
+
+    Args:
+        generator ([`Generator`]):
+            What writes.
+        run ([`RunConfig`]):
+            Where the journal lies, and which failures are tried again.
+
+    Attributes:
+        journal ([`Journal`], *optional*): the journal, once it is open.
+        checkpoint ([`Checkpoint`], *optional*): what keeps the journal on the Hub, once it is open.
+    """
+
+    def __init__(self, generator: Generator, run: RunConfig) -> None:
+        self.journal: Journal | None = None
+        self.checkpoint: Checkpoint | None = None
+        self._generator = generator
+        self._run = run
+        self._identity = b""
+        self._is_sampling = False
+        self._tries: dict[str, int] = {}
+        self._failed_here: set[str] = set()
+
+    def open(self) -> None:
+        """Open the journal, or read on in it where others have written.
+
+        Raises:
+            JournalError: It cannot be read.
+            ConfigError: There is none, and a checkpoint of it is asked for.
+        """
+        if self._identity:
+            if self.journal is not None:
+                self.journal.refresh()
+            return
+        identity = {"generation_revision": GENERATION_REVISION, **self._generator.identity()}
+        digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=16).digest()
+        self._is_sampling = self._generator.is_sampling
+        folder = journal_folder(self._run)
+        if folder is not None:
+            folder = folder / digest.hex()[:16]
+            if self._run.checkpoint_repo is not None:
+                self.checkpoint = Checkpoint(self._run.checkpoint_repo, self._run.checkpoint_minutes, folder)
+            self.journal = Journal(folder, identity)
+            if self.checkpoint is not None:
+                self.checkpoint.watch(self.journal)
+        elif self._run.checkpoint_repo is not None:
+            raise ConfigError(f"checkpoint_repo={self._run.checkpoint_repo!r} needs a journal, which is turned off.")
+        self._identity = digest
+
+    def begin(self) -> None:
+        """Make the file of this process, so that a folder that cannot be written to is found out now.
+
+        Raises:
+            JournalError: It cannot be made.
+        """
+        if self.journal is not None:
+            self.journal.open()
+
+    def make_job(self, prompt: EncodedPrompt, seed: int) -> Job:
+        """Make a job with its key."""
+        return Job(prompt, seed, hash_job(self._identity, prompt, seed if self._is_sampling else None))
+
+    def look_up(self, jobs: Sequence[Job]) -> dict[str, Completion]:
+        """Give the completions that need not be written, by key.
+
+        A failure of an earlier run is written again where that is asked for, and one of this run never.
+        """
+        if self.journal is None:
+            return {}
+        known: dict[str, Completion] = {}
+        for key, value in self.journal.read({job.key for job in jobs}).items():
+            completion, tries = Completion(**value["completion"]), value["attempts"]
+            is_tried_again = self._run.retry_failed and tries < self._run.max_tries and key not in self._failed_here
+            if completion.finish_reason == "error" and is_tried_again:
+                self._tries[key] = tries
+            else:
+                known[key] = completion
+        return known
+
+    def keep(self, done: Iterable[tuple[Job, Completion]]) -> None:
+        """Write completions into the journal.
+
+        Raises:
+            JournalError: They cannot be written.
+        """
+        if self.journal is None:
+            return
+        entries = []
+        for job, completion in done:
+            if completion.finish_reason == "error":
+                self._failed_here.add(job.key)
+            messages = [dict(message) for message in job.prompt.messages]
+            tries = self._tries.pop(job.key, 0) + 1
+            entries.append((job.key, {"completion": vars(completion), "attempts": tries, "messages": messages}))
+        self.journal.append(entries)
+
+    def keep_missing(self, jobs: Iterable[Job], completions: Mapping[str, Completion]) -> None:
+        """Write into the journal what others have written, where they have a journal of their own."""
+        if self.journal is not None:
+            self.journal.refresh()
+            missing = {job.key: job for job in jobs if job.key in completions and job.key not in self.journal}
+            if missing:
+                self.keep((job, completions[key]) for key, job in missing.items())
+
+    def save_checkpoint(self) -> None:
+        """Copy what is not on the Hub yet there, where that is asked for."""
+        if self.checkpoint is not None and self.checkpoint.flush():
+            logger.info("All completions are in %s too.", self._run.checkpoint_repo)
