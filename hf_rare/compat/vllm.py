@@ -1,5 +1,6 @@
 """What is asked of vLLM besides its documented interface: its version, its engine's process, and how it is stopped."""
 
+import contextlib
 import importlib.metadata
 from typing import Any
 
@@ -18,20 +19,27 @@ HOW_TO_INSTALL = (
 )
 
 
-def find_version() -> str:
-    """Find out which vLLM is installed, without importing it.
+def find_distribution() -> str:
+    """Find out what the vLLM is called that is installed, without importing it.
 
     Raises:
         MissingPackageError: None is.
     """
     for name in DISTRIBUTIONS:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.distribution(name).name
     for name in importlib.metadata.packages_distributions().get("vllm", ()):  # slow: it reads all that is installed
-        return importlib.metadata.version(name)
+        return name
     raise MissingPackageError(f"VLLMGenerator needs vLLM, which is not installed: {HOW_TO_INSTALL}.")
+
+
+def find_version() -> str:
+    """Find out which version of vLLM is installed, without importing it.
+
+    Raises:
+        MissingPackageError: None is.
+    """
+    return importlib.metadata.version(find_distribution())
 
 
 def is_dead(engine: Any) -> bool:
@@ -39,10 +47,10 @@ def is_dead(engine: Any) -> bool:
 
     `LLMEngine.step` waits for ever where the process was killed; a thread of vLLM has seen it.
     """
-    client = look_up(engine, "engine_core", "vllm", SEEN)
+    client = look_up(engine, "engine_core", find_distribution(), SEEN)
     return bool(getattr(getattr(client, "resources", None), "engine_dead", False))
 
 
 def shut_down(engine: Any) -> None:
     """End the processes of an `LLMEngine` and free their memory: `EngineCoreClient.shutdown`."""
-    look_up(engine, "engine_core", "vllm", SEEN).shutdown()
+    look_up(engine, "engine_core", find_distribution(), SEEN).shutdown()

@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hf_rare.compat.vllm import find_version
@@ -103,7 +104,7 @@ class VLLMGenerator(LocalGenerator):
         """
         own = {"engine": "vllm", "vllm": find_version()}
         if changing := self.config.changing_text:
-            own["engine_kwargs"] = json.loads(json.dumps(changing))
+            own["engine_kwargs"] = _without_paths(json.loads(json.dumps(changing)))
         return {**super().identity(), **own}
 
     def settings(self) -> dict[str, Any]:
@@ -185,6 +186,7 @@ class VLLMGenerator(LocalGenerator):
             "revision": revision,
             "tokenizer_revision": revision,
             "trust_remote_code": model.trust_remote_code,
+            "load_format": "safetensors",
             "dtype": self.teacher.dtype,  # what "auto" is for vLLM, half precision, is another model
             "structured_outputs_config": {"backend": "guidance"},
             **given,
@@ -200,3 +202,12 @@ class VLLMGenerator(LocalGenerator):
 def _rebuild(cls: type[VLLMGenerator], model: str, decoding: str, config: str) -> VLLMGenerator:
     configs = ModelConfig.from_json(model), DecodingConfig.from_json(decoding), VLLMConfig.from_json(config)
     return cls.from_configs(*configs)
+
+
+def _without_paths(value: Any) -> Any:
+    """Leave the folders out of texts that are paths of this machine: what an identity says is published."""
+    if isinstance(value, dict):
+        return {name: _without_paths(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(inner) for inner in value]
+    return Path(value).name if isinstance(value, str) and "/" in value and Path(value).exists() else value

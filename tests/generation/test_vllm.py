@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,7 @@ def make(model, **settings):
         ({"max_batch_tokens": 100}, "max_num_seqs"),
         ({"engine": "static"}, "engine='static'.*vLLM writes"),
         ({"engine_kwargs": {"max_model_len": 100}}, "context_length"),
+        ({"engine_kwargs": {"hf_token": "hf_x"}}, "settings are recorded"),
         ({"engine_kwargs": {"seed": 1}}, "every row gets a seed"),
         ({"engine_kwargs": {"data_parallel_size": 2}}, "a process for each copy"),
         ({"engine_kwargs": {"quantization": object()}}, "JSON"),
@@ -132,6 +134,8 @@ def test_the_identity_is_that_of_the_weights_and_of_vllm(tiny, installed):
     quantized = make(tiny, engine_kwargs={"quantization": "fp8", "max_num_seqs": 8}).identity()
     assert quantized == {**identity, "engine_kwargs": {"quantization": "fp8"}}
     assert make(tiny, generation_kwargs={"temperature": 1.0}).identity() != identity
+    drafted = make(tiny, engine_kwargs={"speculative_config": {"model": tiny, "method": "draft"}}).identity()
+    assert drafted["engine_kwargs"] == {"speculative_config": {"model": Path(tiny).name, "method": "draft"}}
 
 
 @pytest.mark.skipif(HAS_VLLM, reason="vLLM is installed: what is said where it is missing cannot be seen")

@@ -41,10 +41,17 @@ SCHEMA = {
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """Folder of a tiny random teacher whose heads are as wide as vLLM's attention for CPUs wants them."""
-    folder = str(save_tiny_model(tmp_path_factory.mktemp("wide"), head_dim=64))
-    yield folder
-    VLLMGenerator.from_pretrained(folder, **SETTINGS).load()
-    VLLMGenerator.from_pretrained(folder, **SETTINGS).unload()
+    return str(save_tiny_model(tmp_path_factory.mktemp("wide"), head_dim=64))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end(wide, smollm2):
+    """End what runs before the tests do, as vLLM logs its end."""
+    yield
+    for model in (wide, smollm2):
+        (generator := make(model)).load()  # finds the engine of the tests
+        generator.unload()
+        assert not generator.is_loaded
 
 
 @pytest.fixture(scope="module")

@@ -135,7 +135,11 @@ class VLLMProcess:
         """Add a request. Called by the thread."""
         try:
             self._engine.add_request(request_id, make_prompt(token_ids), make_params(sampling))
-        except (TypeError, ValueError) as err:
+        except (
+            Exception
+        ) as err:  # whatever it says of a prompt; its errors are of other classes from release to release
+            if is_dead(self._engine):
+                raise
             call.outputs.put([Output(request_id, error=f"vLLM refuses the prompt: {err}")])
         else:
             self._calls[request_id] = call

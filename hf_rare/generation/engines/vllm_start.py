@@ -33,14 +33,14 @@ def make_engine(arguments: Mapping[str, Any]) -> Any:
     reject_unknown_names(arguments, known, "engine_kwargs")
     try:
         return LLMEngine.from_engine_args(EngineArgs(**arguments), enable_multiprocessing=True)
-    except (TypeError, ValueError) as err:
-        raise ConfigError(f"vLLM refuses {dict(arguments)!r}: {err}") from err
     except (OSError, RuntimeError) as err:
         raise ModelLoadError(
             f"vLLM cannot load {arguments['model']!r}: {err} If memory ran out, pass engine_kwargs="
             "{'gpu_memory_utilization': ...} or a smaller context_length; in a script, what starts it must stand "
             'under `if __name__ == "__main__":`. VLLM_LOGGING_LEVEL=INFO shows more.'
         ) from err
+    except Exception as err:  # what it says of arguments is of other classes from release to release
+        raise ConfigError(f"vLLM refuses {dict(arguments)!r}: {err}") from err
 
 
 def make_params(sampling: Mapping[str, Any]) -> Any:
