@@ -56,13 +56,12 @@ def write_by_pipeline(workload: Workload) -> list[str]:
 
 def write_by_engine(workload: Workload, engine: str) -> list[str]:
     """Write with one of the engines of hf_rare."""
-    from hf_rare.generation.protocol import EncodedPrompt
+    from hf_rare.generation.protocol import EncodedPrompt, Job, JobList
 
-    generator = workload.make_generator(engine)
-    prompts = [EncodedPrompt([], "", prompt) for prompt in workload.prompts]
-    written = generator.generate(prompts, [0] * len(prompts))
-    completions = {i: workload.read_completion(completion) for done in written for i, completion in done}
-    return [completions[i] for i in range(len(prompts))]
+    jobs = [Job(EncodedPrompt([], "", prompt), 0) for prompt in workload.prompts]
+    written = workload.make_generator(engine).generate(JobList(jobs))
+    completions = {job: workload.read_completion(completion) for done in written for job, completion in done}
+    return [completions[job] for job in jobs]
 
 
 def measure_rates(workload: Workload) -> tuple[float, float]:

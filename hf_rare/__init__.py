@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from hf_rare.checks.grounding_rates import GroundingSummary, summarize_grounding
     from hf_rare.checks.near_duplicates import drop_near_duplicates
     from hf_rare.checks.verify import AnswerCheck, verify
-    from hf_rare.generation.protocol import Completion, EncodedPrompt, Encoder, Generator, Observer
+    from hf_rare.generation.protocol import (
+        Completion,
+        EncodedPrompt,
+        Encoder,
+        Generator,
+        Job,
+        JobList,
+        JobSource,
+        Observer,
+    )
     from hf_rare.generation.transformers import TransformersGenerator
     from hf_rare.generation.vllm import VLLMGenerator
     from hf_rare.hub.card.build import build_card
@@ -73,6 +82,9 @@ __all__ = [
     "GroundingSummary",
     "HfRareError",
     "HubError",
+    "Job",
+    "JobList",
+    "JobSource",
     "JournalError",
     "MissingPackageError",
     "ModelLoadError",
@@ -126,6 +138,9 @@ _HOMES = {
     "Generator": "hf_rare.generation.protocol",
     "GroundingAudit": "hf_rare.checks.grounding",
     "GroundingSummary": "hf_rare.checks.grounding_rates",
+    "Job": "hf_rare.generation.protocol",
+    "JobList": "hf_rare.generation.protocol",
+    "JobSource": "hf_rare.generation.protocol",
     "NegativeWriter": "hf_rare.writers.negatives",
     "Observer": "hf_rare.generation.protocol",
     "Preview": "hf_rare.views.preview",

@@ -81,12 +81,12 @@ class JobWindow:
         self.jobs: list[Job] = []
         self._source = source
 
-    def fill(self, count: int) -> None:
-        """Take jobs until there are `count`, or as many as the source has ready."""
-        if len(self.jobs) >= count:
-            return
-        if taken := self._source.take(count - len(self.jobs)):
-            self.jobs = sorted([*self.jobs, *taken], key=lambda job: -len(job.prompt.token_ids))
+    def fill(self, count: int) -> int:
+        """Ask the source once for as many jobs as are missing to `count`; give the number of those that came."""
+        if len(self.jobs) >= count or not (taken := self._source.take(count - len(self.jobs))):
+            return 0
+        self.jobs = sorted([*self.jobs, *taken], key=lambda job: -len(job.prompt.token_ids))
+        return len(taken)
 
     def take(self, count: int) -> list[Job]:
         """Take the first `count` jobs out."""

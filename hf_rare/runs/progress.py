@@ -34,9 +34,8 @@ class RowProgress:
         check: Callable[[], None] | None = None,
         description: str = "Writing",
     ) -> None:
-        self._bar = tqdm(
-            total=total, desc=description, unit="row", dynamic_ncols=True, leave=False, mininterval=0.5, smoothing=0
-        )
+        settings = {"leave": False, "mininterval": 0.5, "smoothing": 0, "delay": 0.5}  # none where all is known
+        self._bar = tqdm(total=total, desc=description, unit="row", dynamic_ncols=True, **settings)
         self._start = self._last_token = time.perf_counter()
         self._is_writing = False
         self._prompt_tokens = 0
@@ -67,8 +66,8 @@ class RowProgress:
         """Start the clock and the watch."""
         self._is_writing = True
         self._start = self._last_token = time.perf_counter()
-        self._bar.unpause()
-        self._bar.start_t = self._bar.last_print_t
+        if not self._bar.disable:  # else it keeps no time
+            self._bar.start_t = self._bar.last_print_t = time.time()
         if self._stall_timeout is not None:
             threading.Thread(target=self._watch, daemon=True).start()
 
@@ -100,7 +99,7 @@ class RowProgress:
             count (`int`): rows.
             done (`int`): rows that all processes have finished.
         """
-        if not self._is_writing:  # they were found in the journal, which says nothing of the time that others take
+        if not self._is_writing and not self._bar.disable:  # found in the journal, which says nothing of times
             self._bar.initial += count
         self.show(done)
 

@@ -101,7 +101,7 @@ class TeamShare(Share):
         rolls = self._tell_all("roll", [digest, known])
         if others := [rank for rank in ranks if rolls[rank][0] != digest]:
             raise RankError(
-                f"The processes of rank {self._team.rank} and {others[0]} disagree about batch {self._team.calls}: "
+                f"The processes of rank {self._team.rank} and {others[0]} disagree about the rows of a batch: "
                 f"{_OTHER_ROWS}"
             )
         # what some do not know, or know otherwise, is told by one that knows it, a failure only where all have failed

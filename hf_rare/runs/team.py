@@ -324,7 +324,7 @@ class Team:
         if peer.failed >= self.calls:
             return "failed."
         if peer.has_left:
-            return f"has ended its script, while this one is at batch {self.calls}. {_EVERY_PROCESS}"
+            return f"has ended its script, while this one waits for it at a batch. {_EVERY_PROCESS}"
         if peer.silence > DEAD_SECONDS:
             return f"has not been heard of for {DEAD_SECONDS:.0f} seconds and seems to be dead."
         is_elsewhere = peer.maps >= self._maps and peer.calls <= self._calls_before_map < self.calls

@@ -296,9 +296,60 @@ def test_keys_and_values_are_freed_without_a_garbage_collection(llama, tokenizer
         left = generator.generate(JobList(make_jobs(generator, CONVERSATIONS)))
         next(left)
         left.close()
+        assert [part() for part in made] == [None] * 3  # one cache for both
+        complete(generator, CONVERSATIONS)
+        assert all(part() is not None for part in made[3:])  # kept for what comes next
+        generator.unload()
         assert [part() for part in made] == [None] * 6
     finally:
         gc.enable()
+
+
+def test_memory_that_waits_for_its_next_use_is_given_up_when_memory_runs_out(llama, tokenizer, monkeypatch):
+    generator, made, passes = TransformersGenerator(llama, tokenizer, max_new_tokens=6, **SMALL), [], []
+
+    class Watched(SlotCache):
+        def __init__(self, layers):
+            super().__init__(layers)
+            made.append(weakref.ref(self))
+
+    def spoil(input_ids, rows):
+        passes.append(rows)
+        if len(passes) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    generator.engine = StaticEngine(generator.make_plain_engine(), Watched)
+    jobs = make_jobs(generator, CONVERSATIONS)
+    written = generator.generate(JobList(jobs))
+    next(written)
+    complete(generator, CONVERSATIONS[:2])  # as a judge does while its teacher waits
+    assert [cache() is not None for cache in made] == [True, True]
+    spoil_forward(monkeypatch, llama, spoil)
+    next(written)
+    assert made[1]() is None
+
+
+@pytest.mark.parametrize("is_one_call", [True, False])
+def test_long_rows_behind_short_ones_take_no_more_memory_than_there_is(llama, tokenizer, is_one_call):
+    budget, sizes = 4000, []
+    settings = {"max_new_tokens": 8, "max_batch_tokens": budget}
+
+    class Watched(SlotCache):
+        def resize(self, slots):
+            super().resize(slots)
+            sizes.append((self.slots, self.room))
+
+    short = [[{"role": "user", "content": f"What of {i}?"}] for i in range(150)]
+    long = [[{"role": "user", "content": "The documents say why. " * 50 + f"What of {i}?"}] for i in range(20)]
+    generator = TransformersGenerator(llama, tokenizer, **settings)
+    generator.engine = StaticEngine(generator.make_plain_engine(), Watched)
+    if is_one_call:
+        completions = complete(generator, short + long)
+    else:
+        completions = complete(generator, short) + complete(generator, long)
+    assert max(slots for slots, _ in sizes) > 20
+    assert max(slots * room for slots, room in sizes) < 3 * budget  # short rows have slots of 64 tokens
+    assert completions == complete(PlainGenerator(llama, tokenizer, **settings), short + long)
 
 
 @pytest.mark.timeout(60)

@@ -28,13 +28,13 @@ from tests.support.waiting import hold
 class Logging(PlainGenerator):
     begun = 0
 
-    def write_batch(self, write, prompts, seeds, observer):
+    def write_batch(self, write, jobs, observer):
         if self.begun == int(hold_after):
             hold(observer)
         self.begun += 1
         with Path(log).open("a") as file:
-            file.write(f"{os.getpid()} {len(prompts)}\\n")
-        return write(prompts, seeds, observer)
+            file.write(f"{os.getpid()} {len(jobs)}\\n")
+        return write(jobs, observer)
 
 rows, teacher, journal, log, output, method, hold_after = sys.argv[1:]
 if __name__ == "__main__":

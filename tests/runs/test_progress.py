@@ -1,4 +1,6 @@
 import logging
+import re
+import time
 
 import datasets
 import pytest
@@ -12,20 +14,33 @@ class EagerBar(datasets.utils.tqdm):
     """A bar that is redrawn with every change."""
 
     def __init__(self, **settings):
-        super().__init__(**{**settings, "mininterval": 0, "miniters": 0})
+        super().__init__(**{**settings, "mininterval": 0, "miniters": 0, "delay": 0})
 
 
 def test_the_bar_counts_rows_and_tokens_per_second(capsys, monkeypatch):
     monkeypatch.setattr("hf_rare.runs.progress.tqdm", EagerBar)
-    with RowProgress([0, 0, 1, 1, 2, 2, 3, 3]) as progress:
+    with RowProgress(4) as progress:
         progress.add_tokens(1000, 10)
-        progress.finish([0, 2, 4, 6])
-        progress.finish([1, 3, 7])
+        progress.finish(1, done=1)
+        progress.finish(2, done=3)
         bar = capsys.readouterr().err
     assert "Writing" in bar
     assert "3/4" in bar.split("\r")[-1]
     assert "prompt + " in bar
     assert "generated tokens/s" in bar
+
+
+def test_the_time_that_is_left_is_reckoned_from_what_is_written_and_not_from_what_was_found(capsys, monkeypatch):
+    monkeypatch.setattr("hf_rare.runs.progress.tqdm", EagerBar)
+    with RowProgress(1_000_000) as progress:
+        progress.finish(999_000, done=999_000)
+        progress.start()
+        for done in range(999_001, 999_011):
+            time.sleep(0.01)
+            progress.finish(1, done)
+        last = capsys.readouterr().err.split("\r")[-1]
+    left = re.search(r"<(?:(\d+):)?(\d\d):(\d\d)", last)
+    assert int(left[2]) * 60 + int(left[3]) >= 9  # 990 rows of at least 0.01 seconds each
 
 
 def test_the_bar_obeys_the_switch_of_datasets(capsys, rows, distill_fn):

@@ -230,7 +230,7 @@ def test_an_exception_on_one_rank_reaches_all_with_its_traceback(job, whole):
 def test_ranks_with_other_rows_get_an_error(job):
     endings = job.run(rank_job.see_other_rows)
     for ending in endings:
-        assert "disagree about batch 1" in ending
+        assert "disagree about the rows of a batch" in ending
         assert "Shuffle with a seed" in ending
     assert job.journalled() == 0
 
@@ -254,7 +254,7 @@ def test_a_rank_that_never_comes_is_not_waited_for(job):
 
 def test_a_rank_that_has_ended_is_not_waited_for(job):
     ending, other = job.run(rank_job.end_rank_1_early)
-    assert "The process of rank 1 has ended its script, while this one is at batch 2" in ending
+    assert "The process of rank 1 has ended its script, while this one waits for it at a batch" in ending
     assert other is None
 
 

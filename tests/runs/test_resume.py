@@ -13,7 +13,6 @@ from datasets import Dataset
 from datasets.fingerprint import Hasher
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
 from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
@@ -84,11 +83,11 @@ def test_an_exception_in_the_middle_costs_nothing_that_was_written(rows, tiny, j
     expected = distill(make(tiny, None), rows)
     calls = []
 
-    def interrupted(self, write, prompts, *arguments):
-        calls.append(len(prompts))
+    def interrupted(self, write, jobs, *arguments):
+        calls.append(len(jobs))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return write(prompts, *arguments)
+        return write(jobs, *arguments)
 
     see_micro_batches(monkeypatch, interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -261,12 +260,11 @@ def test_a_journal_that_cannot_be_written_stops_the_run_before_the_model_is_load
 @pytest.fixture
 def poisoned(monkeypatch, tiny):
     """Make every micro-batch with a prompt about rule 3 raise."""
-    tokenizer = AutoTokenizer.from_pretrained(tiny)
 
-    def generate(self, write, prompts, *arguments):
-        if any("follows from rule 3" in tokenizer.decode(ids) for ids in prompts):
+    def generate(self, write, jobs, *arguments):
+        if any("follows from rule 3" in job.prompt.text for job in jobs):
             raise ValueError("poison")
-        return write(prompts, *arguments)
+        return write(jobs, *arguments)
 
     see_micro_batches(monkeypatch, generate)
     return monkeypatch
@@ -370,11 +368,11 @@ def test_logits_that_are_not_finite_fail_their_row_alone(rows, tiny):
 def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatch):
     sizes = []
 
-    def generate(self, write, prompts, *arguments):
-        sizes.append(len(prompts))
-        if len(prompts) > 2:
+    def generate(self, write, jobs, *arguments):
+        sizes.append(len(jobs))
+        if len(jobs) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return write(prompts, *arguments)
+        return write(jobs, *arguments)
 
     expected = distill(make(tiny, None), rows)
     see_micro_batches(monkeypatch, generate)
@@ -388,7 +386,7 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(rows, tiny, monkeypatc
 
 
 def test_a_single_row_that_does_not_fit_fails(rows, tiny, monkeypatch):
-    def generate(self, write, prompts, *arguments):
+    def generate(self, write, jobs, *arguments):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     see_micro_batches(monkeypatch, generate)
@@ -435,9 +433,9 @@ def test_the_rows_that_a_limited_run_has_done_can_be_had(rows, tiny, journal_dir
 
 def test_a_stalled_run_names_the_row(tiny, rows, caplog):
     class Stalling(PlainGenerator):
-        def write_batch(self, write, prompts, seeds, observer):
+        def write_batch(self, write, jobs, observer):
             wait_until(lambda: "No token for" in caplog.text)
-            return [Completion("text", "stop", 1, 1) for _ in prompts]
+            return [Completion("text", "stop", 1, 1) for _ in jobs]
 
     generator = Stalling.from_pretrained(tiny, **SETTINGS)
     with caplog.at_level(logging.WARNING, logger="hf_rare"):

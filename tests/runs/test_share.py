@@ -16,6 +16,9 @@ class Store(dict):
 
     get = dict.__getitem__
 
+    def has(self, keys):
+        return all(key in self for key in keys)
+
 
 def make_team(rank: int, store: Store):
     """Make what a share needs of a team of two."""
@@ -23,7 +26,7 @@ def make_team(rank: int, store: Store):
     def wait_for(keys):
         wait_until(lambda: all(key in store for key in keys))
 
-    return SimpleNamespace(rank=rank, world_size=2, calls=1, store=store, wait_for=wait_for)
+    return SimpleNamespace(rank=rank, world_size=2, calls=1, store=store, wait_for=wait_for, wait=wait_until)
 
 
 def test_a_row_that_one_process_has_a_text_for_and_another_a_failure_ends_with_the_text():

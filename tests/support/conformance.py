@@ -260,6 +260,26 @@ def check_it_writes_for_others_while_it_waits_for_who_reads(case: Case) -> None:
     assert generate(generator, prompts) == expected
 
 
+def check_it_writes_for_its_source_while_that_is_asked(case: Case) -> None:
+    class Judging(Pulled):
+        judged = 0
+
+        def take(self, at_most: int) -> list[Job]:
+            if self.judged < min(2, len(self.completions)):  # what has ended is read when there is room for more
+                self.judged += 1
+                assert generate(generator, prompts) == expected
+            return super().take(at_most)
+
+    generator = case.make()
+    prompts = generator.encoder.encode(CONVERSATIONS)
+    expected = generate(generator, prompts)
+    source = Judging(jobs := make_jobs(prompts), together=3)
+    for _ in answer(generator, source):
+        pass
+    assert source.judged
+    assert [source.completions[job] for job in jobs] == expected
+
+
 def check_what_a_source_raises_ends_it(case: Case) -> None:
     class Broken(Pulled):
         def take(self, at_most: int) -> list[Job]:

@@ -34,7 +34,7 @@ def distill(rows: str, teacher: str, journal: str, log: str, output: str, hold_a
     generator = Logging.from_pretrained(teacher, max_new_tokens=40, max_batch_tokens=800)
     distill_fn = ReasonDistiller(generator, journal_dir=journal, template="plain")
     ds = datasets.Dataset.from_json(rows)
-    ds.map(distill_fn, batched=True, batch_size=64, load_from_cache_file=False).to_json(output)
+    distill_fn.apply(ds, batch_size=64, load_from_cache_file=False).to_json(output)
 
 
 def distil_and_say(
@@ -59,9 +59,9 @@ def distil_and_say(
             if self.written >= pause_after:
                 signal.pause()
 
-        def finish(self, prompts):
-            super().finish(prompts)
-            self.written += len(prompts)
+        def finish(self, count, done):
+            super().finish(count, done)
+            self.written += count
 
     completer.RowProgress = Pausing
     datasets.disable_progress_bars()

@@ -52,14 +52,19 @@ def ranks_in(log: str) -> set[str]:
     return {line.split()[0] for line in Path(log).read_text().splitlines()}
 
 
-def distill(rows: str, teacher: str, journal: str | None, output: str, **settings) -> None:
+def distill(
+    rows: str, teacher: str, journal: str | None, output: str, in_one_stream: bool = False, **settings
+) -> None:
     """Distill rows and write them to a file for each rank."""
     import datasets
 
     datasets.disable_progress_bars()
     ds = datasets.load_dataset("json", data_files=rows, split="train")
     distill_fn = make(teacher, journal, **settings)
-    distilled = ds.map(distill_fn, batched=True, batch_size=40)
+    if in_one_stream:
+        distilled = distill_fn.apply(ds, batch_size=40)
+    else:
+        distilled = ds.map(distill_fn, batched=True, batch_size=40)
     assert distill_fn.completer.generated <= len(ds)
     distilled.to_json(f"{output}-{os.environ.get('RANK', 'alone')}.jsonl")
 
@@ -266,7 +271,7 @@ def main() -> None:
     rows, teacher, journal, output, *rest = sys.argv[1:]
     if rest[:1] == ["--die"] and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
         kill_rank(int(os.environ["RANK"]), rows, teacher, journal, output, int(rest[1]), patience=60.0)
-    distill(rows, teacher, journal, output)
+    distill(rows, teacher, journal, output, in_one_stream=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pytest
 from datasets import Dataset
 
 from hf_rare import ReasonDistiller, TransformersGenerator
+from hf_rare.generation.protocol import JobList
 
 GOOD = {"question": "q?", "scenario": "s", "text": "the positive", "hard_negatives": ["one negative", "another"]}
 OUTPUTS = ("reasoning", "reasoning_status", "reasoning_document_order", "reasoning_prompt_tokens")
@@ -91,9 +92,10 @@ def test_negatives_are_cut_before_the_positive(tiny):
     texts = {}
 
     class Spy(TransformersGenerator):
-        def generate(self, prompts, *arguments):
-            texts["prompt"] = prompts[0].text
-            return super().generate(prompts, *arguments)
+        def generate(self, source, *arguments):
+            (job,) = source.take(9)
+            texts["prompt"] = job.prompt.text
+            return super().generate(JobList([job]), *arguments)
 
     distill_fn = ReasonDistiller(Spy.from_pretrained(tiny, max_new_tokens=8, context_length=900))
     negatives = ["first " * 300, "second " * 150, "third"]

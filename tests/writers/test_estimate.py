@@ -5,7 +5,10 @@ from hypothesis import strategies as st
 from hf_rare import ReasonDistiller
 from hf_rare.cli.main import main
 from hf_rare.errors import ColumnError, ConfigError
+from hf_rare.generation.protocol import EncodedPrompt, Job
 from hf_rare.writers.estimate import Clock, count_steps, expected_longest, spread
+
+PROMPT = EncodedPrompt([], "", [1, 2, 3])
 
 
 def test_an_estimate_counts_tokens_and_leaves_no_trace(rows, tiny, tmp_path):
@@ -37,8 +40,8 @@ def test_samples_and_smaller_micro_batches_count(rows, tiny):
 def test_a_step_of_several_tokens_is_timed_by_the_token(monkeypatch):
     times = iter([0.0, 1.0, 4.0])
     monkeypatch.setattr("hf_rare.writers.estimate.time.perf_counter", lambda: next(times))
-    clock = Clock(refills=True, lengths=[3, 3])
-    clock.begin([0, 1])
+    clock = Clock(refills=True)
+    clock.begin([Job(PROMPT, 0), Job(PROMPT, 1)])
     clock.add_tokens(0, 2)
     clock.add_tokens(0, 6)  # three tokens of each row
     assert clock.steps == {2: [1.0, 1.0]}
@@ -48,8 +51,8 @@ def test_a_step_of_several_tokens_is_timed_by_the_token(monkeypatch):
 def test_a_step_without_tokens_is_timed(monkeypatch, refills):  # each row has written what counts as padding
     times = iter([0.0, 3.0])
     monkeypatch.setattr("hf_rare.writers.estimate.time.perf_counter", lambda: next(times))
-    clock = Clock(refills, lengths=[3])
-    clock.begin([0])
+    clock = Clock(refills)
+    clock.begin([Job(PROMPT, 0)])
     clock.add_tokens(0, 0)
     assert clock.steps == {1: [3.0]}
 

@@ -37,6 +37,7 @@ class SlotCache(BatchCache):
         super().__init__([_SlotLayer(self) for _ in range(layers)])
         self.slots = 0
         self.room = 0
+        self._wanted = 0
         self._places: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def resize(self, slots: int) -> None:
@@ -46,7 +47,11 @@ class SlotCache(BatchCache):
             layer.resize()
 
     def make_room(self, rows: int) -> None:
-        """Make room for so many rows, where there are a quarter more than before."""
+        """Make room for so many rows, where there are a quarter more than before.
+
+        Where there are fewer, slots are given up when rows need longer ones: there may have been many short rows.
+        """
+        self._wanted = rows
         if rows > self.slots + self.slots // 4:
             self.resize(rows)
 
@@ -92,7 +97,7 @@ class SlotCache(BatchCache):
 
     def _make_room(self) -> None:
         if max(self.lengths) > self.room or len(self.lengths) > self.slots:
-            self.resize(self.slots)
+            self.resize(self._wanted)
 
 
 class _SlotLayer(DynamicLayer):

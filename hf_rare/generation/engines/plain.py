@@ -16,9 +16,8 @@ from hf_rare.generation.protocol import Completion, Job, JobSource, Observer
 
 logger = logging.getLogger(__name__)
 
-TAKE_AHEAD = 64
-MICRO_BATCHES_AHEAD = 4
-"""Jobs are taken for so many micro-batches, and at least 64, so that those of one length come together."""
+MICRO_BATCHES_AHEAD = 3
+"""Jobs are taken for so many micro-batches, so that those of one length come together."""
 
 
 class PlainEngine:
@@ -44,14 +43,14 @@ class PlainEngine:
 
     def write(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
         """Write a completion for each job; see [`Generator`]."""
-        window, halves, count = JobWindow(source), list[list[Job]](), 1
+        window, halves = JobWindow(source), list[list[Job]]()
         while True:
             if not halves:
-                window.fill(max(TAKE_AHEAD, MICRO_BATCHES_AHEAD * count))
+                while window.fill(MICRO_BATCHES_AHEAD * self._count(window.jobs)) and self._is_short_of(window):
+                    pass
                 if not window.jobs:
                     return
-                count = self.packer.count([len(window.jobs[0].prompt.token_ids)])
-                halves.append(window.take(count))
+                halves.append(window.take(self._count(window.jobs)))
             batch = halves.pop()
             if observer is not None:
                 observer.begin(batch)
@@ -70,6 +69,13 @@ class PlainEngine:
                 continue
             job = batch[0]
             yield [(job, Completion("", "error", len(job.prompt.token_ids), 0, describe_failure(written)))]
+
+    def _count(self, waiting: list[Job]) -> int:
+        """Count the jobs of the next micro-batch that there is room for."""
+        return self.packer.count([len(waiting[0].prompt.token_ids) if waiting else 0])
+
+    def _is_short_of(self, window: JobWindow) -> bool:
+        return len(window.jobs) < self._count(window.jobs)
 
     def _try_batch(self, jobs: list[Job], observer: Observer | None) -> list[Completion] | Exception:
         try:

@@ -34,8 +34,8 @@ MOST_PADDING = 1 / 16
 """Share of padding in a group of prompts that are read at once."""
 
 
-LEAST_AHEAD = 64
-"""Jobs that wait at least, where the source has them; with many rows, a quarter as many as are written."""
+AHEAD, AHEAD_WHEN_FULL = 64, 8
+"""Jobs that wait: as long as there is room, so many; later a quarter as many as are written, and at least 8."""
 
 
 class Scheduler:
@@ -53,6 +53,7 @@ class Scheduler:
     def __init__(self, plain: PlainEngine, chooser: TokenChooser, make_cache: Callable[[], BatchCache]) -> None:
         self.rows: list[BatchRow] = []
         self._window = JobWindow(JobList(()))
+        self._is_full = False
         self._reading: list[BatchRow] = []
         self._decoding = decoding = plain.decoding
         self._packer = plain.packer
@@ -65,11 +66,11 @@ class Scheduler:
 
     def begin(self, source: JobSource, observer: Observer | None) -> None:
         """Begin to write the jobs of a source. The memory of rows that were written before is used again."""
-        self._window, self._observer = JobWindow(source), observer
+        self._window, self._observer, self._is_full = JobWindow(source), observer, False
 
     def has_work(self) -> bool:
         """Tell whether there are rows to write, and take as many jobs ahead as are worth it."""
-        self._window.fill(max(LEAST_AHEAD, len(self.rows) // 4))
+        self._window.fill(max(AHEAD_WHEN_FULL if self._is_full else AHEAD, len(self.rows) // 4))
         return bool(self.rows or self._window.jobs)
 
     @property
@@ -150,6 +151,7 @@ class Scheduler:
             return []
         longest = len(waiting[0])
         free = self._count_free(waiting)
+        self._is_full = free < len(waiting)
         worth_it = min((len(self.rows) + free) // 8, self._read_together // max(1, longest), len(waiting))
         if self.rows and free < max(1, worth_it):
             return []

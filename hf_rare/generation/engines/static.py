@@ -71,6 +71,7 @@ class StaticEngine:
                 out_of_memory = is_out_of_memory(err)
                 if out_of_memory:
                     self._plain.packer.shrink(scheduler.size)
+                    self._idle.clear()
                 failed = scheduler.give_up(out_of_memory)
                 if not failed:  # the same step would fail for ever
                     raise
