@@ -8,7 +8,7 @@ import importlib.util
 import json
 import os
 import signal
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -116,11 +116,7 @@ def test_every_completion_is_what_the_schema_says(smollm2, prompts):
     assert all(set(value) == {"verdict", "reason"} and len(value["reason"]) <= 12 for value in values)
     assert all(completion.text.startswith('{"verdict": "') for completion in completions)
     assert {completion.finish_reason for completion in completions} == {"stop"}
-    assert len(set(values_of(values))) > len(values) // 2
-
-
-def values_of(values):
-    return [json.dumps(value) for value in values]
+    assert len({completion.text for completion in completions}) > len(completions) // 2
 
 
 def test_a_distiller_writes_by_it(smollm2, rows):
@@ -136,15 +132,20 @@ def test_where_its_process_dies_or_hangs_it_is_said_within_a_minute_and_nothing_
     generator = make(smollm2)
     whole = generate(generator, prompts, range(len(prompts)))
     jobs = make_jobs(prompts, range(len(prompts)))
-    kept: dict[Job, object] = {}
     writing = generator.generate(JobList(jobs))
-    kept |= dict(next(writing))
-    os.kill(find_engine_process(generator).pid, how)
-    began = time.monotonic()
-    with pytest.raises(GenerationError, match=r"cannot go on: (its process has died|it has given no sign of life)"):
+    kept: dict[Job, object] = dict(next(writing))
+
+    def write_the_rest() -> None:
         for written in writing:
-            kept |= dict(written)
-    assert time.monotonic() - began < 60
+            kept.update(written)
+
+    os.kill(find_engine_process(generator).pid, how)
+    with ThreadPoolExecutor(1) as pool:
+        rest_is_written = pool.submit(write_the_rest)
+        with pytest.raises(
+            GenerationError, match=r"cannot go on: (its process has died|it has given no sign of life)"
+        ):
+            rest_is_written.result(timeout=60)
     assert 0 < len(kept) < len(jobs)
     assert not generator.is_loaded
     rest = [i for i, job in enumerate(jobs) if job not in kept]
