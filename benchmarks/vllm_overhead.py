@@ -6,7 +6,8 @@ It needs vLLM, in an environment of its own. The first 24 real questions, each w
 characters, are written greedily in float32, from messages to texts, by `LLM.chat` and by `VLLMGenerator`. The engines
 of both have the same settings, with prefix caching off, as a repetition would read no prompt; they are loaded in one
 process and take turns, each beginning every other time, so that what else the machine does hits both alike. The ratio
-is the median over repetitions of the seconds of ours over those of theirs; the texts are compared row by row.
+is the median over repetitions of the seconds of ours over those of theirs, and likewise of the seconds of CPU that all
+processes took, which other work on the machine changes less; the texts are compared row by row.
 """
 
 import os
@@ -52,6 +53,21 @@ def make_ways(arguments: Any) -> dict[str, Callable[[], list[tuple[str, int]]]]:
     return {THEIRS: chat, OURS: write}
 
 
+def read_cpu_seconds() -> float:
+    """Give the seconds of CPU that this process and those below it have taken so far."""
+    import psutil
+
+    here = psutil.Process()
+    times = [process.cpu_times() for process in (here, *here.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
+
+
+def compare(seconds: dict[str, list[float]]) -> float:
+    """Give the median, over repetitions, of ours over theirs."""
+    pairs = zip(seconds[OURS], seconds[THEIRS], strict=True)
+    return round(statistics.median(ours / theirs for ours, theirs in pairs), 3)
+
+
 def main() -> None:
     parser = make_parser(__doc__, rows=24)
     parser.set_defaults(max_new_tokens=96)
@@ -65,18 +81,17 @@ def main() -> None:
     ways = make_ways(arguments)
     written = {way: write() for way, write in ways.items()}  # and all is warm
     seconds: dict[str, list[float]] = {way: [] for way in ways}
+    of_cpu: dict[str, list[float]] = {way: [] for way in ways}
     names = list(ways)
     for repetition in range(arguments.repetitions):
         first = repetition % len(names)
         for way in names[first:] + names[:first]:
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), read_cpu_seconds()
             assert ways[way]() == written[way], f"{way} writes something else than before"
             seconds[way].append(round(time.perf_counter() - began, 2))
-            print(repetition, way, seconds[way][-1], flush=True)
-    texts, pairs = (
-        {way: [text for text, _ in written[way]] for way in ways},
-        zip(seconds[OURS], seconds[THEIRS], strict=True),
-    )
+            of_cpu[way].append(round(read_cpu_seconds() - cpu_began, 2))
+            print(repetition, way, seconds[way][-1], of_cpu[way][-1], flush=True)
+    texts = {way: [text for text, _ in written[way]] for way in ways}
     write_result(
         "vllm_overhead",
         {
@@ -89,7 +104,9 @@ def main() -> None:
             "distinct texts": len(set(texts[THEIRS])),
             "seconds": seconds,
             "median seconds": {way: statistics.median(times) for way, times in seconds.items()},
-            "ours / theirs": round(statistics.median(ours / theirs for ours, theirs in pairs), 3),
+            "ours / theirs": compare(seconds),
+            "seconds of CPU": of_cpu,
+            "ours / theirs, of CPU": compare(of_cpu),
             "rows with the same text": sum(ours == theirs for ours, theirs in zip(*texts.values(), strict=True)),
         },
     )

@@ -142,9 +142,7 @@ def test_where_its_process_dies_or_hangs_it_is_said_within_a_minute_and_nothing_
     os.kill(find_engine_process(generator).pid, how)
     with ThreadPoolExecutor(1) as pool:
         rest_is_written = pool.submit(write_the_rest)
-        with pytest.raises(
-            GenerationError, match=r"cannot go on: (its process has died|it has given no sign of life)"
-        ):
+        with pytest.raises(GenerationError, match=r"(its process has died|it has given no sign of life)"):
             rest_is_written.result(timeout=60)
     assert 0 < len(kept) < len(jobs)
     assert not generator.is_loaded
