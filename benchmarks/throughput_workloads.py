@@ -69,16 +69,9 @@ class RealRows(Workload):
     def load(self) -> None:
         from transformers import AutoModelForCausalLM
 
-        from hf_rare import mine_hard_negatives
-
         self.max_new_tokens = self.arguments.max_new_tokens
-        documents = Dataset.from_json(str(DATA / "pg_docs.jsonl"))["text"][:]
-        rows = mine_hard_negatives(load_rows().remove_columns("hard_negatives"), documents, num_negatives=6)
-        rows = rows.select(range(self.arguments.rows))
-        negatives = [[text[:700] for text in row[: 1 + i % 6]] for i, row in enumerate(rows["hard_negatives"])]
-        rows = rows.remove_columns("hard_negatives").add_column("hard_negatives", negatives)
         distill_fn = self._distiller()
-        self.prompts = _prepare(rows, distill_fn)
+        self.prompts = [prompt.token_ids for prompt in make_real_prompts(self.arguments.rows, distill_fn)]
         self.tokenizer = distill_fn.generator.teacher.tokenizer
         self.model = AutoModelForCausalLM.from_pretrained(self.arguments.model, dtype="float32").eval()
 
@@ -139,8 +132,16 @@ class LongTailedRows(Workload):
         return sum(self._lengths())
 
 
-def _prepare(rows: Any, distill_fn: Any) -> list[list[int]]:
-    return [row.encoded.token_ids for row in distill_fn.prepare(rows[:]) if row.encoded is not None]
+def make_real_prompts(count: int, distill_fn: Any) -> list[Any]:
+    """Make the prompts of the first real questions, each with 1 to 6 negatives cut to 700 characters."""
+    from hf_rare import mine_hard_negatives
+
+    documents = Dataset.from_json(str(DATA / "pg_docs.jsonl"))["text"][:]
+    rows = mine_hard_negatives(load_rows().remove_columns("hard_negatives"), documents, num_negatives=6)
+    rows = rows.select(range(count))
+    negatives = [[text[:700] for text in row[: 1 + i % 6]] for i, row in enumerate(rows["hard_negatives"])]
+    rows = rows.remove_columns("hard_negatives").add_column("hard_negatives", negatives)
+    return [row.encoded for row in distill_fn.prepare(rows[:]) if row.encoded is not None]
 
 
 WORKLOADS: dict[str, type[Workload]] = {"real": RealRows, "long-tailed": LongTailedRows}

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Observer,
     )
     from hf_rare.generation.transformers import TransformersGenerator
+    from hf_rare.generation.vllm import VLLMGenerator
     from hf_rare.hub.card.build import build_card
     from hf_rare.hub.push import PushResult, push_to_hub
     from hf_rare.negatives.mine import mine_hard_negatives
@@ -101,6 +102,7 @@ __all__ = [
     "Summary",
     "TemplateError",
     "TransformersGenerator",
+    "VLLMGenerator",
     "Verdict",
     "__version__",
     "audit_grounding",
@@ -148,6 +150,7 @@ _HOMES = {
     "StageResult": "hf_rare.pipeline.run",
     "Summary": "hf_rare.writers.summary",
     "TransformersGenerator": "hf_rare.generation.transformers",
+    "VLLMGenerator": "hf_rare.generation.vllm",
     "Verdict": "hf_rare.checks.answers",
     "audit_grounding": "hf_rare.checks.grounding",
     "build_card": "hf_rare.hub.card.build",

@@ -17,6 +17,7 @@ from hf_rare.settings.base import Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.settings.vllm import VLLMConfig
 from hf_rare.settings.yaml import read_yaml
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MODEL_GROUPS: dict[str, type[Config]] = {
     "model": ModelConfig,
     "generation": DecodingConfig,
+    "vLLM, with --engine vllm": VLLMConfig,
     "journal, failures, limits and processes": RunConfig,
 }
 

@@ -101,3 +101,11 @@ def written_before(state: Any) -> int:
     """
     prompt = look_up(state, "_true_initial_tokens", "transformers", SEEN) or len(state.initial_tokens)
     return int(state.position_offset - prompt)
+
+
+def default_generation_params() -> dict[str, Any]:
+    """Give what `generate` takes where neither model nor caller says it: `._get_default_generation_params`."""
+    from transformers import GenerationConfig
+
+    defaults: dict[str, Any] = look_up(GenerationConfig, "_get_default_generation_params", "transformers", SEEN)()
+    return defaults

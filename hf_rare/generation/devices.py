@@ -38,6 +38,35 @@ def pick_device() -> "torch.device":
     return torch.device(accelerator.type, index)
 
 
+def pick_device_numbers(count: int) -> list[int] | None:
+    """Pick the devices of this process by number, for what starts processes of its own on them.
+
+    Args:
+        count (`int`): how many it is to have.
+
+    Returns:
+        `list[int]`: those that no other process of a launcher, or worker of `map(num_proc=...)`, picks; `None` where
+        this process is the only one, or there are no devices but the CPU.
+
+    Raises:
+        ConfigError: There are not enough devices.
+    """
+    import torch
+
+    number = worker_number()
+    if number is None and "LOCAL_RANK" in os.environ:
+        number = int(os.environ["LOCAL_RANK"])
+    if number is None or torch.accelerator.current_accelerator(check_available=True) is None:
+        return None
+    devices = list(range(number * count, (number + 1) * count))
+    if devices[-1] >= (there_are := torch.accelerator.device_count()):
+        raise ConfigError(
+            f"Process {number} of this machine needs the devices {devices}, and there are {there_are}. Start fewer "
+            "processes, or spread each over fewer devices."
+        )
+    return devices
+
+
 def prepare_worker() -> None:
     """Make a worker of `map(num_proc=...)` fit for torch. To be called before any operation of torch.
 

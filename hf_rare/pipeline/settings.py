@@ -14,6 +14,7 @@ from hf_rare.settings.base import Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.settings.vllm import VLLMConfig
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.settings.yaml import read_yaml
 from hf_rare.writers.registry import WRITERS
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
-MODEL_CONFIGS: tuple[type[Config], ...] = (ModelConfig, DecodingConfig, RunConfig)
+MODEL_CONFIGS: tuple[type[Config], ...] = (ModelConfig, DecodingConfig, VLLMConfig, RunConfig)
 MODEL_NAMES = [name for config in MODEL_CONFIGS for name in config.names()]
 INPUT_NAMES = ("name", "config", "split", "rows", "delimiter", "encoding")
 OF_ONE_MODEL = ("revision", "gguf_file", "adapter", "adapter_revision")

@@ -115,14 +115,14 @@ class DecodingConfig(Config):
             and on a GPU, where rows are padded, as many as the longest. It bounds memory and changes no text. By
             default, as many as the memory has room for that is free once the model is loaded. On CUDA `"continuous"`
             takes a share of the free memory instead: `continuous_batching={"max_memory_percent": 0.5}`.
-        engine (`"auto"`, `"static"` or `"continuous"`, *optional*, defaults to `"auto"`):
+        engine (`"auto"`, `"static"`, `"continuous"` or `"vllm"`, *optional*, defaults to `"auto"`):
             What writes. `"static"` lets a row that has ended make room for the next one at once, and on a CPU takes
             several tokens in a step where a row says again what stands in its prompt; models and settings that it
             cannot serve (sliding windows, state spaces, beam search, ...) are written by `generate` in micro-batches.
-            `"continuous"` is the continuous batching of transformers, which is greedy only. `"auto"` is
-            `"continuous"` on CUDA where it can be, else `"static"`. Engines compute the same text up to floating
-            point: sums are taken in another order, and where two tokens are all but equally likely, another one may
-            win. In half precision this is seen now and then, in float32 hardly ever.
+            `"continuous"` is the continuous batching of transformers. `"auto"` is `"continuous"` on CUDA where it can
+            be, else `"static"`. These compute the same text up to floating point, greedy or sampled: sums are taken in
+            another order, and where two tokens are all but equally likely, another one may win. In half precision this
+            is seen now and then, in float32 hardly ever. `"vllm"` is a [`VLLMGenerator`], whose draws are its own.
         continuous_batching (`dict`, *optional*):
             Arguments of `transformers.ContinuousBatchingConfig`, for `"continuous"`.
         json_schema (`dict`, *optional*):
@@ -142,7 +142,7 @@ class DecodingConfig(Config):
     chat_template_kwargs: Options = field(default_factory=dict)
     context_length: int | None = None
     max_batch_tokens: AtLeastOne | None = None
-    engine: Literal["auto", "static", "continuous"] = "auto"
+    engine: Literal["auto", "static", "continuous", "vllm"] = "auto"
     continuous_batching: Options = field(default_factory=dict)
     json_schema: Annotated[dict[str, Any] | None, "a JSON schema as a dict, or None"] = None
     repetition_detection: RepetitionDetection | None = field(default_factory=REPETITION_DETECTION.copy)

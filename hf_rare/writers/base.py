@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import datasets
 
 from hf_rare.errors import ColumnError, RecipeError
+from hf_rare.generation.choose import make_generator
 from hf_rare.generation.protocol import Completion, Generator
-from hf_rare.generation.transformers import TransformersGenerator
 from hf_rare.prompts.prompt import PromptBuilder
 from hf_rare.prompts.templates import read_template_source
 from hf_rare.rows.batches import add_columns, column_names, map_with_features, read_columns
@@ -28,6 +28,7 @@ from hf_rare.runs.pickling import reduce_to_settings
 from hf_rare.settings.base import split_settings
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
+from hf_rare.settings.vllm import VLLMConfig
 from hf_rare.settings.writers import WriterConfig
 from hf_rare.writers.ahead import RowsAhead
 from hf_rare.writers.attempt import WriterAttempts
@@ -98,14 +99,14 @@ class ColumnWriter(ABC, Generic[C, S]):
 
     @classmethod
     def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
-        """Make one whose model is a transformers model, loaded on first use.
+        """Make one whose model is a local one, loaded on first use by transformers, or by vLLM with `engine="vllm"`.
 
         Args:
             model_id (`str`):
                 Name of the model on the Hub, or a local folder.
             **settings:
                 The settings of `config_type`, [`RunConfig`],
-                [`ModelConfig`] and [`DecodingConfig`].
+                [`ModelConfig`] and [`DecodingConfig`]; with `engine="vllm"`, also those of [`VLLMConfig`].
 
         Returns:
             The callable.
@@ -115,9 +116,11 @@ class ColumnWriter(ABC, Generic[C, S]):
             ModelLoadError: The model or revision does not exist, or cannot be found out about.
         """
         companions = {name: settings.pop(name) for name in cls.companion_names if name in settings}
-        own, run, loading, decoding = split_settings(settings, cls.config_type, RunConfig, ModelConfig, DecodingConfig)
+        own, run, *others = split_settings(
+            settings, cls.config_type, RunConfig, ModelConfig, DecodingConfig, VLLMConfig
+        )
         cls.config_type(**own), RunConfig(**run)  # what is wrong with them is found out before the Hub is asked
-        generator = TransformersGenerator.from_pretrained(model_id, **loading, **decoding)
+        generator = make_generator(model_id, **{name: value for part in others for name, value in part.items()})
         return cls(generator, **own, **run, **companions)
 
     @classmethod

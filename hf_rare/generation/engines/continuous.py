@@ -33,7 +33,8 @@ TAKE_AHEAD = 32
 """Jobs that wait in the manager's queue, so that it never has to wait for one."""
 
 CPU_READ_TOGETHER = 512
-"""Tokens of one step on a CPU, where the mask is as wide as all requests together."""
+CPU_HELD_TOGETHER = 32_768
+"""Tokens of one step, and of all requests together, on a CPU: the mask of a step is as wide as all requests."""
 
 MOST_BREAKDOWNS = 2
 """Times that a manager may break down before it has finished a row, until `generate` writes all the rest."""
@@ -183,7 +184,8 @@ def make_config(
         ours["use_cuda_graph"] = False
     if decoding.device.type == "cpu":
         page = settings.get("page_size", 256)
-        ours |= {"max_batch_tokens": CPU_READ_TOGETHER, "num_blocks": -(-max(max_tokens, longest) // page) + 1}
+        held = max(min(max_tokens, CPU_HELD_TOGETHER), longest)
+        ours |= {"max_batch_tokens": CPU_READ_TOGETHER, "num_blocks": -(-held // page) + 1}
     try:
         return ContinuousBatchingConfig(**{**ours, **settings})
     except (TypeError, ValueError) as err:

@@ -16,6 +16,9 @@ from hf_rare.generation.protocol import Completion, Job, JobSource, Observer
 
 logger = logging.getLogger(__name__)
 
+TAKE_FIRST = 8
+"""Jobs that are taken before it is known how many go together."""
+
 MICRO_BATCHES_AHEAD = 3
 """Jobs are taken for so many micro-batches, so that those of one length come together."""
 
@@ -48,7 +51,7 @@ class PlainEngine:
         window, halves = JobWindow(source), list[list[Job]]()
         while True:
             if not halves:
-                while window.fill(MICRO_BATCHES_AHEAD * self._count(window.jobs)) and self._is_short_of(window):
+                while window.fill(self._count_wanted(window.jobs)) and len(window.jobs) < self._count(window.jobs):
                     pass
                 if not window.jobs:
                     return
@@ -74,10 +77,10 @@ class PlainEngine:
 
     def _count(self, waiting: list[Job]) -> int:
         """Count the jobs of the next micro-batch that there is room for."""
-        return 1 if self.is_row_by_row else self.packer.count([len(waiting[0].prompt.token_ids) if waiting else 0])
+        return 1 if self.is_row_by_row else self.packer.count([len(waiting[0].prompt.token_ids)])
 
-    def _is_short_of(self, window: JobWindow) -> bool:
-        return len(window.jobs) < self._count(window.jobs)
+    def _count_wanted(self, waiting: list[Job]) -> int:
+        return MICRO_BATCHES_AHEAD * self._count(waiting) if waiting else TAKE_FIRST
 
     def _try_batch(self, jobs: list[Job], observer: Observer | None) -> list[Completion] | Exception:
         try:
