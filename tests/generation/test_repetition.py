@@ -143,6 +143,15 @@ def test_continuous_batching_gives_the_same_completions(looping, tokenizer):
     assert "repetition" in {completion.finish_reason for completion in completions}
 
 
+def test_continuous_batching_stops_writing_what_repeats_itself(looping, tokenizer):
+    settings = {"max_new_tokens": 600, "repetition_detection": SHORT, "engine": "continuous"}
+    generator = TransformersGenerator(looping, tokenizer, **settings, continuous_batching={"page_size": 32})
+    (prompt,) = generator.encoder.encode(CONVERSATIONS[:1])
+    ((job, completion),) = next(generator.generate(JobList([Job(prompt, 0)]), told := Told()))
+    assert completion.finish_reason == "repetition"
+    assert completion.completion_tokens <= told.written < 600
+
+
 def test_beams_are_left_alone(looping, tokenizer):
     settings = {"max_new_tokens": 40, "generation_kwargs": {"num_beams": 2}}
     one, other = (
