@@ -19,7 +19,7 @@ import datasets
 from benchmarks.machine import write_result
 from benchmarks.real_rows import load_rows, make_parser
 from hf_rare import ReasonDistiller
-from hf_rare.runs.completer import Completer
+from hf_rare.runs.completions import KeptCompletions
 from hf_rare.runs.journal import Journal
 from tests.support.tiny import save_tiny_model
 
@@ -28,9 +28,9 @@ PARTS = [
     (Journal, "refresh"),
     (Journal, "append"),
     (Journal, "read"),
-    (Completer, "_entry"),
-    (Completer, "_look_up"),
-    (Completer, "_open_journal"),
+    (KeptCompletions, "open"),
+    (KeptCompletions, "look_up"),
+    (KeptCompletions, "keep"),
 ]
 
 

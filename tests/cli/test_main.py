@@ -16,6 +16,7 @@ from hf_rare.errors import ConfigError
 from hf_rare.settings.base import split_settings
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
+from hf_rare.settings.vllm import VLLMConfig
 from hf_rare.settings.writers import DistillConfig
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
 
@@ -105,7 +106,8 @@ def test_settings_from_a_file_and_flags_that_win(tmp_path):
 
 def test_every_flag_is_read_into_a_setting_that_is_right():
     texts = {"dtype": "float32", "template": "plain", "quantization_config": '{"quant_method": "bitsandbytes"}'}
-    defaults = {**DistillConfig().__dict__, **DecodingConfig().__dict__, **RunConfig().__dict__, "model_id": "m"}
+    configs = (DistillConfig(), DecodingConfig(), VLLMConfig(), RunConfig())
+    defaults = {name: value for config in configs for name, value in vars(config).items()} | {"model_id": "m"}
     arguments = []
     for config in CONFIGS:
         for setting in dataclasses.fields(config):
@@ -121,9 +123,10 @@ def test_every_flag_is_read_into_a_setting_that_is_right():
                 arguments += [flag, "none" if value is None else str(value)]
     settings = parse(*arguments)
     assert set(settings) == {name for config in CONFIGS for name in config.names()}
-    distill, model, decoding, run_settings = split_settings(settings, *CONFIGS)
+    distill, model, decoding, vllm, run_settings = split_settings(settings, *CONFIGS)
     assert RunConfig(**run_settings) == RunConfig(retry_failed=True)
     assert DecodingConfig(**decoding) == DecodingConfig()
+    assert VLLMConfig(**vllm) == VLLMConfig()
     assert DistillConfig(**distill).seed == 0
     assert ModelConfig(**model).dtype == "float32"
     assert parse("--model", "m", "--max-hours", "0.5", "--journal-dir", "None")["journal_dir"] is None

@@ -4,7 +4,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import torch
@@ -19,6 +18,7 @@ from tests.generation.test_static import CONVERSATIONS, llama, tokenizer
 from tests.generation.test_transformers import TokenList, complete, make_jobs
 from tests.support.plain import PlainGenerator
 from tests.support.tiny import make_model
+from tests.support.waiting import wait_until
 
 __all__ = ["llama", "tokenizer"]  # fixtures
 
@@ -28,13 +28,6 @@ SAMPLING = {"temperature": 0.95, "top_p": 0.7, "top_k": 50}
 
 def count_threads():
     return sum("_run_generation_loop" in thread.name for thread in threading.enumerate())
-
-
-def wait_until(is_so):
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_the_greedy_text_is_that_of_generate_and_comes_row_by_row(llama, tokenizer):
@@ -52,6 +45,7 @@ def test_the_greedy_text_is_that_of_generate_and_comes_row_by_row(llama, tokeniz
     assert sum(count for _, count in told) == sum(completion.completion_tokens for completion in expected)
 
 
+@pytest.mark.slow
 def test_sampled_texts_are_those_of_the_other_engines_whatever_the_batch_and_the_order(llama, tokenizer):
     settings = {"max_new_tokens": 16, "generation_kwargs": SAMPLING | {"min_p": 0.01}}
     expected = complete(PlainGenerator(llama, tokenizer, **settings), CONVERSATIONS)
@@ -125,6 +119,7 @@ def test_a_manager_is_made_once_and_the_caller_has_the_model_as_it_was(llama, to
     wait_until(lambda: count_threads() == threads - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("judge_engine", ["continuous", "static", "same"])
 def test_a_judge_with_the_same_model_writes_while_rows_are_held(llama, tokenizer, judge_engine):
     settings = {"max_new_tokens": 24, "generation_kwargs": SAMPLING}
@@ -151,7 +146,7 @@ def test_a_call_that_is_left_in_the_middle_takes_its_rows_back(llama, tokenizer)
         written = generator.generate(JobList(jobs))
         assert next(written)
         written.close()
-        scheduler = generator.engine._live.manager.batch_processor.scheduler
+        scheduler = generator.engine.live.manager.batch_processor.scheduler
         wait_until(lambda scheduler=scheduler: not scheduler.has_pending_requests())
         assert scheduler.cache.compute_free_capacity() > 0.5
     assert complete(generator, CONVERSATIONS) == expected
@@ -173,7 +168,7 @@ def test_jobs_are_taken_as_rows_begin(llama, tokenizer):
     jobs, given = Counted(make_jobs(generator, CONVERSATIONS * 8)), 0
     for written in generator.generate(jobs):
         given += len(written)
-        active = len(generator.engine._live.manager.batch_processor.scheduler.active_requests)
+        active = len(generator.engine.live.manager.batch_processor.scheduler.active_requests)
         assert jobs.taken - given <= TAKE_AHEAD + active + 8
     assert given == len(CONVERSATIONS) * 8
 
@@ -187,13 +182,14 @@ def test_rows_that_do_not_fit_are_written_by_generate(llama, tokenizer, caplog):
     assert "written again by `generate`" in caplog.text
 
 
+@pytest.mark.slow
 def test_rows_that_are_put_aside_for_others_draw_as_if_they_were_not(llama, tokenizer):
     settings = {"max_new_tokens": 60, "generation_kwargs": SAMPLING | {"eos_token_id": [3]}}
     crowded = {"page_size": 16, "num_blocks": 14}
     generator = TransformersGenerator(llama, tokenizer, **settings, engine="continuous", continuous_batching=crowded)
     generator.load()
     aside = []
-    manager = generator.engine._open_manager(make_jobs(generator, CONVERSATIONS[:1])).manager
+    manager = generator.engine.open_manager(make_jobs(generator, CONVERSATIONS[:1])).manager
     offload = manager.batch_processor.offloading_manager
     real = offload.offload_requests
     offload.offload_requests = lambda: aside.append(1) or real()
@@ -220,7 +216,7 @@ def test_a_manager_that_breaks_down_loses_no_row(llama, tokenizer, monkeypatch, 
     assert "`generate` writes the rest" in caplog.text
     monkeypatch.undo()
     assert complete(generator, CONVERSATIONS) == expected[: len(CONVERSATIONS)]
-    assert generator.engine._live.is_usable
+    assert generator.engine.live.is_usable
 
 
 def test_logits_that_are_not_finite_fail_alone(llama, tokenizer):
@@ -243,7 +239,7 @@ def test_a_row_can_be_ended_early(llama, tokenizer):
     settings = {"max_new_tokens": 300, "generation_kwargs": {"suppress_tokens": [tokenizer.eos_token_id]}}
     generator = TransformersGenerator(llama, tokenizer, **settings, **CONTINUOUS)
     jobs = make_jobs(generator, CONVERSATIONS[:2])
-    with generator.engine._open_manager(jobs).session() as session:
+    with generator.engine.open_manager(jobs).session() as session:
         session.add(jobs)
         wait_until(lambda: all(state.generated_len() > 3 for state in session.active().values()) and session.active())
         name = next(name for name, job in session.left.items() if job is jobs[0])
@@ -273,7 +269,7 @@ def test_settings_arrive(llama, tokenizer):
     assert complete(generator, CONVERSATIONS) == complete(
         PlainGenerator(llama, tokenizer, max_new_tokens=8), CONVERSATIONS
     )
-    processor = generator.engine._live.manager.batch_processor
+    processor = generator.engine.live.manager.batch_processor
     assert processor.cache.allow_block_sharing is False
     assert processor.cache.num_blocks >= 50
     assert processor.scheduler.max_requests_per_batch == 7
@@ -332,6 +328,7 @@ raise KeyError("a consumer that fails")
 """
 
 
+@pytest.mark.slow
 def test_a_process_ends_though_rows_are_being_written(tiny):
     done = subprocess.run([sys.executable, "-c", LEFT, tiny], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 1

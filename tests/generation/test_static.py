@@ -255,15 +255,16 @@ def test_a_failure_while_writing_is_tried_again(llama, tokenizer, monkeypatch):
     assert len(passes) > 20  # the rows began anew
 
 
-def test_a_model_that_cannot_tell_its_rows_apart_is_found_out(llama, tokenizer, monkeypatch, caplog):
-    real = llama.forward
+def test_a_model_that_cannot_tell_its_rows_apart_is_found_out(tokenizer, monkeypatch, caplog):
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)  # which the verdict stays with
+    real = model.forward
 
     def forward(input_ids, attention_mask=None, position_ids=None, past_key_values=None, logits_to_keep=0, **kwargs):
         return real(input_ids, past_key_values=past_key_values, logits_to_keep=logits_to_keep, **kwargs)
 
-    monkeypatch.setattr(llama, "forward", forward)
+    monkeypatch.setattr(model, "forward", forward)
     with caplog.at_level(logging.INFO, logger="hf_rare"):
-        generator = TransformersGenerator(llama, tokenizer, max_new_tokens=4)
+        generator = TransformersGenerator(model, tokenizer, max_new_tokens=4)
         assert not isinstance(generator.engine, StaticEngine)
     assert "logits differ" in caplog.text
 

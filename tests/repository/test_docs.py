@@ -276,7 +276,7 @@ def test_the_rooms_are_those_of_the_package_with_their_purposes():
     assert [name for name in order if name in rooms] == list(rooms)
 
 
-@pytest.mark.parametrize("question", ["prompt made", "batch written", "push", "rows shared"])
+@pytest.mark.parametrize("question", ["prompt made", "written by the static", "one stream", "push", "rows shared"])
 def test_the_architecture_answers_a_question_in_at_most_six_files(question):
     page = page_of("architecture.md")
     (heading,) = (heading for heading in page.headings if question in heading.lower())

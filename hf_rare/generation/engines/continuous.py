@@ -57,6 +57,9 @@ class ContinuousEngine:
             The engine for the same model that writes again what fails here.
         settings (`dict`):
             Arguments of [`~transformers.ContinuousBatchingConfig`].
+
+    Attributes:
+        live ([`LiveManager`], *optional*): the manager, once there is one.
     """
 
     refills = True
@@ -66,20 +69,20 @@ class ContinuousEngine:
         self._plain = plain
         self._settings = settings
         self._processors = TokenChooser(plain.decoding).processors
-        self._live: LiveManager | None = None
+        self.live: LiveManager | None = None
 
     def close(self) -> None:
         """Stop the manager, and free its memory. The next call makes another one."""
-        if self._live is not None:
-            self._live.close()
-            self._live = None
+        if self.live is not None:
+            self.live.close()
+            self.live = None
 
     def write(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
         """Write a completion for each job; see [`Generator`]."""
         breakdowns = 0
         while jobs := source.take(TAKE_AHEAD):
             failed: list[Job] = []
-            if (live := self._open_manager(jobs)) is None:
+            if (live := self.open_manager(jobs)) is None:
                 breakdowns, failed = breakdowns + 1, jobs
             else:
                 with live.session() as session:
@@ -147,20 +150,20 @@ class ContinuousEngine:
     def _count_tokens(self, job: Job) -> int:
         return len(job.prompt.token_ids) + int(self._plain.decoding.config.max_new_tokens)
 
-    def _open_manager(self, jobs: list[Job]) -> LiveManager | None:
+    def open_manager(self, jobs: list[Job]) -> LiveManager | None:
         """Give the manager, made anew where there is none that runs; `None` where none can be made now."""
-        if self._live is None or not self._live.is_usable:
+        if self.live is None or not self.live.is_usable:
             self.close()
             longest = max(map(self._count_tokens, jobs))
             decoding, processors = self._plain.decoding, self._processors
             config = make_config(decoding, processors, self._settings, self._plain.packer.max_tokens, longest)
             try:
-                self._live = LiveManager(decoding, processors, config)
+                self.live = LiveManager(decoding, processors, config)
             except Exception as err:
                 logger.warning("Continuous batching cannot begin: %s: %s", type(err).__name__, err)
                 err.__traceback__ = None  # its frames hold the tensors
                 free_memory()
-        return self._live
+        return self.live
 
 
 def make_config(

@@ -216,7 +216,7 @@ def try_padding(decoding: Decoding) -> str:
     error = 0.0
     for row, (own, tokens) in enumerate(alone):
         for step, logits in enumerate(own):
-            scale = float(logits.abs().max())
+            scale = float(logits.abs().max()) or 1.0
             error = max(error, float((together[0][step][row] - logits[0]).abs().max()) / scale)
             if together[1][row, step] != tokens[0, step]:
                 break
