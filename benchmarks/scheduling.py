@@ -173,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--memory-rows", type=int, nargs="*", default=[100_000, 1_000_000])
-    parser.add_argument("--pace", type=float, default=0.1, help="Real seconds of a virtual one, for 8 processes.")
+    parser.add_argument("--pace", type=float, default=0.03, help="Real seconds of a virtual one, for 8 processes.")
     parser.add_argument("--process", nargs=3, metavar=("FOLDER", "HOW", "ATTEMPTS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.process:
