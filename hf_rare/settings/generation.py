@@ -119,10 +119,12 @@ class DecodingConfig(Config):
             What writes. `"static"` lets a row that has ended make room for the next one at once, and on a CPU takes
             several tokens in a step where a row says again what stands in its prompt; models and settings that it
             cannot serve (sliding windows, state spaces, beam search, ...) are written by `generate` in micro-batches.
-            `"continuous"` is the continuous batching of transformers. `"auto"` is `"continuous"` on CUDA where it can
-            be, else `"static"`. These compute the same text up to floating point, greedy or sampled: sums are taken in
-            another order, and where two tokens are all but equally likely, another one may win. In half precision this
-            is seen now and then, in float32 hardly ever. `"vllm"` is a [`VLLMGenerator`], whose draws are its own.
+            `"continuous"` is the continuous batching of transformers, with each row's own draws. `"auto"` is
+            `"continuous"` on CUDA where it can be, else `"static"`. Each is tried on the loaded model before it is
+            used, and models whose rows cannot be padded are written row by row. These compute the same text up to
+            floating point: sums are taken in another order, and where two tokens are all but equally likely, another
+            one may win. In half precision this is seen now and then, in float32 hardly ever. `"vllm"` is a
+            [`VLLMGenerator`], whose draws are its own.
         continuous_batching (`dict`, *optional*):
             Arguments of `transformers.ContinuousBatchingConfig`, for `"continuous"`.
         json_schema (`dict`, *optional*):

@@ -8,12 +8,13 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_rare import AnswerJudge, Completion, QueryGenerator, ReasonDistiller, TransformersGenerator
+from hf_rare import AnswerJudge, Completion, Job, JobList, QueryGenerator, ReasonDistiller, TransformersGenerator
 from hf_rare.errors import ConfigError
 from hf_rare.generation.repetition import RepetitionDetector, find_repetition
 from hf_rare.settings.generation import REPETITION_DETECTION, DecodingConfig
 from tests.generation.test_static import CONVERSATIONS, tokenizer
 from tests.generation.test_transformers import complete
+from tests.support.conformance import Told
 from tests.support.plain import PlainGenerator
 from tests.support.scripted import ScriptedGenerator
 from tests.support.tiny import make_model
@@ -141,6 +142,15 @@ def test_continuous_batching_gives_the_same_completions(looping, tokenizer):
     completions = complete(TransformersGenerator(looping, tokenizer, **settings, **continuous), CONVERSATIONS[:3])
     assert completions == complete(TransformersGenerator(looping, tokenizer, **settings), CONVERSATIONS[:3])
     assert "repetition" in {completion.finish_reason for completion in completions}
+
+
+def test_continuous_batching_stops_writing_what_repeats_itself(looping, tokenizer):
+    settings = {"max_new_tokens": 600, "repetition_detection": SHORT, "engine": "continuous"}
+    generator = TransformersGenerator(looping, tokenizer, **settings, continuous_batching={"page_size": 32})
+    (prompt,) = generator.encoder.encode(CONVERSATIONS[:1])
+    ((_, completion),) = next(generator.generate(JobList([Job(prompt, 0)]), told := Told()))
+    assert completion.finish_reason == "repetition"
+    assert completion.completion_tokens <= told.written < 600
 
 
 def test_beams_are_left_alone(looping, tokenizer):

@@ -14,11 +14,11 @@ from transformers import ContinuousBatchingConfig, LogitsProcessorList
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.generation import logits_process
 
-from hf_rare.compat.transformers import FORKED
 from hf_rare.errors import ConfigError
 from hf_rare.generation.decoding import Decoding
 from hf_rare.generation.engines.manager import LiveManager, Session
 from hf_rare.generation.engines.plain import PlainEngine
+from hf_rare.generation.engines.requests import Loops, RequestCounter
 from hf_rare.generation.engines.trial import once, try_continuous
 from hf_rare.generation.failures import free_memory
 from hf_rare.generation.protocol import Completion, Job, JobList, JobSource, Observer
@@ -106,8 +106,8 @@ class ContinuousEngine:
         failed: list[Job],
     ) -> Iterator[list[tuple[Job, Completion]]]:
         """Write until nothing is left, or the manager has broken down; what fails is put on the list."""
-        decoding = self._plain.decoding
         counter = RequestCounter(session, observer) if observer is not None else None
+        loops = Loops(self._plain.decoding)
         while jobs or session.left:
             fitting = [job for job in jobs if self._count_tokens(job) <= live.capacity]
             failed += [job for job in jobs if self._count_tokens(job) > live.capacity]
@@ -117,8 +117,6 @@ class ContinuousEngine:
             result = session.poll(COUNT_SECONDS)
             if counter is not None:
                 counter.count(result)
-            # here a row can be ended that goes on in vain: its tokens are in `session.active()`, `session.end_early`
-            # ends it, and `decoding.read` reads what it has written
             if result is None and not session.can_go_on:
                 break
             if result is not None:
@@ -127,15 +125,20 @@ class ContinuousEngine:
                     failed.append(job)
                     logger.warning("A row failed: %s", result.error or "its logits are not finite")
                 else:
-                    yield [(job, decoding.read(result.generated_tokens, len(job.prompt.token_ids)))]
+                    yield [(job, self._read(result.generated_tokens, job))]
             if len(failed) >= TAKE_AHEAD and live.is_usable:
                 again = failed[:]
                 failed.clear()
                 yield from self._write_again(again, observer)
+            if ended := [(job, self._read(tokens, job)) for job, tokens in loops.end(session)]:
+                yield ended
             room = TAKE_AHEAD + len(session.active()) - len(session.left)
             jobs = source.take(room) if room > 0 and live.is_usable else []
         failed += session.left.values()
         session.left.clear()
+
+    def _read(self, tokens: list[int], job: Job) -> Completion:
+        return self._plain.decoding.read(tokens, len(job.prompt.token_ids))
 
     def _write_again(self, jobs: list[Job], observer: Observer | None) -> Iterator[list[tuple[Job, Completion]]]:
         logger.warning("%d rows are written again by `generate`.", len(jobs))
@@ -190,44 +193,6 @@ def make_config(
         return ContinuousBatchingConfig(**{**ours, **settings})
     except (TypeError, ValueError) as err:
         raise ConfigError(f"continuous_batching={dict(settings)!r} cannot be right: {err}") from err
-
-
-class RequestCounter:
-    """Counts what a manager has read and written since the last count, and tells an observer.
-
-    A manager reads prompts and writes rows in the same steps. Prompts are counted with the first token of their row;
-    the samples of a row share one.
-
-    Args:
-        session ([`Session`]): the requests.
-        observer ([`Observer`]): who is told.
-    """
-
-    def __init__(self, session: Session, observer: Observer) -> None:
-        self._session = session
-        self._observer = observer
-        self._written: dict[str, int] = {}
-
-    def count(self, result: Any) -> None:
-        """Count the tokens of the rows that are being written, and of the result, where a row has ended."""
-        left, active = self._session.left, self._session.active()
-        counts = {name: state.generated_len() for name, state in active.items()}
-        if result is not None:
-            counts[result.request_id] = len(result.generated_tokens)
-        read = written = 0
-        for name, count in counts.items():
-            before = self._written.get(name, 0)
-            if count > before:  # a row that was put aside for others begins again with 0
-                read += len(left[name].prompt.token_ids) if not before and FORKED not in name else 0
-                written += count - before
-                self._written[name] = count
-        if written:
-            self._observer.add_tokens(read, written)
-        if result is not None:
-            self._written.pop(result.request_id, None)
-            active.pop(result.request_id, None)
-            if active:
-                self._observer.begin([left[name] for name in active])
 
 
 def why_not_continuous(plain: PlainEngine, settings: Mapping[str, Any]) -> str:
