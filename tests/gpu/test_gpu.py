@@ -237,10 +237,11 @@ def eight_billion():
 def test_by_default_rows_take_what_is_free_and_it_does_not_run_out(eight_billion, caplog, engine):
     model, tokenizer = eight_billion
     room = 6 * GIB
-    free_all()
-    others = torch.empty(torch.cuda.mem_get_info()[0] - room, dtype=torch.uint8, device="cuda")
     settings = {"max_new_tokens": NEW, "generation_kwargs": KINDS["sampled"]}
     kind = PlainGenerator if engine == "plain" else partial(TransformersGenerator, engine=engine)
+    assert isinstance(kind(model, tokenizer, **settings).engine, ENGINES[engine])  # tried with texts of 16,000 tokens
+    free_all()
+    others = torch.empty(torch.cuda.mem_get_info()[0] - room, dtype=torch.uint8, device="cuda")
     generator = kind(model, tokenizer, **settings)
     try:
         with caplog.at_level(logging.WARNING, logger="hf_rare"):
