@@ -7,19 +7,23 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-all style quality docs clean
+.PHONY: demo test test-slow test-all gpu style quality docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/hf-rare demo
 
 test: $(VENV)/.dev
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-slow: $(VENV)/.dev
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not gpu"
 
 test-all: $(VENV)/.dev
-	$(PYTEST) --cov
+	$(PYTEST) -m "not gpu" --cov
+
+# What only a GPU can show, and what it is worth: the tests, whatever they say the benchmark, and then their verdict.
+gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu tests/gpu; tested=$$?; $(BIN)/python -m benchmarks.gpu $(GPU_ARGS) && exit $$tested
 
 style: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

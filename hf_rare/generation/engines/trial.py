@@ -25,6 +25,7 @@ from hf_rare.generation.decoding import Decoding, set_up
 from hf_rare.generation.engines.manager import LiveManager
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.failures import free_memory
+from hf_rare.generation.memory import count_tokens_that_fit
 from hf_rare.generation.protocol import EncodedPrompt, Job
 from hf_rare.generation.sampling import draw_numbers
 
@@ -45,6 +46,9 @@ WRITTEN = 8
 OPERATIONS = {"cpu": 1e12}
 OPERATIONS_ELSEWHERE = 1e15
 """Operations that reading a long text may take: a matter of seconds."""
+
+SHARE_OF_MEMORY = 8
+"""The longest text takes no more than this share of the tokens that fit: several are written together."""
 
 TRIAL_SECONDS = 300
 """Time after which a manager that is tried is taken to hang."""
@@ -87,7 +91,8 @@ def _longest_limit(decoding: Decoding) -> int:
 def _count_room(decoding: Decoding) -> int:
     context = getattr(decoding.model.config.get_text_config(), "max_position_embeddings", None) or 2**31
     most = OPERATIONS.get(decoding.device.type, OPERATIONS_ELSEWHERE) / (2 * max(1, decoding.model.num_parameters()))
-    return int(min(context - WRITTEN - 1, most))
+    held = count_tokens_that_fit(decoding.model, decoding.device) // SHARE_OF_MEMORY
+    return int(min(context - WRITTEN - 1, most, held))
 
 
 def _find_limits(config: Mapping[str, Any]) -> Iterator[int]:
