@@ -136,6 +136,7 @@ def test_a_judge_with_the_same_model_writes_while_rows_are_held(llama, tokenizer
     assert [completions[job] for job in jobs] == expected
 
 
+@pytest.mark.slow
 def test_a_call_that_is_left_in_the_middle_takes_its_rows_back(llama, tokenizer):
     long = {"max_new_tokens": 400, "generation_kwargs": {"eos_token_id": list(range(3, 30)), **SAMPLING}}
     generator = TransformersGenerator(llama, tokenizer, **long, **CONTINUOUS)
@@ -152,6 +153,7 @@ def test_a_call_that_is_left_in_the_middle_takes_its_rows_back(llama, tokenizer)
     assert complete(generator, CONVERSATIONS) == expected
 
 
+@pytest.mark.slow
 def test_jobs_are_taken_as_rows_begin(llama, tokenizer):
     class Counted(JobList):
         taken = 0
@@ -197,6 +199,7 @@ def test_rows_that_are_put_aside_for_others_draw_as_if_they_were_not(llama, toke
     assert aside
 
 
+@pytest.mark.slow
 def test_a_manager_that_breaks_down_loses_no_row(llama, tokenizer, monkeypatch, caplog):
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)
     generator = TransformersGenerator(llama, tokenizer, max_new_tokens=8, **CONTINUOUS)

@@ -97,6 +97,7 @@ def test_a_rank_that_is_killed_is_started_again_and_the_job_ends_on_its_own(laun
     assert ROWS <= launch.generated() <= ROWS + 2 * 8
 
 
+@pytest.mark.slow
 def test_without_restarts_a_rank_that_is_killed_ends_the_job_at_once(launch, whole):
     process = launch.torchrun(*launch.script, "--die", "0")
     _, errors = process.communicate()

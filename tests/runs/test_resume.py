@@ -40,7 +40,9 @@ def distill(distill_fn, rows, **kwargs) -> list[dict]:
 
 
 def entries(journal_dir) -> list[dict]:
-    lines = [line for path in sorted(journal_dir.rglob("*.jsonl")) for line in path.read_text().splitlines()]
+    """Read what is safe: the last line of a file may be in the midst of being written."""
+    texts = [path.read_text() for path in sorted(journal_dir.rglob("*.jsonl"))]
+    lines = [line for text in texts for line in text.splitlines(keepends=True) if line.endswith("\n")]
     return [json.loads(line) for line in lines if line.startswith('{"key"')]
 
 
