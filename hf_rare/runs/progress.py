@@ -99,6 +99,7 @@ class RowProgress:
             count (`int`): rows.
             done (`int`): rows that all processes have finished.
         """
+        self._last_token = time.perf_counter()  # a sign of life, from generators that tell of no tokens too
         if not self._is_writing and not self._bar.disable:  # found in the journal, which says nothing of times
             self._bar.initial += count
         self.show(done)
