@@ -120,13 +120,20 @@ class Completer:
         with self._calling() as share:
             rows = make_rows()
             known = self._agree(rows, attempts, share)
-        if left := read_known(rows, attempts, self._kept.make_job, lambda jobs: known):
+
+        def look_up(jobs: Sequence[Job]) -> Mapping[str, Completion]:
+            return known
+
+        left = read_known(rows, attempts, self._kept.make_job, look_up)
+        while left:  # once, unless a judge judges an answer otherwise the second time
             with self._calling() as share:
                 known |= self._share_out(left, attempts, known, share)
-            read_known(left, attempts, self._kept.make_job, lambda jobs: known)
+            left = read_known(left, attempts, self._kept.make_job, look_up)
         return rows
 
-    def run_ahead(self, total: int, make_rows: Callable[[range], Sequence[R]], attempts: Attempts[R]) -> None:
+    def run_ahead(
+        self, total: int, make_rows: Callable[[range], Sequence[R]], attempts: Attempts[R], is_kept: bool = True
+    ) -> None:
         """Write everything that the rows of a dataset need into the journal, in one stream.
 
         Nothing is done where there is no journal to hold it, where the processes of a job have different journals, or
@@ -136,20 +143,24 @@ class Completer:
             total (`int`): how many rows there are.
             make_rows (`Callable[[range], Sequence[R]]`): makes the rows with these numbers.
             attempts ([`Attempts`]): how they are tried.
+            is_kept (`bool`, *optional*, defaults to `True`): whether what reads completions keeps what it writes.
 
         Raises:
             As [`Completer.complete`].
         """
-        self._kept.open()
-        if self._kept.journal is None or self.generator.spans_processes:
+        if self.generator.spans_processes:
             return
         if self._team is None:
-            share = Share()
-            with self._ending_well():
-                self._end(*self._write(map(make_rows, share.claim(total)), total, attempts, share))
+            self._kept.open()
+            if self._kept.journal is not None and is_kept:
+                share = Share()
+                with self._ending_well():
+                    self._end(*self._write(map(make_rows, share.claim(total)), total, attempts, share))
             return
         with self._calling() as team_share:
-            if team_share.agree_on_journals(total, self._kept.journal.digest()):
+            self._kept.open()
+            digest = self._kept.journal.digest() if self._kept.journal is not None and is_kept else ""
+            if team_share.agree_on_journals(total, digest) and digest:  # all come here, whatever journals they have
                 self._end(*self._write(map(make_rows, team_share.claim(total)), total, attempts, team_share))
 
     def run_rows(self, rows: Iterator[Sequence[R]], attempts: Attempts[R]) -> None:
@@ -259,13 +270,16 @@ class Completer:
                 finish=lambda count: progress.finish(count, share.add("finished", count)),
                 is_shared=share.is_shared,
             )
-            with attempts.alone() if share.is_shared else contextlib.nullcontext():
-                limit = self._generate(stream, progress, share, remember)
-            others, limit = share.finish(
+            try:
+                with attempts.alone() if share.is_shared else contextlib.nullcontext():
+                    limit = self._generate(stream, progress, share, remember)
+            except BudgetReachedError as err:  # of a judge, which ends the run in this process first
+                limit = str(err)
+            written, limit = share.finish(
                 written, "" if stream.is_over else limit, lambda: progress.show(share.add("finished", 0))
             )
         self._budget.end(share.add)
-        return written | others, limit
+        return written, limit
 
     def _generate(
         self,
@@ -292,6 +306,8 @@ class Completer:
                     if self.run.on_error == "raise":
                         _raise_failures(done)
                     stream.hand_in(done)
+                    if limit and not stream.in_hand:
+                        stream.has_jobs()  # which finds out whether there are rows left
                     if limit and not stream.is_over:
                         return limit
             finally:
@@ -305,6 +321,8 @@ class Completer:
 
     def _end(self, written: Mapping[str, Completion], limit: str) -> None:
         """Raise what is to be raised where a limit has ended a call."""
+        if limit and limit not in self.run.names():
+            raise BudgetReachedError(limit)
         if limit:
             raise BudgetReachedError(
                 f"{limit}={getattr(self.run, limit)} is reached: {self.generated} completions of {self.tokens} tokens "

@@ -61,9 +61,10 @@ class Share:
             wait (`Callable`): called now and then while this process waits.
 
         Returns:
-            `tuple[dict[str, Completion], str]`: what the others have written, and the limit that ended any of them.
+            `tuple[dict[str, Completion], str]`: what all have written, the same in all of them, and the limit that
+            ended any of them.
         """
-        return {}, limit
+        return dict(written), limit
 
 
 class TeamShare(Share):
@@ -164,8 +165,8 @@ class TeamShare(Share):
             return super().finish(written, limit, wait)
         entries = {key: dataclasses.asdict(completion) for key, completion in written.items()}
         told = self._tell_all("written", [limit, entries], wait)
-        others = [entry for rank, entry in enumerate(told) if rank != self._team.rank]
-        completions = {key: Completion(**value) for _, values in others for key, value in values.items()}
+        # equal rows may have been written by several; the lowest rank's text counts, in all processes
+        completions = {key: Completion(**value) for _, values in reversed(told) for key, value in values.items()}
         return completions, next((name for name, _ in told if name), "")
 
     def clear(self) -> None:

@@ -8,6 +8,11 @@ from typing import Any
 import datasets
 
 
+def can_be_read_ahead(dataset: Any) -> bool:
+    """Tell whether rows can be had by number, and are those that `map` hands over: a transform makes others."""
+    return isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"
+
+
 class RowsAhead:
     """The rows of datasets, one behind the other, by their number.
 

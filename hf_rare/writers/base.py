@@ -30,7 +30,7 @@ from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.vllm import VLLMConfig
 from hf_rare.settings.writers import WriterConfig
-from hf_rare.writers.ahead import RowsAhead
+from hf_rare.writers.ahead import RowsAhead, can_be_read_ahead
 from hf_rare.writers.attempt import WriterAttempts
 from hf_rare.writers.estimate import Estimate, estimate_run
 from hf_rare.writers.preparing import PreparedRow, prepare_rows
@@ -236,7 +236,10 @@ class ColumnWriter(ABC, Generic[C, S]):
         attempts = self.make_attempts()
         if self._ahead is not None:  # the first batch of `apply`: there is no result in the cache of `datasets`
             ahead, self._ahead = self._ahead, None
-            self.completer.run_ahead(len(ahead), lambda numbers: ahead.read(numbers, self.begin_rows), attempts)
+            is_kept = all(companion.completer.has_journal() for companion in self.companions.values())
+            self.completer.run_ahead(
+                len(ahead), lambda numbers: ahead.read(numbers, self.begin_rows), attempts, is_kept
+            )
 
         def make_rows() -> list[Result[S]]:
             self._check_outputs(column_names(batch))
@@ -298,7 +301,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         inputs = [*self.input_columns, *self.optional_columns]
         first = [name for name in to_remove if name not in inputs]
         splits = list(dataset.values()) if isinstance(dataset, dict) else [dataset]
-        if (map_kwargs.get("num_proc") or 1) == 1 and all(isinstance(split, datasets.Dataset) for split in splits):
+        if (map_kwargs.get("num_proc") or 1) == 1 and all(map(can_be_read_ahead, splits)):
             self._ahead = RowsAhead([self._select_inputs(split) for split in splits])
         try:
             written = map_with_features(

@@ -210,6 +210,10 @@ FIGURES = {
     "negatives": lambda r: f"{r['runs'][1]['seconds']:.0f} s and {r['runs'][1]['peak MiB'] / 1024:.1f} GiB",
     "own_cost": lambda r: f"{1000 / r['with fastokens']['rows a second']:.2f} milliseconds a row with `[fast]`",
     "push": lambda r: f"{r['seconds']:.0f} seconds and {r['MB of memory at most'] / 1000:.1f} GB",
+    "scheduling": lambda r: (
+        f"| `apply` | {r['apply']['share of the ideal']:.3f} | "
+        f"| `map`, `batch_size=1000` | {r['map, batch_size=1000']['share of the ideal']:.3f} |"
+    ),
     "skew": lambda r: f"{r['2 processes']['torchrun, batch_size=100']['ratio']:.2f} times the ideal time",
     "throughput": lambda r: f"`static` reaches {r['real']['ways']['static']['bound / seconds']:.2f} of the speed",
     "words": lambda r: "{} % of Thai, {} % of Hindi and {} % of English questions".format(

@@ -49,3 +49,18 @@ def test_a_row_that_one_process_has_a_text_for_and_another_a_failure_ends_with_t
         thread.join()
     ends = [known[rank] | learnt[rank] for rank in range(2)]
     assert ends[0] == ends[1] == {**texts, keys[-1]: failures[keys[-1]]}
+
+
+def test_where_two_have_written_equal_rows_both_end_with_the_same_text():
+    store, ends = Store(), [{}, {}]
+
+    def finish(rank):
+        share = TeamShare(make_team(rank, store), is_lockstep=False)
+        ends[rank], _ = share.finish({"key": Completion(f"text of {rank}", "stop", 1, 1)}, "", lambda: None)
+
+    threads = [threading.Thread(target=finish, args=[rank], daemon=True) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ends[0] == ends[1] == {"key": Completion("text of 0", "stop", 1, 1)}

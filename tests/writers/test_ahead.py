@@ -76,7 +76,9 @@ def test_every_writer_runs_ahead(many, tmp_path):
 
 def test_a_judge_reads_many_answers_together(many, tmp_path):
     gold = many.add_column("gold", ["1"] * len(many))
-    judge = AnswerJudge(Together(lambda text, seed: '{"verdict": "right"}', is_sampling=False), journal_dir=None)
+    judge = AnswerJudge(
+        Together(lambda text, seed: '{"verdict": "right"}', is_sampling=False), journal_dir=tmp_path / "j"
+    )
     distill_fn = make(tmp_path, gold_column="gold", judge=judge)
     distilled = distill_fn.apply(gold, batch_size=2)
     assert set(distilled["reasoning_verdict"]) == {"right"}
@@ -155,3 +157,25 @@ def test_a_generator_that_leaves_out_jobs_is_told_so(many, tmp_path):
 
     with pytest.raises(GenerationError, match="Lazy has ended with 3 jobs in hand"):
         ReasonDistiller(Lazy(reason), journal_dir=tmp_path / "journal").apply(many)
+
+
+def test_a_transform_goes_batch_by_batch(many, tmp_path):
+    many = many.with_transform(lambda batch: batch | {"question": [f"{text} Why?" for text in batch["question"]]})
+    distill_fn = make(tmp_path)
+    distill_fn.apply(many)
+    assert len(distill_fn.generator.asked) == len(many)
+    assert all("Why?" in text for text, _ in distill_fn.generator.asked)
+
+
+def test_a_judge_without_a_journal_is_asked_once(many, tmp_path):
+    gold = many.add_column("gold", ["1"] * len(many))
+    judge = AnswerJudge(ScriptedGenerator(lambda *prompt: '{"verdict": "right"}', is_sampling=False), journal_dir=None)
+    make(tmp_path, gold_column="gold", judge=judge).apply(gold)
+    assert len(judge.generator.asked) <= len(gold)
+
+
+@pytest.mark.parametrize("how", ["map", "apply"])
+def test_a_limit_that_the_last_row_reaches_ends_nothing(many, tmp_path, how):
+    distill_fn = ReasonDistiller(ScriptedGenerator(reason), journal_dir=tmp_path / "journal", max_tokens=3 * len(many))
+    distilled = distill_fn.apply(many) if how == "apply" else many.map(distill_fn, batched=True)
+    assert set(distilled["reasoning_status"]) == {"ok"}
