@@ -17,9 +17,10 @@ PLACES = 5
 class Together(ScriptedGenerator):
     """Writes the jobs that it has in the order in which they came, and keeps taking others; notes how many it has."""
 
+    most = 0
+
     def generate(self, source, observer=None):
         in_hand = []
-        self.most = 0
         while in_hand := [*in_hand, *(source.take(PLACES - len(in_hand)) if len(in_hand) < PLACES else [])]:
             self.most = max(self.most, len(in_hand))
             job = in_hand.pop(0)
