@@ -273,11 +273,10 @@ class Completer:
             try:
                 with attempts.alone() if share.is_shared else contextlib.nullcontext():
                     limit = self._generate(stream, progress, share, remember)
+                limit = "" if stream.is_over else limit
             except BudgetReachedError as err:  # of a judge, which ends the run in this process first
                 limit = str(err)
-            written, limit = share.finish(
-                written, "" if stream.is_over else limit, lambda: progress.show(share.add("finished", 0))
-            )
+            written, limit = share.finish(written, limit, lambda: progress.show(share.add("finished", 0)))
         self._budget.end(share.add)
         return written, limit
 
