@@ -186,8 +186,10 @@ def test_a_limit_that_the_last_row_reaches_ends_nothing(many, tmp_path, how):
 def test_a_judge_whose_limit_is_reached_ends_the_run(many, tmp_path, how):
     gold = many.add_column("gold", ["1"] * len(many))
     generator = ScriptedGenerator(lambda *prompt: '{"verdict": "right"}', is_sampling=False)
-    judge = AnswerJudge(generator, journal_dir=tmp_path / "judge", max_rows=2)
+    judge = AnswerJudge(generator, journal_dir=tmp_path / "judge", max_rows=1)
     distill_fn = make(tmp_path, gold_column="gold", judge=judge)
-    with pytest.raises(BudgetReachedError, match="max_rows=2 is reached"):
-        distill_fn.apply(gold) if how == "apply" else gold.map(distill_fn, batched=True)
-    assert len(generator.asked) == 2
+    distill_fn.apply(gold.select([0]))
+    for rows in (gold.select([1]), gold):  # the last row that is left, and one of many
+        with pytest.raises(BudgetReachedError, match="max_rows=1 is reached"):
+            distill_fn.apply(rows) if how == "apply" else rows.map(distill_fn, batched=True)
+    assert len(generator.asked) == 1
