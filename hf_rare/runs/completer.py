@@ -115,7 +115,7 @@ class Completer:
         if self._team is None:
             rows = make_rows()
             with self._ending_well():
-                self._end(*self._write(iter([rows]), len(rows), attempts, Share()))
+                self._end(self._write(iter([rows]), len(rows), attempts, Share())[1])
             return rows
         with self._calling() as share:
             rows = make_rows()
@@ -155,13 +155,13 @@ class Completer:
             if self._kept.journal is not None and is_kept:
                 share = Share()
                 with self._ending_well():
-                    self._end(*self._write(map(make_rows, share.claim(total)), total, attempts, share))
+                    self._end(self._write(map(make_rows, share.claim(total)), total, attempts, share)[1])
             return
         with self._calling() as team_share:
             self._kept.open()
             digest = self._kept.journal.digest() if self._kept.journal is not None and is_kept else ""
             if team_share.agree_on_journals(total, digest) and digest:  # all come here, whatever journals they have
-                self._end(*self._write(map(make_rows, team_share.claim(total)), total, attempts, team_share))
+                self._end(self._write(map(make_rows, team_share.claim(total)), total, attempts, team_share)[1])
 
     def run_rows(self, rows: Iterator[Sequence[R]], attempts: Attempts[R]) -> None:
         """Write everything that rows need into the journal, in this process alone.
@@ -174,7 +174,7 @@ class Completer:
             As [`Completer.complete`].
         """
         with self._ending_well():
-            self._end(*self._write(rows, None, attempts, Share()))
+            self._end(self._write(rows, None, attempts, Share())[1])
 
     def has_journal(self) -> bool:
         """Tell whether there is a journal."""
@@ -216,13 +216,12 @@ class Completer:
         own = [attempts.copy(row) for row in rows]
         claimed = ([own[number] for number in numbers] for numbers in share.claim(len(own)))
         written, limit = self._write(claimed, len(own), attempts, share, known)
-        self._keep_on_this_machine(
-            [self._kept.make_job(*wanted) for row in rows for wanted in attempts.all(row)], written
-        )
-        self._end(written, limit)
+        jobs = (self._kept.make_job(*wanted) for row in rows for wanted in attempts.all(row))  # made where needed
+        self._keep_on_this_machine(jobs, written)
+        self._end(limit)
         return written
 
-    def _keep_on_this_machine(self, jobs: Sequence[Job], completions: Mapping[str, Completion]) -> None:
+    def _keep_on_this_machine(self, jobs: Iterable[Job], completions: Mapping[str, Completion]) -> None:
         """Write into the journal what came from other machines, where they have one of their own."""
         if completions and self._team is not None and self._team.is_first_of_machine:
             self._kept.keep_missing(jobs, completions)
@@ -318,8 +317,8 @@ class Completer:
             )
         return "max_rows"
 
-    def _end(self, written: Mapping[str, Completion], limit: str) -> None:
-        """Raise what is to be raised where a limit has ended a call."""
+    def _end(self, limit: str) -> None:
+        """Raise what is to be raised where a limit has ended a call: a setting's name, or what another has said."""
         if limit and limit not in self.run.names():
             raise BudgetReachedError(limit)
         if limit:
