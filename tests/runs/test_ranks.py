@@ -170,6 +170,18 @@ def test_a_limit_counts_for_the_whole_job_and_ends_all_in_good_order(job, whole,
 
 
 @pytest.mark.slow
+def test_ranks_of_which_one_has_a_journal_go_batch_by_batch(job, whole):
+    assert job.run(rank_job.keep_a_journal_alone) == [None, None]
+    assert job.outputs() == [whole, whole]
+
+
+@pytest.mark.slow
+def test_the_limit_of_a_judge_that_one_rank_reaches_ends_all(job):
+    endings = job.run(rank_job.judge_and_stop)
+    assert all(ending.startswith("max_rows=40 is reached") for ending in endings)
+
+
+@pytest.mark.slow
 def test_the_rows_that_a_limited_job_has_done_can_be_had(job, whole):
     assert job.run(rank_job.save_what_a_limit_leaves) == [None, None]
     first, second = job.outputs()

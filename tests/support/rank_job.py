@@ -249,6 +249,37 @@ def save_what_a_limit_leaves(rank, rows, teacher, journal, output):
         distill_fn.apply(finished).to_json(f"{output}-{rank}.jsonl")
 
 
+def keep_a_journal_alone(rank, rows, teacher, journal, output):
+    """Run ahead, with a journal in one process only."""
+    distill(rows, teacher, journal if rank == 0 else None, output, in_one_stream=True)
+
+
+def judge_and_stop(rank, rows, teacher, journal, output):
+    """Run ahead with a judge whose limit one process reaches before the other."""
+    import datasets
+    import torch.distributed  # noqa: F401 - a generator with a model has it
+
+    from hf_rare import AnswerJudge, ReasonDistiller
+    from hf_rare.errors import BudgetReachedError
+    from tests.support.scripted import ScriptedGenerator
+
+    ds = datasets.load_dataset("json", data_files=rows, split="train")
+    ds = ds.add_column("gold", ["1"] * len(ds))
+
+    def reason(text, seed):
+        time.sleep(0.05 * rank)
+        return "<think>So.</think><answer>1</answer>"
+
+    judges = ScriptedGenerator(lambda text, seed: '{"verdict": "right"}', "judge", is_sampling=False)
+    judge = AnswerJudge(judges, journal_dir=journal, max_rows=40)
+    distill_fn = ReasonDistiller(ScriptedGenerator(reason), judge=judge, gold_column="gold", journal_dir=journal)
+    try:
+        distill_fn.apply(ds)
+    except BudgetReachedError as err:
+        return str(err)
+    return "it went on"
+
+
 def be_one_model(rank, rows, teacher, journal, output):
     """Spread every layer over the processes."""
     os.environ["ACCELERATE_USE_CPU"] = "true"
