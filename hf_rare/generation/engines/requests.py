@@ -65,17 +65,16 @@ class Loops:
         """End requests that have come to repeat themselves; give their jobs and what they have written."""
         active = session.active() if self._make() is not None else {}
         self._seen = {name: seen for name, seen in self._seen.items() if name in active}
-        return [
-            (session.end_early(name), tokens)
-            for name, state in active.items()
-            if self._has_looped(name, tokens := list(state.generated_tokens))
-        ]
+        looping = [name for name, state in active.items() if self._has_looped(name, state.generated_tokens)]
+        return [(session.end_early(name), list(active[name].generated_tokens)) for name in looping]
 
     def _has_looped(self, name: str, tokens: list[int]) -> bool:
+        """Look at what a request has written since the last time; another thread adds to it meanwhile."""
         detector, read = self._seen.get(name, (None, 0))
         if detector is None or len(tokens) < read:  # a request that was put aside for others may begin again
             detector, read = self._make(), 0
         if detector is None or len(tokens) - read < LOOK_EVERY:
             return False
-        self._seen[name] = detector, len(tokens)
-        return detector.feed(tokens[read:])
+        new = tokens[read:]
+        self._seen[name] = detector, read + len(new)
+        return detector.feed(new)
