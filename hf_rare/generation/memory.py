@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from hf_rare.generation.devices import worker_number
+
 SHARE_OF_FREE = {"cuda": 0.7, "xpu": 0.7, "cpu": 0.4}
 """Share of what is free that keys and values may take: the rest is for what a step computes, and for others."""
 
@@ -19,7 +21,8 @@ def count_tokens_that_fit(model: Any, device: torch.device) -> int:
 
     A token takes `2 * layers * key-value heads * head size * bytes of a number`, as the config has it. Layers that see
     a window or keep a state take less in truth. Processes of one machine that share its memory, as launchers start
-    them on CPUs, take equal parts.
+    them on CPUs, take equal parts. A worker of `map(num_proc=...)` does not know how many there are, and takes no more
+    than [`FALLBACK_TOKENS`].
 
     Args:
         model ([`~transformers.PreTrainedModel`]): the model, loaded.
@@ -32,7 +35,8 @@ def count_tokens_that_fit(model: Any, device: torch.device) -> int:
     if not size or free is None:
         return FALLBACK_TOKENS
     parts = int(os.environ.get("LOCAL_WORLD_SIZE") or 1) if device.type == "cpu" else 1
-    return max(1, int(free * SHARE_OF_FREE.get(device.type, SHARE_ELSEWHERE)) // size // max(1, parts))
+    tokens = max(1, int(free * SHARE_OF_FREE.get(device.type, SHARE_ELSEWHERE)) // size // max(1, parts))
+    return tokens if worker_number() is None else min(tokens, FALLBACK_TOKENS)
 
 
 def bytes_per_token(model: Any) -> int:

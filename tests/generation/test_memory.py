@@ -1,5 +1,6 @@
 """The rows that are written together are as many as the memory has room for."""
 
+import multiprocess
 import psutil
 import pytest
 import torch
@@ -38,6 +39,15 @@ def test_what_fits_is_a_share_of_what_is_free_and_is_divided_among_processes(mon
     assert alone == int(free * 0.4) // 131_072
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert count_tokens_that_fit(Named(EIGHT_BILLION), torch.device("cpu")) == alone // 4
+
+
+def test_a_worker_leaves_room_for_others(monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 10 * 2**40}))
+    monkeypatch.setattr("hf_rare.generation.memory.CGROUPS", ())
+    assert count_tokens_that_fit(Named(EIGHT_BILLION), torch.device("cpu")) > FALLBACK_TOKENS
+    with multiprocess.Pool(1) as pool:
+        pool.apply(torch.set_num_threads, (1,))
+        assert pool.apply(count_tokens_that_fit, (Named(EIGHT_BILLION), torch.device("cpu"))) == FALLBACK_TOKENS
 
 
 def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
