@@ -9,7 +9,8 @@ load, warm up, and then write once; its text is compared, row by row, with that 
 
 The bound is what the same machine would need without padding and without idling: prompt tokens over the best rate of
 reading, and generated tokens over the best rate of writing, both measured with plain forward passes: over prompts of
-all lengths, 1 or 4 at a time, and as the median of steps with 8, 16 or 32 rows; the best of these counts.
+all lengths, 1 or 4 at a time, and as the median of steps with 8, 16 or 32 rows. The best of these counts; of the
+repetitions the median, as with everything else.
 """
 
 import argparse
@@ -148,7 +149,7 @@ def measure(arguments: argparse.Namespace, workload: str) -> dict[str, Any]:
                 continue
             results.append(run(arguments, workload, way))
             print(workload, way, {name: value for name, value in results[-1].items() if name != "texts"}, flush=True)
-    rates = [max(result[f"tokens/s {kind}"] for result in runs[BOUND]) for kind in ("read", "written")]
+    rates = [statistics.median(result[f"tokens/s {kind}"] for result in runs[BOUND]) for kind in ("read", "written")]
     bound = alone["prompt tokens"] / rates[0] + tokens / rates[1]
     result: dict[str, Any] = {
         "rows": len(alone["texts"]),

@@ -110,16 +110,16 @@ class Scheduler:
         return [row.job for row in failed]
 
     def _guess(self) -> list[list[int]]:
-        """Guess the next tokens of each row, as many as a step has room for: first of those that were guessed well."""
+        """Guess the next tokens of each row, as many as a step has room for: first where most of the text matches."""
         guesses: list[list[int]] = [[] for _ in self.rows]
         left = GUESS_UP_TO - len(self.rows) if self._cache.takes_guesses else 0
         if left > 0:
-            lookups = [row.lookup or TokenLookup(row.prompt) for row in self.rows]
-            for i in sorted(range(len(lookups)), key=lambda i: -lookups[i].reach):
-                row = self.rows[i]
-                row.lookup = lookups[i]
+            for i, row in enumerate(self.rows):
+                row.lookup = row.lookup or TokenLookup(row.prompt)
                 at_most = min(left, self._chooser.max_new_tokens - len(row.written) - 1)
                 guesses[i] = row.lookup.guess(row.written, at_most)
+            for i in sorted(range(len(guesses)), key=lambda i: -len(guesses[i])):
+                guesses[i] = guesses[i][:left]
                 left -= len(guesses[i])
         return guesses
 
@@ -139,8 +139,7 @@ class Scheduler:
                 if guesses[i][number : number + 1] == self.rows[i].written[-1:] and not self.rows[i].has_ended
             ]
             for i in set(going).difference(still_right):
-                if (lookup := self.rows[i].lookup) is not None and guesses[i]:
-                    lookup.learn(len(guesses[i]), number)
+                if guesses[i]:
                     self._cache.take_back(i, len(guesses[i]) - number)
             going, number = still_right, number + 1
 
