@@ -12,6 +12,7 @@ from hf_rare.errors import (
     ColumnError,
     ConfigError,
     DatasetFileError,
+    EndpointError,
     GenerationError,
     HfRareError,
     HubError,
@@ -22,6 +23,7 @@ from hf_rare.errors import (
     PipelineError,
     RankError,
     RecipeError,
+    RunEndedError,
     TemplateError,
 )
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from hf_rare.checks.grounding_rates import GroundingSummary, summarize_grounding
     from hf_rare.checks.near_duplicates import drop_near_duplicates
     from hf_rare.checks.verify import AnswerCheck, verify
+    from hf_rare.generation.inference_client import InferenceClientGenerator
     from hf_rare.generation.protocol import (
         Completion,
         EncodedPrompt,
@@ -75,6 +78,7 @@ __all__ = [
     "DatasetFileError",
     "EncodedPrompt",
     "Encoder",
+    "EndpointError",
     "Estimate",
     "GenerationError",
     "Generator",
@@ -82,6 +86,7 @@ __all__ = [
     "GroundingSummary",
     "HfRareError",
     "HubError",
+    "InferenceClientGenerator",
     "Job",
     "JobList",
     "JobSource",
@@ -98,6 +103,7 @@ __all__ = [
     "RankError",
     "ReasonDistiller",
     "RecipeError",
+    "RunEndedError",
     "StageResult",
     "Summary",
     "TemplateError",
@@ -138,6 +144,7 @@ _HOMES = {
     "Generator": "hf_rare.generation.protocol",
     "GroundingAudit": "hf_rare.checks.grounding",
     "GroundingSummary": "hf_rare.checks.grounding_rates",
+    "InferenceClientGenerator": "hf_rare.generation.inference_client",
     "Job": "hf_rare.generation.protocol",
     "JobList": "hf_rare.generation.protocol",
     "JobSource": "hf_rare.generation.protocol",

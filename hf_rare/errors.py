@@ -10,7 +10,9 @@ HfRareError
 ├── MissingPackageError (ImportError)    an optional package that this feature needs
 ├── JournalError (OSError)               the journal cannot be opened, read or written
 ├── GenerationError (RuntimeError)       a row failed and `on_error="raise"`
-├── BudgetReachedError (RuntimeError)    a limit on rows, tokens or hours ends the run
+├── RunEndedError (RuntimeError)         the run ends early, and what was generated is in the journal
+│   ├── BudgetReachedError               a limit on rows, tokens, hours or cost ends it
+│   └── EndpointError                    nothing goes well any more with an endpoint
 ├── RankError (RuntimeError)             another process of the job failed, died, ended, or disagrees
 ├── HubError (RuntimeError)              the Hub refused, cannot be reached, or was faster
 ├── PipelineError (RuntimeError)         a stage of a pipeline left no rows
@@ -62,8 +64,16 @@ class GenerationError(HfRareError, RuntimeError):
     """A row failed, and failures are to be raised."""
 
 
-class BudgetReachedError(HfRareError, RuntimeError):
-    """A limit on rows, tokens or hours ends the run; what was generated is in the journal."""
+class RunEndedError(HfRareError, RuntimeError):
+    """The run ends early and in good order; what was generated is in the journal."""
+
+
+class BudgetReachedError(RunEndedError):
+    """A limit on rows, tokens, hours or cost ends the run."""
+
+
+class EndpointError(RunEndedError):
+    """Nothing goes well any more with an endpoint: it is down, or would refuse every row."""
 
 
 class HubError(HfRareError, RuntimeError):

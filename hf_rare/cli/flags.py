@@ -14,6 +14,7 @@ import docstring_parser
 
 from hf_rare.errors import ConfigError
 from hf_rare.settings.base import Config
+from hf_rare.settings.endpoint import EndpointConfig
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
@@ -28,6 +29,7 @@ MODEL_GROUPS: dict[str, type[Config]] = {
     "model": ModelConfig,
     "generation": DecodingConfig,
     "vLLM, with --engine vllm": VLLMConfig,
+    "endpoint, with --base-url or --provider": EndpointConfig,
     "journal, failures, limits and processes": RunConfig,
 }
 

@@ -16,7 +16,7 @@ from hf_rare.cli.flags import (
     read_settings,
     read_text_form,
 )
-from hf_rare.errors import BudgetReachedError, ConfigError
+from hf_rare.errors import ConfigError, RunEndedError
 from hf_rare.writers.registry import WRITERS
 
 HELP = {
@@ -95,12 +95,13 @@ def _run_writer(arguments: argparse.Namespace) -> None:
     outputs.check_recipe(arguments.output, recipe)
     try:
         written, note = write(writer, dataset, batch_size, arguments.num_proc), ""
-    except BudgetReachedError as err:
+    except RunEndedError as err:
         finished = writer.select_finished(dataset)
         if len(finished) == 0:
             raise
         written, note = write(writer, finished, batch_size), f", of {len(dataset)}: {err}"
     if is_first_process():
+        recipe = make_recipe(writer, describe_command())  # which now knows who has answered
         outputs.save_output(written, arguments.output)
         recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
         print(f"{len(written)} rows are in {arguments.output}{note}")
@@ -133,6 +134,7 @@ def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | Non
                 noun=now.noun,
                 generated=now.generated,
                 generated_tokens=now.generated_tokens,
+                cost=now.cost,
                 seconds=now.seconds,
             )
         )

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -39,23 +39,36 @@ class Completion:
 
     Args:
         text (`str`): the text, without the prompt and the end-of-turn token.
-        finish_reason (`"stop"`, `"length"`, `"repetition"` or `"error"`): whether the model ended it, the limit did,
-            or what looks out for loops did, or it failed.
+        finish_reason (`"stop"`, `"length"`, `"repetition"`, `"error"` or `"prompt_too_long"`): whether the model ended
+            it, the limit did, or what looks out for loops did; or it failed; or a server had no room for the prompt.
         prompt_tokens (`int`): tokens of the prompt.
         completion_tokens (`int`): tokens generated, the end-of-turn token included.
         error (`str`): why it failed, or how it repeated itself; else empty.
+        cached_tokens (`int`): tokens of the prompt that a server had in its cache.
+        reasoning_tokens (`int`): generated tokens that a server counts as thought.
+        served_by (`str`): which model of which server has written it, as the server says.
     """
 
     text: str
-    finish_reason: Literal["stop", "length", "repetition", "error"]
+    finish_reason: Literal["stop", "length", "repetition", "error", "prompt_too_long"]
     prompt_tokens: int
     completion_tokens: int
     error: str = ""
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    served_by: str = ""
 
     @property
     def is_cut(self) -> bool:
         """Whether its end is missing."""
         return self.finish_reason in ("length", "repetition")
+
+    @property
+    def failure(self) -> Literal["failed", "prompt_too_long"] | None:
+        """The status of a row that has this in the place of a completion; `None` where it is one."""
+        if self.finish_reason == "error":
+            return "failed"
+        return "prompt_too_long" if self.finish_reason == "prompt_too_long" else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +100,17 @@ class JobSource(Protocol):
             bring more, such as a row's next attempt, once its completions have been given back. With nothing in hand,
             it means that all is done.
         """
+
+
+@runtime_checkable
+class NotedSource(JobSource, Protocol):
+    """A source that keeps notes on jobs, which a run that is started again finds."""
+
+    def note(self, jobs: Sequence[Job], text: str) -> None:
+        """Keep a note on jobs, until they have a completion or another note."""
+
+    def read_notes(self, jobs: Sequence[Job]) -> Mapping[str, str]:
+        """Give the notes on jobs, by key."""
 
 
 class JobList:
@@ -205,9 +229,18 @@ class Generator(ABC):
         """Give the settings it was made with, as JSON values; a local model's under `model` and `decoding`."""
         return {}
 
+    def cost(self, completion: Completion) -> float:
+        """Reckon what a completion has cost, in whatever currency prices were given in; 0 without prices."""
+        return 0.0
+
     def load(self) -> None:
         """Load now what `generate` would load on its first call; later calls do nothing."""
         return
+
+    @property
+    def requests_at_once(self) -> int | None:
+        """How many completions are asked for at a time of a server, whose speed is its own; else `None`."""
+        return None
 
     @property
     def spans_processes(self) -> bool:

@@ -11,6 +11,7 @@ from hf_rare.checks.verify import AnswerCheck
 from hf_rare.errors import ConfigError
 from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.base import Config
+from hf_rare.settings.endpoint import EndpointConfig
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 Settings = dict[str, Any]
 
-MODEL_CONFIGS: tuple[type[Config], ...] = (ModelConfig, DecodingConfig, VLLMConfig, RunConfig)
+MODEL_CONFIGS: tuple[type[Config], ...] = (ModelConfig, DecodingConfig, VLLMConfig, EndpointConfig, RunConfig)
 MODEL_NAMES = [name for config in MODEL_CONFIGS for name in config.names()]
 INPUT_NAMES = ("name", "config", "split", "rows", "delimiter", "encoding")
 OF_ONE_MODEL = ("revision", "gguf_file", "adapter", "adapter_revision")

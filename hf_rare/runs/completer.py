@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import multiprocess
 
-from hf_rare.errors import BudgetReachedError, ConfigError, GenerationError
+from hf_rare.errors import BudgetReachedError, ConfigError, GenerationError, RunEndedError
 from hf_rare.generation.protocol import Completion, Generator, Job
 from hf_rare.runs.budget import Budget
 from hf_rare.runs.checkpoint import Checkpoint
@@ -55,6 +55,7 @@ class Completer:
         self._budget = Budget(run)
         self._kept = KeptCompletions(generator, run)
         self._is_alone = False
+        self._ended_by: type[RunEndedError] = BudgetReachedError
 
     @property
     def generated(self) -> int:
@@ -65,6 +66,11 @@ class Completer:
     def tokens(self) -> int:
         """Tokens of the completions that were generated."""
         return self._budget.tokens
+
+    @property
+    def cost(self) -> float:
+        """What they have cost, where prices are given."""
+        return self._budget.cost
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -109,7 +115,8 @@ class Completer:
         Raises:
             JournalError: The journal cannot be read or written.
             GenerationError: A prompt failed and `on_error="raise"`.
-            BudgetReachedError: `max_rows`, `max_tokens` or `max_hours` ended the run.
+            BudgetReachedError: `max_rows`, `max_tokens`, `max_hours` or `max_cost` ended the run.
+            EndpointError: Nothing goes well any more with an endpoint.
             RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
         if self._team is None:
@@ -195,7 +202,7 @@ class Completer:
             share = TeamShare(team, self.generator.spans_processes)
             try:
                 yield share
-            except BudgetReachedError:  # which all processes come to together
+            except RunEndedError:  # which all processes come to together
                 share.clear()
                 raise
             share.clear()
@@ -267,14 +274,16 @@ class Completer:
                 look_up,
                 allow=lambda count: self._budget.allow(count, share.add),
                 finish=lambda count: progress.finish(count, share.add("finished", count)),
+                note=self._kept.note,
+                read_notes=self._kept.read_notes,
                 is_shared=share.is_shared,
             )
             try:
                 with attempts.alone() if share.is_shared else contextlib.nullcontext():
                     limit = self._generate(stream, progress, share, remember)
                 limit = "" if stream.is_over else limit
-            except BudgetReachedError as err:  # of a judge, which ends the run in this process first
-                limit = str(err)
+            except RunEndedError as err:  # of a judge or an endpoint, which ends the run in this process first
+                limit, self._ended_by = str(err), type(err)
             written, limit = share.finish(written, limit, lambda: progress.show(share.add("finished", 0)))
         self._budget.end(share.add)
         return written, limit
@@ -300,7 +309,7 @@ class Completer:
                         self._kept.keep(done)
                     if remember is not None:
                         remember({job.key: completion for job, completion in done})
-                    limit = self._budget.count([completion for _, completion in done], share.add)
+                    limit = self._budget.count([completion for _, completion in done], self.generator.cost, share.add)
                     if self.run.on_error == "raise":
                         _raise_failures(done)
                     stream.hand_in(done)
@@ -320,7 +329,7 @@ class Completer:
     def _end(self, limit: str) -> None:
         """Raise what is to be raised where a limit has ended a call: a setting's name, or what another has said."""
         if limit and limit not in self.run.names():
-            raise BudgetReachedError(limit)
+            raise self._ended_by(limit)
         if limit:
             raise BudgetReachedError(
                 f"{limit}={getattr(self.run, limit)} is reached: {self.generated} completions of {self.tokens} tokens "
@@ -369,7 +378,7 @@ class Completer:
 
 def _raise_failures(done: Iterable[tuple[Job, Completion]]) -> None:
     for job, completion in done:
-        if completion.finish_reason == "error":
+        if completion.failure:
             end = job.prompt.messages[-1]["content"][-200:]
             raise GenerationError(
                 f"A row failed: {completion.error}. Its prompt ends with {end!r}. Pass on_error='status' to go on "

@@ -3,10 +3,12 @@
 What a completion depends on is hashed into its key. Failures are kept too, with the number of their tries.
 """
 
+import dataclasses
 import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator, Job
@@ -91,9 +93,11 @@ class KeptCompletions:
             return {}
         known: dict[str, Completion] = {}
         for key, value in self.journal.read({job.key for job in jobs}).items():
-            completion, tries = Completion(**value["completion"]), value["attempts"]
+            if "completion" not in value:  # a note on a job that is under way
+                continue
+            completion, tries = _read(value["completion"]), value["attempts"]
             is_tried_again = self._run.retry_failed and tries < self._run.max_tries and key not in self._failed_here
-            if completion.finish_reason == "error" and is_tried_again:
+            if completion.failure and is_tried_again:
                 self._tries[key] = tries
             elif self._generator.may_reuse(completion):
                 known[key] = completion
@@ -109,18 +113,35 @@ class KeptCompletions:
             return
         entries = []
         for job, completion in done:
-            if completion.finish_reason == "error":
+            if completion.failure:
                 self._failed_here.add(job.key)
             messages = [dict(message) for message in job.prompt.messages]
             tries = self._tries.pop(job.key, 0) + 1
-            entries.append((job.key, {"completion": vars(completion), "attempts": tries, "messages": messages}))
+            entries.append((job.key, {"completion": _write(completion), "attempts": tries, "messages": messages}))
         self.journal.append(entries)
+
+    def note(self, jobs: Iterable[Job], text: str) -> None:
+        """Keep a note on jobs that have no completion yet, such as the batch of a server that they are in.
+
+        Raises:
+            JournalError: It cannot be written.
+        """
+        if self.journal is not None:
+            self.journal.append((job.key, {"note": text}) for job in jobs)
+
+    def read_notes(self, jobs: Iterable[Job]) -> dict[str, str]:
+        """Give the notes on jobs, by key."""
+        if self.journal is None:
+            return {}
+        values = self.journal.read({job.key for job in jobs})
+        return {key: value["note"] for key, value in values.items() if isinstance(value.get("note"), str)}
 
     def keep_missing(self, jobs: Iterable[Job], completions: Mapping[str, Completion]) -> None:
         """Write into the journal what others have written, where they have a journal of their own."""
         if self.journal is not None:
             self.journal.refresh()
-            missing = {job.key: job for job in jobs if job.key in completions and job.key not in self.journal}
+            missing = {job.key: job for job in jobs if job.key in completions}
+            missing = {key: missing[key] for key in missing.keys() - self.look_up(list(missing.values())).keys()}
             if missing:
                 self.keep((job, completions[key]) for key, job in missing.items())
 
@@ -128,3 +149,16 @@ class KeptCompletions:
         """Copy what is not on the Hub yet there, where that is asked for."""
         if self.checkpoint is not None and self.checkpoint.flush():
             logger.info("All completions are in %s too.", self._run.checkpoint_repo)
+
+
+_FIELDS = {field.name: field.default for field in dataclasses.fields(Completion)}
+
+
+def _write(completion: Completion) -> dict[str, Any]:
+    """Give the values of a completion that are not those by default; but a completion without error says so."""
+    return {name: value for name, value in vars(completion).items() if value != _FIELDS[name] or name == "error"}
+
+
+def _read(value: Mapping[str, Any]) -> Completion:
+    """Make a completion of its values. What a newer version has written besides is left out."""
+    return Completion(**{name: value[name] for name in value if name in _FIELDS})

@@ -66,7 +66,9 @@ def iterate_entries(info: JournalInfo) -> Iterator[tuple[str, Value]]:
     journal = Journal(info.folder, {})
     keys = journal.keys()
     for start in range(0, len(keys), READ_AT_A_TIME):
-        yield from journal.read(keys[start : start + READ_AT_A_TIME]).items()
+        for key, value in journal.read(keys[start : start + READ_AT_A_TIME]).items():
+            if "completion" in value:  # else it is a note on a job that is under way
+                yield key, value
 
 
 def export_journal(info: JournalInfo) -> datasets.Dataset:
@@ -74,11 +76,11 @@ def export_journal(info: JournalInfo) -> datasets.Dataset:
 
     Returns:
         [`~datasets.Dataset`]: a row for each entry, with `key`, `prompt` (the messages), `completion`,
-        `finish_reason`, `error`, `prompt_tokens`, `completion_tokens`, `attempts`, and the teacher's
+        `finish_reason`, `error`, `prompt_tokens`, `completion_tokens`, `served_by`, `attempts`, and the teacher's
         `model_id` and `revision`.
     """
     message = {"role": datasets.Value("string"), "content": datasets.Value("string")}
-    texts = ("key", "completion", "finish_reason", "error", "model_id", "revision")
+    texts = ("key", "completion", "finish_reason", "error", "served_by", "model_id", "revision")
     numbers = ("prompt_tokens", "completion_tokens", "attempts")
     features = datasets.Features(
         {
@@ -90,6 +92,10 @@ def export_journal(info: JournalInfo) -> datasets.Dataset:
     return datasets.Dataset.from_list(list(_rows(info)), features=features)
 
 
+OF_COMPLETIONS = ("finish_reason", "error", "prompt_tokens", "completion_tokens", "served_by")
+"""What an export says of a completion besides its text."""
+
+
 def delete_journal(info: JournalInfo) -> None:
     """Delete a journal with all its completions."""
     shutil.rmtree(info.folder)
@@ -97,11 +103,11 @@ def delete_journal(info: JournalInfo) -> None:
 
 def _rows(info: JournalInfo) -> Iterator[dict[str, Any]]:
     for key, value in iterate_entries(info):
-        completion = dict(value["completion"])
+        completion = value["completion"]
         yield {
             "key": key,
-            "completion": completion.pop("text"),
-            **completion,
+            "completion": completion["text"],
+            **{name: completion.get(name) for name in OF_COMPLETIONS},
             "prompt": value["messages"],
             "attempts": value["attempts"],
             "model_id": info.header.get("model_id"),

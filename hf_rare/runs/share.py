@@ -209,4 +209,4 @@ _OTHER_ROWS = (
 def _digest(completion: Completion) -> str:
     """Digest a completion, so that the digest of a failure is less than that of any other."""
     checksum = zlib.crc32(json.dumps(dataclasses.astuple(completion)).encode())
-    return f"{completion.finish_reason != 'error':d}{checksum:08x}"
+    return f"{not completion.failure:d}{checksum:08x}"

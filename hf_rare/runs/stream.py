@@ -77,6 +77,10 @@ class JobStream(Generic[R]):
             Tells how many of so many jobs may be written.
         finish (`Callable[[int], None]`, *optional*):
             Told of the number of rows that have become finished.
+        note (`Callable`, *optional*):
+            Keeps a note on jobs.
+        read_notes (`Callable`, *optional*):
+            Gives the notes on jobs, by key.
         is_shared (`bool`, *optional*, defaults to `False`):
             Whether others take rows too: then no more are taken at a time than one part.
 
@@ -93,8 +97,12 @@ class JobStream(Generic[R]):
         look_up: LookUp,
         allow: Callable[[int], int] = lambda count: count,
         finish: Callable[[int], None] = lambda count: None,
+        note: Callable[[Sequence[Job], str], None] = lambda jobs, text: None,
+        read_notes: Callable[[Sequence[Job]], Mapping[str, str]] = lambda jobs: {},
         is_shared: bool = False,
     ) -> None:
+        self.note = note
+        self.read_notes = read_notes
         self.is_cut = False
         self._rows = rows
         self._is_dry = False

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import multiprocess
 
-from hf_rare.errors import BudgetReachedError, ConfigError, RankError
+from hf_rare.errors import ConfigError, RankError, RunEndedError
 from hf_rare.runs.job_store import JobStore, describe_address
 
 logger = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class Team:
             self._wait_for_store()
             self._beat(self.store)
             yield
-        except BudgetReachedError:  # which all processes come to together
+        except RunEndedError:  # which all processes come to together
             self._end_call()
             raise
         except BaseException as err:

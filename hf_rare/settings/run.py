@@ -32,6 +32,9 @@ class RunConfig(Config):
             limited by `max_new_tokens`.
         max_hours (`float`, *optional*):
             Most hours to run, give or take a micro-batch.
+        max_cost (`float`, *optional*):
+            Most that the completions may cost, by the `price_per_million` of an endpoint, give or take those that are
+            under way; counted likewise.
         stall_timeout (`float`, *optional*, defaults to 600):
             Seconds without a token after which the rows being written are logged as a warning; `None` for never.
         checkpoint_repo (`str`, *optional*):
@@ -54,6 +57,7 @@ class RunConfig(Config):
     max_rows: AtLeastOne | None = None
     max_tokens: AtLeastOne | None = None
     max_hours: Positive | None = None
+    max_cost: Positive | None = None
     stall_timeout: Positive | None = 600.0
     checkpoint_repo: Annotated[str | None, "the name of a repository, or None for none"] = None
     checkpoint_minutes: Positive = 10.0

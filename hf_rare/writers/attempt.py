@@ -67,7 +67,7 @@ class WriterAttempts(Generic[S]):
     def copy(self, row: Result[S]) -> Result[S]:
         """Give a row that is as far as this one, and goes its own way from here."""
         copied = copy.copy(row)
-        copied.samples = list(row.samples)
+        copied.samples, copied.served_by = list(row.samples), list(row.served_by)
         return copied
 
     @contextlib.contextmanager

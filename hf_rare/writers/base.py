@@ -19,6 +19,7 @@ import datasets
 
 from hf_rare.errors import ColumnError, RecipeError
 from hf_rare.generation.choose import make_generator
+from hf_rare.generation.inference_client import InferenceClientGenerator
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.prompts.prompt import PromptBuilder
 from hf_rare.prompts.templates import read_template_source
@@ -26,6 +27,7 @@ from hf_rare.rows.batches import add_columns, column_names, map_with_features, r
 from hf_rare.runs.completer import Completer
 from hf_rare.runs.pickling import reduce_to_settings
 from hf_rare.settings.base import split_settings
+from hf_rare.settings.endpoint import EndpointConfig
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.vllm import VLLMConfig
@@ -101,12 +103,15 @@ class ColumnWriter(ABC, Generic[C, S]):
     def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
         """Make one whose model is a local one, loaded on first use by transformers, or by vLLM with `engine="vllm"`.
 
+        With `base_url` or `provider` it is that of a server, as in [`ColumnWriter.from_endpoint`].
+
         Args:
             model_id (`str`):
                 Name of the model on the Hub, or a local folder.
             **settings:
                 The settings of `config_type`, [`RunConfig`],
-                [`ModelConfig`] and [`DecodingConfig`]; with `engine="vllm"`, also those of [`VLLMConfig`].
+                [`ModelConfig`] and [`DecodingConfig`]; with `engine="vllm"` also those of [`VLLMConfig`], and with
+                `base_url` or `provider` those of [`EndpointConfig`].
 
         Returns:
             The callable.
@@ -117,10 +122,39 @@ class ColumnWriter(ABC, Generic[C, S]):
         """
         companions = {name: settings.pop(name) for name in cls.companion_names if name in settings}
         own, run, *others = split_settings(
-            settings, cls.config_type, RunConfig, ModelConfig, DecodingConfig, VLLMConfig
+            settings, cls.config_type, RunConfig, ModelConfig, DecodingConfig, VLLMConfig, EndpointConfig
         )
         cls.config_type(**own), RunConfig(**run)  # what is wrong with them is found out before the Hub is asked
         generator = make_generator(model_id, **{name: value for part in others for name, value in part.items()})
+        return cls(generator, **own, **run, **companions)
+
+    @classmethod
+    def from_endpoint(cls, model_id: str, *, token: str | None = None, **settings: Any) -> Self:
+        """Make one whose model is behind an address: a server of one's own, an Inference Provider, a gateway.
+
+        Args:
+            model_id (`str`):
+                What the server calls the model.
+            token (`str`, *optional*):
+                The key; see [`InferenceClientGenerator.from_endpoint`].
+            **settings:
+                The settings of `config_type`, [`RunConfig`], [`EndpointConfig`] (`base_url` or `provider`, ...) and
+                [`DecodingConfig`].
+
+        Returns:
+            The callable. Nothing is asked before the first batch.
+
+        Raises:
+            ConfigError: A setting is unknown, cannot be right, or is nothing for an endpoint.
+
+        Example:
+            >>> distill_fn = ReasonDistiller.from_endpoint("Qwen/Qwen3-8B", base_url="http://localhost:8000/v1")
+        """
+        companions = {name: settings.pop(name) for name in cls.companion_names if name in settings}
+        own, run, decoding, endpoint = split_settings(
+            settings, cls.config_type, RunConfig, DecodingConfig, EndpointConfig
+        )
+        generator = InferenceClientGenerator.from_endpoint(model_id, token=token, **decoding, **endpoint)
         return cls(generator, **own, **run, **companions)
 
     @classmethod
@@ -230,7 +264,8 @@ class ColumnWriter(ABC, Generic[C, S]):
             ColumnError: An input column is missing, or an output column exists already.
             JournalError: The journal cannot be read or written.
             GenerationError: A row failed and `on_error="raise"`.
-            BudgetReachedError: `max_rows`, `max_tokens` or `max_hours` ended the run.
+            BudgetReachedError: `max_rows`, `max_tokens`, `max_hours` or `max_cost` ended the run.
+            EndpointError: Nothing goes well any more with an endpoint.
             RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
         attempts = self.make_attempts()
@@ -250,6 +285,7 @@ class ColumnWriter(ABC, Generic[C, S]):
         self.summary += Summary.of_batch(results, layout.samples)
         self.summary.generated = self.completer.generated
         self.summary.generated_tokens = self.completer.tokens
+        self.summary.cost = self.completer.cost
         self.summary.seconds = self.completer.seconds
         logger.info("%s: %d rows are done; so far %s", self.doing, len(results), self.summary)
         return add_columns(batch, layout.columns, self.output_features, layout.repeats)

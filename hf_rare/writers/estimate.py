@@ -49,6 +49,7 @@ class Estimate:
             `SPEED_ERROR`.
         rows_together (`int`): rows that are written together.
         sample (`int`): rows that were generated to find out.
+        cost (`float`): what the completions will cost, where an endpoint's prices are given.
     """
 
     rows: int
@@ -59,13 +60,15 @@ class Estimate:
     error: float
     rows_together: int
     sample: int
+    cost: float = 0.0
 
     def __str__(self) -> str:
+        cost = f", cost {self.cost:.2f}" if self.cost else ""
         low, high = self.hours * (1 - self.error), self.hours * (1 + self.error)
         return (
             f"{self.rows} rows ({self.invalid_rows} invalid): {self.prompt_tokens} prompt tokens, about "
-            f"{self.completion_tokens} generated, in {_duration(self.hours)} ({_duration(low)} to {_duration(high)}); "
-            f"up to {self.rows_together} rows together. Estimated from {self.sample} rows."
+            f"{self.completion_tokens} generated, in {_duration(self.hours)} ({_duration(low)} to {_duration(high)})"
+            f"{cost}; up to {self.rows_together} rows together. Estimated from {self.sample} rows."
         )
 
 
@@ -171,7 +174,10 @@ def estimate_run(
     if len(sample) < 2:
         raise ConfigError(f"An estimate needs 2 rows that can be generated; there are {len(sample)}.")
     scale = len(dataset) / len(prepared) * num_samples
+    invalid_rows = round((len(prepared) - len(ready)) * len(dataset) / len(prepared))
     generator.load()
+    if generator.requests_at_once is not None:
+        return _estimate_requests(sample, seed, generator, len(dataset), invalid_rows, num_samples)
     clock = Clock(generator.refills)
     completions = _try(sample, seed, generator, clock)
     rows_together = _probe([row for row in prepared if row.is_ready], seed, generator, clock)
@@ -181,13 +187,40 @@ def estimate_run(
     error = 2 * statistics.stdev(completions) / math.sqrt(len(completions)) / mean
     return Estimate(
         rows=len(dataset),
-        invalid_rows=round((len(prepared) - len(ready)) * len(dataset) / len(prepared)),
+        invalid_rows=invalid_rows,
         prompt_tokens=round(sum(lengths) * len(dataset) / len(prepared)),
         completion_tokens=round(mean * len(lengths) * scale),
         hours=seconds * scale / 3600,
         error=min(1.0, math.hypot(error, SPEED_ERROR)),
         rows_together=rows_together,
         sample=len(sample),
+    )
+
+
+def _estimate_requests(
+    sample: list[PreparedRow], seed: int, generator: Generator, rows: int, invalid_rows: int, num_samples: int
+) -> Estimate:
+    """Estimate what a run takes of a server: as many requests at once, each as long as those of the sample."""
+    start = time.perf_counter()
+    written = generator.generate(JobList(_make_jobs(sample, seed)))
+    completions = [completion for done in written for _, completion in done]
+    seconds = time.perf_counter() - start
+    lengths = [completion.completion_tokens for completion in completions]
+    mean, longest = statistics.mean(lengths) or 1.0, max(lengths) or 1
+    places = generator.requests_at_once or 1
+    valid = rows - invalid_rows
+    waves = max(1.0, valid * num_samples / places) / max(1.0, len(sample) / places)
+    error = 2 * statistics.stdev(lengths) / math.sqrt(len(lengths)) / mean
+    return Estimate(
+        rows=rows,
+        invalid_rows=invalid_rows,
+        prompt_tokens=round(statistics.mean(completion.prompt_tokens for completion in completions) * valid),
+        completion_tokens=round(mean * valid * num_samples),
+        hours=seconds * mean / longest * waves / 3600,
+        error=min(1.0, math.hypot(error, SPEED_ERROR)),
+        rows_together=places,
+        sample=len(sample),
+        cost=statistics.mean(map(generator.cost, completions)) * valid * num_samples,
     )
 
 

@@ -59,8 +59,8 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
             result.is_complete = len(self._items(result)) >= self.items_wanted
 
     def _read(self, result: Result[Found[I]], completion: Completion) -> Found[I]:
-        if completion.finish_reason == "error":
-            return Found(status="failed", error=completion.error)
+        if completion.failure:
+            return Found(status=completion.failure, error=completion.error)
         row, split = result.prepared.row, split_thoughts(result, completion, self.config.thought_tags)
         is_cut, tokens = completion.is_cut, completion.completion_tokens
         items = tuple(self._parse(split.visible, row, is_cut)) if isinstance(row, Row) else ()

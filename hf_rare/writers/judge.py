@@ -122,8 +122,8 @@ class AnswerJudge(ColumnWriter[JudgeConfig, Judgement]):
             result.is_complete = result.samples[-1].status == "ok"
 
     def _read(self, result: Result[Judgement], completion: Completion) -> Judgement:
-        if completion.finish_reason == "error":
-            return Judgement(status="failed", error=completion.error)
+        if completion.failure:
+            return Judgement(status=completion.failure, error=completion.error)
         tokens, split = completion.completion_tokens, split_thoughts(result, completion, self.config.thought_tags)
         is_cut = completion.is_cut
         verdict, reason = parse_verdict(split.visible, is_cut)

@@ -25,6 +25,7 @@ from hf_rare.generation.revisions import is_local, is_on_hub
 from hf_rare.hub_errors import check_token
 from hf_rare.prompts.templates import is_source
 from hf_rare.settings.base import GENERATION_REVISION, Config
+from hf_rare.settings.endpoint import EndpointConfig
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.text import hide_tokens
@@ -36,6 +37,8 @@ RECIPE_VERSION = 1
 PACKAGES = ("torch", "transformers", "accelerate", "datasets")
 OWN_BUSINESS = ("trust_remote_code", "offload_folder")
 """Settings of a model that only the person at this machine may choose."""
+OWN_ADDRESS = ("base_url", "token_variable", "bill_to")
+"""Settings of an endpoint that only the person at this machine may choose: rows and a key go there."""
 REVISIONS = {"model_id": "revision", "adapter": "adapter_revision"}
 """Settings that name weights, and the setting that says which revision of them."""
 
@@ -61,6 +64,8 @@ def make_recipe(writer: Any, command: str | None = None) -> Recipe:
         "generation_revision": GENERATION_REVISION,
         writer.kind: json.loads(writer.config.to_json()),
         "model": _without_paths(settings["model"]) if "model" in settings else None,
+        "endpoint": _without_tokenizer_path(settings["endpoint"]) if "endpoint" in settings else None,
+        "served_by": dict(sorted(writer.summary.served_by.items())) or None,
         "decoding": settings.get("decoding"),
         "identity": writer.generator.identity(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -143,6 +148,8 @@ def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, An
     Raises:
         RecipeError: The recipe does not name a teacher, or an adapter of it, that can be had.
     """
+    if recipe.get("endpoint") is not None:
+        return {**recipe[recipe["kind"]], **_endpoint_settings(recipe, model_id), **(recipe.get("decoding") or {})}
     model = {name: value for name, value in (recipe.get("model") or {}).items() if value is not None}
     if model_id is not None:
         model |= {"model_id": model_id}
@@ -160,6 +167,19 @@ def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, An
             __version__,
         )
     return {**recipe[recipe["kind"]], **model, **(recipe.get("decoding") or {})}
+
+
+def _endpoint_settings(recipe: Recipe, model_id: str | None) -> dict[str, Any]:
+    """Give the settings of the endpoint that has answered; the caller says where one is now, if it was an address."""
+    endpoint = {name: value for name, value in recipe["endpoint"].items() if value is not None}
+    if model_id is not None:
+        endpoint["model_id"] = model_id
+    if endpoint.get("tokenizer") and is_local(endpoint["tokenizer"]):
+        raise RecipeError(
+            f"The recipe's tokenizer {endpoint['tokenizer']!r} is a folder here. Pass tokenizer=... to say which is "
+            "meant, or tokenizer=None."
+        )
+    return endpoint
 
 
 def is_off_hub(model: Mapping[str, Any], name: str = "model_id") -> bool:
@@ -187,6 +207,12 @@ def _without_paths(model: Mapping[str, Any]) -> dict[str, Any]:
         if kept[name] and is_off_hub(kept, name):
             kept[name] = _folder_name(Path(kept[name]))
     return kept
+
+
+def _without_tokenizer_path(endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave a tokenizer out that lies in a folder of this machine."""
+    tokenizer = endpoint["tokenizer"]
+    return {**endpoint, "tokenizer": None if tokenizer is not None and is_local(tokenizer) else tokenizer}
 
 
 def _folder_name(path: Path) -> str:
@@ -236,7 +262,9 @@ def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> 
 
 def _sections(recipe: Recipe) -> dict[str, type[Config]]:
     """Name the sections with settings."""
-    return {recipe["kind"]: WRITERS[recipe["kind"]].config, "model": ModelConfig, "decoding": DecodingConfig}
+    kind = recipe["kind"]
+    own = WRITERS[kind].config
+    return {kind: own, "model": ModelConfig, "decoding": DecodingConfig, "endpoint": EndpointConfig}
 
 
 def _check_shape(recipe: Any, kind: str | None) -> None:
@@ -253,7 +281,8 @@ def _check_shape(recipe: Any, kind: str | None) -> None:
         if not isinstance(settings, dict):
             raise RecipeError(f"The recipe's {section!r} is no dict of settings.")
         try:
-            reject_unknown_names(settings, config.names(), f"the recipe's {section!r}")
+            known = [*config.names(), *(["model_id"] if section == "endpoint" else [])]
+            reject_unknown_names(settings, known, f"the recipe's {section!r}")
         except ConfigError as err:
             raise RecipeError(str(err)) from err
 
@@ -265,6 +294,14 @@ def _check_harm(recipe: Recipe) -> None:
     template = recipe[kind].get("template", *builtin[:1])
     if template not in builtin and not is_source(str(template)):
         raise RecipeError(f"The recipe's template {template!r} is neither built in nor a text with placeholders.")
+    endpoint = recipe.get("endpoint") or {}
+    if asked := [name for name in OWN_ADDRESS if endpoint.get(name)]:
+        raise RecipeError(
+            f"The recipe asks for {asked[0]}={endpoint[asked[0]]!r}: where rows and keys go, a recipe may not say. "
+            "Pass it yourself where you trust it."
+        )
+    if endpoint.get("tokenizer") is not None and not _is_name(endpoint["tokenizer"]):
+        raise RecipeError(f"The recipe's tokenizer={endpoint['tokenizer']!r} is not a name on the Hub.")
     model = recipe.get("model") or {}
     if "/" in str(model.get("attn_implementation") or ""):
         raise RecipeError(

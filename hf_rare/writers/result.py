@@ -37,6 +37,7 @@ class Result(Generic[S]):
         attempts (`int`): how often it was tried.
         is_complete (`bool`): whether it needs no further attempt.
         prompt_tokens (`int`): tokens of its prompt; 0 where none was made.
+        served_by (`list[str]`): who has written its completions, where they say so.
     """
 
     prepared: PreparedRow
@@ -44,11 +45,13 @@ class Result(Generic[S]):
     attempts: int = 0
     is_complete: bool = False
     prompt_tokens: int = 0
+    served_by: list[str] = field(default_factory=list)
 
     def take(self, completions: Sequence[Completion]) -> None:
         """Take note of another attempt; the server that wrote it may count the prompt's tokens otherwise."""
         self.attempts += 1
         self.prompt_tokens = completions[-1].prompt_tokens
+        self.served_by += [completion.served_by for completion in completions if completion.served_by]
 
     def describe(self, total: Sample) -> dict[str, Any]:
         """Give the values of `ITEM_COLUMNS` for a row that all its samples come to one of."""

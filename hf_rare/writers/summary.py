@@ -1,7 +1,7 @@
 """Counts over the rows of a run: what people want to know at its end."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
@@ -22,6 +22,8 @@ class Summary:
         completion_tokens (`int`): tokens of all texts.
         generated (`int`): completions that were generated and not read from the journal, by all processes of the job.
         generated_tokens (`int`): their tokens.
+        cost (`float`): what these have cost, by the prices that were given.
+        served_by (`Counter[str]`): completions by the model and server that say they have written them.
         seconds (`float`): time that this process spent generating, or waiting for others to, without loading.
         noun (`str`): what a text is called.
     """
@@ -31,16 +33,19 @@ class Summary:
     completion_tokens: int = 0
     generated: int = 0
     generated_tokens: int = 0
+    cost: float = 0.0
+    served_by: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     noun: str = "trace"
 
     @classmethod
-    def of_batch(cls, results: Iterable[Result[Any]], samples: Sequence[Sample]) -> Self:
+    def of_batch(cls, results: Sequence[Result[Any]], samples: Sequence[Sample]) -> Self:
         """Count the prompts of a batch, and the samples that were laid out."""
         return cls(
             Counter(sample.status for sample in samples),
             sum(result.prompt_tokens for result in results),
             sum(sample.completion_tokens for sample in samples),
+            served_by=Counter(name for result in results for name in result.served_by),
         )
 
     @classmethod
@@ -66,4 +71,6 @@ class Summary:
         if self.seconds:
             rate = self.generated_tokens / self.seconds
             text += f"; {self.generated} generated now in {self.seconds:.1f} s, {rate:.1f} tokens/s"
+        if self.cost:
+            text += f", cost {self.cost:.2f}"
         return text

@@ -57,8 +57,8 @@ def read_trace(result: TracesOfRow, completion: Completion, config: DistillConfi
     Returns:
         [`Trace`]: the trace, its answer not checked yet.
     """
-    if completion.finish_reason == "error":
-        return Trace(status="failed", error=completion.error)
+    if completion.failure:
+        return Trace(status=completion.failure, error=completion.error)
     parsed = parse_completion(
         completion.text,
         is_cut=completion.is_cut,

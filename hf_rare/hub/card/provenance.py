@@ -111,6 +111,8 @@ def describe_settings(recipe: AnyRecipe) -> list[tuple[str, str]]:
     settings |= {name: v for name, v in part(teacher, "generation_config").items() if name not in MACHINERY}
     settings |= {name: value for name, value in part(recipe, "decoding").items() if name in DECODING_SHOWN and value}
     settings |= _describe_own_settings(recipe)
+    if served := part(recipe, "served_by"):
+        settings["served_by"] = ", ".join(f"{without_folders(str(name))} ({count})" for name, count in served.items())
     settings |= {"hf_rare": recipe.get("hf_rare"), "generation_revision": recipe.get("generation_revision")}
     cells = {name: code(as_text(value)) for name, value in settings.items() if value is not None}
     if teacher_on_hub := find_hub_teacher(recipe):
@@ -167,7 +169,7 @@ def describe_reproduction(recipe: AnyRecipe | None, path: str | None, repo_id: s
     kind = kind_of(recipe)
     if kind is None:
         return "What was recorded is not enough to make these rows again: this hf_rare does not know its kind."
-    if not part(recipe, "model"):
+    if not part(recipe, "model") and not part(recipe, "endpoint"):
         return (
             "The model was handed over as a loaded object or is not a transformers model: the settings above say "
             "what is known of it, and that is not enough to load it."

@@ -1,0 +1,109 @@
+"""How many requests are under way: as many as the server takes.
+
+It falls to three quarters with the first request of a burst that the server has no room for, and all wait as long as
+the server asks; it rises by one after 25 that went well (additive increase, multiplicative decrease: Chiu and Jain
+1989). Where nothing goes well any more, pauses grow, and after some of them the endpoint counts as down.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from hf_rare.generation.endpoints.faults import Fault, Kind
+
+FALL = 0.75
+RISE_AFTER = 25
+"""Requests that must go well before there is one more at a time."""
+HEADROOM = 1.1
+"""How far it may rise above where it began."""
+FIRST_PAUSE = 2.0
+LONGEST_PAUSE = 30.0
+"""Seconds of the first pause where the server asks for none, and of the longest."""
+LONGEST_ASKED = 600.0
+"""Seconds that a server may ask to wait; with more, the run ends and says so."""
+PATIENCE = 6
+"""Bursts of faults, one after the other without a success, after which the endpoint is down."""
+REFUSALS = {Kind.REFUSED: 3, Kind.ROW: 20}
+"""Refusals without any success before, after which the endpoint is down: what it refuses is every row."""
+
+
+class Level:
+    """The places for requests.
+
+    Args:
+        places (`int`): requests under way at first.
+
+    Attributes:
+        places (`int`): requests that may be under way now.
+        last (`Fault`, *optional*): what went wrong last.
+        is_down (`bool`): whether nothing goes well any more.
+    """
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.last: Fault | None = None
+        self.is_down = False
+        self._most = max(places + 1, int(places * HEADROOM))
+        self._busy = 0
+        self._went_well = 0
+        self._has_succeeded = False
+        self._refusals = 0
+        self._bursts = 0
+        self._burst_began = self._resume_at = float("-inf")
+        self._condition = asyncio.Condition()
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[float]:
+        """Hold a place while a request is under way; gives the time at which it began, for [`Level.fail`]."""
+        async with self._condition:
+            await self._condition.wait_for(lambda: self._busy < self.places)
+            self._busy += 1
+        try:
+            while (left := self._resume_at - time.monotonic()) > 0:
+                await asyncio.sleep(left)
+            yield time.monotonic()
+        finally:
+            async with self._condition:
+                self._busy -= 1
+                self._condition.notify_all()
+
+    def succeed(self) -> None:
+        """Take note of a request that went well."""
+        self._has_succeeded, self._bursts = True, 0
+        self._went_well += 1
+        if self._went_well >= RISE_AFTER:
+            self._went_well = 0
+            self.places = min(self._most, self.places + 1)
+
+    def fail(self, fault: Fault, began_at: float) -> None:
+        """Take note of a request that failed.
+
+        Args:
+            fault ([`Fault`]): what went wrong.
+            began_at (`float`): when it began, as [`Level.place`] gave it: those that were under way when a burst
+                began are of that burst.
+        """
+        self.last = fault
+        if fault.kind in REFUSALS and not self._has_succeeded:
+            self._refusals += 1
+            self.is_down = self.is_down or self._refusals >= REFUSALS[fault.kind]
+        if fault.kind in (Kind.ROW, Kind.TOO_LONG):  # the server is well
+            return
+        now = time.monotonic()
+        is_of_burst = began_at <= self._burst_began
+        if fault.kind is Kind.OVERLOAD:
+            self._went_well = 0
+            if (fault.wait or 0) > LONGEST_ASKED:
+                self.is_down = True
+            if fault.wait is not None:
+                self._resume_at = max(self._resume_at, now + min(fault.wait, LONGEST_ASKED))
+        if is_of_burst:
+            return
+        self._burst_began, self._bursts = now, self._bursts + 1
+        if fault.kind is Kind.OVERLOAD:
+            self.places = max(1, int(self.places * FALL))
+        # a single fault among requests that go well is that request's own business
+        if self._bursts > 1 or (fault.kind is Kind.OVERLOAD and fault.wait is None):
+            self._resume_at = max(self._resume_at, now + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._bursts - 1)))
+        self.is_down = self.is_down or self._bursts >= PATIENCE

@@ -1,0 +1,72 @@
+"""Whether a server holds its answers to a JSON schema, found out by asking, and whether it thinks before them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hf_rare.errors import ConfigError, EndpointError
+from hf_rare.generation.endpoints.chat import ChatClient
+from hf_rare.generation.endpoints.faults import Fault, Kind
+from hf_rare.generation.protocol import Completion
+from hf_rare.prompts.completion import split_completion
+
+QUESTION = ({"role": "user", "content": "Name a colour and say how many letters its name has."},)
+"""What is asked: a model that is not held to the schema answers in words."""
+SCHEMA = {
+    "type": "object",
+    "properties": {"colour": {"type": "string", "maxLength": 20}, "letters": {"type": "integer"}},
+    "required": ["colour", "letters"],
+    "additionalProperties": False,
+}
+INSTEAD = "Pass json_schema=None: items are found in the text without it too."
+
+
+async def probe_schema(client: ChatClient, fields: Mapping[str, Any]) -> None:
+    """Find out whether a schema is kept, and whether the thought arrives with it that arrives without.
+
+    Args:
+        client ([`ChatClient`]): asks the server.
+        fields (`Mapping[str, Any]`): the fields of every request, `response_format` among them.
+
+    Raises:
+        ConfigError: The server refuses or ignores a schema, or drops the thought where there is one.
+        EndpointError: The server does not answer.
+    """
+    without = {name: value for name, value in fields.items() if name != "response_format"}
+    held = await _ask(client, {**without, "response_format": make_response_format(SCHEMA)})
+    if isinstance(held, Fault):
+        raise ConfigError(f"The server refuses a JSON schema ({held}). {INSTEAD}")
+    if held.is_cut:
+        raise ConfigError(f"max_new_tokens is too low for thought and JSON: a short question was cut. {INSTEAD}")
+    answer = split_completion(held.text)
+    try:
+        is_kept = set(json.loads(answer.visible)) == {"colour", "letters"}
+    except (ValueError, TypeError):
+        is_kept = False
+    if not is_kept:
+        raise ConfigError(f"The server ignores the JSON schema: it answers {answer.visible[:80]!r}. {INSTEAD}")
+    if answer.thought:
+        return
+    free = await _ask(client, without)
+    if isinstance(free, Completion) and split_completion(free.text).thought:
+        raise ConfigError(
+            "The model thinks before its answers, and under a JSON schema the server leaves the thought out. "
+            f"{INSTEAD} Or turn thinking off, by what the server has for it in extra_body=..."
+        )
+
+
+def make_response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the field of a request that holds its answer to a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema), "strict": True}}
+
+
+async def _ask(client: ChatClient, fields: Mapping[str, Any]) -> Completion | Fault:
+    """Give the answer, or what the server refuses."""
+    for _ in range(3):
+        try:
+            return await client.complete(QUESTION, fields)
+        except Fault as err:
+            if err.kind is Kind.ROW:
+                return err
+            fault = err
+    raise EndpointError(f"The server does not answer a first question: {fault}.")

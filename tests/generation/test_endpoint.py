@@ -1,0 +1,538 @@
+"""A model behind an address: requests, what comes back, faults, and how many are under way."""
+
+import asyncio
+import json
+import logging
+import pickle
+import random
+import threading
+import time
+import traceback
+
+import pytest
+from datasets import Dataset
+
+from hf_rare import (
+    BudgetReachedError,
+    ConfigError,
+    EndpointError,
+    InferenceClientGenerator,
+    QueryGenerator,
+    ReasonDistiller,
+    RecipeError,
+    read_recipe,
+)
+from hf_rare.generation.endpoints import level, probe, writing
+from hf_rare.generation.endpoints.chat import may_have_hub_token
+from hf_rare.generation.endpoints.faults import Fault, Kind
+from hf_rare.generation.endpoints.level import Level
+from hf_rare.writers.recipe import make_recipe
+from tests.support.chat_server import Answer, complete, serving, stream
+
+TEXT = "<think>Because of the rule.</think>It is so."
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    """Wait for hundredths of what servers are given in earnest."""
+    monkeypatch.setattr(level, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(level, "LONGEST_PAUSE", 0.3)
+    monkeypatch.setattr(writing, "LONGEST_BACK_OFF", 0.05)
+
+
+def make_rows(count: int) -> Dataset:
+    return Dataset.from_list(
+        [
+            {"text": f"Rule {i} says so.", "question": f"What of {i}?", "scenario": "", "hard_negatives": ["a", "b"]}
+            for i in range(count)
+        ]
+    )
+
+
+def distiller(server, **settings) -> ReasonDistiller:
+    return ReasonDistiller.from_endpoint("m", base_url=server.base_url, max_new_tokens=50, **settings)
+
+
+def test_a_request_has_what_the_settings_say(rows):
+    kwargs = {"temperature": 0.6, "top_p": 0.9, "stop_strings": "END"}
+    with serving(complete(TEXT)) as server:
+        distill_fn = distiller(
+            server, token="a-key", generation_kwargs=kwargs, extra_body={"top_k": 20}, stream=False, num_samples=2
+        )
+        distilled = distill_fn.apply(rows.select(range(1)))
+    assert distilled[0]["reasoning"] == ["Because of the rule."] * 2
+    assert distilled[0]["reasoning_prompt_tokens"] == 7
+    first, second = (request.body for request in server.requests)
+    seeds = {first.pop("seed"), second.pop("seed")}
+    assert len(seeds) == 2
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert first == second
+    messages = first.pop("messages")
+    assert [message["role"] for message in messages] == ["system", "user"] or messages[-1]["role"] == "user"
+    assert first == {
+        "model": "m", "max_tokens": 50, "temperature": 0.6, "top_p": 0.9, "stop": ["END"], "top_k": 20, "stream": False
+    }  # fmt: skip
+    assert server.requests[0].path == "/v1/chat/completions"
+    assert server.requests[0].headers["authorization"] == "bearer a-key"
+
+
+def test_prompts_are_those_of_other_generators(rows, tiny):
+    local = ReasonDistiller.from_pretrained(tiny, max_new_tokens=5)
+    with serving(complete(TEXT)) as server:
+        remote = distiller(server)
+        ours, theirs = ([row.prompt.messages for row in one.prepare(rows[:])] for one in (local, remote))
+    assert ours == theirs
+
+
+def test_answers_that_stream_are_read_and_counted(rows):
+    answer = stream({"reasoning": "Because of "}, {"reasoning": "the rule."}, "It is so.")
+    with serving(answer) as server:
+        distilled = distiller(server).apply(rows)
+    assert set(distilled["reasoning"]) == {"Because of the rule."}
+    assert set(distilled["reasoning_answer"]) == {"It is so."}
+    assert set(distilled["reasoning_completion_tokens"]) == {3}
+    assert server.requests[0].body["stream_options"] == {"include_usage": True}
+
+
+def test_a_server_that_cannot_stream_is_read_too(rows):
+    with serving(complete(TEXT)) as server:
+        assert set(distiller(server, stream=True).apply(rows)["reasoning_status"]) == {"ok"}
+
+
+def test_the_same_in_a_running_loop_in_a_thread_and_in_workers(rows, monkeypatch, tmp_path):
+    monkeypatch.setenv("A_KEY", "from-the-environment")
+
+    async def within():
+        return distiller(server).apply(rows)
+
+    with serving(complete(TEXT)) as server:
+        expected = distiller(server).apply(rows)["reasoning"][:]
+        assert asyncio.run(within())["reasoning"][:] == expected
+        found = []
+        thread = threading.Thread(target=lambda: found.append(distiller(server).apply(rows)["reasoning"][:]))
+        thread.start()
+        thread.join()
+        assert found == [expected]
+        before = len(server.requests)
+        with_key = distiller(server, token_variable="A_KEY", journal_dir=tmp_path)
+        assert with_key.apply(rows, num_proc=2)["reasoning"][:] == expected
+        assert {r.headers["authorization"] for r in server.requests[before:]} == {"bearer from-the-environment"}
+
+
+def test_the_key_of_the_hub_goes_to_hugging_face_alone(rows, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
+    with serving(complete(TEXT)) as server:
+        distiller(server).apply(rows)
+        assert "authorization" not in server.requests[0].headers
+    yes = [
+        "https://router.huggingface.co/v1",
+        "https://x.us-east-1.aws.endpoints.huggingface.cloud",
+        "https://a.hf.space",
+    ]
+    no = [
+        "http://router.huggingface.co/v1",
+        "https://huggingface.co.evil.org",
+        "https://evilhf.space.org",
+        "https://x.com",
+    ]
+    assert all(map(may_have_hub_token, yes))
+    assert not any(map(may_have_hub_token, no))
+
+
+def test_keys_are_in_nothing_that_is_written(rows, tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("HF_RARE_JOURNAL", str(tmp_path / "journal"))
+    caplog.set_level(logging.DEBUG)
+    key = "sk-very-secret-key-0123456789"
+
+    def script(request):
+        if request.number == 0:
+            return Answer({"error": {"message": f"Incorrect key {key}"}}, status=500)
+        return Answer(complete(TEXT))
+
+    with serving(script) as server:
+        distill_fn = distiller(server, token=key)
+        distill_fn.apply(rows)
+    with serving(Answer({"error": f"Incorrect key {key}"}, status=401)) as other:
+        failing = distiller(other, token=key)
+        with pytest.raises(EndpointError) as caught:
+            failing.apply(make_rows(9))
+    journals = "".join(path.read_text() for path in tmp_path.rglob("*.jsonl"))
+    shown = "".join(traceback.format_exception(caught.value))
+    for text in (journals, caplog.text, json.dumps(make_recipe(distill_fn)), repr(pickle.dumps(distill_fn)), shown):
+        assert key not in text
+    assert "***" in shown
+
+
+BAD = {
+    "no address": ({}, "Neither base_url nor provider"),
+    "two": ({"base_url": "http://x/v1", "provider": "auto"}, "Both base_url and provider"),
+    "no address at all": ({"base_url": "localhost:8000"}, "base_url"),
+    "top_k": ({"base_url": "http://x", "generation_kwargs": {"top_k": 5}}, "extra_body={'top_k': 5}"),
+    "engine": ({"base_url": "http://x", "engine": "static"}, "the server writes"),
+    "template": ({"base_url": "http://x", "chat_template_kwargs": {"a": 1}}, "extra_body"),
+    "loops": ({"base_url": "http://x", "repetition_detection": {"min_count": 9}}, "repetition_detection"),
+    "own field": ({"base_url": "http://x", "extra_body": {"temperature": 1}}, "generation_kwargs"),
+    "prices": ({"base_url": "http://x", "price_per_million": {"prompt": 1}}, "price_per_million"),
+    "negative": ({"base_url": "http://x", "price_per_million": {"prompt": 1, "completion": -1}}, "price_per_million"),
+    "batch": ({"provider": "auto", "mode": "batch"}, "base_url"),
+    "unknown": ({"base_url": "http://x", "bse_url": "y"}, "bse_url"),
+    "dtype": ({"base_url": "http://x", "dtype": "float32"}, "dtype"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_settings_that_cannot_be_right(name):
+    settings, words = BAD[name]
+    with pytest.raises(ConfigError, match=words.replace("{", r"\{").replace("(", r"\(")):
+        ReasonDistiller.from_endpoint("m", **settings)
+
+
+def test_settings_of_endpoints_need_one_and_those_of_models_none(tiny):
+    with pytest.raises(ConfigError, match="max_concurrency=3 is a setting of endpoints"):
+        ReasonDistiller.from_pretrained(tiny, max_concurrency=3)
+    with pytest.raises(ConfigError, match="dtype='float32' is a setting of local models"):
+        ReasonDistiller.from_pretrained("m", base_url="http://x", dtype="float32")
+    assert isinstance(ReasonDistiller.from_pretrained("m", provider="auto").generator, InferenceClientGenerator)
+
+
+def test_a_variable_that_is_not_set_is_said(rows):
+    with serving(complete(TEXT)) as server, pytest.raises(ConfigError, match="NO_SUCH_KEY"):
+        distiller(server, token_variable="NO_SUCH_KEY").apply(rows)
+
+
+def test_what_the_server_says_of_a_row_is_its_status():
+    def script(request):
+        if "What of 1?" in request.prompt:
+            return Answer({"error": {"message": "maximum context length is 10 tokens"}}, status=400)
+        if "What of 2?" in request.prompt:
+            return Answer({"error": {"code": "content_filter", "message": "content management policy"}}, status=400)
+        if "What of 3?" in request.prompt:
+            return Answer(complete("", reasoning="Because", finish="length"))
+        if "What of 4?" in request.prompt:
+            return Answer(complete("", finish="content_filter"))
+        return Answer(complete(TEXT))
+
+    with serving(script) as server:
+        distilled = distiller(server, max_concurrency=1).apply(make_rows(6))
+    assert distilled["reasoning_status"][:] == ["ok", "prompt_too_long", "failed", "truncated", "failed", "ok"]
+    assert "maximum context length is 10 tokens" in distilled[1]["reasoning_error"]
+    assert "the server's filter has refused it" in distilled[2]["reasoning_error"]
+    assert distilled[3]["reasoning"] == "Because"
+    assert distilled[4]["reasoning_error"] == "the server's filter has withheld the answer"
+    assert len(server.requests) == 6
+
+
+def test_rows_that_were_refused_are_asked_again_only_where_that_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_RARE_JOURNAL", str(tmp_path))
+    refusal = Answer({"error": {"message": "the prompt is too long"}}, status=400)
+    answers = {"now": refusal}
+    with serving(
+        lambda request: answers["now"] if "What of 1?" in request.prompt else Answer(complete(TEXT))
+    ) as server:
+        assert distiller(server).apply(make_rows(3))["reasoning_status"][:] == ["ok", "prompt_too_long", "ok"]
+        answers["now"] = Answer(complete(TEXT))
+        assert distiller(server).apply(make_rows(3))["reasoning_status"][1] == "prompt_too_long"
+        assert len(server.requests) == 3
+        assert distiller(server, retry_failed=True).apply(make_rows(3))["reasoning_status"][:] == ["ok"] * 3
+        assert len(server.requests) == 4
+
+
+FAULTS = {
+    "429": lambda: Answer({"error": {"message": "slow down"}}, status=429),
+    "429 with Retry-After": lambda: Answer("", status=429, headers={"retry-after": "0.05"}),
+    "500": lambda: Answer("<html>oops</html>", status=500),
+    "502": lambda: Answer("", status=502),
+    "503": lambda: Answer("no", status=503),
+    "529": lambda: Answer('{"type": "error"}', status=529),
+    "401": lambda: Answer("who?", status=401),
+    "404": lambda: Answer("where?", status=404),
+    "cut before": lambda: Answer(complete(TEXT), cut="before"),
+    "cut after the head": lambda: Answer(complete(TEXT), cut="head"),
+    "cut within": lambda: Answer(complete(TEXT), cut="within"),
+    "silence": lambda: Answer("", cut="silent"),
+    "half JSON": lambda: Answer(json.dumps(complete(TEXT))[:40]),
+    "HTML": lambda: Answer("<html>It works!</html>", headers={"content-type": "text/html"}),
+    "a list": lambda: Answer([complete(TEXT)]),
+    "a number": lambda: Answer("3"),
+    "not UTF-8": lambda: Answer(b"\xff\xfe\x00"),
+    "no choices": lambda: Answer(complete(TEXT) | {"choices": []}),
+    "wrong types": lambda: Answer(complete(TEXT) | {"choices": {"a": [1]}, "usage": "many"}),
+    "no end": lambda: Answer(complete(TEXT, finish=None)),
+    "a stream without end": lambda: stream("It is", finish=None, done=False),
+    "a stream of half JSON": lambda: Answer('data: {"choices": [', headers={"content-type": "text/event-stream"}),
+    "an error in the stream": lambda: Answer(
+        'data: {"error": {"message": "the worker has died"}}\n\n', headers={"content-type": "text/event-stream"}
+    ),
+    "a redirect in a circle": lambda: Answer("", status=307, headers={"location": "/v1/chat/completions"}),
+    "a wrong length": lambda: Answer(complete(TEXT), headers={"content-length": "999999"}, cut="within"),
+    "gzip that is none": lambda: Answer("plain", headers={"content-encoding": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_costs_a_try_and_no_row(name):
+    faulty = {"left": 2}
+
+    def script(request):
+        if "What of 3?" in request.prompt and faulty["left"]:
+            faulty["left"] -= 1
+            return FAULTS[name]()
+        return Answer(complete(TEXT))
+
+    with serving(script) as server:
+        distilled = distiller(server, read_timeout=0.3, max_concurrency=4).apply(make_rows(8))
+    assert set(distilled["reasoning_status"]) == {"ok"}
+    assert faulty["left"] == 0
+
+
+NEVER_COUNTED = ("429", "429 with Retry-After", "503", "529")
+
+
+@pytest.mark.parametrize("name", sorted(set(FAULTS) - set(NEVER_COUNTED)))
+def test_a_row_that_fails_every_time_says_why(name):
+    def script(request):
+        return FAULTS[name]() if "What of 3?" in request.prompt else Answer(complete(TEXT), delay=0.01)
+
+    with serving(script) as server:
+        settings = {"read_timeout": 0.2, "max_concurrency": 2, "max_retries": 1}
+        distilled = distiller(server, **settings).apply(make_rows(40))
+    assert distilled["reasoning_status"][:] == ["ok"] * 3 + ["failed"] + ["ok"] * 36
+    assert distilled[3]["reasoning_error"].endswith("(2 tries)")
+    assert len(distilled[3]["reasoning_error"]) > len(" (2 tries)")
+
+
+@pytest.mark.timeout(120)
+def test_no_row_is_lost_to_a_server_that_misbehaves_in_every_way():
+    draw = random.Random(0)
+    burst = {"until": 0.0}
+    named = sorted(set(FAULTS) - {"silence"})
+
+    def script(request):
+        if request.number % 400 == 50:
+            burst["until"] = time.monotonic() + 0.15
+        if time.monotonic() < burst["until"]:
+            return FAULTS[draw.choice(NEVER_COUNTED)]()
+        if draw.random() < 0.15:
+            return FAULTS[draw.choice(named)]() if draw.random() > 0.02 else FAULTS["silence"]()
+        return (
+            Answer(complete(request.prompt.split("What of ")[1].split("?")[0]))
+            if draw.random() < 0.5
+            else stream({"reasoning": "Because."}, request.prompt.split("What of ")[1].split("?")[0])
+        )
+
+    with serving(script) as server:
+        settings = {"read_timeout": 0.5, "max_concurrency": 64, "max_retries": 12}
+        distilled = distiller(server, **settings).apply(make_rows(2000))
+    assert set(distilled["reasoning_status"]) == {"ok"}
+    found = [row["reasoning_answer"] or row["reasoning"] for row in distilled]
+    assert found == [str(i) for i in range(2000)]
+    assert server.most <= 71
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer("who are you?", status=401), "token_variable"),
+        (Answer({"error": {"message": "The model `m` does not exist"}}, status=404), "The model `m` does not exist"),
+        (Answer({"error": {"message": "Unknown field: top_x"}}, status=400), "Unknown field: top_x"),
+        (Answer("", status=503), "try later"),
+        (Answer("oops", status=500), "Look whether the server is up"),
+        (Answer("", status=429, headers={"retry-after": "86400"}), "try later"),
+        (Answer("<html></html>"), "Look whether the server is up"),
+    ],
+)
+def test_a_server_that_fails_altogether_ends_the_run_in_good_order(answer, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_RARE_JOURNAL", str(tmp_path))
+    well = {"is": True}
+    with serving(lambda request: Answer(complete(TEXT)) if well["is"] else answer) as server:
+        distiller(server).apply(make_rows(5))
+        well["is"] = False
+        distill_fn = distiller(server, max_concurrency=4)
+        with pytest.raises(EndpointError, match=words) as caught:
+            distill_fn.apply(make_rows(200))
+        assert "run the same script again" in str(caught.value)
+        assert len(distill_fn.select_finished(make_rows(200))) >= 5
+        asked = len(server.requests)
+        assert asked < 120
+        well["is"] = True
+        again = distiller(server, retry_failed=True).apply(make_rows(200))
+    assert set(again["reasoning_status"]) == {"ok"}
+    assert len(server.requests) - asked <= 195
+
+
+def test_a_server_that_is_not_there_ends_the_run():
+    with serving(complete(TEXT)) as server:
+        base_url = server.base_url
+    start = time.monotonic()
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        ReasonDistiller.from_endpoint("m", base_url=base_url).apply(make_rows(20))
+    assert time.monotonic() - start < 60
+
+
+def test_the_number_of_requests_finds_its_level():
+    most = 8
+    seen = []
+
+    def script(request):
+        seen.append(server.under_way)
+        if server.under_way > most:
+            return Answer("", status=429, headers={"retry-after": "0.02"})
+        return Answer(complete(TEXT), delay=0.02)
+
+    with serving(script) as server:
+        distilled = distiller(server, max_concurrency=40).apply(make_rows(400))
+    assert set(distilled["reasoning_status"]) == {"ok"}
+    later = seen[len(seen) // 2 :]
+    assert sum(later) / len(later) > most / 3
+    assert max(later) <= most + 12
+
+
+def test_levels():
+    async def check():
+        places = Level(20)
+        overload = Fault(Kind.OVERLOAD, "HTTP 429", wait=0.0)
+        began = time.monotonic()
+        for _ in range(9):  # those of one burst count once
+            places.fail(overload, began)
+        assert places.places == 15
+        places.fail(overload, time.monotonic())
+        assert places.places == 11
+        for _ in range(25):
+            places.succeed()
+        assert places.places == 12
+        for _ in range(25 * 40):
+            places.succeed()
+        assert places.places == 22  # a tenth above where it began
+        for _ in range(50):
+            places.fail(overload, time.monotonic())
+            places.succeed()
+        assert (places.places, places.is_down) == (1, False)
+        held = []
+
+        async def hold():
+            async with places.place():
+                held.append(1)
+                await asyncio.sleep(0.01)
+                held.pop()
+                return len(held)
+
+        assert await asyncio.gather(*(hold() for _ in range(5))) == [0] * 5
+        for _ in range(6):
+            places.fail(Fault(Kind.BROKEN, "HTTP 500"), time.monotonic())
+        assert places.is_down
+
+    asyncio.run(check())
+
+
+def test_limits_on_cost_end_a_run_and_cost_is_shown(rows):
+    prices = {"prompt": 1000, "cached_prompt": 100, "completion": 10_000}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 60}}
+    each = (40 * 1000 + 60 * 100 + 10 * 10_000) / 1e6
+    with serving(complete(TEXT) | {"usage": usage}) as server:
+        distill_fn = distiller(server, price_per_million=prices)
+        distill_fn.apply(rows)
+        assert distill_fn.summary.cost == pytest.approx(each * len(rows))
+        assert f"cost {each * len(rows):.2f}" in str(distill_fn.summary)
+        estimate = distill_fn.estimate(make_rows(100), rows=4)
+        assert estimate.cost == pytest.approx(each * 100)
+        assert f"cost {each * 100:.2f}" in str(estimate)
+        limited = distiller(server, price_per_million=prices, max_cost=each * 2.5, max_concurrency=1)
+        with pytest.raises(BudgetReachedError, match=r"max_cost=.* is reached"):
+            limited.apply(make_rows(50))
+        assert each * 2.5 <= limited.completer.cost <= each * 12
+
+
+def test_documents_are_shortened_where_the_tokenizer_is_known(tiny):
+    rows = Dataset.from_list(
+        [{"text": "long " * 300, "question": "What?", "scenario": "", "hard_negatives": ["word " * 300]}]
+    )
+    with serving(complete(TEXT)) as server:
+        distilled = distiller(server, tokenizer=tiny, context_length=450).apply(rows)
+        assert distilled[0]["reasoning_documents_truncated"] == 2
+        assert len(server.requests[0].prompt.split()) < 500
+        plain = distiller(server).apply(rows)
+    assert plain[0]["reasoning_documents_truncated"] == 0
+
+
+def test_equal_settings_are_equal_wherever_the_server_is(rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_RARE_JOURNAL", str(tmp_path))
+    with serving(complete(TEXT)) as first, serving(complete(TEXT)) as second:
+        distiller(first).apply(rows)
+        distiller(second, max_concurrency=3).apply(rows)
+        assert len(second.requests) == 0
+        distiller(second, generation_kwargs={"temperature": 0.5}).apply(rows)
+        assert len(second.requests) == len(rows)
+
+
+def test_a_recipe_says_who_has_answered_and_never_where(rows, tmp_path):
+    with serving(complete(TEXT, provider="together")) as server:
+        distill_fn = distiller(server, token_variable=None, extra_body={"top_k": 5})
+        distill_fn.apply(rows)
+        recipe = make_recipe(distill_fn)
+        assert recipe["served_by"] == {"served by together": len(rows)}
+        assert "127.0.0.1" not in json.dumps(recipe)
+        path = tmp_path / "recipe.json"
+        path.write_text(json.dumps(recipe))
+        with pytest.raises(ConfigError, match="base_url"):
+            ReasonDistiller.from_recipe(path)
+        again = ReasonDistiller.from_recipe(path, base_url=server.base_url)
+        assert again.generator.identity() == distill_fn.generator.identity()
+        assert set(again.apply(rows)["reasoning_status"]) == {"ok"}
+    for name, value in {"base_url": "http://evil", "token_variable": "HF_TOKEN", "bill_to": "me"}.items():
+        with pytest.raises(RecipeError, match=name):
+            read_recipe({**recipe, "endpoint": {**recipe["endpoint"], name: value}})
+    with pytest.raises(RecipeError, match="tokenizer"):
+        read_recipe({**recipe, "endpoint": {**recipe["endpoint"], "tokenizer": "/etc/passwd"}})
+
+
+JSON_TEXT = json.dumps({"colour": "red", "letters": 3})
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+def holds(request) -> bool:
+    return "response_format" in request.body
+
+
+def refuse(request):
+    return Answer({"error": "response_format is unknown"}, status=400) if holds(request) else Answer(complete("Red"))
+
+
+def think_without_schema(request):
+    return Answer(complete(JSON_TEXT) if holds(request) else complete("Red", reasoning="Hm."))
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (refuse, "refuses a JSON schema"),
+        (complete("Red has three."), "ignores the JSON schema"),
+        (complete('["red"]'), "ignores the JSON schema"),
+        (think_without_schema, "leaves the thought out"),
+        (complete("", reasoning="Hm", finish="length"), "max_new_tokens is too low"),
+    ],
+)
+def test_schemas_are_sent_only_to_servers_that_keep_them(script, words, rows):
+    with serving(script) as server, pytest.raises(ConfigError, match=words):
+        distiller(server, json_schema=SCHEMA).apply(rows)
+
+
+@pytest.mark.parametrize("reasoning", [None, "Hm."])
+def test_a_schema_reaches_a_server_that_keeps_it(reasoning, rows):
+    answer = complete(JSON_TEXT, reasoning=reasoning)
+    with serving(answer) as server:
+        distiller(server, json_schema=SCHEMA).apply(rows)
+        assert server.requests[-1].body["response_format"]["json_schema"]["schema"] == SCHEMA
+        assert server.requests[0].body["response_format"]["json_schema"]["schema"] == probe.SCHEMA
+
+
+def test_a_server_that_does_not_answer_the_first_question(rows):
+    with serving(Answer("", status=500)) as server, pytest.raises(EndpointError, match="first question"):
+        distiller(server, json_schema=SCHEMA).apply(rows)
+
+
+def test_other_writers_ask_endpoints_too():
+    documents = Dataset.from_list([{"text": f"Document {i} is about rules."} for i in range(3)])
+    answer = complete('[{"question": "What is it about?", "scenario": "At work."}]')
+    with serving(answer) as server:
+        writer = QueryGenerator.from_endpoint("m", base_url=server.base_url)
+        assert len(writer.apply(documents)) == 3
