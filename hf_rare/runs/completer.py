@@ -340,7 +340,7 @@ class Completer:
         journal = self._kept.journal
         if journal is None:
             return "There is no journal, so a new run starts from the beginning."
-        return f"{len(journal)} completions are safe in {journal.folder}; run the same script again to go on."
+        return f"{self._kept.count} completions are safe in {journal.folder}; run the same script again to go on."
 
     @contextlib.contextmanager
     def _saying_what_is_safe(self, progress: RowProgress) -> Iterator[None]:

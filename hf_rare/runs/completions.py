@@ -44,6 +44,12 @@ class KeptCompletions:
         self._is_sampling = False
         self._tries: dict[str, int] = {}
         self._failed_here: set[str] = set()
+        self._noted: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        """How many completions the journal has; notes that were seen are none."""
+        return len(self.journal) - len(self._noted) if self.journal is not None else 0
 
     def open(self) -> None:
         """Open the journal, or read on in it where others have written.
@@ -94,6 +100,8 @@ class KeptCompletions:
         known: dict[str, Completion] = {}
         for key, value in self.journal.read({job.key for job in jobs}).items():
             if "completion" not in value:  # a note on a job that is under way
+                self._noted.add(key)
+                self._tries[key] = value.get("attempts", 0)
                 continue
             completion, tries = _read(value["completion"]), value["attempts"]
             is_tried_again = self._run.retry_failed and tries < self._run.max_tries and key not in self._failed_here
@@ -117,6 +125,7 @@ class KeptCompletions:
                 self._failed_here.add(job.key)
             messages = [dict(message) for message in job.prompt.messages]
             tries = self._tries.pop(job.key, 0) + 1
+            self._noted.discard(job.key)
             entries.append((job.key, {"completion": _write(completion), "attempts": tries, "messages": messages}))
         self.journal.append(entries)
 
@@ -127,7 +136,9 @@ class KeptCompletions:
             JournalError: It cannot be written.
         """
         if self.journal is not None:
-            self.journal.append((job.key, {"note": text}) for job in jobs)
+            keys = [job.key for job in jobs]
+            self.journal.append((key, {"note": text, "attempts": self._tries.get(key, 0)}) for key in keys)
+            self._noted.update(keys)
 
     def read_notes(self, jobs: Iterable[Job]) -> dict[str, str]:
         """Give the notes on jobs, by key."""

@@ -27,7 +27,7 @@ class EndpointEncoder(Encoder):
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         """Turn conversations into prompts, in order."""
         if self._make_counter is None:
-            return [EncodedPrompt(messages, "", []) for messages in conversations]
+            return [EncodedPrompt(messages, "", [], error=_find_error(messages)) for messages in conversations]
         # the text is the server's business: two tokenizers of one model must not make two keys of one prompt
         return [
             dataclasses.replace(prompt, text="", opening="") for prompt in self._count_with().encode(conversations)
@@ -47,3 +47,14 @@ class EndpointEncoder(Encoder):
                 raise NotImplementedError("there is no tokenizer")
             self._counter = self._make_counter()
         return self._counter
+
+
+def _find_error(messages: Messages) -> str:
+    """Say what of a conversation cannot be sent; nothing where all of it can."""
+    try:
+        for message in messages:
+            for text in message.values():
+                text.encode()
+    except UnicodeEncodeError as err:
+        return f"UnicodeEncodeError: {err}"
+    return ""
