@@ -1,6 +1,8 @@
-"""Every generator keeps to the protocol: ours with every engine, and those of the tests and the benchmarks."""
+"""Every generator keeps to the protocol: ours with every engine, at endpoints, and those of tests and benchmarks."""
 
 import doctest
+import gc
+import hashlib
 
 import pytest
 import torch
@@ -8,11 +10,21 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from benchmarks.own_cost import AtOnce
 from benchmarks.skew import SleepingGenerator
-from hf_rare import Completion, EncodedPrompt, Encoder, Generator, TransformersGenerator
+from hf_rare import (
+    Completion,
+    EncodedPrompt,
+    Encoder,
+    Generator,
+    InferenceClientGenerator,
+    TransformersGenerator,
+)
+from hf_rare.generation.protocol import JobList
 from hf_rare.writers.recipe import make_recipe
 from tests.generation.test_transformers import OtherModel
 from tests.support import rank_job, ray_job
-from tests.support.conformance import CHECKS, Case
+from tests.support.batch_server import BatchServer
+from tests.support.chat_server import Answer, ChatServer, complete, stream
+from tests.support.conformance import CHECKS, CONVERSATIONS, SEEDS, Case, make_jobs
 from tests.support.plain import PlainGenerator
 from tests.support.scripted import ScriptedGenerator
 from tests.support.tiny import make_model, make_tokenizer
@@ -37,6 +49,24 @@ def encoder_decoder():
     torch.manual_seed(0)
     config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=tokenizer.pad_token_id, **special, **sizes)
     return T5ForConditionalGeneration(config).eval(), tokenizer
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    """The address of a server of requests and batches, whose texts are made of prompt and seed."""
+    with ChatServer(BatchServer(serve)) as server:
+        yield server.base_url
+
+
+def serve(body) -> Answer:
+    text = body["messages"][-1]["content"]
+    if text == POISON:
+        return Answer({"error": {"message": "it fails"}}, status=400)
+    words = hashlib.sha256(f"{text} {body['seed']}".encode()).hexdigest()[: 8 + len(text) % 8]
+    usage = {"prompt_tokens": len(text.split()), "completion_tokens": len(words)}
+    if not body.get("stream"):
+        return Answer(complete(words, usage=usage))
+    return stream(*words, usage=usage)
 
 
 def write(text: str, seed: int) -> str | Completion:
@@ -66,24 +96,33 @@ LOADED_ON_USE = {
 }
 COUNTS_OTHERS = ("beams", "encoder and decoder")
 """Other beams count as well, and the padding that a model writes itself does not."""
+OWN = {"is_tokenised": False, "refuses_unencodable": False, "poison": EncodedPrompt([], POISON, [])}
 OTHERS = {
-    "scripted": Case(lambda: ScriptedGenerator(write), is_tokenised=False, poison=EncodedPrompt([], POISON, [])),
-    "scripted, greedy": Case(
-        lambda: ScriptedGenerator(write_greedily, is_sampling=False),
-        is_tokenised=False,
-        poison=EncodedPrompt([], POISON, []),
-    ),
-    "sleeping": Case(SleepingGenerator, is_tokenised=False, poison=None),
+    "scripted": Case(lambda: ScriptedGenerator(write), **OWN),
+    "scripted, greedy": Case(lambda: ScriptedGenerator(write_greedily, is_sampling=False), **OWN),
+    "sleeping": Case(SleepingGenerator, **{**OWN, "poison": None}),
+}
+ENDPOINTS = {
+    "endpoint": {"stream": False, "max_concurrency": 32},
+    "endpoint, streamed": {"stream": True, "max_concurrency": 32},
+    "endpoint, batches": {"mode": "batch", "requests_per_batch": 10, "poll_seconds": 0.001},
 }
 
 
-@pytest.fixture(params=[*LOADED, *LOADED_ON_USE, "at once", *OTHERS])
+@pytest.fixture(params=[*LOADED, *LOADED_ON_USE, "at once", *OTHERS, *ENDPOINTS])
 def case(request, tmp_path, monkeypatch) -> Case:
     """A generator to check."""
     monkeypatch.setenv("HF_RARE_TEST_LOG", str(tmp_path / "log"))
     get, name = request.getfixturevalue, request.param
     if name in OTHERS:
         return OTHERS[name]
+    if name in ENDPOINTS:
+        url = get("endpoint")
+        return Case(
+            lambda: InferenceClientGenerator.from_endpoint("m", base_url=url, **ENDPOINTS[name]),
+            is_tokenised=False,
+            poison=EncodedPrompt([{"role": "user", "content": POISON}], "", []),
+        )
     if name == "at once":
         return Case(lambda: AtOnce.from_pretrained(get("tiny"), **SETTINGS), is_loaded_on_use=True, poison=None)
     make = (LOADED | LOADED_ON_USE)[name]
@@ -93,6 +132,23 @@ def case(request, tmp_path, monkeypatch) -> Case:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
 def test_it_keeps_to_the_protocol(case, check):
     check(case)
+
+
+@pytest.mark.parametrize("stream_answers", [True, False])
+def test_requests_that_nobody_waits_for_any_more_are_given_up(stream_answers, caplog):
+    def script(request):
+        return Answer("", cut="silent") if request.number % 3 else serve(request.body)
+
+    with ChatServer(script) as server:
+        settings = {"base_url": server.base_url, "stream": stream_answers, "max_concurrency": 8}
+        generator = InferenceClientGenerator.from_endpoint("m", **settings)
+        jobs = make_jobs(generator.encoder.encode(CONVERSATIONS) * 3, SEEDS * 3)
+        left = generator.generate(JobList(jobs))
+        next(left)
+        left.close()  # else it would wait for the silent ones until `read_timeout`
+        assert len(server.requests) < len(jobs)
+    gc.collect()
+    assert caplog.text == ""
 
 
 def test_the_example_of_the_protocol_is_all_that_a_generator_needs(rows):

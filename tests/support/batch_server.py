@@ -13,7 +13,7 @@ from tests.support.chat_server import Answer, ChatServer, Request, complete
 
 OVER = ("completed", "expired", "cancelled", "failed")
 Write = Callable[[dict[str, Any]], Any]
-"""Gives what a request comes to, by its body: the body of an answer, an [`Answer`], a [`Lost`] or `None` for nothing."""
+"""Gives what a request comes to, by its body: an answer or only its body, a [`Lost`], or `None` for nothing."""
 
 
 @dataclass

@@ -45,6 +45,7 @@ class Answer:
 
 
 Script = Callable[[Request], Answer]
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
 def complete(
@@ -52,12 +53,17 @@ def complete(
 ) -> dict[str, Any]:
     """Make a whole answer."""
     message = {"role": "assistant", "content": text} | ({"reasoning": reasoning} if reasoning is not None else {})
-    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
     choice = {"index": 0, "message": message, "finish_reason": finish}
-    return {"id": "1", "model": "served", "choices": [choice], "usage": usage, **more}
+    return {"id": "1", "model": "served", "choices": [choice], "usage": USAGE, **more}
 
 
-def stream(*pieces: dict[str, Any] | str, finish: str | None = "stop", done: bool = True, **more: Any) -> Answer:
+def stream(
+    *pieces: dict[str, Any] | str,
+    finish: str | None = "stop",
+    done: bool = True,
+    usage: dict[str, int] = USAGE,
+    **more: Any,
+) -> Answer:
     """Make an answer that streams: each piece is a text, or a delta."""
     deltas = [{"content": piece} if isinstance(piece, str) else piece for piece in pieces]
     chunks: list[dict[str, Any]] = [
@@ -65,7 +71,7 @@ def stream(*pieces: dict[str, Any] | str, finish: str | None = "stop", done: boo
     ]
     if finish is not None:
         chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
-        chunks.append({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}})
+        chunks.append({"choices": [], "usage": usage})
     lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks] + ["data: [DONE]\n\n"] * done
     return Answer("".join(lines), headers={"content-type": "text/event-stream"})
 

@@ -27,6 +27,7 @@ class Case:
     Args:
         make (`Callable[[], Generator]`): makes it; each time one with equal settings.
         is_tokenised (`bool`): whether its prompts are made of a model's tokens.
+        refuses_unencodable (`bool`): whether a prompt that is no text in UTF-8 is an error.
         is_loaded_on_use (`bool`): whether it can be unloaded, and loads its model again when that is needed.
         poison (`EncodedPrompt`, *optional*): a prompt that fails.
         counts_exactly (`bool`): whether an observer is told of the tokens of the completions and of no others.
@@ -35,6 +36,7 @@ class Case:
 
     make: Callable[[], Generator]
     is_tokenised: bool = True
+    refuses_unencodable: bool = True
     is_loaded_on_use: bool = False
     poison: EncodedPrompt | None = field(default_factory=lambda: EncodedPrompt([], "", [999_999]))
     counts_exactly: bool = True
@@ -301,12 +303,12 @@ def check_prompts_are_in_order_and_fail_alone(case: Case) -> None:
     prompts = encoder.encode(CONVERSATIONS)
     assert [list(prompt.messages) for prompt in prompts] == CONVERSATIONS
     assert not any(prompt.error for prompt in prompts)
-    assert len({prompt.text for prompt in prompts}) == len(prompts)
+    assert len({prompt.text or str(prompt.messages) for prompt in prompts}) == len(prompts)
     assert all(prompt.token_ids for prompt in prompts) or not case.is_tokenised
     assert encoder.encode(CONVERSATIONS[::-1]) == prompts[::-1]
     first, failed, *others = encoder.encode([CONVERSATIONS[0], UNENCODABLE, *CONVERSATIONS[1:]])
     assert [first, *others] == prompts
-    assert bool(failed.error) or not case.is_tokenised
+    assert bool(failed.error) or not case.refuses_unencodable
 
 
 def check_texts_are_counted_and_shortened(case: Case) -> None:

@@ -109,3 +109,17 @@ def distil_with_little_memory(teacher: str, output: str) -> None:
         "together": together,
     }
     Path(output).write_text(json.dumps(result))
+
+
+def distil_by_batches(base_url: str, journal: str, count: int) -> None:
+    """Distill rows by the batch API of a server."""
+    import datasets
+
+    from hf_rare import ReasonDistiller
+    from tests.support.rule_rows import make_plain_rows
+
+    datasets.disable_progress_bars()
+    distill_fn = ReasonDistiller.from_endpoint(
+        "m", base_url=base_url, mode="batch", requests_per_batch=4, poll_seconds=0.01, journal_dir=journal
+    )
+    distill_fn.apply(make_plain_rows(count))

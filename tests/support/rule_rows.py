@@ -18,3 +18,13 @@ def write_rule_rows(path: Path, repeats: list[int]) -> str:
     ]
     Dataset.from_list(rows).to_json(path)
     return str(path)
+
+
+def make_plain_rows(count: int) -> Dataset:
+    """Make short rows, each with a number in its question."""
+    return Dataset.from_list(
+        [
+            {"text": f"Rule {i} says so.", "question": f"What of {i}?", "scenario": "", "hard_negatives": ["a", "b"]}
+            for i in range(count)
+        ]
+    )

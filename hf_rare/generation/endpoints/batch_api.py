@@ -95,7 +95,7 @@ class BatchApi:
             try:
                 answer = self._ask("GET", "/batches", params={"limit": "100", **after})
             except _RefusedError as err:
-                if err.fault.name in NOT_THERE:
+                if err.name in NOT_THERE:
                     return None
                 raise
             listed = answer.get("data")
@@ -117,7 +117,7 @@ class BatchApi:
         try:
             return self._ask("GET", f"/batches/{batch_id}")
         except _RefusedError as err:
-            if err.fault.name in UNKNOWN:
+            if err.name in UNKNOWN:
                 return None
             raise
 
@@ -133,7 +133,7 @@ class BatchApi:
             try:
                 self._try(lambda: self._download(f"/files/{file_id}/content", file))
             except _RefusedError as err:
-                if err.fault.name in UNKNOWN:
+                if err.name in UNKNOWN:
                     return
                 raise
             file.seek(0)
@@ -177,7 +177,9 @@ class BatchApi:
                 fault = from_error(err)
                 fault.hide(self._token)
             if fault.kind not in (Kind.BROKEN, Kind.OVERLOAD):
-                raise _RefusedError(f"{self.url}: {fault}. {_ADVICE}", fault)
+                refused = _RefusedError(f"{self.url}: {fault}. {_ADVICE}")
+                refused.name = fault.name
+                raise refused
             if number < TRIES - 1:
                 pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**number))
                 time.sleep(max(pause, min(fault.wait or 0, LONGEST_PAUSE)))
@@ -197,9 +199,8 @@ class SilentError(EndpointError):
 class _RefusedError(EndpointError):
     """The server has refused it, and would again."""
 
-    def __init__(self, text: str, fault: Fault) -> None:
-        super().__init__(text)
-        self.fault = fault
+    name = ""
+    """What it has answered."""
 
 
 def _name_of(answer: Mapping[str, Any], what: str) -> str:

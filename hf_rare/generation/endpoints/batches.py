@@ -187,7 +187,9 @@ class BatchWriter:
         if status == "failed":
             errors = _say(state.get("errors"))
             if batch.is_found:
-                logger.warning("The server has refused the batch %s: its rows are sent again. %s", batch.batch_id, errors)
+                logger.warning(
+                    "The server has refused the batch %s: its rows are sent again. %s", batch.batch_id, errors
+                )
                 return [], list(batch.jobs.values())
             raise EndpointError(f"The server refuses the batch {batch.batch_id}: {errors}")
         done: list[tuple[Job, Completion]] = []
@@ -242,9 +244,7 @@ class BatchWriter:
 def _say(errors: Any) -> str:
     """Say what a server has against a batch, in its own words."""
     listed = errors.get("data") if isinstance(errors, Mapping) else None
-    words = [
-        str(error.get("message") or error.get("code")) for error in listed or () if isinstance(error, Mapping)
-    ]
+    words = [str(error.get("message") or error.get("code")) for error in listed or () if isinstance(error, Mapping)]
     return "; ".join(words)[:500] or json.dumps(errors)[:500]
 
 

@@ -4,8 +4,9 @@ Whatever goes wrong on the way is a [`Fault`]. Whether it is tried again is deci
 """
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ CONNECT_TIMEOUT = 30.0
 MOST_CHARACTERS = 64 << 20
 """Of an answer: more is no completion."""
 MOST_OF_AN_ERROR = 1 << 16
+REST_TIMEOUT = 1.0
+"""Seconds in which a stream must end behind what says that it is over."""
 OF_HUGGING_FACE = (".huggingface.co", ".hf.co", ".huggingface.cloud", ".hf.space")
 """Ends of the hosts that the token of the Hub may be sent to."""
 
@@ -114,8 +117,18 @@ class _Request(ChatRequest):
                 self.answer = json.loads(await _read_some(response, MOST_CHARACTERS))
 
     async def _read_stream(self, response: httpx2.Response) -> dict[str, Any]:
+        async with contextlib.aclosing(response.aiter_lines()) as lines:
+            reply = await self._read_lines(lines)
+            # what is read to its end leaves a connection for the next request
+            with contextlib.suppress(TimeoutError, httpx2.HTTPError):
+                async with asyncio.timeout(REST_TIMEOUT):
+                    async for _ in lines:
+                        pass
+        return reply.whole()
+
+    async def _read_lines(self, lines: AsyncIterator[str]) -> StreamedReply:
         reply, characters = StreamedReply(), 0
-        async for line in response.aiter_lines():
+        async for line in lines:
             characters += len(line)
             if characters > MOST_CHARACTERS:
                 raise Fault(Kind.BROKEN, "the answer never ends")
@@ -128,16 +141,17 @@ class _Request(ChatRequest):
             reply.add(json.loads(data))
             if reply.pieces > before:
                 self._tell(1)  # most servers send a token at a time
-        return reply.whole()
+        return reply
 
 
 async def _read_some(response: httpx2.Response, most: int) -> str:
     """Read an answer, but no more than so many bytes."""
     data = bytearray()
-    async for part in response.aiter_bytes():
-        data += part
-        if len(data) > most:
-            break
+    async with contextlib.aclosing(response.aiter_bytes()) as parts:
+        async for part in parts:
+            data += part
+            if len(data) > most:
+                break
     return bytes(data[:most]).decode(response.encoding or "utf-8", errors="replace")
 
 

@@ -122,7 +122,7 @@ class _Requests:
     ) -> None:
         self.level = Level(places)
         self.streamed: dict[Job, int] = {}
-        self._uncounted = 0
+        self._told = self._counted = 0
         self._loop = loop
         self._client = client
         self._config = config
@@ -150,13 +150,14 @@ class _Requests:
 
     def count_streamed(self) -> int:
         """Count the tokens that have come since the last look."""
-        count, self._uncounted = self._uncounted, 0
+        total = self._told  # which the loop alone writes
+        count, self._counted = total - self._counted, total
         return count
 
     def _tell(self, job: Job, tokens: int) -> None:
         """Take note of tokens that have come. Runs in the loop."""
         self.streamed[job] = self.streamed.get(job, 0) + tokens
-        self._uncounted += tokens
+        self._told += tokens
 
     async def _write(self, job: Job) -> None:
         """Give a completion for a job, whatever comes. Runs in the loop."""
@@ -231,6 +232,7 @@ class _Loop:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
 
 
 def run_in_loop(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
