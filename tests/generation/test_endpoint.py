@@ -36,7 +36,8 @@ TEXT = "<think>Because of the rule.</think>It is so."
 def _impatient(monkeypatch):
     """Wait for hundredths of what servers are given in earnest."""
     monkeypatch.setattr(level, "FIRST_PAUSE", 0.02)
-    monkeypatch.setattr(level, "LONGEST_PAUSE", 0.3)
+    monkeypatch.setattr(level, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(writing, "LOOK_EVERY", 0.05)
     monkeypatch.setattr(writing, "LONGEST_BACK_OFF", 0.05)
 
 
