@@ -302,6 +302,7 @@ def test_a_row_that_fails_every_time_says_why(name):
     assert len(distilled[3]["reasoning_error"]) > len(" (2 tries)")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_no_row_is_lost_to_a_server_that_misbehaves_in_every_way():
     draw = random.Random(0)
