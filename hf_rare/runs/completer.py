@@ -310,6 +310,7 @@ class Completer:
                     if remember is not None:
                         remember({job.key: completion for job, completion in done})
                     limit = self._budget.count([completion for _, completion in done], self.generator.cost, share.add)
+                    progress.cost = self._budget.cost
                     if self.run.on_error == "raise":
                         _raise_failures(done)
                     stream.hand_in(done)

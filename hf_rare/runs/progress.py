@@ -25,6 +25,9 @@ class RowProgress:
         stall_timeout (`float`, *optional*): seconds without a token after which to warn; `None` for never.
         check (`Callable`, *optional*): called with every token; what it raises ends the generation.
         description (`str`, *optional*): what the bar says.
+
+    Attributes:
+        cost (`float`): what the completions have cost so far, where prices are given.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class RowProgress:
         self._prompt_tokens = 0
         self._prompt_seconds = 0.0
         self._generated_tokens = 0
+        self.cost = 0.0
         self._check = check
         self._jobs: Sequence[Job] = ()
         self._stall_timeout = stall_timeout
@@ -89,6 +93,7 @@ class RowProgress:
         prompt_rate = self._prompt_tokens / max(self._prompt_seconds, 1e-6)
         rate = self._generated_tokens / max(self.seconds - self._prompt_seconds, 1e-6)
         rates = f"{len(self._jobs)} texts, {prompt_rate:.0f} prompt + {rate:.0f} generated tokens/s"
+        rates += f", cost {self.cost:.2f}" if self.cost else ""
         self._bar.set_postfix_str(rates, refresh=False)
         self._bar.update(0)  # redraws at most every `mininterval`
 

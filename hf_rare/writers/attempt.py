@@ -24,6 +24,7 @@ class WriterAttempts(Generic[S]):
         is_sampling (`bool`): whether another attempt can come to something else; without it each row has one.
         read (`Callable`): adds what completions say to the samples of their rows, and marks rows that are complete.
         companions (`Sequence`): the other writers that `read` asks.
+        price (`Callable`): gives what a completion has cost.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class WriterAttempts(Generic[S]):
         is_sampling: bool,
         read: Callable[[Sequence[Result[S]], Sequence[Sequence[Completion]]], None],
         companions: Sequence[Any],
+        price: Callable[[Completion], float],
     ) -> None:
         self._seed = config.seed
         self._samples = config.samples_per_attempt
         self._most = config.attempts if is_sampling else 1
         self._read = read
         self._companions = companions
+        self._price = price
         self.read_together = READ_TOGETHER if companions else 1
 
     def next(self, row: Result[S]) -> list[tuple[EncodedPrompt, int]]:
@@ -61,7 +64,7 @@ class WriterAttempts(Generic[S]):
     def read(self, rows: Sequence[Result[S]], completions: Sequence[Sequence[Completion]]) -> None:
         """Read the completions of the latest attempt at each row."""
         for row, written in zip(rows, completions, strict=True):
-            row.take(written)
+            row.take(written, self._price)
         self._read(rows, completions)
 
     def copy(self, row: Result[S]) -> Result[S]:

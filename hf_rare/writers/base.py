@@ -11,15 +11,12 @@ import dataclasses
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import datasets
 
-from hf_rare.errors import ColumnError, RecipeError
-from hf_rare.generation.choose import make_generator
-from hf_rare.generation.inference_client import InferenceClientGenerator
+from hf_rare.errors import ColumnError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.prompts.prompt import PromptBuilder
 from hf_rare.prompts.templates import read_template_source
@@ -27,16 +24,13 @@ from hf_rare.rows.batches import add_columns, column_names, map_with_features, r
 from hf_rare.runs.completer import Completer
 from hf_rare.runs.pickling import reduce_to_settings
 from hf_rare.settings.base import split_settings
-from hf_rare.settings.endpoint import EndpointConfig
-from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
-from hf_rare.settings.vllm import VLLMConfig
 from hf_rare.settings.writers import WriterConfig
 from hf_rare.writers.ahead import RowsAhead, can_be_read_ahead
 from hf_rare.writers.attempt import WriterAttempts
 from hf_rare.writers.estimate import Estimate, estimate_run
+from hf_rare.writers.made import MadeOfModel
 from hf_rare.writers.preparing import PreparedRow, prepare_rows
-from hf_rare.writers.recipe import read_recipe, recipe_settings
 from hf_rare.writers.result import Layout, Result, Sample
 from hf_rare.writers.summary import Summary
 
@@ -46,7 +40,7 @@ C = TypeVar("C", bound=WriterConfig)
 S = TypeVar("S", bound=Sample)
 
 
-class ColumnWriter(ABC, Generic[C, S]):
+class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
     """Lets a model write new columns: pass it to `Dataset.map(writer, batched=True)`.
 
     It pickles to its settings, so that `map` gives it the same fingerprint in every process, before and after the
@@ -69,20 +63,11 @@ class ColumnWriter(ABC, Generic[C, S]):
         TemplateError: The template cannot be used.
     """
 
-    config_type: ClassVar[type[WriterConfig]]
-    """The settings it takes."""
-
-    kind: ClassVar[str]
-    """What a recipe calls it."""
-
     noun: ClassVar[str] = "text"
     """What it writes, in its summary."""
 
     doing: ClassVar[str] = "Writing"
     """What its progress bar says."""
-
-    companion_names: ClassVar[tuple[str, ...]] = ()
-    """Arguments that are other writers, which it needs for its own work."""
 
     def __init__(self, generator: Generator, **settings: Any) -> None:
         own, run = split_settings(settings, self.config_type, RunConfig)
@@ -98,112 +83,6 @@ class ColumnWriter(ABC, Generic[C, S]):
         self._has_warned = False
         self._ahead: RowsAhead | None = None
         self.prompts = self._make_prompts()
-
-    @classmethod
-    def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
-        """Make one whose model is a local one, loaded on first use by transformers, or by vLLM with `engine="vllm"`.
-
-        With `base_url` or `provider` it is that of a server, as in [`ColumnWriter.from_endpoint`].
-
-        Args:
-            model_id (`str`):
-                Name of the model on the Hub, or a local folder.
-            **settings:
-                The settings of `config_type`, [`RunConfig`],
-                [`ModelConfig`] and [`DecodingConfig`]; with `engine="vllm"` also those of [`VLLMConfig`], and with
-                `base_url` or `provider` those of [`EndpointConfig`].
-
-        Returns:
-            The callable.
-
-        Raises:
-            ConfigError: A setting is unknown or cannot be right.
-            ModelLoadError: The model or revision does not exist, or cannot be found out about.
-        """
-        companions = {name: settings.pop(name) for name in cls.companion_names if name in settings}
-        own, run, *others = split_settings(
-            settings, cls.config_type, RunConfig, ModelConfig, DecodingConfig, VLLMConfig, EndpointConfig
-        )
-        cls.config_type(**own), RunConfig(**run)  # what is wrong with them is found out before the Hub is asked
-        generator = make_generator(model_id, **{name: value for part in others for name, value in part.items()})
-        return cls(generator, **own, **run, **companions)
-
-    @classmethod
-    def from_endpoint(cls, model_id: str, *, token: str | None = None, **settings: Any) -> Self:
-        """Make one whose model is behind an address: a server of one's own, an Inference Provider, a gateway.
-
-        Args:
-            model_id (`str`):
-                What the server calls the model.
-            token (`str`, *optional*):
-                The key; see [`InferenceClientGenerator.from_endpoint`].
-            **settings:
-                The settings of `config_type`, [`RunConfig`], [`EndpointConfig`] (`base_url` or `provider`, ...) and
-                [`DecodingConfig`].
-
-        Returns:
-            The callable. Nothing is asked before the first batch.
-
-        Raises:
-            ConfigError: A setting is unknown, cannot be right, or is nothing for an endpoint.
-
-        Example:
-            >>> distill_fn = ReasonDistiller.from_endpoint("Qwen/Qwen3-8B", base_url="http://localhost:8000/v1")
-        """
-        companions = {name: settings.pop(name) for name in cls.companion_names if name in settings}
-        own, run, decoding, endpoint = split_settings(
-            settings, cls.config_type, RunConfig, DecodingConfig, EndpointConfig
-        )
-        generator = InferenceClientGenerator.from_endpoint(model_id, token=token, **decoding, **endpoint)
-        return cls(generator, **own, **run, **companions)
-
-    @classmethod
-    def from_recipe(
-        cls,
-        source: str | Path | Mapping[str, Any],
-        *,
-        config_name: str = "default",
-        revision: str | None = None,
-        token: str | bool | None = None,
-        **settings: Any,
-    ) -> Self:
-        """Make the one that a recipe describes: equal prompts, equal journal keys, equal hash.
-
-        A recipe is not trusted: it cannot turn on remote code or name a path of this machine.
-
-        Args:
-            source (`str`, `Path` or `dict`):
-                A `recipe.json`, the name of a dataset on the Hub that was pushed with one, or the recipe itself.
-            config_name (`str`, *optional*, defaults to `"default"`):
-                Config of the dataset on the Hub.
-            revision (`str`, *optional*):
-                Revision of the dataset on the Hub.
-            token (`str` or `bool`, *optional*):
-                Token for the Hub; by default the one of `hf auth login`.
-            **settings:
-                Settings that are not the recipe's: those of [`RunConfig`], and whatever
-                should differ. `model_id` and `adapter` say where these lie here, when they came from a local folder.
-
-        Returns:
-            The callable.
-
-        Raises:
-            RecipeError: The recipe cannot be found or read, asks for what it may not, or its model cannot be had.
-            ConfigError: A setting cannot be right.
-            ModelLoadError: The model cannot be found.
-
-        Example:
-            >>> distill_fn = ReasonDistiller.from_recipe("me/rare-medicine")
-        """
-        recipe = read_recipe(
-            source, config_name, set(settings) - {"model_id"}, kind=cls.kind, revision=revision, token=token
-        )
-        if missing := [name for name in cls.companion_names if name in recipe and name not in settings]:
-            raise RecipeError(
-                f"The rows were made with a {missing[0]}, whose recipe is recipe[{missing[0]!r}]. Pass "
-                f"{missing[0]}=..., made from it, or {missing[0]}=None to go without."
-            )
-        return cls.from_pretrained(**recipe_settings(recipe, settings.pop("model_id", None)) | settings)
 
     @property
     def companions(self) -> dict[str, "ColumnWriter[Any, Any]"]:
@@ -285,7 +164,6 @@ class ColumnWriter(ABC, Generic[C, S]):
         self.summary += Summary.of_batch(results, layout.samples)
         self.summary.generated = self.completer.generated
         self.summary.generated_tokens = self.completer.tokens
-        self.summary.cost = self.completer.cost
         self.summary.seconds = self.completer.seconds
         logger.info("%s: %d rows are done; so far %s", self.doing, len(results), self.summary)
         return add_columns(batch, layout.columns, self.output_features, layout.repeats)
@@ -466,4 +344,5 @@ class ColumnWriter(ABC, Generic[C, S]):
                 "equal: each row is tried once. Pass generation_kwargs={'temperature': ...}.",
                 again,
             )
-        return WriterAttempts(self.config, is_sampling, self._read_completions, list(self.companions.values()))
+        companions = list(self.companions.values())
+        return WriterAttempts(self.config, is_sampling, self._read_completions, companions, self.generator.cost)

@@ -65,6 +65,7 @@ def make_recipe(writer: Any, command: str | None = None) -> Recipe:
         writer.kind: json.loads(writer.config.to_json()),
         "model": _without_paths(settings["model"]) if "model" in settings else None,
         "endpoint": _without_tokenizer_path(settings["endpoint"]) if "endpoint" in settings else None,
+        "cost": round(writer.summary.cost, 6) or None,
         "served_by": dict(sorted(writer.summary.served_by.items())) or None,
         "decoding": settings.get("decoding"),
         "identity": writer.generator.identity(),

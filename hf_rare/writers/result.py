@@ -1,6 +1,6 @@
 """What becomes of a row while a model writes for it, and of its batch. What completions say is left to others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -37,6 +37,7 @@ class Result(Generic[S]):
         attempts (`int`): how often it was tried.
         is_complete (`bool`): whether it needs no further attempt.
         prompt_tokens (`int`): tokens of its prompt; 0 where none was made.
+        cost (`float`): what its completions have cost, where prices are given.
         served_by (`list[str]`): who has written its completions, where they say so.
     """
 
@@ -45,12 +46,14 @@ class Result(Generic[S]):
     attempts: int = 0
     is_complete: bool = False
     prompt_tokens: int = 0
+    cost: float = 0.0
     served_by: list[str] = field(default_factory=list)
 
-    def take(self, completions: Sequence[Completion]) -> None:
+    def take(self, completions: Sequence[Completion], price: Callable[[Completion], float]) -> None:
         """Take note of another attempt; the server that wrote it may count the prompt's tokens otherwise."""
         self.attempts += 1
         self.prompt_tokens = completions[-1].prompt_tokens
+        self.cost += sum(map(price, completions))
         self.served_by += [completion.served_by for completion in completions if completion.served_by]
 
     def describe(self, total: Sample) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Summary:
         completion_tokens (`int`): tokens of all texts.
         generated (`int`): completions that were generated and not read from the journal, by all processes of the job.
         generated_tokens (`int`): their tokens.
-        cost (`float`): what these have cost, by the prices that were given.
+        cost (`float`): what all completions have cost, those from the journal too, by the prices that were given.
         served_by (`Counter[str]`): completions by the model and server that say they have written them.
         seconds (`float`): time that this process spent generating, or waiting for others to, without loading.
         noun (`str`): what a text is called.
@@ -45,6 +45,7 @@ class Summary:
             Counter(sample.status for sample in samples),
             sum(result.prompt_tokens for result in results),
             sum(sample.completion_tokens for sample in samples),
+            cost=sum(result.cost for result in results),
             served_by=Counter(name for result in results for name in result.served_by),
         )
 
@@ -72,5 +73,5 @@ class Summary:
             rate = self.generated_tokens / self.seconds
             text += f"; {self.generated} generated now in {self.seconds:.1f} s, {rate:.1f} tokens/s"
         if self.cost:
-            text += f", cost {self.cost:.2f}"
+            text += f"; cost {self.cost:.2f}"
         return text

@@ -14,6 +14,7 @@ from hf_rare.cli.flags import MODEL_GROUPS, read_settings
 from hf_rare.cli.main import build_parser, main
 from hf_rare.errors import ConfigError
 from hf_rare.settings.base import split_settings
+from hf_rare.settings.endpoint import EndpointConfig
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.vllm import VLLMConfig
@@ -106,7 +107,7 @@ def test_settings_from_a_file_and_flags_that_win(tmp_path):
 
 def test_every_flag_is_read_into_a_setting_that_is_right():
     texts = {"dtype": "float32", "template": "plain", "quantization_config": '{"quant_method": "bitsandbytes"}'}
-    configs = (DistillConfig(), DecodingConfig(), VLLMConfig(), RunConfig())
+    configs = (DistillConfig(), DecodingConfig(), VLLMConfig(), EndpointConfig(provider="auto"), RunConfig())
     defaults = {name: value for config in configs for name, value in vars(config).items()} | {"model_id": "m"}
     arguments = []
     for config in CONFIGS:
@@ -123,10 +124,11 @@ def test_every_flag_is_read_into_a_setting_that_is_right():
                 arguments += [flag, "none" if value is None else str(value)]
     settings = parse(*arguments)
     assert set(settings) == {name for config in CONFIGS for name in config.names()}
-    distill, model, decoding, vllm, run_settings = split_settings(settings, *CONFIGS)
+    distill, model, decoding, vllm, endpoint, run_settings = split_settings(settings, *CONFIGS)
     assert RunConfig(**run_settings) == RunConfig(retry_failed=True)
     assert DecodingConfig(**decoding) == DecodingConfig()
     assert VLLMConfig(**vllm) == VLLMConfig()
+    assert EndpointConfig(**endpoint) == EndpointConfig(provider="auto")
     assert DistillConfig(**distill).seed == 0
     assert ModelConfig(**model).dtype == "float32"
     assert parse("--model", "m", "--max-hours", "0.5", "--journal-dir", "None")["journal_dir"] is None

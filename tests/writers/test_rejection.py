@@ -144,5 +144,5 @@ def test_a_fixed_number_of_samples_and_attempts_do_not_go_together():
 
 def test_a_result_counts_its_attempts():
     result = Result(prepared=None)
-    result.take([Completion("a", "stop", 5, 1), Completion("b", "stop", 6, 1)])
+    result.take([Completion("a", "stop", 5, 1), Completion("b", "stop", 6, 1)], lambda completion: 0.0)
     assert (result.attempts, result.prompt_tokens) == (1, 6)

@@ -111,6 +111,8 @@ def describe_settings(recipe: AnyRecipe) -> list[tuple[str, str]]:
     settings |= {name: v for name, v in part(teacher, "generation_config").items() if name not in MACHINERY}
     settings |= {name: value for name, value in part(recipe, "decoding").items() if name in DECODING_SHOWN and value}
     settings |= _describe_own_settings(recipe)
+    if isinstance(cost := recipe.get("cost"), int | float):
+        settings["cost"] = f"{cost:.2f}, by the prices that were given"
     if served := part(recipe, "served_by"):
         settings["served_by"] = ", ".join(f"{without_folders(str(name))} ({count})" for name, count in served.items())
     settings |= {"hf_rare": recipe.get("hf_rare"), "generation_revision": recipe.get("generation_revision")}
