@@ -6,7 +6,7 @@ Whatever goes wrong on the way is a [`Fault`]. Whether it is tried again is deci
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from hf_rare.settings.endpoint import EndpointConfig
 
 CONNECT_TIMEOUT = 30.0
 """Seconds until a connection must stand, and until a request must be sent."""
+POOL_SIZE = 8
 MOST_CHARACTERS = 64 << 20
 """Of an answer: more is no completion."""
 MOST_OF_AN_ERROR = 1 << 16
@@ -45,13 +46,12 @@ class ChatClient:
         self._model_id = model_id
         self._config = config
         self._token = token
-        timeout = httpx2.Timeout(config.read_timeout, connect=CONNECT_TIMEOUT, write=CONNECT_TIMEOUT, pool=None)
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=config.max_concurrency)
-        self._http = httpx2.AsyncClient(timeout=timeout, limits=limits, follow_redirects=True)
+        self._connections = _Connections(config)
+        self._made: tuple[str, Mapping[str, str]] | None = None
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self._connections.close()
 
     async def complete(
         self, messages: Messages, fields: Mapping[str, Any], tell: Tell = lambda tokens: None
@@ -70,11 +70,11 @@ class ChatClient:
             Fault: There is no completion.
         """
         config = self._config
-        request = _Request(self._http, tell, config, self._token)
+        request = _Request(self._connections, tell, config, self._token)
         streaming = {"stream": True, "stream_options": {"include_usage": True}} if config.stream else {}
         try:
             async with asyncio.timeout(config.request_timeout):
-                await request.make(messages, self._model_id, {**fields, **streaming})
+                await self._ask(request, messages, {**fields, **streaming})
             return read_reply(request.answer)
         except Exception as err:
             fault = from_error(err)
@@ -83,11 +83,53 @@ class ChatClient:
             fault.hide(self._token)
             raise fault from None  # what led to it may show the request, and the key
 
+    async def _ask(self, request: "_Request", messages: Messages, fields: Mapping[str, Any]) -> None:
+        """Send a request. At an address, the second one has the same head as the first, which is costly to make."""
+        if self._made is None:
+            await request.make(messages, self._model_id, fields)
+            self._made = request.made if self._config.base_url is not None else None
+        else:
+            body = {"model": self._model_id, "messages": [dict(message) for message in messages], "stream": False}
+            await request.send(*self._made, {**body, **fields})
+
+
+class _Connections:
+    """Connections to a server, in many small pools: a pool looks at all that it has, whenever a request comes or ends.
+
+    Args:
+        config ([`EndpointConfig`]): how long to wait for the server.
+    """
+
+    def __init__(self, config: EndpointConfig) -> None:
+        timeout = httpx2.Timeout(config.read_timeout, connect=CONNECT_TIMEOUT, write=CONNECT_TIMEOUT, pool=None)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=POOL_SIZE)
+        certificates = httpx2.create_ssl_context()  # which takes long to make
+        self._settings = {"timeout": timeout, "limits": limits, "follow_redirects": True, "verify": certificates}
+        self._pools: list[httpx2.AsyncClient] = []
+        self._free: list[httpx2.AsyncClient] = []
+
+    @contextlib.contextmanager
+    def borrow(self) -> Iterator[httpx2.AsyncClient]:
+        """Lend a client for one request; the one whose connection was used last, where there is one."""
+        if not self._free:
+            self._pools.append(httpx2.AsyncClient(**self._settings))
+            self._free += [self._pools[-1]] * POOL_SIZE
+        client = self._free.pop()
+        try:
+            yield client
+        finally:
+            self._free.append(client)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for client in self._pools:
+            await client.aclose()
+
 
 class _Request(ChatRequest):
     """A request on its way."""
 
-    def __init__(self, http: httpx2.AsyncClient, tell: Tell, config: EndpointConfig, token: str | None) -> None:
+    def __init__(self, connections: _Connections, tell: Tell, config: EndpointConfig, token: str | None) -> None:
         headers: dict[str, Any] = {}
         if token is None and config.base_url is not None and not may_have_hub_token(config.base_url):
             headers["authorization"] = None  # else the client sends the token of the Hub wherever the address leads
@@ -98,16 +140,21 @@ class _Request(ChatRequest):
             bill_to=config.bill_to,
             headers=headers,
         )
-        self._http = http
+        self._connections = connections
         self._tell = tell
         self.answer: Any = None
         self.is_sent = False
+        self.made: tuple[str, Mapping[str, str]] | None = None
 
     async def send(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> None:
         """Send the request and read the answer."""
         data = json.dumps(body, ensure_ascii=False).encode(errors="replace")
-        self.is_sent = True
-        async with self._http.stream("POST", url, headers=dict(headers), content=data) as response:
+        self.is_sent, self.made = True, (url, headers)
+        with self._connections.borrow() as client:
+            await self._send(client, url, headers, data)
+
+    async def _send(self, client: httpx2.AsyncClient, url: str, headers: Mapping[str, str], data: bytes) -> None:
+        async with client.stream("POST", url, headers=dict(headers), content=data) as response:
             if not response.is_success:
                 text = await _read_some(response, MOST_OF_AN_ERROR)
                 raise from_answer(response.status_code, response.headers, text)

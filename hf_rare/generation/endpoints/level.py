@@ -8,6 +8,7 @@ the server asks; it rises by one after 25 that went well (additive increase, mul
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 
 from hf_rare.generation.endpoints.faults import Fault, Kind
@@ -51,22 +52,40 @@ class Level:
         self._refusals = 0
         self._bursts = 0
         self._burst_began = self._resume_at = float("-inf")
-        self._condition = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[float]:
         """Hold a place while a request is under way; gives the time at which it began, for [`Level.fail`]."""
-        async with self._condition:
-            await self._condition.wait_for(lambda: self._busy < self.places)
+        if self._busy < self.places and not self._waiting:
             self._busy += 1
+        else:
+            await self._wait()
         try:
             while (left := self._resume_at - time.monotonic()) > 0:
                 await asyncio.sleep(left)
             yield time.monotonic()
         finally:
-            async with self._condition:
-                self._busy -= 1
-                self._condition.notify_all()
+            self._release()
+
+    async def _wait(self) -> None:
+        """Wait for a place: whoever wakes us has taken it for us. Only as many are woken as there are places."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._release()
+            raise
+
+    def _release(self) -> None:
+        self._busy -= 1
+        while self._waiting and self._busy < self.places:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._busy += 1
+                turn.set_result(None)
 
     def succeed(self) -> None:
         """Take note of a request that went well."""

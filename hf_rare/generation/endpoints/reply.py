@@ -3,7 +3,7 @@
 Servers disagree on names and shapes. Whatever is there is read, and what cannot be a completion is a [`Fault`].
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from hf_rare.generation.endpoints.faults import Fault, Kind, from_words
@@ -34,7 +34,7 @@ def read_reply(output: Any) -> Completion:
         raise from_words(read_text(_get(error, "message")) or str(error))
     choice = _first(_get(output, "choices"))
     message = _get(choice, "message")
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         raise Fault(Kind.BROKEN, "the answer has no choice")
     thought = next(filter(None, (read_text(_get(message, name)) for name in THOUGHT_FIELDS)), "")
     content = _get(message, "content")
@@ -165,8 +165,8 @@ def _count(source: Any, *names: str) -> int:
 
 
 def _get(source: Any, name: str) -> Any:
-    """Get a value of a mapping by name; `None` where there is none, or no mapping."""
-    return source.get(name) if isinstance(source, Mapping) else None
+    """Get a value of a JSON object by name; `None` where there is none, or no object."""
+    return source.get(name) if isinstance(source, dict) else None
 
 
 def _first(values: Any) -> Any:

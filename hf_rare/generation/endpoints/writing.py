@@ -26,6 +26,8 @@ AHEAD = 8
 made."""
 LOOK_EVERY = 0.5
 """Seconds between two looks at how the requests go on."""
+GATHER = 0.005
+"""Seconds in which what ends is handed over together: each time the other thread is woken, and both wait for it."""
 LONGEST_BACK_OFF = 30.0
 """Seconds before a request is sent again, at most; before the first time at most 2, then twice as many each time."""
 
@@ -127,7 +129,8 @@ class _Requests:
         self._client = client
         self._config = config
         self._fields = fields
-        self._done: queue.SimpleQueue[tuple[Job, Completion]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[list[tuple[Job, Completion]]] = queue.SimpleQueue()
+        self._gathered: list[tuple[Job, Completion]] = []
 
     def begin(self, jobs: list[Job]) -> None:
         """Begin to ask for some completions."""
@@ -138,9 +141,9 @@ class _Requests:
         """Give what has ended since the last look; wait a moment where nothing has."""
         done = list[tuple[Job, Completion]]()
         with contextlib.suppress(queue.Empty):
-            done.append(self._done.get(timeout=LOOK_EVERY))
+            done += self._done.get(timeout=LOOK_EVERY)
             while True:
-                done.append(self._done.get_nowait())
+                done += self._done.get_nowait()
         return done
 
     async def close(self) -> None:
@@ -159,12 +162,22 @@ class _Requests:
         self.streamed[job] = self.streamed.get(job, 0) + tokens
         self._told += tokens
 
+    def _give(self, job: Job, completion: Completion) -> None:
+        """Give a completion to the thread that asked, with those that end at about the same time. Runs in the loop."""
+        if not self._gathered:
+            asyncio.get_running_loop().call_later(GATHER, self._hand_over)
+        self._gathered.append((job, completion))
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._done.put(gathered)
+
     async def _write(self, job: Job) -> None:
         """Give a completion for a job, whatever comes. Runs in the loop."""
         try:
             await self._ask(job)
         except Exception as err:  # a job without a completion would be waited for without end
-            self._done.put((job, Completion("", "error", 0, 0, f"{type(err).__name__}: {err}")))
+            self._give(job, Completion("", "error", 0, 0, f"{type(err).__name__}: {err}"))
 
     async def _ask(self, job: Job) -> None:
         """Ask until there is an answer, or until it is of no use to ask again."""
@@ -183,7 +196,7 @@ class _Requests:
                     self.level.fail(fault, began_at)
                 else:
                     self.level.succeed()
-                    self._done.put((job, completion))
+                    self._give(job, completion)
                     return
             if fault.kind in (Kind.ROW, Kind.TOO_LONG):
                 break
@@ -191,7 +204,7 @@ class _Requests:
         if not self.level.is_down and fault is not None:
             reason: Any = "prompt_too_long" if fault.kind is Kind.TOO_LONG else "error"
             often = f" ({tries} tries)" if tries > 1 else ""
-            self._done.put((job, Completion("", reason, 0, 0, f"{fault}{often}")))
+            self._give(job, Completion("", reason, 0, 0, f"{fault}{often}"))
 
 
 class _Loop:
