@@ -553,3 +553,45 @@ def test_other_writers_ask_endpoints_too():
     with serving(answer) as server:
         writer = QueryGenerator.from_endpoint("m", base_url=server.base_url)
         assert len(writer.apply(documents)) == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [complete(TEXT), stream({"reasoning": "Because."}, "It is so.")], ids=["whole", "streamed"]
+)
+def test_connections_are_used_again(answer):
+    with serving(answer) as server:
+        assert set(distiller(server, max_concurrency=3).apply(make_rows(60))["reasoning_status"]) == {"ok"}
+    assert server.connections <= 4
+
+
+def test_a_stream_that_does_not_end_behind_its_end_is_read():
+    def script(request):
+        whole = stream("It is so.")
+        head = {**whole.headers, "content-length": str(len(whole.body) + 1)}
+        return Answer(whole.body, headers=head)
+
+    with serving(script) as server:
+        assert set(distiller(server, max_concurrency=3).apply(make_rows(3))["reasoning_status"]) == {"ok"}
+    assert len(server.requests) == 3
+
+
+def test_who_gives_up_waiting_for_a_place_takes_none():
+    async def check():
+        places = Level(1)
+
+        async def hold():
+            async with places.place():
+                await asyncio.sleep(0)
+
+        async with places.place():
+            waiting = [asyncio.create_task(hold()) for _ in range(4)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+            await asyncio.sleep(0)
+        waiting[1].cancel()  # whose turn it is already
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert [task.cancelled() for task in waiting] == [True, True, False, False]
+        async with places.place():
+            pass
+
+    asyncio.run(check())

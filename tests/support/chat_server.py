@@ -85,12 +85,13 @@ class ChatServer:
     Attributes:
         requests (`list[Request]`): what came.
         most (`int`): the most requests that were under way at once.
+        connections (`int`): how often a connection was made.
     """
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.requests: list[Request] = []
-        self.under_way = self.most = 0
+        self.under_way = self.most = self.connections = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._connections: set[asyncio.Task[None]] = set()
@@ -121,6 +122,7 @@ class ChatServer:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
