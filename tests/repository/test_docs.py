@@ -203,6 +203,12 @@ def test_the_table_of_speeds_is_that_of_the_result():
 
 FIGURES = {
     "batch_invariance": lambda r: f"about {r['greedy']['seconds']['batch size 48'] / 60:.1f} minutes",
+    "endpoint": lambda r: (
+        f"{r['short']['whole']['seconds']:.2f} seconds and {r['short']['whole']['CPU milliseconds a request']:.2f} "
+        f"milliseconds of CPU time a request (streamed: {r['short']['streamed']['seconds']:.2f} and "
+        f"{r['short']['streamed']['CPU milliseconds a request']:.2f}); a bare httpx2 client that sends the same takes "
+        f"{r['short']['whole']['CPU milliseconds a request, httpx2 alone']:.2f}"
+    ),
     "estimate": lambda r: f"{100 * abs(r['estimated / measured seconds'] - 1):.1f} % off",
     "first_row": lambda r: f"{r['seconds more']:.1f} seconds after `from_pretrained`",
     "grounding": lambda r: f"{r['seconds']['audit, 1 process(es)'] / r['rows'] * 1000:.1f} milliseconds a row",
