@@ -340,7 +340,7 @@ def test_limits_and_prices_hold_for_batches(journal):
         assert limited.completer.cost == pytest.approx(5 * 0.2)
         whole = distiller(url, **settings)
         whole.apply(make_plain_rows(20))
-        assert whole.summary.cost == pytest.approx(15 * 0.2)
+        assert whole.summary.cost == pytest.approx(20 * 0.2)
     assert set(server.written.values()) == {1}
 
 
