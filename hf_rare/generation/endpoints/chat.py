@@ -22,7 +22,7 @@ CONNECT_TIMEOUT = 30.0
 MOST_CHARACTERS = 64 << 20
 """Of an answer: more is no completion."""
 MOST_OF_AN_ERROR = 1 << 16
-OF_HUGGING_FACE = (".huggingface.co", ".hf.co", ".huggingface.cloud", ".hf.space")
+OF_HUGGING_FACE = (".huggingface.co", ".hf.co", ".huggingface.cloud", ".hf.jobs", ".hf.space")
 """Ends of the hosts that the token of the Hub may be sent to."""
 
 Tell = Callable[[int], None]
