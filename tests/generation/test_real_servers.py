@@ -1,6 +1,7 @@
 """Servers that people run, on loopback, with SmolLM2: what they make of our requests, and we of their answers."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -133,7 +134,9 @@ def test_transformers_serve_says_when_an_answer_is_whole(transformers_serve, smo
 def test_transformers_serve_draws_the_same_for_a_seed_when_it_is_asked_for_one_row_at_a_time(
     transformers_serve, smollm2, few_rows
 ):
-    settings = {"generation_kwargs": {"temperature": 1.0}, "max_concurrency": 1}
+    # it samples only where the model's generation config does: SmolLM2's does not
+    drawing = {"generation_config": json.dumps({"do_sample": True})}
+    settings = {"generation_kwargs": {"temperature": 1.0}, "extra_body": drawing, "max_concurrency": 1}
     first, second, other = (
         ask(transformers_serve, smollm2, **settings, seed=seed).apply(few_rows)["reasoning"][:] for seed in (0, 0, 1)
     )
