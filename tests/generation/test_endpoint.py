@@ -129,6 +129,7 @@ def test_the_key_of_the_hub_goes_to_hugging_face_alone(rows, monkeypatch):
         "https://router.huggingface.co/v1",
         "https://x.us-east-1.aws.endpoints.huggingface.cloud",
         "https://a.hf.space",
+        "https://0123456789abcdef--8000.hf.jobs/v1",
     ]
     no = [
         "http://router.huggingface.co/v1",

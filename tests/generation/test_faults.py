@@ -11,6 +11,8 @@ from hf_rare.generation.endpoints.faults import Fault, Kind, from_answer, from_e
 ANSWERS = [
     (400, '{"error": {"message": "bad"}}', Kind.ROW, "HTTP 400: bad"),
     (422, '{"detail": [{"msg": "top_k is unknown"}]}', Kind.ROW, "top_k is unknown"),
+    (400, "{\"detail\": \"Server is pinned to 'a'; requested 'b'.\"}", Kind.REFUSED, "at the name of the model"),
+    (400, '{"error": {"message": "The model `b` does not exist."}}', Kind.REFUSED, "at the name of the model"),
     (401, "", Kind.REFUSED, "token_variable"),
     (402, "{}", Kind.REFUSED, "account"),
     (403, '{"error": "no"}', Kind.REFUSED, "HTTP 403: no"),

@@ -139,6 +139,10 @@ def test_tokens_are_counted_as_the_server_says(usage, counts):
 def test_who_has_answered_is_kept():
     assert read_reply(complete(provider="together", system_fingerprint="fp_1")).served_by == "served by together, fp_1"
     assert read_reply(complete() | {"model": None}).served_by == ""
+    for path in ("/home/me/models/a@main", "./models/a@main", "C:\\models\\a@main"):
+        assert read_reply(complete() | {"model": path}).served_by == "a@main"
+    for name in ("Qwen/Qwen3-8B", "accounts/fireworks/models/a"):
+        assert read_reply(complete() | {"model": name}).served_by == name
     assert read_reply(complete() | {"model": ["x"]}).served_by == ""
 
 

@@ -27,6 +27,7 @@ from tests.conftest import REPOSITORY
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
 from tests.support.pages import (  # noqa: F401
     Page,
+    endpoint_fixture,
     enter_fixture,
     find_pages,
     run_blocks,
@@ -79,7 +80,7 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page, enter, caps
 def test_every_link_leads_somewhere(page):
     for link in page.links:
         if re.match(r"[a-z]+:", link):
-            assert re.fullmatch(r"https://[\w.-]+\.(com|org)/[\w./-]*", link), link
+            assert re.fullmatch(r"https://[\w.-]+\.(ai|co|com|io|org)/[\w./-]*", link), link
             continue
         path, _, anchor = link.partition("#")
         target = (page.path.parent / path).resolve() if path else page.path

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import json
+import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import httpx2
 
 
 @dataclass
@@ -44,7 +47,7 @@ class Answer:
     cut: str = ""
 
 
-Script = Callable[[Request], Answer]
+Script = Callable[[Request], Answer | Awaitable[Answer]]
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
@@ -80,7 +83,7 @@ class ChatServer:
     """The server, in a thread of its own.
 
     Args:
-        script (`Callable`): gives the answer to a request.
+        script (`Callable`): gives the answer to a request, at once or when it is awaited.
 
     Attributes:
         requests (`list[Request]`): what came.
@@ -146,6 +149,8 @@ class ChatServer:
         self.most = max(self.most, self.under_way)
         try:
             answer = self.script(request)
+            if not isinstance(answer, Answer):
+                answer = await answer
             if answer.delay:
                 await asyncio.sleep(answer.delay)
         finally:
@@ -163,6 +168,32 @@ class ChatServer:
             writer.write(data[: len(data) // 2] if answer.cut == "within" else data)
         await writer.drain()
         return not answer.cut
+
+
+class Relay:
+    """A script that lets another server answer, so that what it is asked can be counted.
+
+    Args:
+        base_url (`str`): address of the other server.
+
+    Attributes:
+        answered (`int`): the requests that were answered.
+        limit (`float`): requests with this number and greater ones are kept without an answer.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self.answered = 0
+        self.limit = math.inf
+
+    async def __call__(self, request: Request) -> Answer:
+        if request.number >= self.limit:
+            await asyncio.sleep(3600)
+        async with httpx2.AsyncClient(timeout=240) as client:
+            url = self.base_url.removesuffix("/v1") + request.path
+            response = await client.post(url, json=request.body)
+        self.answered += 1
+        return Answer(response.text, response.status_code, {"content-type": response.headers["content-type"]})
 
 
 @contextlib.contextmanager

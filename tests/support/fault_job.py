@@ -123,3 +123,16 @@ def distil_by_batches(base_url: str, journal: str, count: int) -> None:
         "m", base_url=base_url, mode="batch", requests_per_batch=4, poll_seconds=0.01, journal_dir=journal
     )
     distill_fn.apply(make_plain_rows(count))
+
+
+def distill_from_endpoint(rows: str, model_id: str, base_url: str, journal: str, output: str) -> None:
+    """Distill the rows of a JSONL file with a model behind an address, two requests at a time."""
+    import datasets
+
+    from hf_rare import ReasonDistiller
+
+    datasets.disable_progress_bars()
+    distill_fn = ReasonDistiller.from_endpoint(
+        model_id, base_url=base_url, max_concurrency=2, max_new_tokens=4, journal_dir=journal, template="plain"
+    )
+    distill_fn.apply(datasets.Dataset.from_json(rows)).to_json(output)

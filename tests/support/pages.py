@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tests.conftest import REPOSITORY
+from tests.support.chat_server import ChatServer, complete, serving
 from tests.support.rote import SHA, put_into_cache, save_stand_ins
 
 FACTS = {
@@ -157,6 +158,7 @@ def serve_models(hub: Any) -> None:
     hub.answer = answer
 
 
+ENDPOINT = 'base_url="http://localhost'
 HUB_CALLS = ("push_to_hub(", "from_recipe(", "checkpoint_repo=")
 
 
@@ -164,6 +166,13 @@ HUB_CALLS = ("push_to_hub(", "from_recipe(", "checkpoint_repo=")
 def stand_ins_fixture(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of what stands in for the models that the documentation names."""
     return save_stand_ins(tmp_path_factory.mktemp("stand-ins"))
+
+
+@pytest.fixture(name="endpoint")
+def endpoint_fixture() -> Iterator[ChatServer]:
+    """A server that writes the same trace for every row."""
+    with serving(complete("<think>It follows from the document.</think>It is so.")) as server:
+        yield server
 
 
 @pytest.fixture(name="enter")
@@ -177,6 +186,11 @@ def enter_fixture(
             serve_models(request.getfixturevalue("hub"))
         else:
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        if ENDPOINT in code:
+            server = request.getfixturevalue("endpoint")
+            monkeypatch.setenv("http_proxy", server.base_url.removesuffix("/v1"))  # it answers whatever the address
+            monkeypatch.delenv("no_proxy", raising=False)
+            monkeypatch.delenv("NO_PROXY", raising=False)
         for name, model in stand_ins.items():
             put_into_cache(name, model)
         folder = tmp_path / "inputs"

@@ -26,7 +26,7 @@ MOST_CHARACTERS = 64 << 20
 MOST_OF_AN_ERROR = 1 << 16
 REST_TIMEOUT = 1.0
 """Seconds in which a stream must end behind what says that it is over."""
-OF_HUGGING_FACE = (".huggingface.co", ".hf.co", ".huggingface.cloud", ".hf.space")
+OF_HUGGING_FACE = (".huggingface.co", ".hf.co", ".huggingface.cloud", ".hf.jobs", ".hf.space")
 """Ends of the hosts that the token of the Hub may be sent to."""
 
 Tell = Callable[[int], None]

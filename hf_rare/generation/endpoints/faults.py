@@ -32,6 +32,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _FILTERED = re.compile(r"content[ _-]?(filter|policy|management)|moderation|safety (system|filter)", re.IGNORECASE)
+_OTHER_MODEL = re.compile(r"server is pinned to|\bmodel\b[^.]{0,120}(does not exist|not found)", re.IGNORECASE)
 _REMEDIES = {
     401: "the key is missing or wrong: pass token=..., or token_variable=..., the name of the environment variable "
     "that holds it",
@@ -117,6 +118,8 @@ def from_answer(status: int, headers: Mapping[str, str], body: str) -> Fault:
     """
     words, name = _read_words(body), f"HTTP {status}"
     if status in OF_THE_ROW:
+        if _OTHER_MODEL.search(words):
+            return Fault(Kind.REFUSED, name, f"{words} ({_REMEDIES[404]})")
         fault = from_words(words)
         return fault if fault.kind is not Kind.BROKEN else Fault(Kind.ROW, name, words)
     if status in OF_EVERY_ROW:

@@ -3,6 +3,7 @@
 Servers disagree on names and shapes. Whatever is there is read, and what cannot be a completion is a [`Fault`].
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -90,8 +91,16 @@ def read_text(value: Any) -> str:
 def name_server(output: Any) -> str:
     """Say which model has answered, by whom it was served, and with what fingerprint, as far as the answer says so."""
     model, provider, fingerprint = (_get(output, name) for name in ("model", "provider", "system_fingerprint"))
+    if isinstance(model, str):
+        model = _without_folders(model)
     parts = (("", model), (" by ", provider), (", ", fingerprint))
     return "".join(before + value for before, value in parts if value and isinstance(value, str))[:200]
+
+
+def _without_folders(model: str) -> str:
+    """Leave the folders out of a model's name that is a path: they are the server's own business."""
+    is_path = model.startswith(("/", "./", "../", "~")) or "\\" in model
+    return re.split(r"[/\\]", model.rstrip("/\\"))[-1] if is_path else model
 
 
 class StreamedReply:
