@@ -56,7 +56,7 @@ def pick_device_numbers(count: int) -> list[int] | None:
     number = worker_number()
     if number is None and "LOCAL_RANK" in os.environ:
         number = int(os.environ["LOCAL_RANK"])
-    if number is None or torch.accelerator.current_accelerator(check_available=True) is None:
+    if number is None or not has_accelerator():
         return None
     devices = list(range(number * count, (number + 1) * count))
     if devices[-1] >= (there_are := torch.accelerator.device_count()):
@@ -65,6 +65,13 @@ def pick_device_numbers(count: int) -> list[int] | None:
             "processes, or spread each over fewer devices."
         )
     return devices
+
+
+def has_accelerator() -> bool:
+    """Tell whether there is any device but the CPU."""
+    import torch
+
+    return torch.accelerator.current_accelerator(check_available=True) is not None
 
 
 def prepare_worker() -> None:

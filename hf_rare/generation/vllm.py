@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hf_rare.compat.vllm import find_version
 from hf_rare.errors import ConfigError
 from hf_rare.generation.decoding import Decoding, end_token_ids
-from hf_rare.generation.devices import pick_device_numbers
+from hf_rare.generation.devices import has_accelerator, pick_device_numbers
 from hf_rare.generation.local import LocalGenerator, pin_revisions
 from hf_rare.generation.protocol import Completion, Job, JobSource, Observer
 from hf_rare.generation.revisions import is_local
@@ -190,7 +190,7 @@ class VLLMGenerator(LocalGenerator):
         """Make the arguments of vLLM's `EngineArgs`."""
         model, given = self.teacher.config, self.config.engine_kwargs
         revision = None if is_local(model.model_id) else model.revision
-        arguments = {
+        arguments: dict[str, Any] = {
             "model": model.model_id,
             "revision": revision,
             "tokenizer_revision": revision,
@@ -198,8 +198,10 @@ class VLLMGenerator(LocalGenerator):
             "load_format": "safetensors",
             "dtype": self.teacher.dtype,  # what "auto" is for vLLM, half precision, is another model
             "structured_outputs_config": {"backend": "guidance"},
-            **given,
         }
+        if self.is_sampling and not has_accelerator():
+            arguments["enable_chunked_prefill"] = False  # vLLM dies of a prompt in parts: CPU generators cannot rewind
+        arguments |= given
         if self.decoding.context_length is not None:
             arguments["max_model_len"] = self.decoding.context_length
         devices = pick_device_numbers(given.get("tensor_parallel_size", 1) * given.get("pipeline_parallel_size", 1))

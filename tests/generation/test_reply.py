@@ -64,6 +64,15 @@ def test_a_budget_that_the_thought_has_eaten_is_cut(finish):
     assert read_reply(message(content=None, finish=finish)).finish_reason == "length"
 
 
+def test_a_loop_that_the_server_has_ended_is_one():
+    for fields in ({"content": "so, so, so, so"}, {"content": None, "reasoning": "so, so, so, so"}):
+        completion = read_reply(message(**fields, finish="repetition"))
+        assert completion.finish_reason == "repetition"
+        assert completion.text.endswith("so, so, so, so")
+        assert completion.error.startswith("repeats itself")
+        assert parse_completion(completion.text, is_cut=completion.is_cut).status == "truncated"
+
+
 FAILED = {
     "filtered": (message(content="", finish="content_filter"), "the server's filter has withheld the answer"),
     "refused": (message(content=None, refusal="I will not."), "the model has refused: I will not."),

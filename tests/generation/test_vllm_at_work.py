@@ -17,7 +17,7 @@ from hf_rare import ReasonDistiller, TransformersGenerator, VLLMGenerator
 from hf_rare.errors import ConfigError, GenerationError
 from hf_rare.generation.protocol import Job, JobList
 from tests.support.conformance import CHECKS, Case, generate, make_jobs
-from tests.support.tiny import save_tiny_model
+from tests.support.tiny import QUESTIONS, save_tiny_model
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: hf-rare[vllm]"),
@@ -48,8 +48,8 @@ def wide(tmp_path_factory):
 def _end(wide, smollm2):
     """End what runs before the tests do, as vLLM logs its end."""
     yield
-    for model in (wide, smollm2):
-        (generator := make(model)).load()  # finds the engine of the tests
+    for model, kwargs in ((wide, {}), (wide, SAMPLED), (smollm2, {})):
+        (generator := make(model, generation_kwargs=kwargs)).load()  # finds the engine of the tests
         generator.unload()
         assert not generator.is_loaded
 
@@ -81,6 +81,31 @@ def find_engine_process(generator):
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
 def test_it_keeps_to_the_protocol(wide, check, kwargs):
     check(Case(lambda: make(wide, max_new_tokens=6, generation_kwargs=kwargs), most_in_hand=8))
+
+
+def test_rows_are_drawn_from_prompts_that_are_longer_together_than_a_step(wide):
+    generator = make(wide, generation_kwargs=SAMPLED)
+    texts = [f"Row {i}: " + "The documents say why. " * 150 for i in range(6)]
+    prompts = generator.encoder.encode([[{"role": "user", "content": text}] for text in texts])
+    assert sum(len(prompt.token_ids) for prompt in prompts[: PLACES["max_num_seqs"]]) > 4096  # vLLM's, on CPUs
+    completions = generate(generator, prompts, range(len(prompts)))
+    assert len({completion.text for completion in completions}) == len(prompts)
+    assert [generate(generator, [prompt], [i])[0] for i, prompt in enumerate(prompts)] == completions
+
+
+def test_rows_that_repeat_themselves_end_where_those_of_transformers_do(wide):
+    settings = {"max_new_tokens": 200, "repetition_detection": {"max_pattern_size": 60, "min_pattern_size": 1}}
+    settings["repetition_detection"]["min_count"] = 2
+    generator = make(wide, **settings)
+    prompts = generator.encoder.encode(QUESTIONS)
+    completions = generate(generator, prompts)
+    ours = TransformersGenerator.from_pretrained(wide, **settings)
+    assert completions == generate(ours, prompts)
+    assert "repetition" in {completion.finish_reason for completion in completions}
+    whole = generate(make(wide, max_new_tokens=200, repetition_detection=None), prompts)
+    for completion, uncut in zip(completions, whole, strict=True):
+        assert uncut.text.startswith(completion.text.rstrip("\ufffd"))
+        assert (completion.completion_tokens < uncut.completion_tokens) == (completion.finish_reason == "repetition")
 
 
 def test_settings_that_vllm_refuses_are_named(wide):
@@ -117,6 +142,7 @@ def test_every_completion_is_what_the_schema_says(smollm2, prompts):
     assert all(completion.text.startswith('{"verdict": "') for completion in completions)
     assert {completion.finish_reason for completion in completions} == {"stop"}
     assert len({completion.text for completion in completions}) > len(completions) // 2
+    generator.unload()  # those who draw have an engine of their own on CPUs
 
 
 def test_a_distiller_writes_by_it(smollm2, rows):

@@ -14,6 +14,8 @@ THOUGHT_FIELDS = ("reasoning", "reasoning_content", "thinking", "reasoning_detai
 """What servers call the thought that they have separated: vLLM has renamed it once already."""
 ENDED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn", "completed")
 CUT = ("length", "max_tokens", "max_output_tokens", "model_length")
+LOOPED = ("repetition",)
+"""What vLLM calls it where its `repetition_detection` has ended a loop."""
 FILTERED = ("content_filter", "safety", "sensitive", "refusal")
 THOUGHT_PARTS = ("thinking", "reasoning", "reasoning_text", "reasoning.text", "summary_text", "reasoning.summary")
 
@@ -61,6 +63,9 @@ def read_reply(output: Any) -> Completion:
         return Completion("", "error", **counts, error="the model has called a tool in the place of an answer")
     if reason in CUT:
         return Completion(join_thought(thought, answer, is_cut=True), "length", **counts)
+    if reason in LOOPED:
+        error = "repeats itself: the server has ended it"
+        return Completion(join_thought(thought, answer, is_cut=True), "repetition", **counts, error=error)
     if reason in ENDED:
         return Completion(join_thought(thought, answer), "stop", **counts)
     how = f"finish_reason is {reason!r}" if reason else "there is no finish_reason"
