@@ -72,6 +72,8 @@ class ChatClient:
         try:
             async with asyncio.timeout(config.request_timeout):
                 await request.make(messages, self._model_id, {**fields, **streaming})
+                if streaming and request.answer == {}:  # some servers give no reason in a stream
+                    await request.make(messages, self._model_id, {**fields, "stream": False})
             return read_reply(request.answer)
         except Exception as err:
             fault = from_error(err)
