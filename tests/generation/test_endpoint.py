@@ -103,10 +103,11 @@ def test_tokens_are_counted_where_a_stream_does_not_say_how_many(rows, tiny):
     assert all(distilled["reasoning_prompt_tokens"])
 
 
-def test_a_stream_without_a_word_is_asked_for_its_reason():
+@pytest.mark.parametrize("cut", ["", "head"])
+def test_a_stream_without_a_word_is_asked_for_its_reason(cut):
     def script(request):
         if request.body["stream"]:
-            return Answer("", headers={"content-type": "text/event-stream"})
+            return Answer(" " * bool(cut), headers={"content-type": "text/event-stream"}, cut=cut)
         return Answer({"error": {"message": "maximum context length is 10 tokens"}}, status=400)
 
     with serving(script) as server:

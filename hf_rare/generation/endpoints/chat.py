@@ -71,8 +71,12 @@ class ChatClient:
         streaming = {"stream": True, "stream_options": {"include_usage": True}} if config.stream else {}
         try:
             async with asyncio.timeout(config.request_timeout):
-                await request.make(messages, self._model_id, {**fields, **streaming})
-                if streaming and request.answer == {}:  # some servers give no reason in a stream
+                try:
+                    await request.make(messages, self._model_id, {**fields, **streaming})
+                except httpx2.RemoteProtocolError:
+                    if not request.is_silent_stream:
+                        raise
+                if request.is_silent_stream:  # some servers give no reason in a stream
                     await request.make(messages, self._model_id, {**fields, "stream": False})
             return read_reply(request.answer)
         except Exception as err:
@@ -101,6 +105,8 @@ class _Request(ChatRequest):
         self._tell = tell
         self.answer: Any = None
         self.is_sent = False
+        self.is_silent_stream = False
+        """Whether the answer is a stream of which nothing has come."""
 
     async def send(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> None:
         """Send the request and read the answer."""
@@ -117,12 +123,14 @@ class _Request(ChatRequest):
 
     async def _read_stream(self, response: httpx2.Response) -> dict[str, Any]:
         reply, characters = StreamedReply(), 0
+        self.is_silent_stream = True
         async for line in response.aiter_lines():
             characters += len(line)
             if characters > MOST_CHARACTERS:
                 raise Fault(Kind.BROKEN, "the answer never ends")
             if not line.startswith("data:"):
                 continue
+            self.is_silent_stream = False
             data = line[len("data:") :].strip()
             if data == "[DONE]":
                 break
