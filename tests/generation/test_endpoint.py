@@ -103,7 +103,7 @@ def test_tokens_are_counted_where_a_stream_does_not_say_how_many(rows, tiny):
     assert all(distilled["reasoning_prompt_tokens"])
 
 
-@pytest.mark.parametrize("cut", ["", "head"])
+@pytest.mark.parametrize("cut", ["", "before", "head"])
 def test_a_stream_without_a_word_is_asked_for_its_reason(cut):
     def script(request):
         if request.body["stream"]:

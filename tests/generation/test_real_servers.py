@@ -214,7 +214,7 @@ def test_llama_cpp_says_which_prompt_is_too_long(llama_cpp, few_rows):
     rows = Dataset.from_list([few_rows[0], {**few_rows[1], "text": "word " * (CONTEXT + 100)}])
     for stream in (True, False):
         distilled = ask(llama_cpp, "smollm2", stream=stream).apply(rows)
-        assert distilled["reasoning_status"][:] == ["truncated", "prompt_too_long"]
+        assert distilled["reasoning_status"][:] == ["truncated", "prompt_too_long"], distilled["reasoning_error"][:]
         assert "context" in distilled["reasoning_error"][1]
 
 

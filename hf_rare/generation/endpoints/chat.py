@@ -106,24 +106,25 @@ class _Request(ChatRequest):
         self.answer: Any = None
         self.is_sent = False
         self.is_silent_stream = False
-        """Whether the answer is a stream of which nothing has come."""
+        """Whether a stream was asked for, and nothing has come of it."""
 
     async def send(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> None:
         """Send the request and read the answer."""
         data = json.dumps(body, ensure_ascii=False).encode(errors="replace")
-        self.is_sent = True
+        self.is_sent, self.is_silent_stream = True, bool(body.get("stream"))
         async with self._http.stream("POST", url, headers=dict(headers), content=data) as response:
+            is_stream = "event-stream" in response.headers.get("content-type", "")
+            self.is_silent_stream = is_stream and response.is_success
             if not response.is_success:
                 text = await _read_some(response, MOST_OF_AN_ERROR)
                 raise from_answer(response.status_code, response.headers, text)
-            if "event-stream" in response.headers.get("content-type", ""):
+            if is_stream:
                 self.answer = await self._read_stream(response)
             else:
                 self.answer = json.loads(await _read_some(response, MOST_CHARACTERS))
 
     async def _read_stream(self, response: httpx2.Response) -> dict[str, Any]:
         reply, characters = StreamedReply(), 0
-        self.is_silent_stream = True
         async for line in response.aiter_lines():
             characters += len(line)
             if characters > MOST_CHARACTERS:
