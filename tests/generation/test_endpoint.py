@@ -95,6 +95,28 @@ def test_answers_that_stream_are_read_and_counted(rows):
     assert server.requests[0].body["stream_options"] == {"include_usage": True}
 
 
+def test_tokens_are_counted_where_a_stream_does_not_say_how_many(rows, tiny):
+    answer = stream("It ", "is ", "so.")
+    answer.body = "".join(line for line in answer.body.splitlines(True) if "usage" not in line)
+    with serving(answer) as server:
+        distilled = distiller(server, tokenizer=tiny).apply(rows)
+    assert set(distilled["reasoning_completion_tokens"]) == {3}
+    assert all(distilled["reasoning_prompt_tokens"])
+
+
+@pytest.mark.parametrize("cut", ["", "before", "head"])
+def test_a_stream_without_a_word_is_asked_for_its_reason(cut):
+    def script(request):
+        if request.body["stream"]:
+            return Answer(" " * bool(cut), headers={"content-type": "text/event-stream"}, cut=cut)
+        return Answer({"error": {"message": "maximum context length is 10 tokens"}}, status=400)
+
+    with serving(script) as server:
+        distilled = distiller(server).apply(make_rows(1))
+        assert distilled["reasoning_status"][:] == ["prompt_too_long"]
+        assert len(server.requests) == 2
+
+
 def test_a_server_that_cannot_stream_is_read_too(rows):
     with serving(complete(TEXT)) as server:
         assert set(distiller(server, stream=True).apply(rows)["reasoning_status"]) == {"ok"}
@@ -515,6 +537,10 @@ def refuse(request):
     return Answer({"error": "response_format is unknown"}, status=400) if holds(request) else Answer(complete("Red"))
 
 
+def fail_with_schema(request):
+    return Answer({"error": "validation error"}, status=500) if holds(request) else Answer(complete("Red"))
+
+
 def think_without_schema(request):
     return Answer(complete(JSON_TEXT) if holds(request) else complete("Red", reasoning="Hm."))
 
@@ -523,6 +549,7 @@ def think_without_schema(request):
     ("script", "words"),
     [
         (refuse, "refuses a JSON schema"),
+        (fail_with_schema, "refuses a JSON schema"),
         (complete("Red has three."), "ignores the JSON schema"),
         (complete('["red"]'), "ignores the JSON schema"),
         (think_without_schema, "leaves the thought out"),

@@ -194,14 +194,18 @@ def count_written(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_llama_cpp_writes_traces(llama_cpp, few_rows, in_process, stream):
+def test_llama_cpp_writes_traces(llama_cpp, smollm2, few_rows, in_process, stream):
     with serving(Relay(llama_cpp)) as server:
-        distill_fn = ask(server.base_url, "smollm2", stream=stream, max_concurrency=4)
+        known = {"tokenizer": smollm2} if stream else {}  # it says nothing of tokens in a stream
+        distill_fn = ask(server.base_url, "smollm2", stream=stream, max_concurrency=4, **known)
         distilled = distill_fn.apply(few_rows)
     assert distilled.features == in_process.features
     for name in ("reasoning_status", "reasoning_document_order"):
         assert distilled[name][:] == in_process[name][:]
     assert all(distilled["reasoning"])
+    assert distilled["reasoning_completion_tokens"][:] == [SETTINGS["max_new_tokens"]] * len(few_rows)
+    for theirs, ours in zip(distilled["reasoning_prompt_tokens"], in_process["reasoning_prompt_tokens"], strict=True):
+        assert abs(theirs - ours) <= 2  # where it begins a text, it adds a token
     assert make_recipe(distill_fn)["served_by"] == {"smollm2": len(few_rows)}
     assert server.most == 4
 
@@ -210,10 +214,10 @@ def test_llama_cpp_says_which_prompt_is_too_long(llama_cpp, few_rows):
     rows = Dataset.from_list([few_rows[0], {**few_rows[1], "text": "word " * (CONTEXT + 100)}])
     for stream in (True, False):
         distilled = ask(llama_cpp, "smollm2", stream=stream).apply(rows)
-        assert distilled["reasoning_status"][:] == ["truncated", "prompt_too_long"]
+        assert distilled["reasoning_status"][:] == ["truncated", "prompt_too_long"], distilled["reasoning_error"][:]
         assert "context" in distilled["reasoning_error"][1]
 
 
-def test_llama_cpp_keeps_a_schema(llama_cpp, few_rows):
-    distilled = ask(llama_cpp, "smollm2", json_schema=SCHEMA, max_new_tokens=60).apply(few_rows)
-    assert all(text.startswith("{") for text in distilled["reasoning"])
+def test_llama_cpp_python_refuses_schemas_and_that_is_said(llama_cpp, few_rows):
+    with pytest.raises(ConfigError, match="The server refuses a JSON schema"):
+        ask(llama_cpp, "smollm2", json_schema=SCHEMA, max_new_tokens=60).apply(few_rows)

@@ -27,7 +27,6 @@ from tests.conftest import REPOSITORY
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
 from tests.support.pages import (  # noqa: F401
     Page,
-    endpoint_fixture,
     enter_fixture,
     find_pages,
     run_blocks,

@@ -113,12 +113,12 @@ class ChatServer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._hang_up(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    async def _shut_down(self) -> None:
+    async def _hang_up(self) -> None:
         self._server.close()
         for task in list(self._connections):
             task.cancel()

@@ -1,5 +1,6 @@
 """Pages of documentation: their code blocks, links and headings, and what running the blocks takes."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tests.conftest import REPOSITORY
-from tests.support.chat_server import ChatServer, complete, serving
+from tests.support.chat_server import complete, serving
 from tests.support.rote import SHA, put_into_cache, save_stand_ins
 
 FACTS = {
@@ -168,18 +169,11 @@ def stand_ins_fixture(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     return save_stand_ins(tmp_path_factory.mktemp("stand-ins"))
 
 
-@pytest.fixture(name="endpoint")
-def endpoint_fixture() -> Iterator[ChatServer]:
-    """A server that writes the same trace for every row."""
-    with serving(complete("<think>It follows from the document.</think>It is so.")) as server:
-        yield server
-
-
 @pytest.fixture(name="enter")
 def enter_fixture(
     request: pytest.FixtureRequest, stand_ins: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Path]:
-    """Go where some code can run: its inputs are there, its models in the cache, and a Hub where it needs one."""
+) -> Iterator[Callable[[str], Path]]:
+    """Go where some code can run: inputs and models are there, and a Hub or a server where it needs one."""
 
     def enter(code: str) -> Path:
         if any(call in code for call in HUB_CALLS):
@@ -187,7 +181,7 @@ def enter_fixture(
         else:
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
         if ENDPOINT in code:
-            server = request.getfixturevalue("endpoint")
+            server = stack.enter_context(serving(complete("<think>It follows from the document.</think>It is so.")))
             monkeypatch.setenv("http_proxy", server.base_url.removesuffix("/v1"))  # it answers whatever the address
             monkeypatch.delenv("no_proxy", raising=False)
             monkeypatch.delenv("NO_PROXY", raising=False)
@@ -199,4 +193,5 @@ def enter_fixture(
         monkeypatch.chdir(folder)
         return folder
 
-    return enter
+    with contextlib.ExitStack() as stack:
+        yield enter

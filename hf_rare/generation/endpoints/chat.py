@@ -74,7 +74,13 @@ class ChatClient:
         streaming = {"stream": True, "stream_options": {"include_usage": True}} if config.stream else {}
         try:
             async with asyncio.timeout(config.request_timeout):
-                await self._ask(request, messages, {**fields, **streaming})
+                try:
+                    await self._ask(request, messages, {**fields, **streaming})
+                except httpx2.RemoteProtocolError:
+                    if not request.is_silent_stream:
+                        raise
+                if request.is_silent_stream:  # some servers give no reason in a stream
+                    await self._ask(request, messages, {**fields, "stream": False})
             return read_reply(request.answer)
         except Exception as err:
             fault = from_error(err)
@@ -145,20 +151,24 @@ class _Request(ChatRequest):
         self.answer: Any = None
         self.is_sent = False
         self.made: tuple[str, Mapping[str, str]] | None = None
+        self.is_silent_stream = False
+        """Whether a stream was asked for, and nothing has come of it."""
 
     async def send(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> None:
         """Send the request and read the answer."""
         data = json.dumps(body, ensure_ascii=False).encode(errors="replace")
-        self.is_sent, self.made = True, (url, headers)
+        self.is_sent, self.made, self.is_silent_stream = True, (url, headers), bool(body.get("stream"))
         with self._connections.borrow() as client:
             await self._send(client, url, headers, data)
 
     async def _send(self, client: httpx2.AsyncClient, url: str, headers: Mapping[str, str], data: bytes) -> None:
         async with client.stream("POST", url, headers=dict(headers), content=data) as response:
+            is_stream = "event-stream" in response.headers.get("content-type", "")
+            self.is_silent_stream = is_stream and response.is_success
             if not response.is_success:
                 text = await _read_some(response, MOST_OF_AN_ERROR)
                 raise from_answer(response.status_code, response.headers, text)
-            if "event-stream" in response.headers.get("content-type", ""):
+            if is_stream:
                 self.answer = await self._read_stream(response)
             else:
                 self.answer = json.loads(await _read_some(response, MOST_CHARACTERS))
@@ -181,6 +191,7 @@ class _Request(ChatRequest):
                 raise Fault(Kind.BROKEN, "the answer never ends")
             if not line.startswith("data:"):
                 continue
+            self.is_silent_stream = False
             data = line[len("data:") :].strip()
             if data == "[DONE]":
                 break

@@ -18,6 +18,7 @@ SCHEMA = {
     "required": ["colour", "letters"],
     "additionalProperties": False,
 }
+TRIES = 3
 INSTEAD = "Pass json_schema=None: items are found in the text without it too."
 
 
@@ -35,6 +36,10 @@ async def probe_schema(client: ChatClient, fields: Mapping[str, Any]) -> None:
     without = {name: value for name, value in fields.items() if name != "response_format"}
     held = await _ask(client, {**without, "response_format": make_response_format(SCHEMA)})
     if isinstance(held, Fault):
+        if held.kind is not Kind.ROW:  # some servers answer 500 to what they do not know
+            free = await _ask(client, without)
+            if isinstance(free, Fault) and free.kind is not Kind.ROW:
+                raise EndpointError(f"The server does not answer a first question: {free}.")
         raise ConfigError(f"The server refuses a JSON schema ({held}). {INSTEAD}")
     if held.is_cut:
         raise ConfigError(f"max_new_tokens is too low for thought and JSON: a short question was cut. {INSTEAD}")
@@ -61,12 +66,13 @@ def make_response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _ask(client: ChatClient, fields: Mapping[str, Any]) -> Completion | Fault:
-    """Give the answer, or what the server refuses."""
-    for _ in range(3):
+    """Give the answer, or what went wrong at last."""
+    fault = Fault(Kind.BROKEN, "nothing was asked")
+    for _ in range(TRIES):
         try:
             return await client.complete(QUESTION, fields)
         except Fault as err:
-            if err.kind is Kind.ROW:
-                return err
             fault = err
-    raise EndpointError(f"The server does not answer a first question: {fault}.")
+        if fault.kind is Kind.ROW:
+            break
+    return fault

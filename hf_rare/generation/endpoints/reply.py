@@ -146,7 +146,8 @@ class StreamedReply:
             return self._top
         message: dict[str, Any] = {name: "".join(texts) for name, texts in self._texts.items()}
         message |= {"refusal": self._refusal, "tool_calls": self._calls_tool}
-        return {**self._top, "choices": [{"message": message, "finish_reason": self._reason}]}
+        counted = {"usage": {"completion_tokens": self.pieces}}  # for servers that say nothing of it in a stream
+        return {**counted, **self._top, "choices": [{"message": message, "finish_reason": self._reason}]}
 
 
 def _named_parts(delta: Any) -> Iterable[tuple[str, Any]]:

@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -196,6 +197,8 @@ class _Requests:
                     self.level.fail(fault, began_at)
                 else:
                     self.level.succeed()
+                    if not completion.prompt_tokens:  # the server does not say, but the tokenizer may be known
+                        completion = replace(completion, prompt_tokens=len(job.prompt.token_ids))
                     self._give(job, completion)
                     return
             if fault.kind in (Kind.ROW, Kind.TOO_LONG):
