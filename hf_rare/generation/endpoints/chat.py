@@ -4,6 +4,7 @@ Whatever goes wrong on the way is a [`Fault`]. Whether it is tried again is deci
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -115,19 +116,20 @@ class _Request(ChatRequest):
 
     async def _read_stream(self, response: httpx2.Response) -> dict[str, Any]:
         reply, characters = StreamedReply(), 0
-        async for line in response.aiter_lines():
-            characters += len(line)
-            if characters > MOST_CHARACTERS:
-                raise Fault(Kind.BROKEN, "the answer never ends")
-            if not line.startswith("data:"):
-                continue
-            data = line[len("data:") :].strip()
-            if data == "[DONE]":
-                break
-            before = reply.pieces
-            reply.add(json.loads(data))
-            if reply.pieces > before:
-                self._tell(1)  # most servers send a token at a time
+        async with contextlib.aclosing(response.aiter_lines()) as lines:
+            async for line in lines:
+                characters += len(line)
+                if characters > MOST_CHARACTERS:
+                    raise Fault(Kind.BROKEN, "the answer never ends")
+                if not line.startswith("data:"):
+                    continue
+                data = line[len("data:") :].strip()
+                if data == "[DONE]":
+                    break
+                before = reply.pieces
+                reply.add(json.loads(data))
+                if reply.pieces > before:
+                    self._tell(1)  # most servers send a token at a time
         return reply.whole()
 
 
