@@ -176,3 +176,8 @@ def shorten(text: str, limit: int) -> str:
 def hide_tokens(text: str) -> str:
     """Take tokens of the Hub out of a text."""
     return _TOKEN.sub("hf_...", text)
+
+
+def show_cost(cost: float) -> str:
+    """Write an amount of money with two places, or with two digits where it is less than a tenth."""
+    return f"{cost:.2f}" if cost >= 0.1 else f"{cost:.2g}"

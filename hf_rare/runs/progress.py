@@ -9,6 +9,7 @@ from typing import Self
 from datasets.utils import tqdm
 
 from hf_rare.generation.protocol import Job
+from hf_rare.text import show_cost
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class RowProgress:
         prompt_rate = self._prompt_tokens / max(self._prompt_seconds, 1e-6)
         rate = self._generated_tokens / max(self.seconds - self._prompt_seconds, 1e-6)
         rates = f"{len(self._jobs)} texts, {prompt_rate:.0f} prompt + {rate:.0f} generated tokens/s"
-        rates += f", cost {self.cost:.2f}" if self.cost else ""
+        rates += f", cost {show_cost(self.cost)}" if self.cost else ""
         self._bar.set_postfix_str(rates, refresh=False)
         self._bar.update(0)  # redraws at most every `mininterval`
 

@@ -23,6 +23,7 @@ import numpy as np
 from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.generation.protocol import Generator, Job, JobList
 from hf_rare.rows.row import derive_seed
+from hf_rare.text import show_cost
 from hf_rare.writers.preparing import PreparedRow
 
 MEASURED_PROMPTS = 1000
@@ -63,7 +64,7 @@ class Estimate:
     cost: float = 0.0
 
     def __str__(self) -> str:
-        cost = f", cost {self.cost:.2f}" if self.cost else ""
+        cost = f", cost {show_cost(self.cost)}" if self.cost else ""
         low, high = self.hours * (1 - self.error), self.hours * (1 + self.error)
         return (
             f"{self.rows} rows ({self.invalid_rows} invalid): {self.prompt_tokens} prompt tokens, about "

@@ -9,6 +9,7 @@ import datasets
 
 from hf_rare.rows.columns import STATUSES
 from hf_rare.rows.statistics import DEFAULT_COLUMNS, measure
+from hf_rare.text import show_cost
 from hf_rare.writers.result import Result, Sample
 
 
@@ -73,5 +74,5 @@ class Summary:
             rate = self.generated_tokens / self.seconds
             text += f"; {self.generated} generated now in {self.seconds:.1f} s, {rate:.1f} tokens/s"
         if self.cost:
-            text += f"; cost {self.cost:.2f}"
+            text += f"; cost {show_cost(self.cost)}"
         return text

@@ -117,6 +117,13 @@ def test_a_stream_without_a_word_is_asked_for_its_reason(cut):
         assert len(server.requests) == 2
 
 
+def test_streams_that_have_ended_leave_nothing_behind(rows, caplog):
+    with serving(stream("It is so.")) as server:
+        for _ in range(20):
+            distiller(server, journal_dir=None).apply(rows.select(range(2)))
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 def test_a_server_that_cannot_stream_is_read_too(rows):
     with serving(complete(TEXT)) as server:
         assert set(distiller(server, stream=True).apply(rows)["reasoning_status"]) == {"ok"}

@@ -223,9 +223,16 @@ class _Loop:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.wait(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _finish(self) -> None:
+        """Let streams close that were left before their end. Runs in the loop."""
+        await self._loop.shutdown_asyncgens()
+        if closing := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(closing, timeout=LOOK_EVERY)
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run something in the loop and wait for its end."""

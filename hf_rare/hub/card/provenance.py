@@ -14,7 +14,7 @@ from hf_rare._version import __version__
 from hf_rare.generation.revisions import is_on_hub
 from hf_rare.hub.card.markdown import as_text, code, fenced, inline, join, link, literal
 from hf_rare.prompts.templates import is_source, read_template_source
-from hf_rare.text import hide_tokens
+from hf_rare.text import hide_tokens, show_cost
 from hf_rare.writers.recipe import is_off_hub
 from hf_rare.writers.registry import WRITERS
 
@@ -112,7 +112,7 @@ def describe_settings(recipe: AnyRecipe) -> list[tuple[str, str]]:
     settings |= {name: value for name, value in part(recipe, "decoding").items() if name in DECODING_SHOWN and value}
     settings |= _describe_own_settings(recipe)
     if isinstance(cost := recipe.get("cost"), int | float):
-        settings["cost"] = f"{cost:.2f}, by the prices that were given"
+        settings["cost"] = f"{show_cost(cost)}, by the prices that were given"
     if served := part(recipe, "served_by"):
         settings["served_by"] = ", ".join(f"{without_folders(str(name))} ({count})" for name, count in served.items())
     settings |= {"hf_rare": recipe.get("hf_rare"), "generation_revision": recipe.get("generation_revision")}
