@@ -104,11 +104,14 @@ def test_tokens_are_counted_where_a_stream_does_not_say_how_many(rows, tiny):
     assert all(distilled["reasoning_prompt_tokens"])
 
 
-@pytest.mark.parametrize("cut", ["", "before", "head"])
+@pytest.mark.parametrize("cut", ["", "role", "before", "head"])
 def test_a_stream_without_a_word_is_asked_for_its_reason(cut):
     def script(request):
         if request.body["stream"]:
-            return Answer(" " * bool(cut), headers={"content-type": "text/event-stream"}, cut=cut)
+            begun = Answer('data: {"choices": [{"delta": {"role": "assistant"}}]}\n\n' if cut == "role" else " ")
+            begun.headers = {"content-type": "text/event-stream"}
+            begun.cut = cut if cut != "role" else ""
+            return begun
         return Answer({"error": {"message": "maximum context length is 10 tokens"}}, status=400)
 
     with serving(script) as server:

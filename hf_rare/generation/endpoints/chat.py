@@ -29,6 +29,8 @@ REST_TIMEOUT = 1.0
 OF_HUGGING_FACE = (".huggingface.co", ".hf.co", ".huggingface.cloud", ".hf.jobs", ".hf.space")
 """Ends of the hosts that the token of the Hub may be sent to."""
 
+CUT = (httpx2.RemoteProtocolError, httpx2.ReadError)
+
 Tell = Callable[[int], None]
 """Told of tokens as they come."""
 
@@ -76,11 +78,15 @@ class ChatClient:
             async with asyncio.timeout(config.request_timeout):
                 try:
                     await self._ask(request, messages, {**fields, **streaming})
-                except httpx2.RemoteProtocolError:
+                except CUT:
                     if not request.is_silent_stream:
                         raise
                 if request.is_silent_stream:  # some servers give no reason in a stream
-                    await self._ask(request, messages, {**fields, "stream": False})
+                    whole = {**fields, "stream": False}
+                    try:
+                        await self._ask(request, messages, whole)
+                    except CUT:  # it went out on the stream's connection, which the server was about to close
+                        await self._ask(request, messages, whole)
             return read_reply(request.answer)
         except Exception as err:
             fault = from_error(err)
@@ -191,12 +197,12 @@ class _Request(ChatRequest):
                 raise Fault(Kind.BROKEN, "the answer never ends")
             if not line.startswith("data:"):
                 continue
-            self.is_silent_stream = False
             data = line[len("data:") :].strip()
             if data == "[DONE]":
                 break
             before = reply.pieces
             reply.add(json.loads(data))
+            self.is_silent_stream = self.is_silent_stream and not {"choices", "error"} & reply.whole().keys()
             if reply.pieces > before:
                 self._tell(1)  # most servers send a token at a time
         return reply
