@@ -173,6 +173,11 @@ def shorten(text: str, limit: int) -> str:
     return f"{text[:limit].rstrip()} ... [{len(text) - limit} more characters]"
 
 
+def hide_credentials(address: str) -> str:
+    """Take what may be a key out of an address: what stands before its host, and behind `?`."""
+    return re.sub(r"(?<=://)[^/?#]*@", "***@", re.sub(r"\?.*", "?***", address))
+
+
 def hide_tokens(text: str) -> str:
     """Take tokens of the Hub out of a text."""
     return _TOKEN.sub("hf_...", text)

@@ -1,6 +1,7 @@
 """The generator that asks a model behind an address: any server with the chat completions of OpenAI, or a provider."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -21,8 +22,11 @@ from hf_rare.settings.base import split_settings
 from hf_rare.settings.endpoint import EndpointConfig, refuse_for_endpoints, translate_sampling
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 
-_TOKENS: dict[str, str] = {}
-"""The keys of this process, by what they are for. They are in nothing that is written, pickled or shown."""
+logger = logging.getLogger(__name__)
+
+_TOKENS: dict[str, list[str]] = {}
+"""The keys of this process, by what they are for. They are in nothing that is written, pickled or shown: a generator
+pickles to which of them is its own."""
 
 
 class InferenceClientGenerator(Generator):
@@ -44,7 +48,8 @@ class InferenceClientGenerator(Generator):
     def __init__(self, model_id: str, decoding: DecodingConfig, config: EndpointConfig) -> None:
         refuse_for_endpoints(decoding)
         self.model_id, self.decoding, self.config = model_id, decoding, config
-        self._is_probed = False
+        self._is_probed = self._has_warned = False
+        self._token_number: int | None = None
         _ = self._fields
 
     @classmethod
@@ -71,11 +76,15 @@ class InferenceClientGenerator(Generator):
         decoding, own = split_settings(settings, DecodingConfig, EndpointConfig)
         generator = cls(model_id, DecodingConfig(**decoding), EndpointConfig(**own))
         if token is not None:
-            _TOKENS[generator._name] = token
+            tokens = _TOKENS.setdefault(generator._name, [])
+            if token not in tokens:
+                tokens.append(token)
+            generator._token_number = tokens.index(token)
         return generator
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.model_id, self.decoding.to_json(), self.config.to_json())
+        settings = (self.decoding.to_json(), self.config.to_json())
+        return _rebuild, (type(self), self.model_id, *settings, self._token_number)
 
     @cached_property
     def encoder(self) -> EndpointEncoder:
@@ -105,7 +114,17 @@ class InferenceClientGenerator(Generator):
 
     def cost(self, completion: Completion) -> float:
         """Reckon what a completion has cost, by `price_per_million`."""
+        if self.has_prices and completion.text and not completion.completion_tokens and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "%s does not say how many tokens an answer took: costs and max_cost leave it out.", self.model_id
+            )
         return self.config.cost(completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens)
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether there are prices."""
+        return self.config.price_per_million is not None
 
     @property
     def requests_at_once(self) -> int:
@@ -165,8 +184,14 @@ class InferenceClientGenerator(Generator):
 
     @property
     def _token(self) -> str | None:
-        if self._name in _TOKENS:
-            return _TOKENS[self._name]
+        if self._token_number is not None:
+            tokens = _TOKENS.get(self._name, [])
+            if self._token_number >= len(tokens):
+                raise ConfigError(
+                    f"The key of {self.model_id} was given as token=..., and stays in the process that was given it. "
+                    "Put it into an environment variable, and pass token_variable=..., the name of that."
+                )
+            return tokens[self._token_number]
         variable = self.config.token_variable
         if variable is None:
             return None
@@ -187,6 +212,8 @@ class InferenceClientGenerator(Generator):
 
 
 def _rebuild(
-    make: type[InferenceClientGenerator], model_id: str, decoding: str, config: str
+    make: type[InferenceClientGenerator], model_id: str, decoding: str, config: str, token_number: int | None
 ) -> InferenceClientGenerator:
-    return make(model_id, DecodingConfig.from_json(decoding), EndpointConfig.from_json(config))
+    generator = make(model_id, DecodingConfig.from_json(decoding), EndpointConfig.from_json(config))
+    generator._token_number = token_number
+    return generator

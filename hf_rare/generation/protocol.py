@@ -233,6 +233,11 @@ class Generator(ABC):
         """Reckon what a completion has cost, in whatever currency prices were given in; 0 without prices."""
         return 0.0
 
+    @property
+    def has_prices(self) -> bool:
+        """Whether [`Generator.cost`] knows what a completion costs."""
+        return type(self).cost is not Generator.cost
+
     def load(self) -> None:
         """Load now what `generate` would load on its first call; later calls do nothing."""
         return

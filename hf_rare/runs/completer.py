@@ -48,6 +48,11 @@ class Completer:
     def __init__(self, generator: Generator, run: RunConfig, doing: str = "Writing") -> None:
         if run.max_hours is not None and generator.spans_processes:
             raise ConfigError("max_hours does not go with tp_plan: processes would stop at different micro-batches.")
+        if run.max_cost is not None and not generator.has_prices:
+            raise ConfigError(
+                f"max_cost={run.max_cost} bounds nothing without prices. Pass price_per_million=..., with base_url or "
+                "provider, or leave max_cost out."
+            )
         self.generator = generator
         self.run = run
         self.seconds = 0.0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import MinLen, Predicate
+from annotated_types import Predicate
 from pydantic import BeforeValidator
 
 from hf_rare.errors import ConfigError
@@ -96,7 +96,14 @@ class EndpointConfig(Config):
             Seconds between two looks at the batches that are being written.
     """
 
-    base_url: Annotated[str, MinLen(1), Predicate(lambda url: url.startswith(("http://", "https://")))] | None = None
+    base_url: (
+        Annotated[
+            str,
+            Predicate(lambda url: url.startswith(("http://", "https://"))),
+            "an address that begins with http:// or https://",
+        ]
+        | None
+    ) = None
     provider: str | None = None
     bill_to: str | None = None
     token_variable: str | None = None

@@ -6,6 +6,8 @@ import json
 import logging
 import pickle
 import random
+import subprocess
+import sys
 import threading
 import traceback
 
@@ -37,6 +39,7 @@ def _impatient(monkeypatch):
     """Wait for hundredths of what servers are given in earnest."""
     monkeypatch.setattr(level, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(level, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(probe, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(writing, "LOOK_EVERY", 0.05)
     monkeypatch.setattr(writing, "LONGEST_BACK_OFF", 0.05)
 
@@ -200,7 +203,8 @@ def test_keys_are_in_nothing_that_is_written(rows, tmp_path, caplog, monkeypatch
 BAD = {
     "no address": ({}, "Neither base_url nor provider"),
     "two": ({"base_url": "http://x/v1", "provider": "auto"}, "Both base_url and provider"),
-    "no address at all": ({"base_url": "localhost:8000"}, "base_url"),
+    "no address at all": ({"base_url": "localhost:8000"}, "an address that begins with http://"),
+    "no prices": ({"base_url": "http://x", "max_cost": 1}, "max_cost=1 bounds nothing without prices"),
     "top_k": ({"base_url": "http://x", "generation_kwargs": {"top_k": 5}}, "extra_body={'top_k': 5}"),
     "engine": ({"base_url": "http://x", "engine": "static"}, "the server writes"),
     "template": ({"base_url": "http://x", "chat_template_kwargs": {"a": 1}}, "extra_body"),
@@ -373,7 +377,7 @@ def test_no_row_is_lost_to_a_server_that_misbehaves_in_every_way():
         (Answer({"error": {"message": "Unknown field: top_x"}}, status=400), "Unknown field: top_x"),
         (Answer("", status=503), "try later"),
         (Answer("oops", status=500), "Look whether the server is up"),
-        (Answer("", status=429, headers={"retry-after": "86400"}), "try later"),
+        (Answer("", status=429, headers={"retry-after": "86400"}), "asks to wait for 86400 seconds: try later"),
         (Answer("<html></html>"), "Look whether the server is up"),
     ],
 )
@@ -394,6 +398,59 @@ def test_a_server_that_fails_altogether_ends_the_run_in_good_order(answer, words
         again = distiller(server, retry_failed=True).apply(make_rows(200))
     assert set(again["reasoning_status"]) == {"ok"}
     assert len(server.requests) - asked <= 195
+
+
+@pytest.mark.parametrize("places", [1, 64])
+def test_the_last_rows_may_be_ones_that_the_server_fails_each_time(places, tmp_path):
+    def script(request):
+        is_bad = any(f"What of {i}?" in request.prompt for i in range(8, 11))
+        return Answer("boom", status=500) if is_bad else Answer(complete(TEXT))
+
+    with serving(script) as server:
+        distilled = distiller(server, max_concurrency=places, journal_dir=tmp_path).apply(make_rows(11))
+    assert distilled["reasoning_status"][:] == ["ok"] * 8 + ["failed"] * 3
+    assert "HTTP 500: boom (6 tries)" in distilled["reasoning_error"][-1]
+
+
+def test_an_address_with_a_key_is_not_shown():
+    with pytest.raises(EndpointError, match="cannot be reached") as caught:
+        ReasonDistiller.from_endpoint("m", base_url="http://me:secret@127.0.0.1:9/v1").apply(make_rows(20))
+    assert "127.0.0.1:9" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_each_callable_has_the_key_that_it_was_given(rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("A_KEY", "third")
+    with serving(complete(TEXT)) as server:
+        keys = ({"token": "first"}, {"token": "second"}, {"token_variable": "A_KEY"}, {})
+        asking = [distiller(server, journal_dir=tmp_path / str(i), **given) for i, given in enumerate(keys)]
+        for distill_fn in asking:
+            pickle.loads(pickle.dumps(distill_fn)).apply(rows.select(range(1)))
+    given = [request.headers.get("authorization") for request in server.requests]
+    assert given == ["bearer first", "bearer second", "bearer third", None]
+
+
+def test_a_key_that_was_given_to_another_process_is_missed(tmp_path):
+    distill_fn = ReasonDistiller.from_endpoint("m", base_url="http://localhost:9/v1", token="a-key", journal_dir=None)
+    path = tmp_path / "pickled"
+    path.write_bytes(pickle.dumps(distill_fn.generator))
+    code = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb')).generate(None).__next__()"
+    ended = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert "pass token_variable=" in ended.stderr
+    assert "ConfigError" in ended.stderr
+
+
+def test_a_key_at_the_end_of_what_is_shown_is_hidden_whole():
+    key = "sk-very-secret-key-0123456789"
+    fault = Fault(Kind.BROKEN, "HTTP 500", "x" * 290 + key)
+    fault.hide(key)
+    assert "sk-" not in str(fault)
+
+
+def test_tokens_that_are_not_told_are_missed_where_there_are_prices(rows, caplog):
+    with serving(complete(TEXT) | {"usage": None}) as server:
+        distiller(server, price_per_million={"prompt": 1, "completion": 2}).apply(rows)
+    assert caplog.text.count("does not say how many tokens") == 1
 
 
 def test_a_server_that_is_not_there_ends_the_run():
@@ -426,7 +483,7 @@ async def fail(places: Level, fault: Fault, together: int = 1) -> None:
     async with contextlib.AsyncExitStack() as stack:
         began = [await stack.enter_async_context(places.place()) for _ in range(min(together, places.places))]
         for at in began:
-            places.fail(fault, at)
+            places.fail(fault, at, object())
 
 
 def test_a_level_falls_once_for_a_burst_and_rises_one_by_one():
@@ -583,6 +640,23 @@ def test_a_schema_reaches_a_server_that_keeps_it(reasoning, rows):
 def test_a_server_that_does_not_answer_the_first_question(rows):
     with serving(Answer("", status=500)) as server, pytest.raises(EndpointError, match="first question"):
         distiller(server, json_schema=SCHEMA).apply(rows)
+
+
+def test_a_first_question_waits_for_room(rows):
+    busy = Answer("", status=429, headers={"retry-after": "0.02"})
+    with serving(lambda request: busy if request.number < 3 else Answer(complete(JSON_TEXT))) as server:
+        distiller(server, json_schema=SCHEMA).apply(rows)
+        assert len(server.requests) == 3 + 2 + len(rows)
+
+
+def test_a_recipe_of_rows_from_an_address_needs_one(rows):
+    with serving(complete(TEXT)) as server:
+        recipe = make_recipe(distiller(server))
+        with pytest.raises(RecipeError, match="Pass base_url="):
+            ReasonDistiller.from_recipe(recipe)
+        assert set(ReasonDistiller.from_recipe(recipe, base_url=server.base_url).apply(rows)["reasoning_status"]) == {
+            "ok"
+        }
 
 
 def test_other_writers_ask_endpoints_too():

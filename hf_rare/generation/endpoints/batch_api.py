@@ -13,6 +13,7 @@ from hf_rare.errors import EndpointError
 from hf_rare.generation.endpoints.chat import CONNECT_TIMEOUT, may_have_hub_token
 from hf_rare.generation.endpoints.faults import Fault, Kind, from_answer, from_error, from_words
 from hf_rare.settings.endpoint import EndpointConfig
+from hf_rare.text import hide_credentials
 
 T = TypeVar("T")
 
@@ -177,13 +178,13 @@ class BatchApi:
                 fault = from_error(err)
                 fault.hide(self._token)
             if fault.kind not in (Kind.BROKEN, Kind.OVERLOAD):
-                refused = _RefusedError(f"{self.url}: {fault}. {_ADVICE}")
+                refused = _RefusedError(f"{hide_credentials(self.url)}: {fault}. {_ADVICE}")
                 refused.name = fault.name
                 raise refused
             if number < TRIES - 1:
                 pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**number))
                 time.sleep(max(pause, min(fault.wait or 0, LONGEST_PAUSE)))
-        raise SilentError(f"{self.url} does not answer: {fault}. {_ADVICE}")
+        raise SilentError(f"{hide_credentials(self.url)} does not answer: {fault}. {_ADVICE}")
 
 
 _ADVICE = (

@@ -23,7 +23,8 @@ OF_EVERY_ROW = (401, 402, 403, 404, 405, 410)
 """Answers that have nothing to do with a row: the key, the bill, the model or the address is wrong."""
 OF_THE_ROW = (400, 413, 422)
 MOST_WORDS = 300
-"""Characters of the server's answer that are kept."""
+"""Characters of the server's answer that are shown."""
+UNREACHABLE = "the server cannot be reached"
 
 _TOO_LONG = re.compile(
     r"context[ _](length|window|size)|maximum context|max_model_len|too (long|many tokens)|exceeds? the (available "
@@ -66,11 +67,11 @@ class Fault(Exception):
 
     def __init__(self, kind: Kind, name: str, words: str = "", wait: float | None = None) -> None:
         self.kind, self.name, self.wait = kind, name, wait
-        self.words = hide_tokens(" ".join(words.split()))[:MOST_WORDS]
+        self.words = hide_tokens(" ".join(words.split()))
         super().__init__()
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.words}" if self.words else self.name
+        return f"{self.name}: {self.words[:MOST_WORDS]}" if self.words else self.name
 
     def hide(self, key: str | None) -> None:
         """Take a key out of the words: some servers repeat it."""
@@ -96,10 +97,10 @@ def from_error(error: BaseException) -> Fault:
     if isinstance(error, InferenceTimeoutError | httpx2.TimeoutException | TimeoutError):
         cause = error.__cause__ if isinstance(error, InferenceTimeoutError) else error
         if isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout):
-            return Fault(Kind.BROKEN, "the server cannot be reached", type(cause).__name__)
+            return Fault(Kind.BROKEN, UNREACHABLE, type(cause).__name__)
         return Fault(Kind.BROKEN, "the server is silent")
     if isinstance(error, httpx2.ConnectError):
-        return Fault(Kind.BROKEN, "the server cannot be reached", str(error))
+        return Fault(Kind.BROKEN, UNREACHABLE, str(error))
     if isinstance(error, httpx2.HTTPError | OSError):
         return Fault(Kind.BROKEN, "the connection was cut", str(error) or type(error).__name__)
     return Fault(Kind.BROKEN, "the answer cannot be read", f"{type(error).__name__}: {error}")

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 
-from hf_rare.generation.endpoints.faults import Fault, Kind
+from hf_rare.generation.endpoints.faults import UNREACHABLE, Fault, Kind
 
 FALL = 0.75
 RISE_AFTER = 25
@@ -24,7 +24,8 @@ LONGEST_PAUSE = 30.0
 LONGEST_ASKED = 600.0
 """Seconds that a server may ask to wait; with more, the run ends and says so."""
 PATIENCE = 6
-"""Bursts of faults, one after the other without a success, after which the endpoint is down."""
+"""Bursts of faults, one after the other without a success, after which the endpoint is down; where it answers, so many
+rows must have failed meanwhile, too: the last rows of a run may be ones that it fails each time."""
 REFUSALS = {Kind.REFUSED: 3, Kind.ROW: 20}
 """Refusals without any success before, after which the endpoint is down: what it refuses is every row."""
 
@@ -51,6 +52,7 @@ class Level:
         self._has_succeeded = False
         self._refusals = 0
         self._bursts = 0
+        self._failing = set[object]()
         self._burst_began = self._resume_at = float("-inf")
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -90,18 +92,20 @@ class Level:
     def succeed(self) -> None:
         """Take note of a request that went well."""
         self._has_succeeded, self._bursts = True, 0
+        self._failing.clear()
         self._went_well += 1
         if self._went_well >= RISE_AFTER:
             self._went_well = 0
             self.places = min(self._most, self.places + 1)
 
-    def fail(self, fault: Fault, began_at: float) -> None:
+    def fail(self, fault: Fault, began_at: float, row: object) -> None:
         """Take note of a request that failed.
 
         Args:
             fault ([`Fault`]): what went wrong.
             began_at (`float`): when it began, as [`Level.place`] gave it: those that were under way when a burst
                 began are of that burst.
+            row: whose request it was.
         """
         self.last = fault
         if fault.kind in REFUSALS and not self._has_succeeded:
@@ -109,6 +113,7 @@ class Level:
             self.is_down = self.is_down or self._refusals >= REFUSALS[fault.kind]
         if fault.kind in (Kind.ROW, Kind.TOO_LONG):  # the server is well
             return
+        self._failing.add(row)
         now = time.monotonic()
         is_of_burst = began_at <= self._burst_began
         if fault.kind is Kind.OVERLOAD:
@@ -122,7 +127,9 @@ class Level:
         self._burst_began, self._bursts = now, self._bursts + 1
         if fault.kind is Kind.OVERLOAD:
             self.places = max(1, int(self.places * FALL))
-        # a single fault among requests that go well is that request's own business
-        if self._bursts > 1 or (fault.kind is Kind.OVERLOAD and fault.wait is None):
-            self._resume_at = max(self._resume_at, now + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._bursts - 1)))
-        self.is_down = self.is_down or self._bursts >= PATIENCE
+        # a single fault among requests that go well is that request's own business, and so is what goes on without end
+        if 1 < self._bursts <= PATIENCE or (fault.kind is Kind.OVERLOAD and fault.wait is None):
+            pause = FIRST_PAUSE * 2 ** min(self._bursts - 1, PATIENCE)
+            self._resume_at = max(self._resume_at, now + min(LONGEST_PAUSE, pause))
+        is_of_rows = fault.kind is Kind.BROKEN and fault.name != UNREACHABLE and len(self._failing) < PATIENCE
+        self.is_down = self.is_down or (self._bursts >= PATIENCE and not is_of_rows)

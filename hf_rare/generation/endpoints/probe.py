@@ -1,5 +1,6 @@
 """Whether a server holds its answers to a JSON schema, found out by asking, and whether it thinks before them."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from hf_rare.errors import ConfigError, EndpointError
 from hf_rare.generation.endpoints.chat import ChatClient
 from hf_rare.generation.endpoints.faults import Fault, Kind
+from hf_rare.generation.endpoints.level import LONGEST_ASKED
 from hf_rare.generation.protocol import Completion
 from hf_rare.prompts.completion import split_completion
 
@@ -18,7 +20,9 @@ SCHEMA = {
     "required": ["colour", "letters"],
     "additionalProperties": False,
 }
-TRIES = 3
+TRIES = 4
+FIRST_PAUSE = 2.0
+"""Seconds before a question is asked again, where the server does not say; twice as many each time."""
 INSTEAD = "Pass json_schema=None: items are found in the text without it too."
 
 
@@ -68,11 +72,13 @@ def make_response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
 async def _ask(client: ChatClient, fields: Mapping[str, Any]) -> Completion | Fault:
     """Give the answer, or what went wrong at last."""
     fault = Fault(Kind.BROKEN, "nothing was asked")
-    for _ in range(TRIES):
+    for number in range(TRIES):
         try:
             return await client.complete(QUESTION, fields)
         except Fault as err:
             fault = err
-        if fault.kind is Kind.ROW:
+        if fault.kind in (Kind.ROW, Kind.REFUSED) or (fault.wait or 0) > LONGEST_ASKED:
             break
+        if number < TRIES - 1:
+            await asyncio.sleep(FIRST_PAUSE * 2**number if fault.wait is None else fault.wait)
     return fault

@@ -18,9 +18,10 @@ from typing import Any
 from hf_rare.errors import EndpointError
 from hf_rare.generation.endpoints.chat import ChatClient
 from hf_rare.generation.endpoints.faults import Fault, Kind
-from hf_rare.generation.endpoints.level import Level
+from hf_rare.generation.endpoints.level import LONGEST_ASKED, Level
 from hf_rare.generation.protocol import Completion, Job, JobSource, Observer
 from hf_rare.settings.endpoint import EndpointConfig
+from hf_rare.text import hide_credentials
 
 AHEAD = 8
 """A quarter as many jobs as there are places wait for one, and at least so many: no place is empty while prompts are
@@ -103,13 +104,15 @@ class EndpointWriter:
                 raise EndpointError(self._say_it_is_down(requests.level.last))
 
     def _say_it_is_down(self, fault: Fault | None) -> str:
-        where = self._config.base_url or f"provider {self._config.provider}"
+        where = hide_credentials(self._config.base_url or f"provider {self._config.provider}")
         what = {
             Kind.OVERLOAD: "It has no room for requests, after several pauses: try later, or lower max_concurrency.",
             Kind.REFUSED: "It would refuse every row.",
             Kind.ROW: "It refuses every row: look at extra_body and the settings of sampling.",
         }
         advice = what.get(fault.kind) if fault is not None else None
+        if fault is not None and (fault.wait or 0) > LONGEST_ASKED:
+            advice = f"It asks to wait for {fault.wait:.0f} seconds: try later."
         return (
             f"{self._model_id} at {where} does not answer any more; last: {fault}. "
             f"{advice or 'Look whether the server is up, and at its log.'} What was written is in the journal: run "
@@ -194,7 +197,7 @@ class _Requests:
                     completion = await self._client.complete(job.prompt.messages, fields, partial(self._tell, job))
                 except Fault as err:
                     fault = err
-                    self.level.fail(fault, began_at)
+                    self.level.fail(fault, began_at, job)
                 else:
                     self.level.succeed()
                     if not completion.prompt_tokens:  # the server does not say, but the tokenizer may be known
