@@ -64,11 +64,11 @@ def make_recipe(writer: Any, command: str | None = None) -> Recipe:
         "generation_revision": GENERATION_REVISION,
         writer.kind: json.loads(writer.config.to_json()),
         "model": _without_paths(settings["model"]) if "model" in settings else None,
-        "endpoint": _without_tokenizer_path(settings["endpoint"]) if "endpoint" in settings else None,
+        "endpoint": _without_served_paths(settings["endpoint"]) if "endpoint" in settings else None,
         "cost": round(writer.summary.cost, 6) or None,
         "served_by": dict(sorted(writer.summary.served_by.items())) or None,
         "decoding": settings.get("decoding"),
-        "identity": writer.generator.identity(),
+        "identity": _without_folder(writer.generator.identity()),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "command": hide_tokens(command) if command else None,
         **{name: make_recipe(companion) for name, companion in writer.companions.items()},
@@ -210,10 +210,17 @@ def _without_paths(model: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _without_tokenizer_path(endpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave a tokenizer out that lies in a folder of this machine."""
+def _without_served_paths(endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out a tokenizer that lies in a folder of this machine, and the folders of a model that a server has."""
     tokenizer = endpoint["tokenizer"]
-    return {**endpoint, "tokenizer": None if tokenizer is not None and is_local(tokenizer) else tokenizer}
+    is_here = tokenizer is not None and is_local(tokenizer)
+    return {**_without_folder(endpoint), "tokenizer": None if is_here else tokenizer}
+
+
+def _without_folder(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the folders of a model that is called by its path."""
+    name = model.get("model_id")
+    return {**model, "model_id": Path(name).name} if isinstance(name, str) and Path(name).is_absolute() else {**model}
 
 
 def _folder_name(path: Path) -> str:

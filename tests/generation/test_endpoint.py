@@ -571,6 +571,13 @@ def test_equal_settings_are_equal_wherever_the_server_is(rows, tmp_path, monkeyp
         assert len(second.requests) == len(rows)
 
 
+def test_a_recipe_has_no_folders_of_a_server():
+    distill_fn = ReasonDistiller.from_endpoint("/home/me/models/teacher", base_url="http://localhost/v1")
+    recipe = make_recipe(distill_fn)
+    assert recipe["endpoint"]["model_id"] == recipe["identity"]["model_id"] == "teacher"
+    assert "/home/me" not in json.dumps(recipe)
+
+
 def test_a_recipe_says_who_has_answered_and_never_where(rows, tmp_path):
     with serving(complete(TEXT, provider="together")) as server:
         distill_fn = distiller(server, token_variable=None, extra_body={"top_k": 5})
