@@ -32,6 +32,7 @@ from hf_rare.runs.journal import Journal
 from hf_rare.writers.ray import distill_with_ray
 from tests.conftest import REPOSITORY
 from tests.support import ray_job
+from tests.support.chat_server import complete, serving
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
 from tests.support.pages import Page, run_blocks, write_inputs
 from tests.support.rote import put_into_cache, save_rote_model
@@ -230,6 +231,16 @@ def test_an_error_in_an_actor_arrives_as_what_it_is(cluster, rows, tiny):
         distill_with_ray(rows, make(tiny, ray_job.Failing, on_error="raise"), num_actors=1, batch_size=4)
     assert type(caught.value) is GenerationError
     wait_until(lambda: ray.available_resources().get("CPU") == 2)  # the actors go, although the error is still here
+
+
+@pytest.mark.slow
+def test_actors_ask_an_endpoint(cluster, rows):
+    with serving(complete("<think>Because.</think>It is so.")) as server:
+        distill_fn = ReasonDistiller.from_endpoint("m", base_url=server.base_url, max_concurrency=2)
+        distilled = distill_with_ray(rows, distill_fn, num_actors=2, batch_size=2)
+    statuses = distilled["reasoning_status"][:]
+    assert set(statuses) == {"ok", "invalid_input"}
+    assert len(server.requests) == statuses.count("ok") == 28
 
 
 @pytest.fixture
