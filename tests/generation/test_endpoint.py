@@ -412,6 +412,22 @@ def test_the_last_rows_may_be_ones_that_the_server_fails_each_time(places, tmp_p
     assert "HTTP 500: boom (6 tries)" in distilled["reasoning_error"][-1]
 
 
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_filter_that_refuses_the_first_rows_does_not_end_the_run(status):
+    refused = Answer({"error": {"message": "Flagged by moderation."}}, status=status)
+    with serving(lambda request: refused if request.number < 30 else Answer(complete(TEXT))) as server:
+        distilled = distiller(server, journal_dir=None).apply(make_rows(40))
+        assert len(server.requests) == 40
+    assert sorted(distilled["reasoning_status"]) == ["failed"] * 30 + ["ok"] * 10
+
+
+def test_a_text_that_ends_with_a_call_is_not_asked_for_again():
+    with serving(complete(TEXT, finish="tool_calls")) as server:
+        distilled = distiller(server, journal_dir=None).apply(make_rows(1))
+        assert len(server.requests) == 1
+    assert "has called a tool" in distilled["reasoning_error"][0]
+
+
 def test_an_address_with_a_key_is_not_shown():
     with pytest.raises(EndpointError, match="cannot be reached") as caught:
         ReasonDistiller.from_endpoint("m", base_url="http://me:secret@127.0.0.1:9/v1").apply(make_rows(20))

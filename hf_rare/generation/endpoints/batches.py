@@ -13,7 +13,7 @@ from typing import Any
 
 from hf_rare.errors import EndpointError
 from hf_rare.generation.endpoints.batch_api import BatchApi, SilentError, make_line, read_fault
-from hf_rare.generation.endpoints.faults import Fault, Kind
+from hf_rare.generation.endpoints.faults import FILTERED, Fault, Kind
 from hf_rare.generation.endpoints.level import REFUSALS
 from hf_rare.generation.endpoints.reply import read_reply
 from hf_rare.generation.protocol import Completion, Job, JobSource, NotedSource, Observer
@@ -235,7 +235,7 @@ class BatchWriter:
         if self._has_succeeded:
             return None
         for kind, enough in REFUSALS.items():
-            of_kind = [fault for fault in faults.values() if fault.kind is kind]
+            of_kind = [fault for fault in faults.values() if fault.kind is kind and fault.name != FILTERED]
             if len(of_kind) >= enough and len(of_kind) == len(faults):
                 return of_kind[-1]
         return None

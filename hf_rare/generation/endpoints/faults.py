@@ -25,6 +25,7 @@ OF_THE_ROW = (400, 413, 422)
 MOST_WORDS = 300
 """Characters of the server's answer that are shown."""
 UNREACHABLE = "the server cannot be reached"
+FILTERED = "the server's filter has refused it"
 
 _TOO_LONG = re.compile(
     r"context[ _](length|window|size)|maximum context|max_model_len|too (long|many tokens)|exceeds? the (available "
@@ -118,7 +119,8 @@ def from_answer(status: int, headers: Mapping[str, str], body: str) -> Fault:
         [`Fault`]: what it comes to.
     """
     words, name = _read_words(body), f"HTTP {status}"
-    if status in OF_THE_ROW:
+    is_filtered = status == 403 and _FILTERED.search(words) is not None
+    if status in OF_THE_ROW or is_filtered:
         if _OTHER_MODEL.search(words):
             return Fault(Kind.REFUSED, name, f"{words} ({_REMEDIES[404]})")
         fault = from_words(words)
@@ -133,7 +135,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: str) -> Fault:
 def from_words(words: str) -> Fault:
     """Tell what an error means that the server describes in words alone."""
     if _FILTERED.search(words):
-        return Fault(Kind.ROW, "the server's filter has refused it", words)
+        return Fault(Kind.ROW, FILTERED, words)
     if _TOO_LONG.search(words):
         return Fault(Kind.TOO_LONG, "the prompt is too long for the server", words)
     if "overload" in words.lower() or "rate limit" in words.lower():

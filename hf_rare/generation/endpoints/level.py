@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 
-from hf_rare.generation.endpoints.faults import UNREACHABLE, Fault, Kind
+from hf_rare.generation.endpoints.faults import FILTERED, UNREACHABLE, Fault, Kind
 
 FALL = 0.75
 RISE_AFTER = 25
@@ -108,7 +108,7 @@ class Level:
             row: whose request it was.
         """
         self.last = fault
-        if fault.kind in REFUSALS and not self._has_succeeded:
+        if fault.kind in REFUSALS and fault.name != FILTERED and not self._has_succeeded:
             self._refusals += 1
             self.is_down = self.is_down or self._refusals >= REFUSALS[fault.kind]
         if fault.kind in (Kind.ROW, Kind.TOO_LONG):  # the server is well

@@ -16,6 +16,7 @@ ENDED = ("stop", "eos", "eos_token", "stop_sequence", "end_turn", "completed")
 CUT = ("length", "max_tokens", "max_output_tokens", "model_length")
 LOOPED = ("repetition",)
 """What vLLM calls it where its `repetition_detection` has ended a loop."""
+CALLED = ("tool_calls", "function_call")
 FILTERED = ("content_filter", "safety", "sensitive", "refusal")
 THOUGHT_PARTS = ("thinking", "reasoning", "reasoning_text", "reasoning.text", "summary_text", "reasoning.summary")
 
@@ -59,7 +60,7 @@ def read_reply(output: Any) -> Completion:
         return Completion("", "error", **counts, error="the server's filter has withheld the answer")
     if not answer and (refusal := read_text(_get(message, "refusal"))):
         return Completion("", "error", **counts, error=f"the model has refused: {refusal}")
-    if _get(message, "tool_calls") and not answer:
+    if reason in CALLED or (_get(message, "tool_calls") and not answer):
         return Completion("", "error", **counts, error="the model has called a tool in the place of an answer")
     if reason in CUT:
         return Completion(join_thought(thought, answer, is_cut=True), "length", **counts)
