@@ -11,6 +11,7 @@ from datasets import Dataset, load_dataset
 
 from hf_rare import ReasonDistiller, build_card, run_pipeline
 from hf_rare.cli.main import main
+from hf_rare.hub.card.provenance import describe_reproduction
 from hf_rare.writers.recipe import make_recipe
 from tests.conftest import REPOSITORY
 from tests.support.chat_server import Answer, complete, serving
@@ -127,6 +128,9 @@ def test_a_card_says_who_has_answered_and_what_it_cost(rows):
     assert "served by somebody (6)" in card
     assert "0.06, by the prices that were given" in card
     assert "127.0.0.1" not in card
+    steps = describe_reproduction(make_recipe(distill_fn), "recipe.json", "me/rows", "default")
+    assert 'ReasonDistiller.from_recipe("me/rows", base_url="ADDRESS")' in steps
+    assert "The address is in no recipe" in steps
 
 
 @pytest.mark.timeout(120)

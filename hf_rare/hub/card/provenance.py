@@ -182,7 +182,7 @@ def describe_reproduction(recipe: AnyRecipe | None, path: str | None, repo_id: s
     if repo_id and config_name != "default":
         place.append(f"config_name={literal(config_name)}")
     judge = part(recipe, "judge") if kind == "distill" else {}
-    folders, of_judge = _folder_arguments(recipe), _folder_arguments(judge) if judge else {}
+    folders, of_judge = _absent_arguments(recipe), _absent_arguments(judge) if judge else {}
     entry = WRITERS[kind]
     writer, variable = entry.name, entry.variable
     imports, steps, arguments = [f"from {entry.home} import {writer}"], [], [*place, *folders.values()]
@@ -196,13 +196,21 @@ def describe_reproduction(recipe: AnyRecipe | None, path: str | None, repo_id: s
         f"again = {variable}.apply(rows)  # the same input columns",
     ]
     absent = [*folders, *(f"{noun} of the judge" for noun in of_judge)]
-    where = "".join(f" The {noun} is not on the Hub: pass the folder where it lies." for noun in absent)
+    where = "".join(f" The {noun} {_say_what_to_pass(noun)}" for noun in absent)
     lines = "\n".join([*imports, "", *steps])
     return f"{code(path)} holds all settings.{where}\n\n{fenced(lines, 'python')}"
 
 
-def _folder_arguments(recipe: AnyRecipe) -> dict[str, str]:
-    """Give the arguments that must be passed, by what they stand for, since it is not on the Hub."""
+def _say_what_to_pass(noun: str) -> str:
+    if noun.startswith("address"):
+        return "is in no recipe: pass that of a server that has the model."
+    return "is not on the Hub: pass the folder where it lies."
+
+
+def _absent_arguments(recipe: AnyRecipe) -> dict[str, str]:
+    """Give the arguments that must be passed, by what they stand for, since it is not on the Hub or in no recipe."""
+    if endpoint := part(recipe, "endpoint"):
+        return {} if endpoint.get("provider") else {"address": 'base_url="ADDRESS"'}
     model = part(recipe, "model")
     arguments = {} if find_hub_teacher(recipe) else {"model": 'model_id="FOLDER"'}
     is_adapter_here = model.get("adapter") is not None and is_off_hub(model, "adapter")
