@@ -163,13 +163,13 @@ def test_the_key_of_the_hub_goes_to_hugging_face_alone(rows, monkeypatch):
     yes = [
         "https://router.huggingface.co/v1",
         "https://x.us-east-1.aws.endpoints.huggingface.cloud",
-        "https://a.hf.space",
-        "https://0123456789abcdef--8000.hf.jobs/v1",
     ]
     no = [
         "http://router.huggingface.co/v1",
         "https://huggingface.co.evil.org",
-        "https://evilhf.space.org",
+        "https://a.hf.space",  # which runs anybody's code
+        "https://0123456789abcdef--8000.hf.jobs/v1",
+        "https://eviljhuggingface.co",
         "https://x.com",
     ]
     assert all(map(may_have_hub_token, yes))

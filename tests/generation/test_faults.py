@@ -70,6 +70,11 @@ def test_filters_and_other_refusals_of_a_row():
         assert from_answer(400, {}, words).kind is Kind.ROW
 
 
+def test_a_completion_that_has_no_room_is_not_the_prompts_fault():
+    words = "'max_tokens' or 'max_completion_tokens' is too large: 9000. This model's maximum context length is 8192."
+    assert from_answer(400, {}, words).kind is Kind.ROW
+
+
 WAITS = [
     ({}, None),
     ({"retry-after": "7"}, 7.0),

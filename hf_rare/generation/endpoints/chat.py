@@ -26,8 +26,8 @@ MOST_CHARACTERS = 64 << 20
 MOST_OF_AN_ERROR = 1 << 16
 REST_TIMEOUT = 1.0
 """Seconds in which a stream must end behind what says that it is over."""
-OF_HUGGING_FACE = (".huggingface.co", ".hf.co", ".huggingface.cloud", ".hf.jobs", ".hf.space")
-"""Ends of the hosts that the token of the Hub may be sent to."""
+OF_HUGGING_FACE = (".huggingface.co", ".hf.co", ".endpoints.huggingface.cloud")
+"""Ends of the hosts that the token of the Hub is sent to unasked. Spaces and jobs are not: they run anybody's code."""
 
 CUT = (httpx2.RemoteProtocolError, httpx2.ReadError)
 

@@ -33,6 +33,8 @@ _TOO_LONG = re.compile(
     r"|prompt is too long|tokens? (limit )?exceed|reduce the length|longer than the (model|maximum)",
     re.IGNORECASE,
 )
+_NO_ROOM_TO_WRITE = re.compile(r"max_(completion_)?tokens\W.{0,40}\btoo large", re.IGNORECASE)
+"""What does not fit is the completion, whatever the prompt."""
 _FILTERED = re.compile(r"content[ _-]?(filter|policy|management)|moderation|safety (system|filter)", re.IGNORECASE)
 _OTHER_MODEL = re.compile(r"server is pinned to|\bmodel\b[^.]{0,120}(does not exist|not found)", re.IGNORECASE)
 _REMEDIES = {
@@ -136,6 +138,8 @@ def from_words(words: str) -> Fault:
     """Tell what an error means that the server describes in words alone."""
     if _FILTERED.search(words):
         return Fault(Kind.ROW, FILTERED, words)
+    if _NO_ROOM_TO_WRITE.search(words):
+        return Fault(Kind.ROW, "max_new_tokens is too large for the server", words)
     if _TOO_LONG.search(words):
         return Fault(Kind.TOO_LONG, "the prompt is too long for the server", words)
     if "overload" in words.lower() or "rate limit" in words.lower():

@@ -108,7 +108,8 @@ class EndpointWriter:
         what = {
             Kind.OVERLOAD: "It has no room for requests, after several pauses: try later, or lower max_concurrency.",
             Kind.REFUSED: "It would refuse every row.",
-            Kind.ROW: "It refuses every row: look at extra_body and the settings of sampling.",
+            Kind.ROW: "It refuses every row: look at extra_body and the settings of sampling; some servers know no "
+            "stream_options (stream=False) or no seed (send_seed=False).",
         }
         advice = what.get(fault.kind) if fault is not None else None
         if fault is not None and (fault.wait or 0) > LONGEST_ASKED:
