@@ -33,7 +33,7 @@ def is_private(name: str) -> bool:
 def find_own_names(tree: ast.AST) -> Iterator[str]:
     """Find the private names that a module gives to its own functions, classes, variables and attributes."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id

@@ -67,7 +67,7 @@ def test_the_command_line_asks_endpoints(tmp_path, monkeypatch, capsys):
         assert main(["estimate", *arguments[1:], *flags, "--sample", "2"]) == 0
     shown = capsys.readouterr().out
     assert "5 traces: 5 ok" in shown
-    assert shown.count("cost 0.07") == 2  # 5 rows of 7 and 3 tokens
+    assert shown.count("cost 0.065") == 2  # 5 rows of 7 and 3 tokens
     recipe = json.loads((tmp_path / "out.recipe.json").read_text())
     assert recipe["served_by"] == {"served by somebody": 5}
     assert recipe["cost"] == pytest.approx(0.065)
