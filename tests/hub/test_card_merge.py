@@ -261,6 +261,7 @@ TAGS = st.lists(st.sampled_from(["law", "reasoning", "synthetic"]), unique=True)
 NEW = [_card(), _card("law"), _card("default", "test"), _card("law", "train", "test", license="mit")]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(BODIES, HEADERS, TAGS, st.lists(st.sampled_from(NEW), min_size=1, max_size=3), st.booleans())
 def test_merging_again_changes_nothing_and_loses_nothing(body, header, tags, cards, has_header):

@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell
 from tests.conftest import REPOSITORY
 from tests.support.loopback_hub import LoopbackHub
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 PATH = REPOSITORY / "notebooks" / "quickstart.ipynb"
 NUM_ROWS = 2

@@ -270,7 +270,8 @@ def test_a_rank_that_has_ended_is_not_waited_for(job):
     assert other is None
 
 
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_rank_that_dies_ends_the_others_and_a_rerun_goes_on(job, whole, victim):
     endings = job.run(rank_job.kill_rank, victim)
     assert endings[victim] == "killed"

@@ -178,6 +178,7 @@ def test_a_machine_without_room_for_an_actor_is_an_error_and_ray_is_left(rows, t
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
 def test_actors_make_of_parquet_files_what_map_makes_of_the_rows(
     cluster, log, rows, whole, tiny, tmp_path, monkeypatch
 ):
