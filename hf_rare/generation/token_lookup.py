@@ -9,7 +9,7 @@ https://github.com/apoorvumang/prompt-lookup-decoding). Nothing here knows of mo
 from collections.abc import Sequence
 
 SHORTEST_MATCH = 3
-"""Tokens that must have stood before. On real rows, right was 42 % of what followed two, 58 of three, 96 of eight."""
+"""Tokens that must have stood before: what has followed fewer says too little of what follows."""
 
 
 class TokenLookup:

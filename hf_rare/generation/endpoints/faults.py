@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 import httpx2
-from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError, TextGenerationError
+from huggingface_hub.errors import HfHubHTTPError
 
 from hf_rare.text import hide_tokens
 
@@ -93,17 +93,12 @@ def from_error(error: BaseException) -> Fault:
     """
     if isinstance(error, Fault):
         return error
-    if isinstance(error, HfHubHTTPError):
+    if isinstance(error, HfHubHTTPError):  # the Hub's, when it is asked where a provider is
         return from_answer(error.response.status_code, error.response.headers, _text_of(error.response))
-    if isinstance(error, TextGenerationError):
-        return from_words(str(error))
-    if isinstance(error, InferenceTimeoutError | httpx2.TimeoutException | TimeoutError):
-        cause = error.__cause__ if isinstance(error, InferenceTimeoutError) else error
-        if isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout):
-            return Fault(Kind.BROKEN, UNREACHABLE, type(cause).__name__)
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+        return Fault(Kind.BROKEN, UNREACHABLE, str(error) or type(error).__name__)
+    if isinstance(error, httpx2.TimeoutException | TimeoutError):
         return Fault(Kind.BROKEN, "the server is silent")
-    if isinstance(error, httpx2.ConnectError):
-        return Fault(Kind.BROKEN, UNREACHABLE, str(error))
     if isinstance(error, httpx2.HTTPError | OSError):
         return Fault(Kind.BROKEN, "the connection was cut", str(error) or type(error).__name__)
     return Fault(Kind.BROKEN, "the answer cannot be read", f"{type(error).__name__}: {error}")
