@@ -9,17 +9,12 @@ from typing import Any, Self
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation.encoder import PromptEncoder
-from hf_rare.generation.endpoints.batch_api import BatchApi
-from hf_rare.generation.endpoints.batches import BatchWriter
-from hf_rare.generation.endpoints.chat import ChatClient
 from hf_rare.generation.endpoints.encoder import EndpointEncoder
-from hf_rare.generation.endpoints.probe import make_response_format, probe_schema
-from hf_rare.generation.endpoints.writing import EndpointWriter, run_in_loop
 from hf_rare.generation.protocol import Completion, Generator, Job, JobSource, Observer
 from hf_rare.generation.teacher import get_teacher
 from hf_rare.hub_errors import check_token
 from hf_rare.settings.base import split_settings
-from hf_rare.settings.endpoint import EndpointConfig, refuse_for_endpoints, translate_sampling
+from hf_rare.settings.endpoint import EndpointConfig, make_response_format, refuse_for_endpoints, translate_sampling
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 
 logger = logging.getLogger(__name__)
@@ -139,6 +134,8 @@ class InferenceClientGenerator(Generator):
             EndpointError: It does not answer.
         """
         if self.decoding.json_schema is not None and not self._is_probed:
+            from hf_rare.generation.endpoints.writing import run_in_loop
+
             run_in_loop(self._probe)
             self._is_probed = True
 
@@ -150,16 +147,24 @@ class InferenceClientGenerator(Generator):
         """
         self.load()
         if self.config.mode == "batch":
+            from hf_rare.generation.endpoints.batch_api import BatchApi
+            from hf_rare.generation.endpoints.batches import BatchWriter
+
             api = BatchApi(self.config, self._token)
             try:
                 yield from BatchWriter(api, self.model_id, self.config, self._fields).write(source, observer)
             finally:
                 api.close()
             return
+        from hf_rare.generation.endpoints.writing import EndpointWriter
+
         writer = EndpointWriter(self.model_id, self.config, self._token, self._fields, self.requests_at_once)
         yield from writer.write(source, observer)
 
     async def _probe(self) -> None:
+        from hf_rare.generation.endpoints.chat import ChatClient
+        from hf_rare.generation.endpoints.probe import probe_schema
+
         client = ChatClient(self.model_id, self.config, self._token)
         try:
             await probe_schema(client, self._fields)

@@ -1,5 +1,6 @@
 """Which endpoint writes, and how it is asked: the settings of a model behind an address."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -190,3 +191,8 @@ def translate_sampling(generation_kwargs: dict[str, Any]) -> dict[str, Any]:
     if isinstance(fields.get("stop"), str):
         fields["stop"] = [fields["stop"]]
     return {**fields, "temperature": 0} if do_sample is False else fields
+
+
+def make_response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the field of a request that holds its answer to a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema), "strict": True}}

@@ -11,6 +11,7 @@ from hf_rare.generation.endpoints.faults import Fault, Kind
 from hf_rare.generation.endpoints.level import LONGEST_ASKED
 from hf_rare.generation.protocol import Completion
 from hf_rare.prompts.completion import split_completion
+from hf_rare.settings.endpoint import make_response_format
 
 QUESTION = ({"role": "user", "content": "Name a colour and say how many letters its name has."},)
 """What is asked: a model that is not held to the schema answers in words."""
@@ -62,11 +63,6 @@ async def probe_schema(client: ChatClient, fields: Mapping[str, Any]) -> None:
             "The model thinks before its answers, and under a JSON schema the server leaves the thought out. "
             f"{INSTEAD} Or turn thinking off, by what the server has for it in extra_body=..."
         )
-
-
-def make_response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the field of a request that holds its answer to a schema."""
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema), "strict": True}}
 
 
 async def _ask(client: ChatClient, fields: Mapping[str, Any]) -> Completion | Fault:
