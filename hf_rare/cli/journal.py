@@ -77,7 +77,7 @@ def _run_journal_show(arguments: argparse.Namespace) -> None:
     for key, value in list(iterate_entries(info))[-arguments.entries :]:
         completion = value["completion"]
         print(f"\n{key}: {completion['finish_reason']}, {completion['completion_tokens']} tokens\n{'-' * 80}")
-        for message in value["messages"]:
+        for message in value.get("messages", []):
             print(f"[{message['role']}] {message['content']}")
         print(f"[assistant] {completion['text'] or completion['error']}")
 

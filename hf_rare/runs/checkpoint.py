@@ -22,8 +22,17 @@ from huggingface_hub.errors import EntryNotFoundError
 from hf_rare.errors import HubError
 from hf_rare.hub_errors import explain
 from hf_rare.runs.journal import Journal
+from hf_rare.runs.journal_file import list_files
 
 logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 60.0
+"""How long a run that ends waits for the Hub. What is not there by then is on this machine, and safe."""
+
+INTERRUPTED_SECONDS = 5.0
+"""How long it waits where somebody has pressed Ctrl-C."""
+
+LAST_SECONDS = 1.0
 
 
 class Checkpoint:
@@ -45,8 +54,9 @@ class Checkpoint:
         self._api = huggingface_hub.HfApi(library_name="hf_rare")
         self._folder = folder
         self._seconds = 60 * minutes
-        self._lock = threading.Lock()
-        self._is_over = threading.Event()
+        self._changed = threading.Condition()
+        self._asked = self._done = 0
+        self._is_all_there = self._is_over = self._is_silent = False
         self._pid = os.getpid()
         self._journal: Journal | None = None
         self._pending: list[Path] = []
@@ -67,40 +77,73 @@ class Checkpoint:
         threading.Thread(target=self._run, name="hf_rare checkpoint", daemon=True).start()
         atexit.register(self.close)
 
-    def flush(self) -> bool:
-        """Commit what has been written since the last time; tell whether all of it is on the Hub."""
+    def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
+        """Commit what has been written since the last time.
+
+        Args:
+            seconds (`float`, *optional*, defaults to 60): how long to wait for the Hub.
+
+        Returns:
+            `bool`: whether all of it is on the Hub. What is not, is still in the journal on this machine.
+        """
         if self._journal is None or os.getpid() != self._pid:
             return False
-        with self._lock:
-            self._pending = [path for path in self._pending + self._journal.rotate() if path.is_file()]
-            if not self._pending:
-                return True
-            operations = [CommitOperationAdd(f"{self._place}/{path.name}", str(path)) for path in self._pending]
-            try:
-                with explain(self._repo_id, lambda: "What the journal on this machine has is safe there."):
-                    self._api.create_commit(
-                        self._repo_id,
-                        operations,
-                        commit_message=f"Checkpoint of {len(operations)} journal files",
-                        repo_type="dataset",
-                    )
-            except HubError as err:
-                logger.warning("A checkpoint failed and is tried again later: %s", err)
+        with self._changed:
+            self._asked += 1
+            wanted = self._asked
+            self._changed.notify_all()
+            self._is_silent = not self._changed.wait_for(lambda: self._done >= wanted, seconds)
+            if self._is_silent:
+                logger.warning(
+                    "%s has not answered within %g seconds. What the journal on this machine has is safe there; the "
+                    "next run on it commits it.",
+                    self._repo_id,
+                    seconds,
+                )
                 return False
-            self._pending = []
-            return True
+            return self._is_all_there
 
     def close(self) -> None:
-        """Commit for the last time."""
-        self._is_over.set()
-        self.flush()
+        """Commit for the last time. A Hub that has not answered before is not waited for again."""
+        self.flush(LAST_SECONDS if self._is_silent else FLUSH_SECONDS)
+        self._is_over = True
 
     def _run(self) -> None:
-        while not self._is_over.wait(self._seconds):
+        """Commit every few minutes, and where that is asked for. Only this thread talks with the Hub."""
+        while not self._is_over:
+            with self._changed:
+                self._changed.wait_for(lambda: self._asked > self._done, self._seconds)
+                asked = self._asked
+            is_all_there = False
             try:
-                self.flush()
+                is_all_there = self._commit()
             except Exception:  # the run goes on, and the next checkpoint is tried
                 logger.exception("A checkpoint failed and is tried again later.")
+            with self._changed:
+                self._done, self._is_all_there = asked, is_all_there
+                self._changed.notify_all()
+
+    def _commit(self) -> bool:
+        """Commit what has been written since the last time; tell whether all of it is on the Hub."""
+        if self._journal is not None:
+            self._pending += self._journal.rotate()
+        self._pending = [path for path in self._pending if path.is_file()]
+        if not self._pending:
+            return True
+        operations = [CommitOperationAdd(f"{self._place}/{path.name}", str(path)) for path in self._pending]
+        try:
+            with explain(self._repo_id, lambda: "What the journal on this machine has is safe there."):
+                self._api.create_commit(
+                    self._repo_id,
+                    operations,
+                    commit_message=f"Checkpoint of {len(operations)} journal files",
+                    repo_type="dataset",
+                )
+        except HubError as err:
+            logger.warning("A checkpoint failed and is tried again later: %s", err)
+            return False
+        self._pending = []
+        return True
 
     @property
     def _place(self) -> str:
@@ -109,7 +152,7 @@ class Checkpoint:
     def _restore(self) -> None:
         """Bring the files that are on the Hub and not here, and remember those that are here and not on the Hub."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        here = {path.name for path in self._folder.glob("*.jsonl")}
+        here = {path.name for path in list_files(self._folder)}
         there = set(self._list())
         with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as temporary:
             for name in sorted(there - here):

@@ -16,9 +16,10 @@ import multiprocess
 from hf_rare.errors import BudgetReachedError, ConfigError, GenerationError, RunEndedError
 from hf_rare.generation.protocol import Completion, Generator, Job
 from hf_rare.runs.budget import Budget
-from hf_rare.runs.checkpoint import Checkpoint
+from hf_rare.runs.checkpoint import FLUSH_SECONDS, INTERRUPTED_SECONDS, Checkpoint
 from hf_rare.runs.completions import KeptCompletions
 from hf_rare.runs.keys import journal_folder
+from hf_rare.runs.orphans import end_with_parent
 from hf_rare.runs.progress import RowProgress
 from hf_rare.runs.share import Share, TeamShare
 from hf_rare.runs.stream import Attempts, JobStream, read_known
@@ -304,6 +305,7 @@ class Completer:
         if not stream.has_jobs():
             return ""
         self._kept.begin()  # a folder that cannot be written to is found out before tokens are spent
+        end_with_parent(self._kept.close)
         self.generator.load()
         progress.start()
         is_kept_elsewhere = self.generator.spans_processes and self._team is not None and self._team.rank > 0
@@ -375,8 +377,8 @@ class Completer:
         """Save a checkpoint where the process may end without another word: at an exception, and in a worker."""
         try:
             yield
-        except BaseException:
-            self._kept.save_checkpoint()
+        except BaseException as err:
+            self._kept.save_checkpoint(INTERRUPTED_SECONDS if isinstance(err, KeyboardInterrupt) else FLUSH_SECONDS)
             raise
         if multiprocess.parent_process() is not None:
             self._kept.save_checkpoint()

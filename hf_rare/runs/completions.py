@@ -8,11 +8,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Completion, EncodedPrompt, Generator, Job
-from hf_rare.runs.checkpoint import Checkpoint
+from hf_rare.runs.checkpoint import FLUSH_SECONDS, Checkpoint
 from hf_rare.runs.journal import Journal
 from hf_rare.runs.keys import hash_job, journal_folder
 from hf_rare.settings.base import GENERATION_REVISION
@@ -70,7 +70,7 @@ class KeptCompletions:
             folder = folder / digest.hex()[:16]
             if self._run.checkpoint_repo is not None:
                 self.checkpoint = Checkpoint(self._run.checkpoint_repo, self._run.checkpoint_minutes, folder)
-            self.journal = Journal(folder, identity)
+            self.journal = Journal(folder, identity, rank_value, self._run.journal_sync)
             if self.checkpoint is not None:
                 self.checkpoint.watch(self.journal)
         elif self._run.checkpoint_repo is not None:
@@ -99,11 +99,14 @@ class KeptCompletions:
             return {}
         known: dict[str, Completion] = {}
         for key, value in self.journal.read({job.key for job in jobs}).items():
+            tries = _count_tries(value)
             if "completion" not in value:  # a note on a job that is under way
                 self._noted.add(key)
-                self._tries[key] = value.get("attempts", 0)
+                self._tries[key] = tries
                 continue
-            completion, tries = _read(value["completion"]), value["attempts"]
+            completion = read_completion(value["completion"])
+            if completion is None:
+                continue
             is_tried_again = self._run.retry_failed and tries < self._run.max_tries and key not in self._failed_here
             if completion.failure and is_tried_again:
                 self._tries[key] = tries
@@ -123,10 +126,12 @@ class KeptCompletions:
         for job, completion in done:
             if completion.failure:
                 self._failed_here.add(job.key)
-            messages = [dict(message) for message in job.prompt.messages]
             tries = self._tries.pop(job.key, 0) + 1
             self._noted.discard(job.key)
-            entries.append((job.key, {"completion": _write(completion), "attempts": tries, "messages": messages}))
+            value = {"completion": _write(completion), "attempts": tries}
+            if self._run.journal_prompts:
+                value["messages"] = [dict(message) for message in job.prompt.messages]
+            entries.append((job.key, value))
         self.journal.append(entries)
 
     def note(self, jobs: Iterable[Job], text: str) -> None:
@@ -156,13 +161,19 @@ class KeptCompletions:
             if missing:
                 self.keep((job, completions[key]) for key, job in missing.items())
 
-    def save_checkpoint(self) -> None:
-        """Copy what is not on the Hub yet there, where that is asked for."""
-        if self.checkpoint is not None and self.checkpoint.flush():
+    def close(self) -> None:
+        """Wait for what is being written into the journal, and write no more into the same file."""
+        if self.journal is not None:
+            self.journal.rotate()
+
+    def save_checkpoint(self, seconds: float = FLUSH_SECONDS) -> None:
+        """Copy what is not on the Hub yet there, where that is asked for, and wait no longer than that for it."""
+        if self.checkpoint is not None and self.checkpoint.flush(seconds):
             logger.info("All completions are in %s too.", self._run.checkpoint_repo)
 
 
 _FIELDS = {field.name: field.default for field in dataclasses.fields(Completion)}
+_TYPES = get_type_hints(Completion)
 
 
 def _write(completion: Completion) -> dict[str, Any]:
@@ -170,6 +181,27 @@ def _write(completion: Completion) -> dict[str, Any]:
     return {name: value for name, value in vars(completion).items() if value != _FIELDS[name] or name == "error"}
 
 
-def _read(value: Mapping[str, Any]) -> Completion:
-    """Make a completion of its values. What a newer version has written besides is left out."""
-    return Completion(**{name: value[name] for name in value if name in _FIELDS})
+def read_completion(value: Any) -> Completion | None:
+    """Make a completion of its values; what a newer version has written besides is left out.
+
+    `None` where something is missing or of another kind, as another version may have it.
+    """
+    if not isinstance(value, Mapping):
+        return None
+    values = {name: value[name] for name in value if name in _FIELDS}
+    if values.get("finish_reason") not in get_args(_TYPES["finish_reason"]):
+        return None
+    of_kind = all(type(value) is _TYPES[name] for name, value in values.items() if name != "finish_reason")
+    is_whole = all(name in values for name, default in _FIELDS.items() if default is dataclasses.MISSING)
+    return Completion(**values) if of_kind and is_whole else None
+
+
+def _count_tries(value: Mapping[str, Any]) -> int:
+    tries = value.get("attempts")
+    return tries if isinstance(tries, int) else 0
+
+
+def rank_value(value: Mapping[str, Any]) -> tuple[bool, int, bool]:
+    """Rank what processes have written of one job: a completion above a failure, the later try above the earlier."""
+    completion = read_completion(value.get("completion"))
+    return completion is not None and not completion.failure, _count_tries(value), "completion" not in value

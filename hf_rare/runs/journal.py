@@ -1,24 +1,23 @@
 """The journal: an append-only record of what was generated, so that a crash costs no more than what was in flight.
 
-A journal is a folder of JSONL files. Each process writes one file of its own, made anew, with one `write` for all that
-has become ready together; it reads the files of all processes, also while they write. A line is a key, a checksum and
-a value; a line that a crash has torn, or that a disk has spoilt, is skipped and so generated again. Keys and values
-are the caller's: nothing here knows what they mean.
+A journal is a folder of JSONL files. Each process writes one file of its own ([`JournalFile`]), with one `write` for
+all that has become ready together; it reads the files of all processes, also while they write. A line is a key, a
+checksum and a value; a line that a crash has torn, or that a disk has spoilt, is skipped and so generated again. Keys
+and values are the caller's: nothing here knows what they mean.
 """
 
 import json
 import logging
-import os
-import secrets
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hf_rare.errors import JournalError
+from hf_rare.runs.journal_file import JournalFile, list_files
 
 logger = logging.getLogger(__name__)
 
@@ -52,20 +51,32 @@ class Journal:
             The folder; made when it does not exist.
         header (`Mapping[str, Any]`):
             What the entries have in common, as JSON values: the first line of the file that is written.
+        rank (`Callable`, *optional*):
+            Ranks the values of a key that stand in files of several processes: the highest counts, and of equal ones
+            that of the latest file. Without it, that of the latest file always does.
+        sync_seconds (`float`, *optional*):
+            Seconds within which an entry is put on the disk; `None` leaves that to the system.
 
     Raises:
         JournalError: The folder cannot be made or read.
     """
 
-    def __init__(self, folder: Path, header: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        header: Mapping[str, Any],
+        rank: Callable[[Value], Any] | None = None,
+        sync_seconds: float | None = None,
+    ) -> None:
         self.folder = folder
+        self._rank = rank
+        self._sync_seconds = sync_seconds
         self._header = dict(header)
         self._files: list[_File] = []
         self._numbers: dict[str, int] = {}
         self._places: dict[bytes, int] = {}
-        self._own: int | None = None
-        self._descriptor: int | None = None
-        self._pid = os.getpid()
+        self._own = -1
+        self._file: JournalFile | None = None
         self._lock = threading.RLock()  # `rotate` comes from another thread
         self._written: list[Path] = []
         try:
@@ -93,7 +104,7 @@ class Journal:
 
     def refresh(self) -> None:
         """Read on in the files of other processes, to the last line that is complete."""
-        for path in sorted(self.folder.glob("*.jsonl")):
+        for path in list_files(self.folder):
             number = self._numbers.setdefault(path.name, len(self._files))
             if number == len(self._files):
                 self._files.append(_File(path))
@@ -107,21 +118,31 @@ class Journal:
             JournalError: The file cannot be made.
         """
         with self._lock:
-            if self._descriptor is None or self._pid != os.getpid():
-                self._make_file()
+            try:
+                self._open()
+            except OSError as err:
+                raise JournalError(f"A file of the journal {self.folder} cannot be made: {err}. {_WAY_OUT}") from err
 
-    def _make_file(self) -> None:
-        name = f"{time.time_ns():019d}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-        path = self.folder / name
-        try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        except OSError as err:
-            raise JournalError(f"The journal {path} cannot be made: {err}. {_WAY_OUT}") from err
-        self._pid = os.getpid()
-        self._own = self._numbers[name] = len(self._files)
-        self._files.append(_File(path))
-        self._written.append(path)
-        self._write(json.dumps({"journal": 1, "created": time.time(), **self._header}).encode() + b"\n")
+    def _open(self) -> JournalFile:
+        """Give the file of this process, with all that was written in its place."""
+        file = self._file
+        if file is not None and file.is_open:
+            before = file.path
+            if file.is_whole():
+                if file.path != before:
+                    logger.warning("%s is gone, and was written again to %s.", before, file.path.name)
+                    self._numbers[file.path.name] = self._own
+                    self._files[self._own].path = file.path
+                    self._written[-1] = file.path
+                return file
+            logger.warning("%s has been written into by somebody else; a new file is begun.", before)
+            file.close()
+        self._file = file = JournalFile(self.folder, self._sync_seconds)
+        self._own = self._numbers[file.path.name] = len(self._files)
+        self._files.append(_File(file.path))
+        self._written.append(file.path)
+        file.write(json.dumps({"journal": 1, "created": time.time(), **self._header}).encode() + b"\n")
+        return file
 
     def append(self, entries: Iterable[tuple[str, Value]]) -> None:
         """Write entries with one `write`; they are safe once this returns.
@@ -140,10 +161,15 @@ class Journal:
             lines.append(line)
             keys.append(bytes.fromhex(key))
         with self._lock:
-            self.open()
-            offset = self._write(b"".join(lines))
+            try:
+                file = self._open()
+                offset = file.write(b"".join(lines))
+            except OSError as err:
+                path = self._file.path if self._file is not None else self.folder
+                raise JournalError(f"The journal {path} cannot be written: {err}. {_WAY_OUT}") from err
+            self._files[self._own].read = file.size
             for key_bytes, line in zip(keys, lines, strict=True):
-                self._places[key_bytes] = (self._own or 0) << _FILE_SHIFT | offset
+                self._places[key_bytes] = self._own << _FILE_SHIFT | offset
                 offset += len(line)
 
     def rotate(self) -> list[Path]:
@@ -164,13 +190,17 @@ class Journal:
 
         Returns:
             `dict[str, dict]`: the value of each key that the journal has, whole and unspoilt.
+
+        Raises:
+            JournalError: A file cannot be read.
         """
         known = {key: self._places[bytes.fromhex(key)] for key in keys if key in self}
         found: dict[str, Value] = {}
         for key, line in self._read_lines(known):
             value = _parse(line)
             if value is None or line[_KEY] != key.encode():
-                self._report(self._files[known[key] >> _FILE_SHIFT].path, known[key] & _OFFSET_MASK)
+                if line:
+                    self._report(self._files[known[key] >> _FILE_SHIFT].path, known[key] & _OFFSET_MASK)
                 del self._places[bytes.fromhex(key)]
             else:
                 found[key] = value
@@ -178,24 +208,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the file of this process. The next entry makes a new one."""
-        if self._descriptor is not None and self._pid == os.getpid():
-            os.close(self._descriptor)
-        self._descriptor = None
-
-    def _write(self, data: bytes) -> int:
-        """Write to the end of the own file and give the offset it was written at."""
-        if self._descriptor is None or self._own is None:
-            raise RuntimeError("the journal is not open for writing")
-        file = self._files[self._own]
-        offset, view = file.read, memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-        except OSError as err:
-            self.close()  # the torn line stays the last of its file
-            raise JournalError(f"The journal {file.path} cannot be written: {err}. {_WAY_OUT}") from err
-        file.read += len(data)
-        return offset
+        if self._file is not None:
+            self._file.close()
+        self._file = None
 
     def _read_on(self, number: int) -> None:
         file = self._files[number]
@@ -203,12 +218,26 @@ class Journal:
             file.read = offset + len(line)
             if line[: _KEY.start] == _START and line[_KEY.stop : _CRC.start] == _MIDDLE and line.endswith(b"}\n"):
                 try:
-                    self._places[bytes.fromhex(line[_KEY].decode())] = number << _FILE_SHIFT | offset
-                    continue
+                    key = bytes.fromhex(line[_KEY].decode())
                 except ValueError:
-                    pass
+                    self._report(file.path, offset)
+                    continue
+                before = self._places.get(key)
+                if before is None or before >> _FILE_SHIFT == number or self._counts_more(line, before):
+                    self._places[key] = number << _FILE_SHIFT | offset
+                continue
             if not line.startswith(b'{"journal":'):
                 self._report(file.path, offset)
+
+    def _counts_more(self, line: bytes, place: int) -> bool:
+        """Tell whether a line counts more than the one at a place in another file."""
+        if self._rank is None:
+            return True
+        value = _parse(line)
+        earlier = [_parse(other) for _, other in self._read_lines({"": place})]
+        if value is None or not earlier or earlier[0] is None:
+            return value is not None
+        return bool(self._rank(value) >= self._rank(earlier[0]))
 
     def _read_lines(self, places: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
         """Read the lines at places, file by file and in the order in which they stand there."""
@@ -222,6 +251,9 @@ class Journal:
                     for offset, key in sorted(lines):
                         file.seek(offset)
                         yield key, file.readline()
+            except FileNotFoundError:
+                logger.warning("%s is gone; what it held is generated again.", path)
+                yield from ((key, b"") for _, key in lines)
             except OSError as err:
                 raise JournalError(f"The journal {path} cannot be read: {err}. {_WAY_OUT}") from err
 

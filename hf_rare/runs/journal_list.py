@@ -10,7 +10,9 @@ from typing import Any
 import datasets
 
 from hf_rare.errors import JournalError
+from hf_rare.runs.completions import rank_value, read_completion
 from hf_rare.runs.journal import Journal, Value, iterate_lines
+from hf_rare.runs.journal_file import list_files
 
 READ_AT_A_TIME = 1000
 
@@ -40,7 +42,7 @@ def list_journals(folder: Path) -> list[JournalInfo]:
     """List the journals in a folder, the one that was written last at the end."""
     infos = []
     for path in folder.iterdir() if folder.is_dir() else ():
-        stats = [file.stat() for file in path.glob("*.jsonl")]
+        stats = [file.stat() for file in list_files(path)]
         if stats:
             last_used = max(stat.st_mtime for stat in stats)
             size = sum(stat.st_size for stat in stats)
@@ -63,11 +65,11 @@ def find_journal(folder: Path, name: str) -> JournalInfo:
 
 def iterate_entries(info: JournalInfo) -> Iterator[tuple[str, Value]]:
     """Iterate over key and latest value of all entries, in the order in which they were written."""
-    journal = Journal(info.folder, {})
+    journal = Journal(info.folder, {}, rank_value)
     keys = journal.keys()
     for start in range(0, len(keys), READ_AT_A_TIME):
         for key, value in journal.read(keys[start : start + READ_AT_A_TIME]).items():
-            if "completion" in value:  # else it is a note on a job that is under way
+            if read_completion(value.get("completion")):  # else it is a note on a job that is under way
                 yield key, value
 
 
@@ -108,15 +110,15 @@ def _rows(info: JournalInfo) -> Iterator[dict[str, Any]]:
             "key": key,
             "completion": completion["text"],
             **{name: completion.get(name) for name in OF_COMPLETIONS},
-            "prompt": value["messages"],
-            "attempts": value["attempts"],
+            "prompt": value.get("messages", []),
+            "attempts": value.get("attempts"),
             "model_id": info.header.get("model_id"),
             "revision": info.header.get("revision"),
         }
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in list_files(folder):
         for _, line in iterate_lines(path):
             try:
                 header = json.loads(line)

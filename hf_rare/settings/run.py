@@ -18,6 +18,12 @@ class RunConfig(Config):
             Folder of the journal, in which every completion is safe as soon as it is written, and which a later run
             reads first. `"auto"` is the folder that the environment variable `HF_RARE_JOURNAL` names, or one in the
             Hugging Face cache; `None` is no journal.
+        journal_sync (`float`, *optional*, defaults to 1):
+            Seconds after which a completion is safe from a power failure too (`fdatasync`); from a crash it is at
+            once. `None` leaves that to the system, which may take half a minute.
+        journal_prompts (`bool`, *optional*, defaults to `True`):
+            Whether the journal holds prompts beside completions, for people to read. They are plain text: `False`
+            where documents hold secrets. Completions may quote them all the same.
         retry_failed (`bool`, *optional*, defaults to `False`):
             Whether rows that failed in an earlier run are tried again.
         max_tries (`int`, *optional*, defaults to 3):
@@ -51,6 +57,8 @@ class RunConfig(Config):
     """
 
     journal_dir: Annotated[Annotated[PathText, MinLen(1)] | None, "a folder, 'auto', or None for no journal"] = "auto"
+    journal_sync: Positive | None = 1.0
+    journal_prompts: bool = True
     retry_failed: bool = False
     max_tries: AtLeastOne = 3
     on_error: Literal["status", "raise"] = "status"

@@ -62,18 +62,15 @@ def test_a_fresh_machine_starts_where_a_dying_one_was(hub, request, rows, tiny, 
     assert {bool(file.xet) for file in files} == {way == "xet"}
 
 
-def test_a_running_job_is_committed_every_few_minutes_and_nothing_twice(hub, rows, machine, monkeypatch):
-    flushes, flush = [], Checkpoint.flush
-    monkeypatch.setattr(Checkpoint, "flush", lambda self: flushes.append(flush(self)))
+def test_a_running_job_is_committed_every_few_minutes_and_nothing_twice(hub, rows, machine):
     distill_fn = machine("first", checkpoint_minutes=0.001)
     distill(distill_fn, rows)
     wait_until(lambda: entries_on(hub) == len(rows))
-    before = len(flushes) + 1  # one may be under way
-    wait_until(lambda: len(flushes) > before)
+    distill_fn.completer.checkpoint.flush()  # one may be under way
     requests = len(hub.received("POST .*/commit/"))
-    wait_until(lambda: len(flushes) > before + 3)
+    for _ in range(3):
+        assert distill_fn.completer.checkpoint.flush()
     assert len(hub.received("POST .*/commit/")) == requests  # nothing new, no commit
-    monkeypatch.undo()
     again = machine("second")
     distill(again, rows)
     assert again.completer.generated == 0
@@ -134,3 +131,15 @@ def test_it_fails_before_anything_is_generated(hub, rows, tiny, machine):
         distill(distill_fn, rows)
     with pytest.raises(HubError, match="nothing was generated"):
         distill(machine("first", checkpoint_repo="other/checkpoints"), rows)
+
+
+def test_a_hub_that_does_not_answer_is_waited_for_no_longer_than_was_said(hub, rows, machine, caplog):
+    distill_fn = machine("first")
+    distill(distill_fn, rows)
+    hub.fault("POST .*/commit/", delay=10)
+    checkpoint = distill_fn.completer.checkpoint
+    assert not checkpoint.flush(0.1)
+    assert f"{REPO} has not answered within 0.1 seconds" in caplog.text
+    checkpoint.close()
+    assert entries_on(hub) == 0  # had it been waited for, they would be there
+    wait_until(lambda: entries_on(hub) == len(rows))

@@ -3,14 +3,17 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_rare.errors import JournalError
+from hf_rare.runs import journal_file
 from hf_rare.runs.journal import Journal, iterate_lines
 
 
@@ -219,3 +222,194 @@ def test_lines_can_be_iterated_from_any_place(tmp_path):
     lines = list(iterate_lines(the_file(tmp_path)))
     assert len(lines) == 4
     assert list(iterate_lines(the_file(tmp_path), lines[2][0])) == lines[2:]
+
+
+def remove(path):
+    path.unlink()
+
+
+def remove_folder(path):
+    shutil.rmtree(path.parent)
+
+
+def rename_folder(path):
+    path.parent.rename(path.parent.with_name(path.stem))
+
+
+def replace_by_a_copy(path):
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
+
+
+def replace_by_something_else(path):
+    path.unlink()
+    path.write_text("not a journal\n")
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def write_into(path):
+    with path.open("ab") as file:
+        file.write(b"not a journal\n")
+
+
+@pytest.mark.parametrize(
+    "spoil", [remove, remove_folder, rename_folder, replace_by_a_copy, replace_by_something_else, write_into]
+)
+def test_what_was_written_is_there_whatever_becomes_of_the_file_during_the_run(tmp_path, spoil):
+    folder = tmp_path / "journal"
+    journal = Journal(folder, {})
+    for n in range(20):
+        if n in (5, 12):
+            spoil(max(folder.glob("*.jsonl")))
+        journal.append([(key(n), {"text": str(n)})])
+    journal.append([(key(20), {"text": "20"})])
+    for opened in (journal, Journal(folder, {})):
+        found = opened.read([key(n) for n in range(21)])
+        assert found == {key(n): {"text": str(n)} for n in range(21)}
+
+
+def test_of_a_file_that_was_cut_no_more_is_lost_than_was_cut_off(tmp_path):
+    journal = Journal(tmp_path, {})
+    for n in range(20):
+        if n == 10:
+            cut(the_file(tmp_path))
+        journal.append([(key(n), {"text": str(n)})])
+    there = [n for n in range(20) if journal.read([key(n)]) == {key(n): {"text": str(n)}}]
+    assert there == read(tmp_path, range(20))
+    assert set(there) >= {*range(3), *range(10, 20)}
+    assert 9 not in there
+
+
+def test_entries_of_files_that_are_gone_are_written_again(tmp_path, caplog):
+    write(tmp_path, range(5))
+    journal = Journal(tmp_path, {})
+    the_file(tmp_path).unlink()
+    assert journal.read([key(n) for n in range(5)]) == {}
+    assert "is gone" in caplog.text
+    assert key(0) not in journal
+    journal.append([(key(0), {"text": "again"})])
+    assert read(tmp_path, range(5)) == [0]
+
+
+def test_an_interrupt_in_the_middle_of_a_write_spoils_nothing_that_comes_after(tmp_path, monkeypatch):
+    journal = Journal(tmp_path, {})
+    journal.append([(key(0), {"text": "0"})])
+    real_write = os.write
+
+    def interrupted(descriptor, data):
+        real_write(descriptor, data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        journal.append([(key(1), {"text": "1"})])
+    monkeypatch.undo()
+    for n in range(2, 9):
+        journal.append([(key(n), {"text": str(n)})])
+    expected = [0, *range(2, 9)]
+    assert [n for n in range(9) if journal.read([key(n)]) == {key(n): {"text": str(n)}}] == expected
+    assert read(tmp_path, range(9)) == expected
+
+
+def rank(value):
+    return value["rank"]
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_the_entry_of_the_highest_rank_counts_whatever_file_it_is_in(tmp_path, order):
+    for number in order:
+        journal = Journal(tmp_path, {}, rank)
+        journal.append([(key("row"), {"rank": number}), (key(number), {"rank": 0})])
+        journal.close()
+    for opened in (Journal(tmp_path, {}, rank), journal):
+        opened.refresh()
+        assert opened.read([key("row")]) == {key("row"): {"rank": 2}}
+
+
+def test_a_spoilt_entry_of_a_later_file_does_not_stand_in_for_a_whole_one(tmp_path):
+    write(tmp_path, [1])
+    line = the_file(tmp_path).read_bytes().splitlines(keepends=True)[-1]
+    (tmp_path / "9-later.jsonl").write_bytes(line.replace(b"value 1", b"valve 1"))
+    journal = Journal(tmp_path, {}, lambda value: 0)
+    assert journal.read([key(1)])[key(1)]["text"].startswith("value 1")
+
+
+def test_files_come_in_the_order_in_which_they_were_made_though_the_clock_is_set_back(tmp_path, monkeypatch):
+    now = journal_file.time.time_ns()
+    for hours in (3, 2, 1):
+        monkeypatch.setattr(journal_file.time, "time_ns", lambda hours=hours: now + hours * 3_600_000_000_000)
+        journal = Journal(tmp_path, {})
+        journal.append([(key("row"), {"hours": hours})])
+        journal.close()
+    assert Journal(tmp_path, {}).read([key("row")]) == {key("row"): {"hours": 1}}
+
+
+def test_folders_and_links_to_nothing_are_no_files_of_a_journal(tmp_path):
+    write(tmp_path, range(3))
+    (tmp_path / "0-folder.jsonl").mkdir()
+    (tmp_path / "0-link.jsonl").symlink_to(tmp_path / "nothing")
+    assert read(tmp_path, range(3)) == [0, 1, 2]
+
+
+@given(kept=st.integers(0, 6), zeros=st.integers(0, 9000), garbage=st.binary(max_size=300), torn=st.integers(0, 60))
+@settings(deadline=None, max_examples=40)
+def test_what_a_power_failure_can_leave_costs_no_more_than_what_it_has_spoilt(
+    tmp_path_factory, kept, zeros, garbage, torn
+):
+    folder = tmp_path_factory.mktemp("journal")
+    write(folder, range(6), per_write=1)
+    path = the_file(folder)
+    lines = path.read_bytes().splitlines(keepends=True)
+    whole, rest = b"".join(lines[: 1 + kept]), b"".join(lines[1 + kept :])
+    path.write_bytes(whole + rest[:torn] + bytes(zeros) + garbage)  # blocks that were never written, or another file's
+    assert read(folder, range(kept)) == list(range(kept))
+    journal = Journal(folder, {})
+    journal.append([(key(n), {"text": str(n)}) for n in range(kept, 6)])
+    assert read(folder, range(6)) == list(range(6))
+
+
+@pytest.mark.parametrize("data", [b"", bytes(4096), b"\n" * 100])
+def test_a_file_of_which_nothing_was_put_on_the_disk_is_no_hindrance(tmp_path, data):
+    write(tmp_path, range(3))
+    (tmp_path / "9-lost.jsonl").write_bytes(data)
+    assert read(tmp_path, range(3)) == [0, 1, 2]
+
+
+def test_what_is_written_is_put_on_the_disk_soon_and_once_for_all_that_came_together(tmp_path, monkeypatch):
+    sizes, is_there = [], threading.Event()
+
+    def put_on_disk(descriptor):
+        os.fsync(descriptor)
+        sizes.append(os.fstat(descriptor).st_size)
+        is_there.set()
+
+    monkeypatch.setattr(journal_file, "put_on_disk", put_on_disk)
+    journal = Journal(tmp_path, {}, sync_seconds=0.2)
+    for n in range(50):
+        journal.append([(key(n), {"text": str(n)})])
+    assert is_there.wait(60)
+    journal.close()
+    assert sizes[-1] == the_file(tmp_path).stat().st_size
+    assert len(sizes) < 50
+
+
+def test_a_disk_that_fails_later_is_an_error_of_the_next_write_and_what_comes_then_is_kept(tmp_path, monkeypatch):
+    has_failed = threading.Event()
+
+    def fail(descriptor):
+        has_failed.set()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(journal_file, "put_on_disk", fail)
+    journal = Journal(tmp_path, {}, sync_seconds=0.001)
+    with pytest.raises(JournalError, match=r"Input/output error.*journal_dir"):
+        for n in range(100_000):
+            journal.append([(key(n), {"text": str(n)})])
+            has_failed.wait(60)
+    monkeypatch.undo()
+    journal.append([(key("later"), {"text": "later"})])
+    assert read(tmp_path, [0, "later"]) == [0, "later"]

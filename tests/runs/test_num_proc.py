@@ -87,16 +87,21 @@ def whole(tiny, tmp_path_factory) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", ["kill a worker", "Ctrl-C"])
-def test_workers_that_are_ended_cost_what_was_in_flight(tiny, tmp_path, whole, ending):
+@pytest.mark.parametrize(
+    ("ending", "method"),
+    [("kill a worker", "fork"), ("Ctrl-C", "fork"), ("kill the parent", "fork"), ("kill the parent", "spawn")],
+)
+def test_workers_that_are_ended_cost_what_was_in_flight(tiny, tmp_path, whole, ending, method):
     run = Run(tiny, tmp_path)
-    process = run.start("out.jsonl", hold_after=2)
+    process = run.start("out.jsonl", method, hold_after=2)
     wait_until(lambda: len(run.log()) == 4)
     if ending == "Ctrl-C":
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    elif ending == "kill the parent":
+        process.kill()
     else:
         os.kill(run.log()[0][0], signal.SIGKILL)
-    _, errors = process.communicate()
+    _, errors = process.communicate()  # which waits for the workers too: they have the same stderr
     assert process.returncode != 0
     if ending == "kill a worker":
         assert "One of the subprocesses has abruptly died" in errors
