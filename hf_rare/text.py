@@ -49,10 +49,12 @@ SIGN = "_sign_"
 """What the word begins with that [`spell_signs`] makes of a sign."""
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufdd0-\ufdef\ufeff"
-    "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+    "\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f\u115f\u1160\u3164\uffa0]"
 )
-"""Control characters, line separators, bidi controls, halves of surrogate pairs, invisible marks and tags."""
-_TOKEN = re.compile(r"\bhf_(?!hub_|rare_)\w{8,}(\.[\w.-]+)?")
+"""Control characters, line separators, bidi controls, halves of surrogate pairs, invisible marks, tags, fillers."""
+_IGNORED = re.compile("[\xad\u034f\u17b4\u17b5\u180b-\u180f\U000e0100-\U000e0fff]")
+"""What no reader misses: soft hyphens, joiners of graphemes, selectors of rare variants."""
+_TOKEN = re.compile(r"\b(?:x?hf_(?!hub_|rare_)\w{8,}|hf_hub_(?=[a-z_]*[A-Z\d])\w{8,}|api_org_\w{8,})(\.[\w.-]+)?")
 """Tokens of users, of organisations and of a login in the browser (`hf_oauth_...`), and no function's name."""
 
 
@@ -162,8 +164,12 @@ def _overlap(one: frozenset[int], other: frozenset[int]) -> float:
 
 
 def clean(text: object) -> str:
-    """Give `text` with line feeds as its only line ends, and `�` for each character that cannot be seen."""
-    return UNSEEN.sub("\N{REPLACEMENT CHARACTER}", str(text).replace("\r\n", "\n").replace("\r", "\n"))
+    """Give `text` with line feeds as its only line ends, and `�` for each character that cannot be seen.
+
+    What may stand unseen within a word, such as a soft hyphen, is left out.
+    """
+    lines = _IGNORED.sub("", str(text).replace("\r\n", "\n").replace("\r", "\n"))
+    return UNSEEN.sub("\N{REPLACEMENT CHARACTER}", lines)
 
 
 def shorten(text: str, limit: int) -> str:

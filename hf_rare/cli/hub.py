@@ -6,6 +6,7 @@ from typing import Any
 
 import hf_rare
 from hf_rare.cli.flags import add_text_form, number_of_bytes, read_text_form
+from hf_rare.cli.terminal import say
 from hf_rare.errors import DatasetFileError, OutputExistsError
 
 INPUT_HELP = "a .json, .jsonl, .csv, .tsv or .parquet file, or saved dataset"
@@ -73,7 +74,7 @@ def _run_push(arguments: argparse.Namespace) -> None:
     )
     if pushed is not None:
         words = "Pushed" if pushed.has_changed else "Nothing has changed since"
-        print(f"{words}: {pushed.pr_url or pushed.commit_url}")
+        say(f"{words}: {pushed.pr_url or pushed.commit_url}")
 
 
 def _run_card(arguments: argparse.Namespace) -> None:
@@ -90,4 +91,4 @@ def _run_card(arguments: argparse.Namespace) -> None:
         dataset = datasets.DatasetDict({arguments.split: dataset})
     card = hf_rare.build_card(dataset, _read_recipe_of(arguments), **_card_settings(arguments))
     arguments.output.write_text(card, encoding="utf-8")
-    print(f"The card is in {arguments.output}")
+    say(f"The card is in {arguments.output}")

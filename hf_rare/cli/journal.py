@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from hf_rare.cli.flags import positive_int
+from hf_rare.cli.terminal import say
 from hf_rare.errors import ConfigError
 from hf_rare.settings.run import RunConfig
 
@@ -64,22 +65,22 @@ def _run_journal_ls(arguments: argparse.Namespace) -> None:
     folder = _journals_folder(arguments)
     infos = list_journals(folder)
     for info in infos:
-        print(_describe_journal(info))
-    print(f"{len(infos)} journal{'' if len(infos) == 1 else 's'} in {folder}")
+        say(_describe_journal(info))
+    say(f"{len(infos)} journal{'' if len(infos) == 1 else 's'} in {folder}")
 
 
 def _run_journal_show(arguments: argparse.Namespace) -> None:
     from hf_rare.runs.journal_list import find_journal, iterate_entries
 
     info = find_journal(_journals_folder(arguments), arguments.journal)
-    print(_describe_journal(info))
-    print(yaml.safe_dump(info.header, sort_keys=False).rstrip())
+    say(_describe_journal(info))
+    say(yaml.safe_dump(info.header, sort_keys=False).rstrip())
     for key, value in list(iterate_entries(info))[-arguments.entries :]:
         completion = value["completion"]
-        print(f"\n{key}: {completion['finish_reason']}, {completion['completion_tokens']} tokens\n{'-' * 80}")
+        say(f"\n{key}: {completion['finish_reason']}, {completion['completion_tokens']} tokens\n{'-' * 80}")
         for message in value.get("messages", []):
-            print(f"[{message['role']}] {message['content']}")
-        print(f"[assistant] {completion['text'] or completion['error']}")
+            say(f"[{message['role']}] {message['content']}")
+        say(f"[assistant] {completion['text'] or completion['error']}")
 
 
 def _run_journal_export(arguments: argparse.Namespace) -> None:
@@ -92,7 +93,7 @@ def _run_journal_export(arguments: argparse.Namespace) -> None:
     outputs.save_output(dataset, arguments.output)
     if arguments.overwrite:
         outputs.drop_stale_recipe(arguments.output)
-    print(f"{len(dataset)} entries are in {arguments.output}")
+    say(f"{len(dataset)} entries are in {arguments.output}")
 
 
 def _run_journal_prune(arguments: argparse.Namespace) -> None:
@@ -101,7 +102,7 @@ def _run_journal_prune(arguments: argparse.Namespace) -> None:
     limit = time.time() - 86400 * arguments.older_than
     old = [info for info in list_journals(_journals_folder(arguments)) if info.last_used < limit]
     for info in old:
-        print(_describe_journal(info))
+        say(_describe_journal(info))
         if arguments.yes:
             delete_journal(info)
-    print(f"{len(old)} deleted" if arguments.yes else f"{len(old)} would be deleted; pass --yes to do it")
+    say(f"{len(old)} deleted" if arguments.yes else f"{len(old)} would be deleted; pass --yes to do it")

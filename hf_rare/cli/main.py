@@ -1,8 +1,6 @@
 """The command line `hf-rare`: a thin layer over the library."""
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from hf_rare.cli.flags import positive_int
 from hf_rare.cli.hub import add_hub_commands
 from hf_rare.cli.journal import add_journal_commands
 from hf_rare.cli.rows import add_row_commands
+from hf_rare.cli.terminal import begin_logging, say
 from hf_rare.cli.writers import add_writer_commands, write
 from hf_rare.errors import HfRareError
 
@@ -26,14 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         `int`: 0 when all went well, 1 on an error that the user can mend, 130 after Ctrl-C.
     """
     arguments = build_parser().parse_args(argv)
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    begin_logging()
     try:
         arguments.run(arguments)
     except HfRareError as err:
-        print(f"hf-rare: {err}", file=sys.stderr)
+        say(f"hf-rare: {err}", is_error=True)
         return 1
     except KeyboardInterrupt:
-        print("hf-rare: stopped before the output was written; run the same command again to go on.", file=sys.stderr)
+        say("hf-rare: stopped before the output was written; run the same command again to go on.", is_error=True)
         return 130
     return 0
 
@@ -79,21 +78,21 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     if arguments.model is None:
         path = find_demo_model()
         model = {"model_id": str(path.parent), "gguf_file": path.name, "dtype": "float32"}
-        print(f"Loading {path.stem}; then it writes {len(dataset)} traces on the CPU, in about two minutes ...")
+        say(f"Loading {path.stem}; then it writes {len(dataset)} traces on the CPU, in about two minutes ...")
     distiller = hf_rare.ReasonDistiller.from_pretrained(
         **model, max_new_tokens=arguments.max_new_tokens, generation_kwargs={"repetition_penalty": 1.1}
     )
     distilled = write(distiller, dataset)
     shown = sorted(distilled, key=lambda row: row["reasoning_status"] != "ok")[:3]
     for row in shown:
-        print(f"\n{row['id']}, {row['field']}: {row['question']}")
+        say(f"\n{row['id']}, {row['field']}: {row['question']}")
         place = row["reasoning_positive_position"]
-        print(
+        say(
             f"status: {row['reasoning_status']}; the document that helps was [{place}]\n{'-' * 80}\n{row['reasoning']}"
         )
     if arguments.model is None:
-        print("\n(A model of 135 million parameters writes fluent nonsense: this shows the machinery, not a teacher.)")
+        say("\n(A model of 135 million parameters writes fluent nonsense: this shows the machinery, not a teacher.)")
     outputs.save_card(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), card)
     outputs.save_output(distilled, rows)
-    print(f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}")
-    print(f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")')
+    say(f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}")
+    say(f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")')

@@ -14,6 +14,7 @@ from hf_rare.cli.flags import (
     read_settings,
     read_text_form,
 )
+from hf_rare.cli.terminal import say
 from hf_rare.errors import ConfigError, ModelLoadError
 from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.writers import DistillConfig
@@ -113,7 +114,7 @@ def _run_negatives(arguments: argparse.Namespace) -> None:
     settings |= {name: getattr(arguments, name) for name in ("method", "model", "dense", "num_proc")}
     mined = hf_rare.mine_hard_negatives(dataset, corpus, **settings)
     _save(arguments, mined)
-    print(f"{len(mined)} rows are in {arguments.output}")
+    say(f"{len(mined)} rows are in {arguments.output}")
 
 
 def _save(arguments: argparse.Namespace, rows: Any) -> None:
@@ -155,7 +156,7 @@ def _run_export(arguments: argparse.Namespace) -> None:
         else:
             exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
     _save(arguments, exported)
-    print(f"{len(exported)} rows are in {arguments.output}")
+    say(f"{len(exported)} rows are in {arguments.output}")
 
 
 def _load_student(model_id: str) -> Any:
@@ -176,7 +177,7 @@ def _run_pipeline(arguments: argparse.Namespace) -> None:
 
     def tell(result: StageResult) -> None:
         note = ", which stand already" if result.is_skipped else ""
-        print(f"{result.name}: {result.rows} rows in {result.path}{note}")
+        say(f"{result.name}: {result.rows} rows in {result.path}{note}")
 
     sections = load_pipeline(arguments.pipeline)
     sections |= {name: value for name in ("input", "corpus") if (value := getattr(arguments, name)) is not None}
@@ -184,4 +185,4 @@ def _run_pipeline(arguments: argparse.Namespace) -> None:
     settings = {name: value for name, value in given.items() if value is not None}
     rows = run_pipeline(sections, output=arguments.output, on_stage=tell, **settings)
     folder = arguments.output or Path(sections["output"])
-    print(f"{len(rows)} rows are in {folder / 'rows.parquet'}, their card is in {folder / 'README.md'}")
+    say(f"{len(rows)} rows are in {folder / 'rows.parquet'}, their card is in {folder / 'README.md'}")

@@ -16,6 +16,7 @@ from hf_rare.cli.flags import (
     read_settings,
     read_text_form,
 )
+from hf_rare.cli.terminal import say
 from hf_rare.errors import ConfigError, RunEndedError
 from hf_rare.writers.registry import WRITERS
 
@@ -104,7 +105,7 @@ def _run_writer(arguments: argparse.Namespace) -> None:
         recipe = make_recipe(writer, describe_command())  # which now knows who has answered
         outputs.save_output(written, arguments.output)
         recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
-        print(f"{len(written)} rows are in {arguments.output}{note}")
+        say(f"{len(written)} rows are in {arguments.output}{note}")
 
 
 def _run_estimate(arguments: argparse.Namespace) -> None:
@@ -115,7 +116,7 @@ def _run_estimate(arguments: argparse.Namespace) -> None:
     distiller = hf_rare.ReasonDistiller.from_pretrained(**settings)
     form = read_text_form(arguments, inputs.expect_columns(distiller))
     dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
-    print(distiller.estimate(dataset, arguments.sample))
+    say(distiller.estimate(dataset, arguments.sample))
 
 
 def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | None = None) -> Any:
@@ -128,7 +129,7 @@ def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | Non
         # from the columns: rows may come from the cache of `datasets`
         summary = Summary.of_dataset(written, writer.output_prefix)
         now = writer.summary
-        print(
+        say(
             dataclasses.replace(
                 summary,
                 noun=now.noun,

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 MARKER = "hf-rare-text"
 """A text that no chat template writes."""
 
+SPELLINGS = 8
+"""How often a text is searched for control tokens that its tokenizer makes of other characters, until none is left."""
+
 PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n\n{% endfor %}"
 """For models without a chat template: the texts alone, a blank line between them."""
 
@@ -75,6 +78,7 @@ class PromptEncoder(Encoder):
         tags = [token for token in added if re.fullmatch(r"<.+>|\[.+\]", token)]
         self._tokenizer.chat_control_tokens = [*(tokenizer.chat_control_tokens or ()), *tags]
         self._control_token = re.compile("|".join(map(re.escape, added)) or "(?!)")
+        self._made_by_normalizer = _list_normalized(self._tokenizer)
         self._as_content = choose_content(self._render_question)
         self._has_system_role = self._try_system_role()
         (rendered,) = self._render([[{"role": "user", "content": MARKER}]])
@@ -125,12 +129,36 @@ class PromptEncoder(Encoder):
 
     def _encode_all(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
         texts = self._render(conversations)
-        plain = [i for i, messages in enumerate(conversations) if not self._has_control_token(messages)]
+        spelt = [
+            [{**message, "content": self._spell_out(message["content"])} for message in messages]
+            for messages in conversations
+        ]
+        plain = [i for i, messages in enumerate(spelt) if not self._has_control_token(messages)]
         token_ids = dict(zip(plain, self.text_tokenizer([texts[i] for i in plain]), strict=True))
         return [
-            EncodedPrompt(messages, text, token_ids.get(i) or self._tokenize_sanitized(messages), self.opening)
+            EncodedPrompt(messages, text, token_ids.get(i) or self._tokenize_sanitized(spelt[i]), self.opening)
             for i, (messages, text) in enumerate(zip(conversations, texts, strict=True))
         ]
+
+    def _spell_out(self, text: str) -> str:
+        """Spell out the control tokens that the tokenizer makes of other characters, such as full-width ones.
+
+        Then they are found, and tokenised as plain text.
+        """
+        if not self._made_by_normalizer:
+            return text
+        for _ in range(SPELLINGS):
+            encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            found = [
+                (start, end, self._made_by_normalizer[token])
+                for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+                if token in self._made_by_normalizer and self._made_by_normalizer[token] not in text[start:end]
+            ]
+            if not found:
+                return text
+            for start, end, control_token in reversed(found):
+                text = text[:start] + control_token + text[end:]
+        raise ValueError("a message has control tokens that cannot be told from its text")
 
     def _tokenize_sanitized(self, messages: Messages) -> list[int]:
         kwargs = {"tokenize": True, "return_dict": False, "sanitize_control_tokens": True}
@@ -181,3 +209,11 @@ class PromptEncoder(Encoder):
 
     def _has_control_token(self, messages: Messages) -> bool:
         return any(self._control_token.search(message["content"]) for message in messages)
+
+
+def _list_normalized(tokenizer: Any) -> dict[int, str]:
+    """List the added tokens that are looked for in normalised text, where the tokenizer normalises, by their ids."""
+    if not tokenizer.is_fast or tokenizer.backend_tokenizer.normalizer is None:
+        return {}
+    added = tokenizer.added_tokens_decoder.items()
+    return {number: token.content for number, token in added if token.normalized and token.content.strip()}

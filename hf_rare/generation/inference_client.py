@@ -16,6 +16,7 @@ from hf_rare.hub_errors import check_token
 from hf_rare.settings.base import split_settings
 from hf_rare.settings.endpoint import EndpointConfig, make_response_format, refuse_for_endpoints, translate_sampling
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from hf_rare.settings.launcher import read_number_of_processes
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ class InferenceClientGenerator(Generator):
     @property
     def requests_at_once(self) -> int:
         """How many completions this process asks for at a time, at first."""
-        return max(1, self.config.max_concurrency // int(os.environ.get("WORLD_SIZE") or 1))
+        return max(1, self.config.max_concurrency // read_number_of_processes())
 
     def load(self) -> None:
         """Find out whether the server does what is asked of it, where it is asked for JSON by a schema.

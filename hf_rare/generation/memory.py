@@ -1,12 +1,12 @@
 """How many tokens of rows fit into the memory that a device has free once the model is loaded."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hf_rare.generation.devices import worker_number
+from hf_rare.settings.launcher import read_number_of_processes
 
 SHARE_OF_FREE = {"cuda": 0.7, "xpu": 0.7, "cpu": 0.4}
 """Share of what is free that keys and values may take: the rest is for what a step computes, and for others."""
@@ -34,8 +34,8 @@ def count_tokens_that_fit(model: Any, device: torch.device) -> int:
     size, free = bytes_per_token(model), free_bytes(device)
     if not size or free is None:
         return FALLBACK_TOKENS
-    parts = int(os.environ.get("LOCAL_WORLD_SIZE") or 1) if device.type == "cpu" else 1
-    tokens = max(1, int(free * SHARE_OF_FREE.get(device.type, SHARE_ELSEWHERE)) // size // max(1, parts))
+    parts = read_number_of_processes("LOCAL_WORLD_SIZE") if device.type == "cpu" else 1
+    tokens = max(1, int(free * SHARE_OF_FREE.get(device.type, SHARE_ELSEWHERE)) // size // parts)
     return tokens if worker_number() is None else min(tokens, FALLBACK_TOKENS)
 
 

@@ -237,7 +237,9 @@ def _session(ray: Any, **needed: float) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(include_dashboard=False, logging_level=logging.WARNING)
+    # Ray's own default is 15, with which actors starve beside anything else that runs on the machine
+    with _set_variable("RAY_worker_niceness", "0"):
+        ray.init(include_dashboard=False, logging_level=logging.WARNING)
     try:
         existing = ray.cluster_resources()
         for name, amount in needed.items():
@@ -248,6 +250,19 @@ def _session(ray: Any, **needed: float) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _set_variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable for a while, where it is not set already."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 @contextlib.contextmanager

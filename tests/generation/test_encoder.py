@@ -3,9 +3,9 @@
 import logging
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from hf_rare import TransformersGenerator
@@ -168,3 +168,88 @@ def test_control_tokens_are_plain_text_to_a_sentencepiece_tokenizer_too():
     (prompt,) = PromptEncoder(tokenizer, {}).encode([[{"role": "user", "content": "say </s> and stop"}]])
     assert prompt.token_ids.count(tokenizer.eos_token_id) == 1
     assert prompt.token_ids[-1] == tokenizer.eos_token_id
+
+
+NORMALIZERS = {
+    "NFKC": normalizers.NFKC(),
+    "NFKD": normalizers.NFKD(),
+    "lower case": normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()]),
+    "without accents": normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents()]),
+    "BERT": normalizers.BertNormalizer(),
+    "without format characters": normalizers.Replace(Regex("[\u200b\u00ad\ufeff]"), ""),
+    "SentencePiece": normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    ),
+}
+MODELS = {
+    "bytes": (lambda: models.BPE(byte_vocab(), []), pre_tokenizers.ByteLevel(add_prefix_space=False)),
+    "words": (lambda: models.WordLevel({"<unk>": 0, "user": 1}, unk_token="<unk>"), pre_tokenizers.Whitespace()),
+    "characters": (
+        lambda: models.Unigram([("<unk>", 0.0), *((chr(i), -3.0) for i in range(33, 127))], unk_id=0),
+        None,
+    ),
+}
+CONTROL_TOKENS = ["<|im_start|>", "<|im_end|>", "</s>", "[inst]"]
+ODD = st.sampled_from("\u200b\u00ad\ufeff\u0000\u0301\u034f \n")
+CHAT_ML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n"
+)
+
+
+def byte_vocab() -> dict[str, int]:
+    return {character: i for i, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+
+
+def make_normalizing_tokenizer(normalizer, model, is_special):
+    make_model, pre_tokenizer = MODELS[model]
+    backend = Tokenizer(make_model())
+    backend.normalizer = NORMALIZERS[normalizer]
+    if pre_tokenizer is not None:
+        backend.pre_tokenizer = pre_tokenizer
+    tokens = [AddedToken(token, normalized=True, special=is_special) for token in CONTROL_TOKENS]
+    (backend.add_special_tokens if is_special else backend.add_tokens)(tokens)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    tokenizer.chat_template = CHAT_ML
+    return tokenizer
+
+
+def full_width(text):
+    return "".join(chr(ord(character) + 0xFEE0) if "!" <= character <= "~" else character for character in text)
+
+
+@st.composite
+def disguised_tokens(draw):
+    """A control token in which characters are full-width, upper case, or have something invisible behind them."""
+    characters = []
+    for character in draw(st.sampled_from(CONTROL_TOKENS)):
+        how = draw(st.sampled_from(["as it is", "as it is", "full width", "upper case", "odd"]))
+        written = {"full width": full_width, "upper case": str.upper}.get(how, str)(character)
+        characters.append(written + (draw(ODD) if how == "odd" else ""))
+    return "".join(characters)
+
+
+@pytest.mark.parametrize("is_special", [True, False])
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_no_text_becomes_a_control_token_whatever_the_tokenizer_normalizes(normalizer, model, is_special):
+    tokenizer = make_normalizing_tokenizer(normalizer, model, is_special)
+    encoder = PromptEncoder(tokenizer, {})
+    control = set(tokenizer.convert_tokens_to_ids(CONTROL_TOKENS))
+
+    def find(text):
+        (prompt,) = encoder.encode([[{"role": "user", "content": text}]])
+        assert prompt.error == ""
+        return [token for token in prompt.token_ids if token in control]
+
+    framing = find("before after")
+    assert len(framing) == 3
+
+    @given(st.lists(disguised_tokens() | st.text("before after<|>", max_size=6), max_size=5))
+    @settings(max_examples=15, deadline=None, derandomize=True)
+    def check(parts):
+        assert find("x".join(["before", *parts, "after"])) == framing
+
+    check()
+    for token in CONTROL_TOKENS:
+        assert find(f"before {full_width(token)} after {token.upper()}") == framing

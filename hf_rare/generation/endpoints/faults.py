@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 from huggingface_hub.errors import HfHubHTTPError
 
-from hf_rare.text import hide_tokens
+from hf_rare.text import clean, hide_tokens
 
 OVERLOADED = (429, 503, 529)
 """Answers by which a server says that it has no room: 529 is that of Anthropic and of gateways before it."""
@@ -70,7 +70,7 @@ class Fault(Exception):
 
     def __init__(self, kind: Kind, name: str, words: str = "", wait: float | None = None) -> None:
         self.kind, self.name, self.wait = kind, name, wait
-        self.words = hide_tokens(" ".join(words.split()))
+        self.words = hide_tokens(clean(" ".join(words.split())))
         super().__init__()
 
     def __str__(self) -> str:
