@@ -1,5 +1,6 @@
 """Datasets to files, by the ending of the path, and the cards and recipes beside them."""
 
+import glob
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import datasets
+import psutil
 import pyarrow as pa
 
 from hf_rare.compat.datasets import by_size_alone
@@ -23,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 CARD_SETTINGS = ("pretty_name", "license", "language")
 """What a card's header says that the one that was there before may say otherwise."""
+REPLACED = "replaced"
+"""What an output is called that is being replaced, until the new one is in its place."""
+
 SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
 
 
@@ -54,6 +59,7 @@ def check_output(path: Path, overwrite: bool) -> None:
     """
     if path.suffix not in SAVERS:
         raise DatasetFileError(f"{path} has an unknown ending. Expected .parquet, .jsonl, or none for a folder.")
+    restore_output(path)
     if path.exists() and not overwrite:
         raise OutputExistsError(
             f"{path} exists already. Let it be replaced (`--overwrite`), or choose another output."
@@ -126,14 +132,48 @@ def save_output(dataset: datasets.Dataset, path: Path) -> None:
     check_holds(path, dataset)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".hf-rare-") as folder:
+        restore_output(path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=_prefix(path, os.getpid())) as folder:
             temporary = Path(folder) / "rows"
             SAVERS[path.suffix](dataset, temporary)
-            if path.is_dir():
-                shutil.rmtree(path)
+            if path.is_dir():  # cannot be replaced at once: until the new one is there, the old one can come back
+                path.replace(Path(folder) / REPLACED)
             temporary.replace(path)
     except (OSError, ValueError, TypeError, pa.ArrowException) as err:
         raise DatasetFileError(f"{path} cannot be written: {type(err).__name__}: {err}") from err
+
+
+def restore_output(path: Path) -> None:
+    """Bring back what a process was replacing when it was killed, and clear up what such processes have left."""
+    for folder in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
+        writer = folder.name.removeprefix(_prefix(path)).partition("-")[0]
+        if not writer.isdecimal() or _is_alive(int(writer), folder):
+            continue
+        if (folder / REPLACED).exists() and not path.exists():
+            (folder / REPLACED).replace(path)
+            logger.warning("%s is that of an earlier run: the one that was replacing it was killed.", path)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(writer: int, folder: Path) -> bool:
+    """Tell whether the process that has made a folder is still there; a later one may have got its number."""
+    try:
+        return psutil.Process(writer).create_time() <= folder.stat().st_ctime
+    except (psutil.Error, OSError):
+        return False
+
+
+def _prefix(path: Path, writer: int | None = None) -> str:
+    """Give how the name of the folder begins in which a process writes an output."""
+    return f".hf-rare-{path.name}-" + (f"{writer}-" if writer is not None else "")
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file beside its place and then move it there."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_prefix(path, os.getpid())) as folder:
+        temporary = Path(folder) / "text"
+        temporary.write_bytes(text.encode())
+        temporary.replace(path)
 
 
 def check_results(rows: Path, card: Path, has_run: bool = False) -> None:
@@ -176,7 +216,7 @@ def save_card(card: str, path: Path) -> None:
     """Write a card, merged into the one that is there: what people have written into that stays, and is logged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     merged = merge_cards(_read_card(path), card)
-    path.write_bytes(merged.encode())
+    write_text(merged, path)
     new, kept = (read_header(split_header(text)[0]) for text in (card, merged))
     if others := [f"{name}: {kept[name]}" for name in CARD_SETTINGS if name in new and kept[name] != new[name]]:
         logger.warning(

@@ -6,6 +6,7 @@ interrupted goes on from its journal.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ from hf_rare.training.trl import to_preference, to_sft
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.recipe import make_recipe, recipe_beside
 from hf_rare.writers.registry import WRITERS
+
+logger = logging.getLogger(__name__)
+
+NOTE = "stage.json"
+"""The file beside the rows of a stage that says what they were made with."""
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "near_duplicates": drop_near_duplicates,
@@ -238,7 +244,7 @@ class _Run:
         outputs.save_output(rows, self.folder / "rows.parquet")
         path = recipe_beside(self.folder / "rows.parquet")
         if recipe is not None:
-            path.write_text(json.dumps(recipe, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            outputs.write_text(json.dumps(recipe, indent=2, sort_keys=True) + "\n", path)
         else:
             path.unlink(missing_ok=True)
         if "push" in self.settings:
@@ -246,18 +252,17 @@ class _Run:
 
     def _keep(self, stage: str, path: Path, key: str, make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
         """Give the rows of a stage: those that are there, where they have this key, or else new ones."""
-        note = path / "stage.json"
-        is_skipped = note.exists() and json.loads(note.read_text(encoding="utf-8"))["key"] == key
-        if not is_skipped:
-            rows = make()
-            if len(rows) == 0:
+        kept = _load_stage(path, key)
+        if kept is None:
+            made = make()
+            if len(made) == 0:
                 raise PipelineError(f"The stage {stage!r} has left no rows. {self._describe_loss(stage)}")
             shutil.rmtree(path, ignore_errors=True)
-            outputs.save_output(rows, path / "rows")
-            text = json.dumps({"stage": stage, "key": key, "rows": len(rows)}, indent=2) + "\n"
-            note.write_text(text, encoding="utf-8")  # last, so that half a stage has none
-        rows = datasets.load_from_disk(str(inputs.by_plain_name(path / "rows")))
-        self.on_stage(StageResult(stage, len(rows), path / "rows", is_skipped))
+            outputs.save_output(made, path / "rows")
+            note = {"stage": stage, "key": key, "rows": len(made)}
+            outputs.write_text(json.dumps(note, indent=2) + "\n", path / NOTE)  # last, so that half a stage has none
+        rows = kept if kept is not None else datasets.load_from_disk(str(inputs.by_plain_name(path / "rows")))
+        self.on_stage(StageResult(stage, len(rows), path / "rows", kept is not None))
         return rows
 
     def _describe_loss(self, stage: str) -> str:
@@ -275,6 +280,24 @@ class _Run:
             return written
         made: datasets.Dataset = FUNCTIONS[stage](rows, **self.settings[stage])
         return made
+
+
+def _load_stage(path: Path, key: str) -> datasets.Dataset | None:
+    """Give the rows that a stage has left, where they have this key and are all there; else `None`."""
+    try:
+        note = json.loads((path / NOTE).read_text(encoding="utf-8"))
+        if not isinstance(note, dict) or note.get("key") != key:
+            return None
+        rows = datasets.load_from_disk(str(inputs.by_plain_name(path / "rows")))
+        is_whole = isinstance(rows, datasets.Dataset) and len(rows) == note.get("rows") and bool(rows[-1])
+    except FileNotFoundError:
+        return None
+    except Exception as err:  # a damaged file can raise anything
+        logger.warning("%s is damaged, and is made again: %s: %s", path, type(err).__name__, err)
+        return None
+    if not is_whole:
+        logger.warning("%s is damaged, and is made again: it does not have the rows of which %s speaks.", path, NOTE)
+    return rows if is_whole else None
 
 
 def _has_text(value: str | list[str]) -> bool:

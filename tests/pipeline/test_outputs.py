@@ -4,6 +4,9 @@ import datetime
 import decimal
 import io
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +15,7 @@ import pytest
 from datasets import Audio, Dataset, Features, Image, Value, load_from_disk
 
 import hf_rare
+from hf_rare.pipeline import outputs
 from tests.support.commands import command, search_rows
 
 NOON = datetime.datetime(2024, 1, 5, 12, 30, 15, 250_000)
@@ -128,3 +132,72 @@ def test_rows_that_were_written_read_the_same_again(tmp_path):
     again = search_rows(tmp_path / "out.jsonl", tmp_path / "again.jsonl", "--hard-negatives-column", "more")
     assert [{**row, "more": None} for row in first.rows] == [{**row, "more": None} for row in again.rows]
     assert json.loads((tmp_path / "again.jsonl").read_text().splitlines()[0])["a"] == 1.0
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from datasets import Dataset
+from hf_rare.pipeline import outputs
+
+left, path = int(sys.argv[1]), Path(sys.argv[2])
+move = Path.replace
+
+def move_or_die(self, target):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), 9)
+    left -= 1
+    return move(self, target)
+
+Path.replace = move_or_die
+outputs.save_output(Dataset.from_dict({"x": [2]}), path)
+"""
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+@pytest.mark.parametrize("ending", ["", ".parquet"])
+def test_a_run_that_is_killed_leaves_the_old_output_or_the_new_one_and_nothing_else(tmp_path, ending, moves):
+    path = tmp_path / f"out{ending}"
+    outputs.save_output(Dataset.from_dict({"x": [1]}), path)
+    subprocess.run([sys.executable, "-c", KILLED, str(moves), str(path)], check=False)
+    outputs.restore_output(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    read = load_from_disk if not ending else (lambda name: Dataset.from_parquet(str(name), keep_in_memory=True))
+    is_new = moves >= (1 if ending else 2)
+    assert read(path)["x"][:] == [2 if is_new else 1]
+
+
+def test_what_a_living_process_is_writing_is_left_alone(tmp_path):
+    own = tmp_path / f".hf-rare-out-{os.getpid()}-x"
+    own.mkdir()
+    outputs.restore_output(tmp_path / "out")
+    assert own.exists()
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from datasets import Dataset
+from hf_rare.errors import DatasetFileError
+from hf_rare.pipeline import outputs
+
+rows = Dataset.from_dict({"x": [str(i) * 50 for i in range(20_000)]})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # no file may be longer, as if there were no room
+for path in sys.argv[1:]:
+    try:
+        outputs.save_output(rows, Path(path))
+    except DatasetFileError as err:
+        print(err)
+"""
+
+
+def test_a_full_disk_leaves_the_old_output_and_says_so(tmp_path):
+    path = tmp_path / "out.parquet"
+    outputs.save_output(Dataset.from_dict({"x": [1]}), path)
+    paths = [str(tmp_path / name) for name in ("out.parquet", "out.jsonl", "out")]
+    done = subprocess.run([sys.executable, "-c", FULL, *paths], capture_output=True, text=True, check=True)
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [f"{name} cannot be written" for name in paths]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.parquet"]
+    assert Dataset.from_parquet(str(path), keep_in_memory=True)["x"][:] == [1]
