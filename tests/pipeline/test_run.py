@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 
 import pytest
@@ -107,11 +108,45 @@ def test_an_interrupted_stage_goes_on_from_its_journal(sections, tmp_path):
     assert len(rows) == len(TOPICS)
 
 
-def test_a_half_written_stage_is_made_again(sections, tmp_path):
-    run(sections)
-    (tmp_path / "out" / "5-negatives" / "stage.json").unlink()
-    _, told = run(sections)
+def remove_note(stage):
+    (stage / "stage.json").unlink()
+
+
+def write_note(text):
+    return lambda stage: (stage / "stage.json").write_text(text)
+
+
+def cut_note(stage):
+    os.truncate(stage / "stage.json", 20)
+
+
+def cut_rows(stage):
+    (file,) = (stage / "rows").glob("*.arrow")
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def remove_rows(stage):
+    shutil.rmtree(stage / "rows")
+
+
+SPOILING = {
+    "no note": remove_note,
+    "an empty note": write_note(""),
+    "a torn note": cut_note,
+    "a list for a note": write_note("[]"),
+    "null for a note": write_note("null"),
+    "torn rows": cut_rows,
+    "no rows": remove_rows,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILING.values(), ids=SPOILING)
+def test_a_half_written_or_damaged_stage_is_made_again(sections, tmp_path, spoil):
+    first, _ = run(sections)
+    spoil(tmp_path / "out" / "5-negatives")
+    again, told = run(sections)
     assert next(name for name, is_skipped in told.items() if not is_skipped) == "negatives"
+    assert again.to_list() == first.to_list()
 
 
 def test_negatives_that_a_model_writes(sections, tmp_path):
