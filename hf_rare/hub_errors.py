@@ -16,12 +16,14 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from hf_rare.errors import ConfigError, HubError
-from hf_rare.text import hide_tokens
+from hf_rare.errors import ConfigError, HfRareError, HubError
+from hf_rare.text import hide_tokens, shorten
 
 NETWORK_ERRORS = (httpx2.HTTPError, OSError)
 """What huggingface_hub raises without a connection; its own errors of the server's answers are others."""
 CONNECTION_ERRORS = (httpx2.HTTPError, ConnectionError, TimeoutError, socket.gaierror, socket.herror, ssl.SSLError)
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
+"""What huggingface_hub raises where an answer is not what the Hub sends: a page of a proxy, `null`, other fields."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 DISK_ERRORS = (*FULL_DISK, errno.EACCES, errno.ENOENT, errno.EROFS, errno.EIO, errno.EFBIG)
 
@@ -45,9 +47,9 @@ def explain(repo_id: str, describe_state: Callable[[], str]) -> Iterator[None]:
     """
     try:
         yield
-    except HubError:
+    except HfRareError:  # such as what is wrong with a card
         raise
-    except (HFValidationError, LocalTokenNotFoundError, HfHubHTTPError, RuntimeError, *NETWORK_ERRORS) as err:
+    except (HfHubHTTPError, RuntimeError, *NETWORK_ERRORS, *UNREADABLE) as err:
         cause = err.__cause__ if isinstance(err, RuntimeError) and isinstance(err.__cause__, HfHubHTTPError) else err
         raise HubError(f"{repo_id}: {_describe(cause)} {describe_state()}") from _without_token(err)
 
@@ -80,6 +82,12 @@ def _describe(err: BaseException) -> str:
         return (
             f"the token may not write there ({server}). Use a token with write access, and a name under your own "
             "account or an organisation you belong to."
+        )
+    if isinstance(err, UNREADABLE) and status is None:
+        return (
+            f"what was answered in the place of the Hub cannot be understood ({type(err).__name__}: "
+            f"{shorten(server, 200)}). A proxy, a login page or another server may have answered: check the "
+            "connection and HF_ENDPOINT, and try again; shards that arrived are not uploaded twice."
         )
     if isinstance(err, RepositoryNotFoundError | RevisionNotFoundError) or status == 404:
         return (

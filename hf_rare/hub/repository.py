@@ -1,6 +1,7 @@
 """One commit to a dataset repository on the Hub: on a parent that is pinned, and once even when its answer is lost."""
 
 import hashlib
+import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 
 from hf_rare.errors import ConfigError, HubError
-from hf_rare.hub_errors import NETWORK_ERRORS, status_of
+from hf_rare.hub_errors import NETWORK_ERRORS, UNREADABLE, status_of
 
 MAX_TRIES = 5
 RETRY_SECONDS = 1.0
@@ -62,8 +63,20 @@ class Repository:
 
     def read_head(self) -> Head:
         """Find out what the repository holds now."""
-        oid = str(self.api.repo_info(self.repo_id, repo_type="dataset", revision=self.revision).sha)
-        return Head(oid, self._list_files(oid))
+        info = self.api.repo_info(self.repo_id, repo_type="dataset", revision=self.revision)
+        if not isinstance(info.sha, str) or not re.fullmatch(r"[0-9a-f]{40}", info.sha):
+            raise HubError(
+                f"{self.repo_id}: the Hub has said {info.sha!r:.60} where the sha of a commit was expected. Try again "
+                "later; nothing was committed."
+            )
+        files = self._list_files(info.sha)
+        # a list that lacks files would let the card of the repository be written anew
+        if missing := [item.rfilename for item in info.siblings or () if item.rfilename not in files]:
+            raise HubError(
+                f"{self.repo_id}: the Hub has listed {len(files)} files at the commit {info.sha[:8]}, and not "
+                f"{missing[0]}, of which it speaks elsewhere. Try again later; nothing was committed."
+            )
+        return Head(info.sha, files)
 
     def _list_files(self, oid: str) -> dict[str, str]:
         tree = self.api.list_repo_tree(self.repo_id, repo_type="dataset", revision=oid, recursive=True)
@@ -140,14 +153,12 @@ class Repository:
                     parent_commit=head.oid,
                     create_pr=create_pr,
                 )
-            except ValueError as err:
-                if not isinstance(err.__cause__, HfHubHTTPError):
-                    raise
-                raise HubError(
-                    f"{self.repo_id}: the Hub refuses the card: {err}\nMend the header of the card there, or the "
-                    "settings license=, language=, ... of this push, and push again: no shard is uploaded twice."
-                ) from err
-            except (HfHubHTTPError, *NETWORK_ERRORS) as err:
+            except (HfHubHTTPError, *NETWORK_ERRORS, *UNREADABLE) as err:
+                if isinstance(err, ValueError) and isinstance(err.__cause__, HfHubHTTPError):
+                    raise HubError(
+                        f"{self.repo_id}: the Hub refuses the card: {err}\nMend the header of the card there, or the "
+                        "settings license=, language=, ... of this push, and push again: no shard is uploaded twice."
+                    ) from err
                 status = status_of(err)
                 self.is_in_doubt = status is None or status >= 500
                 if status in (409, 412):

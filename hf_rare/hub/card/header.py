@@ -5,6 +5,7 @@ as they were written. So keys are replaced by their lines: to write a header ane
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ SIZE_CATEGORIES = (
     (100_000_000, "10M<n<100M"),
     (1_000_000_000, "100M<n<1B"),
 )
+
+MAX_HEADER_CHARACTERS, MAX_HEADER_VALUES = 1_000_000, 200_000
+"""More than a header of thousands of configs has: what is larger would take minutes to read."""
 
 Header = dict[str, Any]
 
@@ -111,17 +115,44 @@ def read_header(text: str) -> Header:
     Raises:
         ConfigError: It is not YAML, or not names with values.
     """
+    if len(text) > MAX_HEADER_CHARACTERS:
+        raise ConfigError(
+            f"The YAML header of the card has {len(text):,} characters; expected at most {MAX_HEADER_CHARACTERS:,}. "
+            "Shorten it, then try again."
+        )
     try:
+        root = yaml.compose(text, yaml.SafeLoader)
+        if root is not None and _count_nodes(root) > MAX_HEADER_VALUES:
+            raise ValueError(f"Its aliases make more than {MAX_HEADER_VALUES:,} values of it")
         header = yaml.safe_load(text)
-        root = yaml.compose(text) if isinstance(header, dict) else None
-    except (yaml.YAMLError, ValueError, TypeError) as err:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as err:
         raise ConfigError(f"The YAML header of the card cannot be read. Mend it, then try again. {err}") from err
     if header is not None and not isinstance(header, dict):
         raise ConfigError(f"The YAML header of the card is a {type(header).__name__}; expected lines `name: value`.")
-    names = [key.value for key, _ in root.value] if root is not None else []
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    counts = Counter(str(key.value) for key, _ in root.value) if root is not None else Counter()
+    if twice := sorted(name for name, count in counts.items() if count > 1):
         raise ConfigError(f"The YAML header of the card has {twice[0]!r} twice. Keep one of them.")
     return header or {}
+
+
+def _count_nodes(node: yaml.Node, counts: dict[int, int] | None = None) -> int:
+    """Count the values of YAML, those behind an alias each time that it stands there.
+
+    Raises:
+        ValueError: Something holds itself.
+    """
+    counts = {} if counts is None else counts
+    if counts.get(id(node)) == 0:
+        raise ValueError("Something in it holds itself")
+    if id(node) not in counts:
+        counts[id(node)] = 0
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        counts[id(node)] = 1 + sum(_count_nodes(part, counts) for part in inner)
+    return counts[id(node)]
 
 
 def merge_headers(existing: str, new: str) -> str:

@@ -4,7 +4,9 @@ What is generated for a config stands between two comments, and that is replaced
 where they stand as they were generated: which datasets the rows come from, and that no licence was given.
 """
 
+import bisect
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hf_rare.errors import ConfigError
@@ -14,6 +16,8 @@ from hf_rare.hub.card.markdown import code, join
 OPENING = re.compile(r"^<!-- hf_rare: config (.*?) -->[ \t]*\r?$", re.MULTILINE)
 CLOSING_MARKER = "<!-- /hf_rare -->"
 CLOSING = re.compile(r"^<!-- /hf_rare -->[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
+FENCE = re.compile(r"^ {0,3}(`{3,}(?=[^`\r\n]*\r?$)|~{3,})", re.MULTILINE)
+"""The line that begins a block of code, by CommonMark 0.31, section 4.5."""
 NO_LICENCE = "No licence was given: ask the owner what you may do with these rows."
 LICENCE = re.compile(r"^## Licence\r?\n\r?\n([^\r\n]+)", re.MULTILINE)
 INTRODUCTION = (
@@ -82,9 +86,14 @@ def find_blocks(body: str) -> dict[str, tuple[int, int]]:
         ConfigError: A generated part does not end, or there are two of a config.
     """
     blocks: dict[str, tuple[int, int]] = {}
-    for opening in OPENING.finditer(body):
-        name, closing = opening[1], CLOSING.search(body, opening.end())
-        following = OPENING.search(body, opening.end())
+    fences = list(_find_fences(body))
+    openings = [found for found in OPENING.finditer(body) if not _is_within(found.start(), fences)]
+    closings = [found for found in CLOSING.finditer(body) if not _is_within(found.start(), fences)]
+    for number, opening in enumerate(openings):
+        name = opening[1]
+        place = bisect.bisect_left(closings, opening.end(), key=re.Match.start)
+        closing = closings[place] if closings[place:] else None
+        following = openings[number + 1] if openings[number + 1 :] else None
         if closing is None or (following and following.start() < closing.start()):
             raise ConfigError(
                 f"The card's generated part for config {name!r} has lost its end. Put a line {CLOSING_MARKER} behind "
@@ -94,6 +103,26 @@ def find_blocks(body: str) -> dict[str, tuple[int, int]]:
             raise ConfigError(f"The card has two generated parts for config {name!r}. Delete one of them.")
         blocks[name] = (opening.start(), closing.end())
     return blocks
+
+
+def _find_fences(body: str) -> Iterator[tuple[int, int]]:
+    """Find the blocks of code between fences, in which people may show what a generated part looks like.
+
+    A fence that never closes is taken for none.
+    """
+    place = 0
+    while opening := FENCE.search(body, place):
+        mark = opening[1]
+        closing = re.compile(rf"^ {{0,3}}{mark[0]}{{{len(mark)},}}[ \t]*\r?$", re.MULTILINE)
+        closed = closing.search(body, opening.end())
+        if closed is not None:
+            yield opening.start(), closed.end()
+        place = closed.end() if closed is not None else opening.end()
+
+
+def _is_within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
+    number = bisect.bisect_right(spans, (place, len(spans) and spans[-1][1])) - 1
+    return number >= 0 and place < spans[number][1]
 
 
 def _merge_bodies(old: str, new: str) -> str:
