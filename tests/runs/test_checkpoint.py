@@ -7,7 +7,6 @@ from huggingface_hub import HfApi
 
 from hf_rare import ReasonDistiller
 from hf_rare.errors import BudgetReachedError, ConfigError, HubError
-from hf_rare.runs.checkpoint import Checkpoint
 from tests.support.loopback_hub import hub_fixture, quick_retries_fixture, xet_fixture  # noqa: F401
 from tests.support.waiting import wait_until
 

@@ -28,6 +28,7 @@ class Fault:
     cut: str | None
     delay: float
     race: Mapping[str, bytes] | None
+    body: bytes | None = None
     seen: int = 0
     used: int = 0
 

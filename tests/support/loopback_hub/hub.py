@@ -154,6 +154,7 @@ class LoopbackHub:
         cut: str | None = None,
         delay: float = 0.0,
         race: Mapping[str, bytes] | bool = False,
+        body: bytes | None = None,
     ) -> Fault:
         """Let requests fail, counted from now on.
 
@@ -168,6 +169,7 @@ class LoopbackHub:
             cut: the connection is cut "before" the request is handled, or "after" it: it is done, the answer is lost.
             delay: seconds before anything else.
             race: files of a commit that is put on the branch before the commit request is handled; True for any.
+            body: is answered with status 200, as by a proxy, and the request is not handled; with `cut="after"` it is.
         """
         if cut not in (None, "before", "after"):
             raise ValueError(f"`cut` is {cut!r}, expected 'before' or 'after'.")
@@ -175,7 +177,7 @@ class LoopbackHub:
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         files = {"race.txt": uuid.uuid4().hex.encode()} if race is True else race or None
         match = match or ("POST .*/commit/" if files else "")
-        fault = Fault(re.compile(match), nth, times, status, message, headers, cut, delay, files)
+        fault = Fault(re.compile(match), nth, times, status, message, headers, cut, delay, files, body)
         self._faults.append(fault)
         return fault
 
@@ -198,9 +200,10 @@ class LoopbackHub:
         with self._lock:
             self.requests.append(request)
             faults = [fault for fault in self._faults if fault.is_due(request)]
+        is_handled = not any(fault.body is not None and fault.cut is None for fault in faults)
         try:
             self._fail(request, faults)
-            answer = self._handle(request)
+            answer = self._handle(request) if is_handled else Answer()
         except HubError as error:
             answer = error.answer
         except CutError:
@@ -208,8 +211,11 @@ class LoopbackHub:
         except Exception:
             self.errors.append(f"{request.method} {request.path}\n{traceback.format_exc()}")
             answer = HubError(500, "The loopback hub has an error: see `hub.errors`.").answer
-        if any(fault.cut == "after" for fault in faults):
+        bodies = [fault.body for fault in faults if fault.body is not None]
+        if any(fault.cut == "after" for fault in faults) and not bodies:
             return None
+        if bodies:
+            answer = Answer(bodies[0])
         request.status = answer.status
         return answer
 

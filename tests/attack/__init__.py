@@ -1,0 +1,1 @@
+"""What is done to the library on purpose, many times over: `make attack` prints what came of it."""

@@ -1,0 +1,40 @@
+"""Counts what came of attacks, for the table at the end of `make attack`."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+COLUMNS = ("tried", "lost", "repeated", "hung", "foreign exceptions")
+
+
+@pytest.fixture
+def count(request, record_property) -> Callable[..., None]:
+    """Count what came of tries, under the name of the test module: `count(tried=3, lost=0)`."""
+    counts: Counter[str] = Counter()
+    name = request.module.__doc__.splitlines()[0].rstrip(".").split(":")[0]
+
+    def add(**more: int) -> None:
+        counts.update({key.replace("_", " "): value for key, value in more.items()})
+        record_property("attack", (name, dict(counts)))
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table."""
+    totals: dict[str, Counter[str]] = defaultdict(Counter)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            latest = dict(value for key, value in getattr(report, "user_properties", ()) if key == "attack")
+            if getattr(report, "when", None) == "call":
+                for name, counts in latest.items():
+                    totals[name].update(counts)
+    if not totals:
+        return
+    width = max(map(len, totals))
+    terminalreporter.write_sep("=", "attacks")
+    terminalreporter.write_line(" " * width + "".join(f"{column:>20}" for column in COLUMNS))
+    for name, counts in sorted(totals.items()):
+        terminalreporter.write_line(f"{name:<{width}}" + "".join(f"{counts[column]:>20}" for column in COLUMNS))
