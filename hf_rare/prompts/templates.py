@@ -7,9 +7,10 @@ from typing import Any
 
 import jinja2
 import jinja2.meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.exceptions import SecurityError
 
 from hf_rare.errors import TemplateError
+from hf_rare.prompts.sandbox import BudgetedEnvironment, spending
 
 
 class Template:
@@ -35,15 +36,15 @@ class Template:
     def __init__(self, source: str, sample: Mapping[str, Any], hint: str = "") -> None:
         self.source = source
         self._hint = hint
-        environment = ImmutableSandboxedEnvironment(
-            undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
+        environment = BudgetedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         try:
             used = jinja2.meta.find_undeclared_variables(environment.parse(source))
             self._template = environment.from_string(source)
             self._template.globals = dict(self._template.globals)  # read for every text, and slow as a chain of dicts
         except jinja2.TemplateSyntaxError as err:
             raise TemplateError(f"The template does not compile: {err.message} (line {err.lineno}).") from err
+        except (RecursionError, MemoryError, SecurityError, ValueError) as err:
+            raise TemplateError(f"The template does not compile: {type(err).__name__}: {err}.") from err
         if unknown := sorted(used - set(sample) - set(environment.globals)):
             raise TemplateError(
                 f"The template uses {', '.join(map(repr, unknown))}; available are {', '.join(map(repr, sample))}. "
@@ -62,10 +63,12 @@ class Template:
             `str`: the text, without white space around it.
 
         Raises:
-            TemplateError: The template asks a value for something that it does not have, or for something unsafe.
+            TemplateError: The template asks a value for something that it does not have, or for something unsafe, or
+                takes more time or memory than a template may.
         """
         try:
-            return self._template.render(values).strip()
+            with spending():
+                return self._template.render(values).strip()
         except Exception as err:  # a template can raise anything that its filters and tests raise
             raise TemplateError(f"The template cannot be filled in: {err}. {self._hint}".rstrip()) from err
 
