@@ -56,7 +56,12 @@ def make_logits_processors(
 
 def attention_of(model: Any) -> str | None:
     """Name the kind of attention of a model: `PreTrainedConfig._attn_implementation`."""
-    kind: str | None = look_up(model.config, "_attn_implementation", "transformers", SEEN)
+    return attention_of_config(model.config)
+
+
+def attention_of_config(config: Any) -> str | None:
+    """Name the kind of attention that a config asks for: `PreTrainedConfig._attn_implementation`."""
+    kind: str | None = look_up(config, "_attn_implementation", "transformers", SEEN)
     return kind
 
 

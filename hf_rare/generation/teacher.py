@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from hf_rare.compat.accelerate import hook_device
+from hf_rare.compat.transformers import attention_of_config
 from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
 from hf_rare.generation.devices import pick_device
 from hf_rare.generation.revisions import IN_MEMORY, is_local
@@ -109,6 +110,7 @@ class Teacher:
         """The model in evaluation mode, on the device that accelerate gives this process or spread by `device_map`."""
         from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+        self._refuse_foreign_code()
         kwargs: dict[str, Any] = {
             "dtype": self.config.dtype,
             "attn_implementation": self.config.attn_implementation,
@@ -193,6 +195,18 @@ class Teacher:
                 f"{self.config.model_id!r} at revision {self.config.revision!r} cannot be loaded with "
                 f"{auto_class.__name__}: {err}"
             ) from err
+
+    def _refuse_foreign_code(self) -> None:
+        """Raise [`ModelLoadError`] where the model's own config names a repository whose kernels would be run."""
+        own = self.config.attn_implementation or (self.config.trust_remote_code and "any")
+        whole: Any = self.model_config
+        parts = [whole, *(getattr(whole, name, None) for name in getattr(whole, "sub_configs", ()))]
+        kinds = [str(attention_of_config(part)) for part in parts if part is not None]
+        if asked := [kind for kind in kinds if "/" in kind and not own]:
+            raise ModelLoadError(
+                f"The config of {self.config.model_id!r} asks for attention by {asked[0]!r}, which is code from the "
+                f"Hub. Pass attn_implementation={asked[0]!r} where you trust it, or another kind, such as 'sdpa'."
+            )
 
     def _placement(self) -> dict[str, Any]:
         """Say where the model lies, in the words of `from_pretrained`."""

@@ -22,7 +22,8 @@ from hf_rare.hub.shards import iterate_shards
 from hf_rare.hub_errors import check_token, explain
 from hf_rare.runs.team import is_first_process
 from hf_rare.writers.base import ColumnWriter
-from hf_rare.writers.recipe import Recipe, make_recipe
+from hf_rare.writers.recipe import make_recipe
+from hf_rare.writers.recipe_checks import Recipe
 
 logger = logging.getLogger(__name__)
 

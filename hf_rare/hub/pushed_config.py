@@ -30,7 +30,8 @@ from hf_rare.hub.repository import Head, Repository
 from hf_rare.hub.shards import count_bytes
 from hf_rare.text import hide_tokens
 from hf_rare.views.plots import plot_statistics
-from hf_rare.writers.recipe import Recipe, recipe_path
+from hf_rare.writers.recipe import recipe_path
+from hf_rare.writers.recipe_checks import Recipe
 
 SPLIT = r"[A-Za-z0-9]\w*(\.\w+)*"
 """Names of splits that `datasets` can read back (`datasets.naming`), and that begin like a word."""

@@ -19,7 +19,8 @@ from hf_rare.hub.card.header import read_header, split_header
 from hf_rare.hub.card.merge import find_blocks, merge_cards
 from hf_rare.pipeline.holding import find_what_no_file_holds, without_lost_files, write_json_lines
 from hf_rare.pipeline.inputs import by_plain_name
-from hf_rare.writers.recipe import Recipe, recipe_beside
+from hf_rare.writers.recipe import recipe_beside
+from hf_rare.writers.recipe_checks import Recipe
 
 logger = logging.getLogger(__name__)
 

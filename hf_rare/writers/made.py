@@ -15,6 +15,7 @@ from hf_rare.settings.run import RunConfig
 from hf_rare.settings.vllm import VLLMConfig
 from hf_rare.settings.writers import WriterConfig
 from hf_rare.writers.recipe import read_recipe, recipe_settings
+from hf_rare.writers.recipe_checks import explaining_recipe
 
 
 class MadeOfModel:
@@ -136,10 +137,12 @@ class MadeOfModel:
                 f"The rows were made with a {missing[0]}, whose recipe is recipe[{missing[0]!r}]. Pass "
                 f"{missing[0]}=..., made from it, or {missing[0]}=None to go without."
             )
-        settings = recipe_settings(recipe, settings.pop("model_id", None)) | settings
-        if recipe.get("endpoint") is not None and not settings.get("base_url") and not settings.get("provider"):
-            raise RecipeError(
-                f"The rows were written by {settings['model_id']} behind an address, which a recipe does not hold. "
-                "Pass base_url=..., the address of a server that has it, or provider=..., an Inference Provider."
-            )
-        return cls.from_pretrained(**settings)
+        with explaining_recipe():
+            settings = recipe_settings(recipe, settings.pop("model_id", None)) | settings
+            if recipe.get("endpoint") is not None and not settings.get("base_url") and not settings.get("provider"):
+                raise RecipeError(
+                    f"The rows were written by {settings['model_id']} behind an address, which a recipe does not "
+                    "hold. Pass base_url=..., the address of a server that has it, or provider=..., an Inference "
+                    "Provider."
+                )
+            return cls.from_pretrained(**settings)

@@ -7,7 +7,6 @@ its template runs in the sandbox that every template runs in.
 import json
 import logging
 import platform
-import re
 import shlex
 import sys
 from collections.abc import Collection, Mapping
@@ -20,29 +19,28 @@ from huggingface_hub.errors import EntryNotFoundError, HFValidationError, Reposi
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from hf_rare._version import __version__
-from hf_rare.errors import ConfigError, RecipeError
-from hf_rare.generation.revisions import is_local, is_on_hub
+from hf_rare.errors import RecipeError
+from hf_rare.generation.revisions import is_local
 from hf_rare.hub_errors import check_token
-from hf_rare.prompts.templates import is_source
-from hf_rare.settings.base import GENERATION_REVISION, Config
-from hf_rare.settings.endpoint import EndpointConfig
-from hf_rare.settings.generation import DecodingConfig, ModelConfig
-from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.settings.base import GENERATION_REVISION
 from hf_rare.text import hide_tokens
-from hf_rare.writers.registry import WRITERS
+from hf_rare.writers.recipe_checks import (
+    OWN_BUSINESS,
+    RECIPE_VERSION,
+    REVISIONS,
+    Recipe,
+    check_cost,
+    check_harm,
+    check_shape,
+    explaining_recipe,
+    is_hub_name,
+    is_off_hub,
+    sections_of,
+)
 
 logger = logging.getLogger(__name__)
 
-RECIPE_VERSION = 1
 PACKAGES = ("torch", "transformers", "accelerate", "datasets")
-OWN_BUSINESS = ("trust_remote_code", "offload_folder")
-"""Settings of a model that only the person at this machine may choose."""
-OWN_ADDRESS = ("base_url", "token_variable", "bill_to")
-"""Settings of an endpoint that only the person at this machine may choose: rows and a key go there."""
-REVISIONS = {"model_id": "revision", "adapter": "adapter_revision"}
-"""Settings that name weights, and the setting that says which revision of them."""
-
-Recipe = dict[str, Any]
 
 
 def make_recipe(writer: Any, command: str | None = None) -> Recipe:
@@ -118,11 +116,13 @@ def read_recipe(
             recipe = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as err:
             raise RecipeError(f"The recipe {source} cannot be read: {err}") from err
-    _check_shape(recipe, kind)
-    for section in _sections(recipe):
-        if recipe.get(section) is not None:
-            recipe[section] = {name: value for name, value in recipe[section].items() if name not in own_settings}
-    _check_harm(recipe)
+    with explaining_recipe():
+        check_shape(recipe, kind)
+        for section in sections_of(recipe):
+            if recipe.get(section) is not None:
+                recipe[section] = {name: value for name, value in recipe[section].items() if name not in own_settings}
+        check_harm(recipe)
+        check_cost(recipe)
     return recipe
 
 
@@ -183,11 +183,6 @@ def _endpoint_settings(recipe: Recipe, model_id: str | None) -> dict[str, Any]:
     return endpoint
 
 
-def is_off_hub(model: Mapping[str, Any], name: str = "model_id") -> bool:
-    """Tell whether the revision of a model, or of its `"adapter"`, is that of a local folder or of a loaded object."""
-    return not is_on_hub(model.get(REVISIONS[name]))
-
-
 def _check_source(model: Mapping[str, Any], name: str, noun: str) -> None:
     """Raise [`RecipeError`] for weights that are not on the Hub, and for a folder with the name of some that are."""
     if model.get(name) is None or is_off_hub(model, name):
@@ -239,7 +234,7 @@ def _without_folders(argument: str) -> str:
 def _is_path(text: str) -> bool:
     """Tell whether a text is a path: something lies there, or in a folder of it, as for `/folder/*.parquet`."""
     path = Path(text)
-    folders = [] if _is_name(text) else [folder for folder in path.parents if folder.name]
+    folders = [] if is_hub_name(text) else [folder for folder in path.parents if folder.name]
     return any(_exists(place) for place in (path, *folders))
 
 
@@ -266,80 +261,3 @@ def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> 
             f"The dataset {repo_id!r} has no {recipe_path(config_name)}: it was not pushed with a recipe."
         ) from err
     return Path(path)
-
-
-def _sections(recipe: Recipe) -> dict[str, type[Config]]:
-    """Name the sections with settings."""
-    kind = recipe["kind"]
-    own = WRITERS[kind].config
-    return {kind: own, "model": ModelConfig, "decoding": DecodingConfig, "endpoint": EndpointConfig}
-
-
-def _check_shape(recipe: Any, kind: str | None) -> None:
-    kinds = [kind] if kind else list(WRITERS)
-    if not isinstance(recipe, dict) or recipe.get("kind") not in kinds or recipe.get("recipe") != RECIPE_VERSION:
-        raise RecipeError(
-            f"This is no recipe that hf_rare {__version__} can use here: expected a dict with kind="
-            f"{' or '.join(map(repr, kinds))} and recipe={RECIPE_VERSION}."
-        )
-    for section, config in _sections(recipe).items():
-        settings = recipe.get(section)
-        if settings is None and section != recipe["kind"]:
-            continue
-        if not isinstance(settings, dict):
-            raise RecipeError(f"The recipe's {section!r} is no dict of settings.")
-        try:
-            known = [*config.names(), *(["model_id"] if section == "endpoint" else [])]
-            reject_unknown_names(settings, known, f"the recipe's {section!r}")
-        except ConfigError as err:
-            raise RecipeError(str(err)) from err
-
-
-def _check_harm(recipe: Recipe) -> None:
-    """Raise [`RecipeError`] for what a recipe may not ask for."""
-    kind = recipe["kind"]
-    builtin = WRITERS[kind].config.builtin_templates
-    template = recipe[kind].get("template", *builtin[:1])
-    if template not in builtin and not is_source(str(template)):
-        raise RecipeError(f"The recipe's template {template!r} is neither built in nor a text with placeholders.")
-    endpoint = recipe.get("endpoint") or {}
-    if asked := [name for name in OWN_ADDRESS if endpoint.get(name)]:
-        raise RecipeError(
-            f"The recipe asks for {asked[0]}={endpoint[asked[0]]!r}: where rows and keys go, a recipe may not say. "
-            "Pass it yourself where you trust it."
-        )
-    if endpoint.get("tokenizer") is not None and not _is_name(endpoint["tokenizer"]):
-        raise RecipeError(f"The recipe's tokenizer={endpoint['tokenizer']!r} is not a name on the Hub.")
-    model = recipe.get("model") or {}
-    if "/" in str(model.get("attn_implementation") or ""):
-        raise RecipeError(
-            f"The recipe asks for attn_implementation={model['attn_implementation']!r}, which is code from the Hub. "
-            "Pass it yourself where you trust it."
-        )
-    if asked := [name for name in OWN_BUSINESS if model.get(name)]:
-        raise RecipeError(
-            f"The recipe asks for {asked[0]}, which a recipe may not. Pass it yourself where you trust it."
-        )
-    for name in REVISIONS:
-        if model.get(name) is None:
-            continue
-        if is_off_hub(model, name):
-            if not _is_folder_name(model[name]):
-                raise RecipeError(f"The recipe's {name}={model[name]!r} is not the name of a folder.")
-        elif not _is_name(model[name]):
-            raise RecipeError(f"The recipe's {name}={model[name]!r} is not a name on the Hub.")
-    gguf_file = model.get("gguf_file")
-    if gguf_file is not None and not re.fullmatch(r"(?!.*\.\.)[\w.-]+(/[\w.-]+)*", str(gguf_file)):
-        raise RecipeError(f"The recipe's gguf_file={gguf_file!r} is not the name of a file in a repository.")
-
-
-def _is_name(value: Any) -> bool:
-    try:
-        validate_repo_id(value)
-    except HFValidationError:
-        return False
-    return True
-
-
-def _is_folder_name(value: Any) -> bool:
-    return isinstance(value, str) and value not in (".", "..") and not re.search(r"[/\\]", value)

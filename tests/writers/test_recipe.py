@@ -10,7 +10,7 @@ import pytest
 from datasets.fingerprint import Hasher
 
 from hf_rare import ReasonDistiller
-from hf_rare.errors import RecipeError
+from hf_rare.errors import HfRareError, ModelLoadError, RecipeError
 from hf_rare.generation.teacher import get_teacher
 from hf_rare.settings.base import GENERATION_REVISION
 from hf_rare.writers.recipe import describe_command, make_recipe, read_recipe
@@ -242,3 +242,70 @@ def test_an_adapter_on_the_hub_is_no_folder_here(recipe, tmp_path, monkeypatch):
     (tmp_path / "me" / "adapter").mkdir(parents=True)
     with pytest.raises(RecipeError, match="a folder of this name is here"):
         ReasonDistiller.from_recipe(recipe)
+
+
+def nested(depth):
+    schema = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+COSTLY = [
+    ("distill", {"num_samples": 10_000}, "num_samples=10000"),
+    ("distill", {"max_attempts": 10**9}, "max_attempts=1000000000"),
+    ("distill", {"template": "{{ question }}" + "x" * 10**6}, "template has 1,000,0"),
+    ("distill", {"template_columns": ["x"] * 300_000}, "template_columns has"),
+    ("decoding", {"max_new_tokens": 10**9}, "max_new_tokens=1000000000"),
+    ("decoding", {"generation_kwargs": {"stop_strings": [str(i) for i in range(5000)]}}, "5000 stop_strings"),
+    ("decoding", {"generation_kwargs": {"bad_words_ids": [[1]] * 300_000}}, "generation_kwargs has"),
+    ("decoding", {"json_schema": nested(500)}, "json_schema has"),
+    ("decoding", {"json_schema": {"enum": ["x" * 100] * 10_000}}, "json_schema has"),
+    ("decoding", {"chat_template_kwargs": {"chat_template": "{% for i in x %}{% endfor %}"}}, "a chat template"),
+]
+
+
+@pytest.mark.parametrize(("section", "settings", "reason"), COSTLY, ids=[reason for *_, reason in COSTLY])
+def test_a_recipe_costs_no_more_than_it_says(recipe, section, settings, reason):
+    recipe[section] |= settings
+    with pytest.raises(RecipeError, match=reason):
+        ReasonDistiller.from_recipe(recipe)
+
+
+def test_what_costs_much_may_be_passed_by_its_reader(recipe):
+    recipe["distill"] |= {"num_samples": 10_000}
+    assert ReasonDistiller.from_recipe(recipe, num_samples=100).config.num_samples == 100
+
+
+VALUES = [None, True, -1, 10**30, 1.5, float("nan"), "", "x" * 100, [], [[]], [None], {}, {"a": {}}, {"a": [1]}]
+
+
+@pytest.mark.timeout(120)
+def test_no_value_makes_a_recipe_raise_anything_but_our_own_errors(recipe):
+    for section in ("distill", "model", "decoding"):
+        for name in list(recipe[section]):
+            for value in VALUES:
+                spoilt = {**recipe, section: {**recipe[section], name: value}}
+                try:
+                    ReasonDistiller.from_recipe(json.loads(json.dumps(spoilt)))
+                except HfRareError:
+                    pass
+    for name in recipe:
+        for value in VALUES:
+            try:
+                ReasonDistiller.from_recipe({**recipe, name: value})
+            except HfRareError:
+                pass
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_a_model_whose_config_asks_for_code_from_the_hub_is_refused(tiny, tmp_path, key):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny, folder)
+    config = json.loads((folder / "config.json").read_text()) | {key: "someone/kernels"}
+    (folder / "config.json").write_text(json.dumps(config))
+    distill_fn = ReasonDistiller.from_pretrained(str(folder), max_new_tokens=4)
+    with pytest.raises(ModelLoadError, match="'someone/kernels', which is code from the Hub"):
+        distill_fn.generator.load()
+    own = ReasonDistiller.from_pretrained(str(folder), max_new_tokens=4, attn_implementation="sdpa")
+    own.generator.load()

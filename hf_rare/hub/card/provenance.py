@@ -15,7 +15,7 @@ from hf_rare.generation.revisions import is_on_hub
 from hf_rare.hub.card.markdown import as_text, code, fenced, inline, join, link, literal
 from hf_rare.prompts.templates import is_source, read_template_source
 from hf_rare.text import hide_tokens, show_cost
-from hf_rare.writers.recipe import is_off_hub
+from hf_rare.writers.recipe_checks import is_off_hub
 from hf_rare.writers.registry import WRITERS
 
 SHOWN_ALWAYS = ("template", "seed", "num_samples", "num_questions", "num_negatives")
