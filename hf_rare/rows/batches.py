@@ -119,7 +119,7 @@ def take_rows(table: pa.Table, rows: Any) -> pa.Table:
 
 def _to_list(column: Any, name: str) -> list[Any]:
     if isinstance(column, pa.ChunkedArray | pa.Array):
-        return list(column.to_pylist())
+        return [_to_plain(value) for value in column.to_pylist()]
     if hasattr(column, "to_list"):  # pandas and polars series
         column = column.to_list()
     if isinstance(column, str) or not hasattr(column, "__len__"):
@@ -136,6 +136,8 @@ def _to_plain(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [_to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _to_plain(item) for name, item in value.items()}
     return None if isinstance(value, float) and value != value else value
 
 

@@ -1,5 +1,6 @@
 """Recipes: an equal distiller from what travels with a dataset, and nothing that a stranger could do with one."""
 
+import contextlib
 import json
 import shlex
 import shutil
@@ -286,16 +287,12 @@ def test_no_value_makes_a_recipe_raise_anything_but_our_own_errors(recipe):
         for name in list(recipe[section]):
             for value in VALUES:
                 spoilt = {**recipe, section: {**recipe[section], name: value}}
-                try:
+                with contextlib.suppress(HfRareError):
                     ReasonDistiller.from_recipe(json.loads(json.dumps(spoilt)))
-                except HfRareError:
-                    pass
     for name in recipe:
         for value in VALUES:
-            try:
+            with contextlib.suppress(HfRareError):
                 ReasonDistiller.from_recipe({**recipe, name: value})
-            except HfRareError:
-                pass
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
