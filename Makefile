@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-all gpu style quality docs clean
+.PHONY: demo test test-slow test-all gpu attack style quality docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/hf-rare demo
@@ -24,6 +24,10 @@ test-all: $(VENV)/.dev
 # What only a GPU can show, and what it is worth: the tests, whatever they say the benchmark, and then their verdict.
 gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest -m gpu tests/gpu; tested=$$?; $(BIN)/python -m benchmarks.gpu $(GPU_ARGS) && exit $$tested
+
+# Everything that is done to the library on purpose, many times over, and a table of what came of it; takes an hour.
+attack: $(VENV)/.dev
+	HF_RARE_ATTACK_KILLS=40 $(BIN)/python -m pytest -m slow tests/attack
 
 style: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

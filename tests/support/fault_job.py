@@ -7,7 +7,9 @@ import signal
 from pathlib import Path
 
 
-def distill(rows: str, teacher: str, journal: str, log: str, output: str, hold_after: int = -1) -> None:
+def distill(
+    rows: str, teacher: str, journal: str, log: str, output: str, hold_after: int = -1, batch_size: int = 64
+) -> None:
     """Distill the rows of a JSONL file with a teacher, in micro-batches of about four rows; perhaps only so many."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import datasets
@@ -34,7 +36,7 @@ def distill(rows: str, teacher: str, journal: str, log: str, output: str, hold_a
     generator = Logging.from_pretrained(teacher, max_new_tokens=40, max_batch_tokens=800)
     distill_fn = ReasonDistiller(generator, journal_dir=journal, template="plain")
     ds = datasets.Dataset.from_json(rows)
-    distill_fn.apply(ds, batch_size=64, load_from_cache_file=False).to_json(output)
+    distill_fn.apply(ds, batch_size=batch_size, load_from_cache_file=False).to_json(output)
 
 
 def distil_and_say(
