@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 KILLS = int(os.environ.get("HF_RARE_ATTACK_KILLS", "5"))
 """`make attack` sets more."""
 
-ROWS = 120
+ROWS = 40 + 6 * KILLS
 ENDINGS = {
     "KILL": (signal.SIGKILL,),
     "TERM": (signal.SIGTERM,),
@@ -59,10 +59,11 @@ def test_whatever_ends_a_run_costs_what_was_in_flight(context, rows, tiny, whole
     kills = KILLS if ending == "KILL" else max(1, KILLS // 2)
     for _ in range(kills):
         before = micro_batches(tmp_path)
+        begun = len(before) + 1
         if sum(before) >= ROWS - 12:
             break
         process = run(context, tmp_path, rows, tiny, 1, batch_size)
-        wait_until(lambda wanted=len(before) + 1: len(micro_batches(tmp_path)) == wanted)
+        wait_until(lambda begun=begun: len(micro_batches(tmp_path)) == begun)
         time.sleep(dice.random() * 0.05)  # anywhere in the micro-batch, or where the next one would begin
         for number in ENDINGS[ending]:
             os.kill(process.pid, number)
