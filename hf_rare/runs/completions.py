@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
@@ -19,6 +20,9 @@ from hf_rare.settings.base import GENERATION_REVISION
 from hf_rare.settings.run import RunConfig
 
 logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 1.0
+"""Seconds after which the journal is read on in, before rows are begun."""
 
 
 class KeptCompletions:
@@ -45,6 +49,7 @@ class KeptCompletions:
         self._tries: dict[str, int] = {}
         self._failed_here: set[str] = set()
         self._noted: set[str] = set()
+        self._looked = time.monotonic()
 
     @property
     def count(self) -> int:
@@ -97,6 +102,9 @@ class KeptCompletions:
         """
         if self.journal is None:
             return {}
+        if time.monotonic() - self._looked >= LOOK_EVERY:  # another run may be over the same rows
+            self.journal.refresh()
+            self._looked = time.monotonic()
         known: dict[str, Completion] = {}
         for key, value in self.journal.read({job.key for job in jobs}).items():
             tries = _count_tries(value)
