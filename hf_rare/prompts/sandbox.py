@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 STEPS = 1_000_000
-"""What filling in a template may take: a turn of a loop, a call or an output is a step, and so are 100 characters."""
+"""What filling in a template may take: a turn of a loop, a call or an output is a step, and so are 300 characters."""
 
 LONGEST = 10_000_000
 """Most characters or items of a value that a template makes."""
@@ -53,7 +53,8 @@ class BudgetedEnvironment(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or method with arguments that cannot make it too large."""
-        _check_call(getattr(__obj, "__self__", ""), args, kwargs)
+        if __obj is not _pay_for_turn and __obj is not _join:
+            _check_call(getattr(__obj, "__self__", ""), args, kwargs)
         return super().call(__context, __obj, *args, **kwargs)
 
 
@@ -94,10 +95,10 @@ class _Tolls(NodeTransformer):
     def _with_toll(self, node: Any) -> nodes.Node:
         length = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
         self.generic_visit(node)
-        price = nodes.Const(1 + length // 100, lineno=node.lineno)
+        price = nodes.Const(1 + length // 300, lineno=node.lineno)
         function = nodes.Name(_TURN, "load", lineno=node.lineno)
         call = nodes.Call(function, [price], [], None, None, lineno=node.lineno)
-        node.body = [nodes.Output([call], lineno=node.lineno), *node.body]
+        node.body = [nodes.ExprStmt(call, lineno=node.lineno), *node.body]
         return node  # type: ignore[no-any-return]
 
 
@@ -109,9 +110,8 @@ def _pay(steps: int) -> None:
             raise SecurityError(f"it takes more than {STEPS:,} steps")
 
 
-def _pay_for_turn(price: int) -> str:
+def _pay_for_turn(price: int) -> None:
     _pay(price)
-    return ""
 
 
 def _pay_for_output(value: Any) -> Any:
@@ -149,7 +149,7 @@ def _check_call(value: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None
         _check_widths(value)
     lengths = [len(text) for text in given if isinstance(text, str | list | tuple | range)]
     if lengths and max(lengths) > 1 and hasattr(value, "__len__"):
-        _check_size(len(value) * max(lengths) // 100)  # such as that of `replace`, at worst
+        _check_size(len(value) * max(lengths) // 300)  # such as that of `replace`, at worst
     _pay(_price(value))
 
 
@@ -179,11 +179,11 @@ def _reckon(operator: str, left: Any, right: Any) -> int:
 def _check_size(size: int) -> None:
     if size > LONGEST:
         raise SecurityError(f"it makes a value of {size:,} characters, items or bits; expected at most {LONGEST:,}")
-    _pay(1 + size // 100)
+    _pay(1 + size // 300)
 
 
 def _price(value: Any) -> int:
     """Give what it costs to go through a value."""
     if isinstance(value, str):
-        return 1 + len(value) // 100
+        return 1 + len(value) // 300
     return 1 + len(value) // 10 if hasattr(value, "__len__") else 1

@@ -169,7 +169,7 @@ class Journal:
                 raise JournalError(f"The journal {path} cannot be written: {err}. {_WAY_OUT}") from err
             self._files[self._own].read = file.size
             for key_bytes, line in zip(keys, lines, strict=True):
-                self._places[key_bytes] = self._own << _FILE_SHIFT | offset
+                self._note_place(key_bytes, self._own, offset, line)
                 offset += len(line)
 
     def rotate(self) -> list[Path]:
@@ -222,12 +222,16 @@ class Journal:
                 except ValueError:
                     self._report(file.path, offset)
                     continue
-                before = self._places.get(key)
-                if before is None or before >> _FILE_SHIFT == number or self._counts_more(line, before):
-                    self._places[key] = number << _FILE_SHIFT | offset
+                self._note_place(key, number, offset, line)
                 continue
             if not line.startswith(b'{"journal":'):
                 self._report(file.path, offset)
+
+    def _note_place(self, key: bytes, number: int, offset: int, line: bytes) -> None:
+        """Note where the entry of a key is, unless one that counts more is in another file."""
+        before = self._places.get(key)
+        if before is None or before >> _FILE_SHIFT == number or self._counts_more(line, before):
+            self._places[key] = number << _FILE_SHIFT | offset
 
     def _counts_more(self, line: bytes, place: int) -> bool:
         """Tell whether a line counts more than the one at a place in another file."""

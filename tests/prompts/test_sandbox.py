@@ -15,7 +15,7 @@ BOMBS = {
     "repetition": "{{ question * 10 ** 9 }}",
     "repetition of a constant": "{{ question }}{{ 'a' * 9999999999 }}",
     "a list repeated": "{{ question }}{{ ([0] * 10 ** 9)|length }}",
-    "a power": "{{ question }}{{ 9 ** 9 ** 9 }}",
+    "a power": "{{ question }}{{ 9 ** (9 ** 9) }}",
     "powers in steps": "{% set ns = namespace(x=9) %}{% for i in range(99) %}{% set ns.x = ns.x * ns.x %}{% endfor %}"
     "{{ question }}",
     "doubling": "{% set ns = namespace(x=question) %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
