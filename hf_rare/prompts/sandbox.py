@@ -149,7 +149,7 @@ def _check_call(value: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None
         _check_widths(value)
     lengths = [len(text) for text in given if isinstance(text, str | list | tuple | range)]
     if lengths and max(lengths) > 1 and hasattr(value, "__len__"):
-        _check_size(len(value) * max(lengths) // 300)  # such as that of `replace`, at worst
+        _check_size(len(value) * max(lengths) // 10)  # such as that of `replace`, at worst
     _pay(_price(value))
 
 
