@@ -243,7 +243,7 @@ def test_no_text_becomes_a_control_token_whatever_the_tokenizer_normalizes(norma
         return [token for token in prompt.token_ids if token in control]
 
     framing = find("before after")
-    assert len(framing) == 3
+    assert len(framing) == (1 if normalizer == "SentencePiece" else 3)  # a token is normalized with a space before it
 
     @given(st.lists(disguised_tokens() | st.text("before after<|>", max_size=6), max_size=5))
     @settings(max_examples=15, deadline=None, derandomize=True)
