@@ -198,14 +198,16 @@ class Teacher:
 
     def _refuse_foreign_code(self) -> None:
         """Raise [`ModelLoadError`] where the model's own config names a repository whose kernels would be run."""
-        own = self.config.attn_implementation or (self.config.trust_remote_code and "any")
+        if self.config.trust_remote_code:
+            return
         whole: Any = self.model_config
         parts = [whole, *(getattr(whole, name, None) for name in getattr(whole, "sub_configs", ()))]
         kinds = [str(attention_of_config(part)) for part in parts if part is not None]
-        if asked := [kind for kind in kinds if "/" in kind and not own]:
+        # transformers looks for the kernels of the config even where another kind is passed
+        if asked := [kind for kind in kinds if "/" in kind and kind != self.config.attn_implementation]:
             raise ModelLoadError(
                 f"The config of {self.config.model_id!r} asks for attention by {asked[0]!r}, which is code from the "
-                f"Hub. Pass attn_implementation={asked[0]!r} where you trust it, or another kind, such as 'sdpa'."
+                f"Hub. Pass attn_implementation={asked[0]!r} where you trust it, or take it out of the config."
             )
 
     def _placement(self) -> dict[str, Any]:
