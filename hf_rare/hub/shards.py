@@ -15,6 +15,8 @@ import datasets
 from datasets.features.features import require_storage_embed
 from datasets.table import embed_table_storage
 
+from hf_rare.rows.parquet import write_parquet
+
 BLOCK_ROWS = 1000
 WITH_FILES_ROWS = 2000
 """Most rows of a shard whose images or sounds are put into it: how large they are is not known beforehand."""
@@ -54,7 +56,7 @@ def iterate_shards(dataset: datasets.Dataset, max_bytes: int, embed_external_fil
             rows = rows.map(embed_table_storage, batched=True, batch_size=BLOCK_ROWS, keep_in_memory=True)
         with tempfile.TemporaryDirectory(prefix="hf-rare-") as folder:
             path = Path(folder) / "shard.parquet"
-            rows.to_parquet(path)
+            write_parquet(rows, path)
             with path.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             yield Shard(path, sha256)

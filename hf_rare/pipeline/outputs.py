@@ -19,6 +19,7 @@ from hf_rare.hub.card.header import read_header, split_header
 from hf_rare.hub.card.merge import find_blocks, merge_cards
 from hf_rare.pipeline.holding import find_what_no_file_holds, without_lost_files, write_json_lines
 from hf_rare.pipeline.inputs import by_plain_name
+from hf_rare.rows.parquet import write_parquet
 from hf_rare.writers.recipe import recipe_beside
 from hf_rare.writers.recipe_checks import Recipe
 
@@ -33,8 +34,7 @@ SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
 
 
 def _write_parquet(dataset: datasets.Dataset, path: Path) -> None:
-    with path.open("wb") as file:  # no path for fsspec, to which some names mean something else
-        by_size_alone(dataset).to_parquet(file)
+    write_parquet(by_size_alone(dataset), path)
 
 
 def _save_to_disk(dataset: datasets.Dataset, path: Path) -> None:

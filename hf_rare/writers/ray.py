@@ -32,6 +32,7 @@ from hf_rare.errors import (
     OutputExistsError,
 )
 from hf_rare.rows.batches import read_columns
+from hf_rare.rows.parquet import write_parquet
 from hf_rare.runs.pickling import PREFIX, variables_for_workers
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.joined import JoinedBatches
@@ -314,7 +315,8 @@ def _write(dataset: datasets.Dataset, folder: Path) -> None:
     """Write a dataset beside its place and then move it there, so that no half of it is ever seen."""
     num_shards = min(len(dataset), dataset.data.nbytes // SHARD_BYTES + 1) or 1
     with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f".{folder.name}.") as temporary:
+        (Path(temporary) / "data").mkdir()
         for index in range(num_shards):
             shard = dataset.shard(num_shards, index, contiguous=True)
-            shard.to_parquet(Path(temporary) / "data" / f"{index:05}-of-{num_shards:05}.parquet")
+            write_parquet(shard, Path(temporary) / "data" / f"{index:05}-of-{num_shards:05}.parquet")
         (Path(temporary) / "data").replace(folder)
