@@ -1,6 +1,6 @@
 """Datasets to files, by the ending of the path, and the cards and recipes beside them."""
 
-import glob
+import hashlib
 import json
 import logging
 import os
@@ -146,7 +146,7 @@ def save_output(dataset: datasets.Dataset, path: Path) -> None:
 
 def restore_output(path: Path) -> None:
     """Bring back what a process was replacing when it was killed, and clear up what such processes have left."""
-    for folder in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
+    for folder in path.parent.glob(f"{_prefix(path)}*"):
         writer = folder.name.removeprefix(_prefix(path)).partition("-")[0]
         if not writer.isdecimal() or _is_alive(int(writer), folder):
             continue
@@ -166,7 +166,8 @@ def _is_alive(writer: int, folder: Path) -> bool:
 
 def _prefix(path: Path, writer: int | None = None) -> str:
     """Give how the name of the folder begins in which a process writes an output."""
-    return f".hf-rare-{path.name}-" + (f"{writer}-" if writer is not None else "")
+    name = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()  # fsspec reads more into some names
+    return f".hf-rare-{name}-" + (f"{writer}-" if writer is not None else "")
 
 
 def write_text(text: str, path: Path) -> None:

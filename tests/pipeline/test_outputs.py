@@ -169,10 +169,20 @@ def test_a_run_that_is_killed_leaves_the_old_output_or_the_new_one_and_nothing_e
 
 
 def test_what_a_living_process_is_writing_is_left_alone(tmp_path):
-    own = tmp_path / f".hf-rare-out-{os.getpid()}-x"
-    own.mkdir()
-    outputs.restore_output(tmp_path / "out")
-    assert own.exists()
+    path = tmp_path / "out.jsonl"
+    seen = []
+
+    def write(dataset, temporary):
+        temporary.write_text("half")
+        outputs.restore_output(path)
+        seen.append(temporary.exists())
+        temporary.write_text("whole")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(outputs.SAVERS, ".jsonl", write)
+        outputs.save_output(Dataset.from_dict({"x": [1]}), path)
+    assert seen == [True]
+    assert path.read_text() == "whole"
 
 
 FULL = """
