@@ -69,7 +69,10 @@ def test_the_positive_is_left_out_in_a_share_of_rows():
         without += bool(left_out)
     assert 70 < without < 130
     assert made["completion"][:] == to_sft(rows)["completion"][:]
-    assert all(row["text"] not in documents_of(e).values() for e, row in zip(to_sft(rows, positive_share=0), rows))
+    assert all(
+        row["text"] not in documents_of(e).values()
+        for e, row in zip(to_sft(rows, positive_share=0), rows, strict=True)
+    )
 
 
 def test_which_rows_depends_on_content_and_seed_alone():
