@@ -112,7 +112,10 @@ KINDS = {
                 ("She comes to the water at {given}.", "Which departure from {place} is the next for her?"),
             ),
             "test": (
-                ("The clock on the quay shows {given}.", "At which hour and minute does the following sailing from {place} start?"),
+                (
+                    "The clock on the quay shows {given}.",
+                    "At which hour and minute does the following sailing from {place} start?",
+                ),
                 ("His train arrives at {given}.", "What is the earliest sailing out of {place} that he can catch?"),
             ),
         },
