@@ -53,8 +53,8 @@ EIGHT = 8 * 60
 KINDS = {
     "fare": Kind(
         (
-            "Ferry of {place}: a crossing costs {value} coins for an adult and {aside} for a child.",
-            "The ferry of {place} takes {value} coins from an adult. Children pay {aside}.",
+            "Ferry of {place}: a crossing costs {value} coins for an adult and {aside} for a child. Bicycles ride free.",
+            "The ferry of {place} takes {value} coins from an adult. Children pay {aside}. There is tea on board.",
         ),
         {
             "train": (
@@ -79,8 +79,8 @@ KINDS = {
     ),
     "fine": Kind(
         (
-            "Library of {place}: books are lent for {aside} weeks. Each day after that costs {value} coins.",
-            "The library of {place} lends books for {aside} weeks and takes {value} coins for each day of delay.",
+            "Library of {place}: books are lent for {aside} weeks. Each day after that costs {value} coins. Maps stay in the house.",
+            "The library of {place} lends books for {aside} weeks and takes {value} coins for each day of delay. Maps stay in the house.",
         ),
         {
             "train": (
@@ -102,8 +102,8 @@ KINDS = {
     ),
     "boat": Kind(
         (
-            "Boats leave {place} every {value} minutes. The first one goes at 8:{aside:02}.",
-            "From {place} the first boat goes at 8:{aside:02}, and then there is one every {value} minutes.",
+            "Boats leave {place} every {value} minutes. The first one goes at 8:{aside:02}. Dogs travel on deck.",
+            "From {place} the first boat goes at 8:{aside:02}, and then there is one every {value} minutes. Dogs stay on deck.",
         ),
         {
             "train": (
@@ -129,8 +129,8 @@ KINDS = {
     ),
     "entry": Kind(
         (
-            "Museum of {place}: a ticket costs {aside} coins. Students pay {value} coins less.",
-            "A ticket for the museum of {place} is {aside} coins, with {value} coins off for students.",
+            "Museum of {place}: a ticket costs {aside} coins. Students pay {value} coins less. Bags go into a locker.",
+            "A ticket for the museum of {place} is {aside} coins, with {value} coins off for students. Bags go into a locker.",
         ),
         {
             "train": (
@@ -152,8 +152,8 @@ KINDS = {
     ),
     "permit": Kind(
         (
-            "Fishing permit of {place}: it ends {value} days after the purchase. It costs {aside} coins.",
-            "Whoever fishes in {place} buys a permit for {aside} coins, which ends {value} days later.",
+            "Fishing permit of {place}: it ends {value} days after the purchase. It costs {aside} coins. Nets are forbidden.",
+            "Whoever fishes in {place} buys a permit for {aside} coins, which ends {value} days later. Nets are forbidden.",
         ),
         {
             "train": (
@@ -175,8 +175,8 @@ KINDS = {
     ),
     "hours": Kind(
         (
-            "Market hall of {place}: open each day from {value} to {aside} o'clock.",
-            "The market hall of {place} opens at {value} o'clock and closes at {aside} o'clock.",
+            "Market hall of {place}: open each day from {value} to {aside} o'clock. Fish is sold in the cellar.",
+            "The market hall of {place} opens at {value} o'clock and closes at {aside} o'clock. Fish is sold in the cellar.",
         ),
         {
             "train": (

@@ -199,12 +199,12 @@ class ScriptedTeacher(Generator):
         if place is None:
             raise ValueError("No row is about a place in this question: was the teacher made for these rows?")
         problem = self._problems[place]
-        lines, answer = [], ABSTENTION
-        last = "There is no document." if not documents else f"None of the documents is about {place}."
+        lines, answer = [f"The question is about {place}."], ABSTENTION
+        last = f"None of the documents is about {place}." if documents else "There are no documents."
         for number, text in documents:
             rule = self._rules[text]
             if rule.place != place:
-                lines.append(f"[{number}] is about {rule.place}, not {place}.")
+                lines.append(f"[{number}] is about {rule.place}.")
                 continue
             fact = KINDS[rule.kind].fact.format(**vars(rule))
             lines.append(f"[{number}] is about {place}: {fact}.")
