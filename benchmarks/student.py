@@ -1,10 +1,10 @@
 """Students of a made-up world: the same small model, trained with LoRA on different traces of the same questions.
 
-    python -m benchmarks.student --model SMOLLM2 --folder students [--rows 160] [--own-rows 80] [--steps 40] [--seeds 3]
+    python -m benchmarks.student --model SMOLLM2 [--folder students] [--rows 160] [--own-rows 80] [--steps 40]
 
-Two teachers write: `ScriptedTeacher`, whose traces are ideal, and the model itself, whose traces are checked against the
-gold answers (rejection sampling, with an example in its prompt that its students do not get). Each arm trains on the
-exports of this library for the same number of steps of the same size:
+Two teachers write: `ScriptedTeacher`, whose traces are ideal, and the model itself, whose traces are checked against
+the gold answers (rejection sampling, with an example in its prompt that its students do not get). Each arm trains on
+the exports of this library for the same number of steps of the same size:
 
 - `reasoning`: the scripted traces. `answers`: their answers alone.
 - `own-right`: the model's own right traces. `own-all`: as many of its traces, right or wrong.
@@ -30,14 +30,14 @@ from hf_rare import ReasonDistiller, to_sft, verify
 SCRIPTED, OWN = ("reasoning", "answers"), ("own-right", "own-all")
 ARMS = (*SCRIPTED, *OWN)
 
-EXAMPLE_ROW = 1999
-"""The seed of the example that the model gets when it is its own teacher; no row of a benchmark has it."""
+EXAMPLE_SEED = 1999
+"""The seed of the example that the model gets when it is its own teacher."""
 
 
 def make_teacher_template() -> str:
     """Write the template of the model as its own teacher: an example of another place, then the row."""
-    rows = make_rows("train", 1, EXAMPLE_ROW)
-    teacher = ReasonDistiller(ScriptedTeacher("train", 1, EXAMPLE_ROW), template=TEMPLATE, journal_dir=None)
+    rows = make_rows("train", 1, EXAMPLE_SEED)
+    teacher = ReasonDistiller(ScriptedTeacher("train", 1, EXAMPLE_SEED), template=TEMPLATE, journal_dir=None)
     example = to_sft(teacher.apply(rows), recipe=teacher, reasoning_format="plain")[0]
     asked, written = (example[name][-1]["content"] for name in ("prompt", "completion"))
     return f"Here is an example.\n\n{asked}\n\n{written}\n\nNow do the same for this question.\n\n{TEMPLATE}"

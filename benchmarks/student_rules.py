@@ -13,6 +13,7 @@ class Kind:
 
     Args:
         documents (`tuple[str, ...]`): how it is said: of a `place`, with its `value`, and with `aside` beside it.
+        further (`str`): a sentence behind it that settles nothing.
         questions (`dict`): for each split how it is asked: the scenario, with what is `given`, and the question.
         fact (`str`): what a trace says of the document.
         step (`str`): the step from there to the `answer`.
@@ -24,6 +25,7 @@ class Kind:
     """
 
     documents: tuple[str, ...]
+    further: str
     questions: Mapping[Split, tuple[tuple[str, str], ...]]
     fact: str
     step: str
@@ -53,9 +55,10 @@ EIGHT = 8 * 60
 KINDS = {
     "fare": Kind(
         (
-            "Ferry of {place}: a crossing costs {value} coins for an adult and {aside} for a child. Bicycles ride free.",
-            "The ferry of {place} takes {value} coins from an adult. Children pay {aside}. There is tea on board.",
+            "Ferry of {place}: a crossing costs {value} coins for an adult and {aside} for a child.",
+            "The ferry of {place} takes {value} coins from an adult. Children pay {aside}.",
         ),
+        "Bicycles ride free.",
         {
             "train": (
                 ("{given} adults want to cross together.", "What do they pay in all for the ferry of {place}?"),
@@ -79,9 +82,10 @@ KINDS = {
     ),
     "fine": Kind(
         (
-            "Library of {place}: books are lent for {aside} weeks. Each day after that costs {value} coins. Maps stay in the house.",
-            "The library of {place} lends books for {aside} weeks and takes {value} coins for each day of delay. Maps stay in the house.",
+            "Library of {place}: books are lent for {aside} weeks. Each day after that costs {value} coins.",
+            "The library of {place} lends books for {aside} weeks and takes {value} coins for each day of delay.",
         ),
+        "Maps stay in the house.",
         {
             "train": (
                 ("My book is {given} days late.", "What must I pay to the library of {place}?"),
@@ -102,9 +106,10 @@ KINDS = {
     ),
     "boat": Kind(
         (
-            "Boats leave {place} every {value} minutes. The first one goes at 8:{aside:02}. Dogs travel on deck.",
-            "From {place} the first boat goes at 8:{aside:02}, and then there is one every {value} minutes. Dogs stay on deck.",
+            "Boats leave {place} every {value} minutes. The first one goes at 8:{aside:02}.",
+            "From {place} the first boat goes at 8:{aside:02}, and then there is one every {value} minutes.",
         ),
+        "Dogs stay on deck.",
         {
             "train": (
                 ("I reach the pier at {given}.", "When does the next boat leave {place}?"),
@@ -129,9 +134,10 @@ KINDS = {
     ),
     "entry": Kind(
         (
-            "Museum of {place}: a ticket costs {aside} coins. Students pay {value} coins less. Bags go into a locker.",
-            "A ticket for the museum of {place} is {aside} coins, with {value} coins off for students. Bags go into a locker.",
+            "Museum of {place}: a ticket costs {aside} coins. Students pay {value} coins less.",
+            "A ticket for the museum of {place} is {aside} coins, with {value} coins off for students.",
         ),
+        "Bags go into a locker.",
         {
             "train": (
                 ("I am a student.", "What do I pay in the museum of {place}?"),
@@ -152,9 +158,10 @@ KINDS = {
     ),
     "permit": Kind(
         (
-            "Fishing permit of {place}: it ends {value} days after the purchase. It costs {aside} coins. Nets are forbidden.",
-            "Whoever fishes in {place} buys a permit for {aside} coins, which ends {value} days later. Nets are forbidden.",
+            "Fishing permit of {place}: it ends {value} days after the purchase. It costs {aside} coins.",
+            "Whoever fishes in {place} buys a permit for {aside} coins, which ends {value} days later.",
         ),
+        "Nets are forbidden.",
         {
             "train": (
                 ("I buy a permit on 1{given} May.", "On which day of May does the permit of {place} end?"),
@@ -175,9 +182,10 @@ KINDS = {
     ),
     "hours": Kind(
         (
-            "Market hall of {place}: open each day from {value} to {aside} o'clock. Fish is sold in the cellar.",
-            "The market hall of {place} opens at {value} o'clock and closes at {aside} o'clock. Fish is sold in the cellar.",
+            "Market hall of {place}: open each day from {value} to {aside} o'clock.",
+            "The market hall of {place} opens at {value} o'clock and closes at {aside} o'clock.",
         ),
+        "Fish is sold in the cellar.",
         {
             "train": (
                 ("I want to sell there all day.", "How many hours a day is the market hall of {place} open?"),
@@ -220,7 +228,8 @@ class Rule:
     @property
     def text(self) -> str:
         """The document."""
-        return KINDS[self.kind].documents[self.wording].format(**vars(self))
+        kind = KINDS[self.kind]
+        return f"{kind.documents[self.wording].format(**vars(self))} {kind.further}"
 
     def solve(self, given: int) -> str:
         """Give the answer to the question about it."""
