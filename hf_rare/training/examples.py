@@ -4,7 +4,7 @@ The prompt is made with the library's own templates. Its documents stand in the 
 full also where the teacher got them shortened. Where the student gets others, `student_documents` chooses them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -147,15 +147,16 @@ def build_student_prompt(form: TrainingFormat, values: Values) -> StudentPrompt 
 
     A row that was not distilled has its documents in the order in which a teacher would get them.
     """
-    config, negatives = form.config, form.student_documents
+    config, column = form.config, form.student_documents
+    negatives: int | Sequence[str] | None = column
     try:
         row = read_row(values, config)
-        if isinstance(negatives, str):
-            negatives = read_row({**values, config.hard_negatives_column: values[negatives]}, config).hard_negatives
+        if isinstance(column, str):
+            negatives = read_row({**values, config.hard_negatives_column: values[column]}, config).hard_negatives
     except InvalidRowError:
         return None
-    column = config.output_column + DOCUMENT_ORDER
-    order = values[column] if column in values else shuffle_documents(row, config.seed)
+    order_column = config.output_column + DOCUMENT_ORDER
+    order = values[order_column] if order_column in values else shuffle_documents(row, config.seed)
     if sorted(order or ()) != list(range(len(row.documents))):
         return None  # no prompt was made, or the documents are not those that the teacher saw
     documents = choose_documents(

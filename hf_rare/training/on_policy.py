@@ -59,7 +59,7 @@ class PromptMaker:
         if self.privileged == "positive":
             return POSITIVE_CONTEXT.format(number=prompt.positive_number, text=prompt.positive)
         if self.privileged != "trace":
-            return values[self.privileged] or ""
+            return str(values[str(self.privileged)] or "")
         traces = read_traces(self.form, values)
         usable = (trace for trace in traces if trace.is_right or self.form.correct_column is None)
         return next((trace.completion[0]["content"] for trace in usable), "")
@@ -174,7 +174,7 @@ def _list_columns(dataset: datasets.Dataset, form: TrainingFormat, privileged: s
         read += [name for name in (trace, answer) if name in dataset.column_names]
     read += [order] if order in dataset.column_names else []
     read += [str(form.student_documents)] if has_new_documents else []
-    read += [privileged] if privileged not in (None, "positive", "trace") else []
+    read += [privileged] if privileged is not None and privileged not in ("positive", "trace") else []
     return list(dict.fromkeys(read))
 
 
