@@ -103,7 +103,7 @@ def make_examples(form: TrainingFormat, values: Values) -> Iterator[Example]:
     """Give a prompt and a completion for each trace of a row; only right ones where a column says which are."""
     for prompt, trace in _pair_traces(form, values):
         if form.correct_column is None or trace.is_right:
-            yield {"completion": trace.completion, "sample": trace.number, **describe_prompt(prompt, trace)}
+            yield {"completion": trace.completion, "sample": trace.number, **_describe(prompt, trace)}
 
 
 def make_labelled(form: TrainingFormat, values: Values) -> Iterator[Example]:
@@ -111,7 +111,7 @@ def make_labelled(form: TrainingFormat, values: Values) -> Iterator[Example]:
     for prompt, trace in _pair_traces(form, values):
         if trace.is_right is not None:
             labelled = {"completion": trace.completion, "label": trace.is_right, "sample": trace.number}
-            yield {**labelled, **describe_prompt(prompt, trace)}
+            yield {**labelled, **_describe(prompt, trace)}
 
 
 def make_pairs(form: TrainingFormat, values: Values) -> Iterator[Example]:
@@ -123,7 +123,7 @@ def make_pairs(form: TrainingFormat, values: Values) -> Iterator[Example]:
     pairs = [(i, j) for i, j in places if right[i].completion != wrong[j].completion]
     pairs.sort(key=lambda pair: ((pair[0] - pair[1]) % max(len(right), len(wrong)), pair))
     for i, j in pairs[: form.max_pairs]:
-        described = describe_prompt(traces[0][0], right[i], wrong[j])
+        described = _describe(traces[0][0], right[i], wrong[j])
         yield {"chosen": right[i].completion, "rejected": wrong[j].completion, **described}
 
 
@@ -135,7 +135,7 @@ def _pair_traces(form: TrainingFormat, values: Values) -> Iterator[tuple[Student
             yield prompt, trace
 
 
-def describe_prompt(prompt: StudentPrompt, *traces: LabelledTrace) -> Example:
+def _describe(prompt: StudentPrompt, *traces: LabelledTrace) -> Example:
     """Give the prompt of an example, and say whether it has the positive and whether it lacks a cited document."""
     left_out = prompt.documents.left_out
     lacks_cited = bool(left_out) and any(not left_out.isdisjoint(find_citations(trace.text)) for trace in traces)
