@@ -89,7 +89,7 @@ def add_row_commands(commands: Any) -> None:
     )
     export.add_argument(
         "--student-documents",
-        type=json_or_text,
+        type=_number_or_name,
         metavar="N",
         help="most hard negatives of a prompt, or the column with others",
     )
@@ -180,6 +180,10 @@ def _run_export(arguments: argparse.Namespace) -> None:
             exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
     _save(arguments, exported)
     print(f"{len(exported)} rows are in {arguments.output}")
+
+
+def _number_or_name(text: str) -> int | str:
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _load_student(model_id: str) -> Any:
