@@ -9,7 +9,8 @@ the exports of this library for the same number of steps of the same size:
 - `reasoning`: the scripted traces. `answers`: their answers alone.
 - `own-right`: the model's own right traces. `own-all`: as many of its traces, right or wrong.
 
-What stands already in the folder is not done again, and adapters lie in `FOLDER/ARM-SEED`.
+What stands already in the folder is not done again. Adapters lie in `FOLDER/ARM-SEED`; an arm without a row, because no
+trace was right, has none.
 """
 
 import argparse
@@ -190,7 +191,9 @@ def train_students(arguments: argparse.Namespace) -> dict[str, Any]:
             for seed in range(arguments.seeds):
                 report = folder / f"{arm}-{seed}" / "training.json"
                 if not report.exists():
-                    made = train(arguments, make_arm(arm, traces, seed), seed, report.parent)
+                    rows = make_arm(arm, traces, seed)
+                    made = train(arguments, rows, seed, report.parent) if len(rows) else {"rows": 0}
+                    report.parent.mkdir(parents=True, exist_ok=True)
                     report.write_text(json.dumps(made))
                 trained[f"{arm}-{seed}"] = json.loads(report.read_text())
                 print(f"{arm}-{seed}", trained[f"{arm}-{seed}"], flush=True)
