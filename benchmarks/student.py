@@ -9,8 +9,8 @@ the exports of this library for the same number of steps of the same size:
 - `reasoning`: the scripted traces. `answers`: their answers alone.
 - `own-right`: the model's own right traces. `own-all`: as many of its traces, right or wrong.
 
-What stands already in the folder is not done again. Adapters lie in `FOLDER/ARM-SEED`; an arm without a row, because no
-trace was right, has none.
+What stands already in the folder is not done again. Adapters lie in `FOLDER/ARM-SEED`; an arm without a row, because
+no trace was right, has none.
 """
 
 import argparse
