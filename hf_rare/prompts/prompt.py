@@ -102,16 +102,15 @@ def get_template(config: DistillConfig) -> Template:
     return Template(source, _fill_in(sample, sample.documents, config), _HINT)
 
 
-def _fill_in(
-    row: Row, documents: Sequence[str], config: DistillConfig, numbers: Sequence[int] | None = None
-) -> dict[str, Any]:
+def _fill_in(row: Row, documents: Sequence[str | None], config: DistillConfig) -> dict[str, Any]:
     """Give the values of the placeholders."""
-    numbers = range(1, len(documents) + 1) if numbers is None else numbers
     return {
         **row.extra,
         "question": row.question,
         "scenario": row.scenario,
-        "documents": [{"number": number, "text": text} for number, text in zip(numbers, documents, strict=True)],
+        "documents": [
+            {"number": number, "text": text} for number, text in enumerate(documents, start=1) if text is not None
+        ],
         "options": [{"letter": letter, "text": text} for letter, text in row.options],
         "thought_tags": config.thought_tags,
         "answer_tags": config.answer_tags,
@@ -160,21 +159,17 @@ def build_prompt(row: Row, config: DistillConfig, shortened: Mapping[int, str] |
     return Prompt(build_messages(row, documents, config), order, len(shortened))
 
 
-def build_messages(
-    row: Row, documents: Sequence[str], config: DistillConfig, numbers: Sequence[int] | None = None
-) -> list[dict[str, str]]:
+def build_messages(row: Row, documents: Sequence[str | None], config: DistillConfig) -> list[dict[str, str]]:
     """Write the messages of a row's prompt.
 
     Args:
         row ([`Row`]):
             The row.
         documents (`Sequence[str]`):
-            Its documents, in the order in which they are numbered.
+            Its documents, in the order in which they are numbered; `None` for one that is left out, so that the
+            others keep their numbers.
         config ([`DistillConfig`]):
             Template and system prompt.
-        numbers (`Sequence[int]`, *optional*):
-            The number of each document, where they are not 1, 2, 3, ...: documents that were left out leave gaps, so
-            that a trace cites the others as before.
 
     Returns:
         `list[dict[str, str]]`: the messages, each with `role` and `content`.
@@ -183,5 +178,5 @@ def build_messages(
         TemplateError: The template cannot be filled in.
     """
     system = [{"role": "system", "content": config.system_prompt}] if config.system_prompt else []
-    content = get_template(config).render(_fill_in(row, documents, config, numbers))
+    content = get_template(config).render(_fill_in(row, documents, config))
     return [*system, {"role": "user", "content": content}]

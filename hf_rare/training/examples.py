@@ -167,7 +167,7 @@ def build_student_prompt(form: TrainingFormat, values: Values) -> StudentPrompt 
         negatives=negatives,
         cited=_list_citations(form, values),
     )
-    messages = build_messages(row, documents.texts, config, documents.numbers)
+    messages = build_messages(row, documents.with_gaps(), config)
     return StudentPrompt(messages, documents, row.positive, list(order).index(0) + 1)
 
 

@@ -71,7 +71,8 @@ def make_format(
 def _counts_by_itself(config: DistillConfig) -> bool:
     """Tell whether a template numbers documents without their numbers: by a count, which knows of no gaps."""
     row = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
-    one, other = (build_messages(row, row.documents, config, numbers) for numbers in ((1, 2), (7, 9)))
+    documents = row.documents
+    one, other = (build_messages(row, texts, config) for texts in (documents, (None, *documents)))
     return one == other and "loop.index" in get_template(config).source
 
 

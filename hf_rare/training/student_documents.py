@@ -30,6 +30,11 @@ class StudentDocuments:
     has_positive: bool
     left_out: frozenset[int]
 
+    def with_gaps(self) -> list[str | None]:
+        """List the texts by number, from 1, with `None` for a number that no document has."""
+        texts = dict(zip(self.numbers, self.texts, strict=True))
+        return [texts.get(number) for number in range(1, max(self.numbers, default=0) + 1)]
+
 
 def choose_documents(
     row: Row,
