@@ -1,6 +1,6 @@
 """Students of a made-up world: the same small model, trained with LoRA on different traces of the same questions.
 
-    python -m benchmarks.student --model SMOLLM2 [--folder students] [--rows 160] [--own-rows 80] [--steps 40]
+    python -m benchmarks.student --model SMOLLM2 [--folder students] [--rows 160] [--own-rows 80] [--steps 30]
 
 Two teachers write: `ScriptedTeacher`, whose traces are ideal, and the model itself, whose traces are checked against
 the gold answers (rejection sampling, with an example in its prompt that its students do not get). Each arm trains on
@@ -161,11 +161,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--own-rows", type=int, default=80, help="rows that the model writes traces for itself")
     parser.add_argument("--samples", type=int, default=4, help="its traces of each row")
     parser.add_argument("--max-new-tokens", type=int, default=160)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of a student; one core reads about 80 tokens/s")
     return parser
 
 
