@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from hf_rare.negatives.retrieve import retrieve_documents
     from hf_rare.pipeline.run import StageResult, run_pipeline
     from hf_rare.rows.demo import load_demo_dataset
+    from hf_rare.training.on_policy import to_prompts
     from hf_rare.training.one_trace import keep_one_trace
     from hf_rare.training.retrieval import to_retrieval
     from hf_rare.training.trl import to_preference, to_sft
@@ -129,6 +130,7 @@ __all__ = [
     "run_pipeline",
     "summarize_grounding",
     "to_preference",
+    "to_prompts",
     "to_retrieval",
     "to_sft",
     "verify",
@@ -177,6 +179,7 @@ _HOMES = {
     "run_pipeline": "hf_rare.pipeline.run",
     "summarize_grounding": "hf_rare.checks.grounding_rates",
     "to_preference": "hf_rare.training.trl",
+    "to_prompts": "hf_rare.training.on_policy",
     "to_retrieval": "hf_rare.training.retrieval",
     "to_sft": "hf_rare.training.trl",
     "verify": "hf_rare.checks.verify",

@@ -29,16 +29,20 @@ examples:
 INPUT needs the columns text (the positive), question and scenario. Without --corpus the positives of the other rows
 are searched."""
 
+EXPORT_FORMS = ("sft", "dpo", "kto", "distillation", "self-distillation", "retrieval")
+
 EXPORT_HELP = """Write distilled rows as a trainer reads them.
 
 examples:
   hf-rare export traces.parquet sft --student Qwen/Qwen3-0.6B --output sft.parquet
+  hf-rare export traces.parquet sft --positive-share 0.8 --student-documents 2 --output raft.parquet
   hf-rare export traces.parquet kto --output kto.parquet
+  hf-rare export traces.parquet self-distillation --output prompts.parquet
   hf-rare export rows.parquet retrieval --num-negatives 3 --output triplets.parquet
 
-sft: TRL's prompts and completions; dpo: chosen and rejected traces of one row; kto: traces with a label; retrieval:
-the anchors, positives and negatives of sentence-transformers. INPUT's recipe, where it lies beside it, names the
-columns."""
+sft: TRL's prompts and completions; dpo: chosen and rejected traces of one row; kto: traces with a label; distillation:
+prompts alone; self-distillation: prompts, and what a teacher knows beside them; retrieval: the anchors, positives and
+negatives of sentence-transformers. INPUT's recipe, where it lies beside it, names the columns."""
 
 
 RUN_HELP = """Run a whole pipeline: questions, hard negatives, reasoning, checks, training files, Hub.
@@ -75,14 +79,26 @@ def add_row_commands(commands: Any) -> None:
         "export", help="write rows for training", description=EXPORT_HELP, formatter_class=raw
     )
     add_input(export)
-    export.add_argument(
-        "form", metavar="FORM", choices=("sft", "dpo", "kto", "retrieval"), help="sft, dpo, kto, retrieval"
-    )
+    export.add_argument("form", metavar="FORM", choices=EXPORT_FORMS, help=", ".join(EXPORT_FORMS))
     add_output(export)
     export.add_argument("--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT")
     export.add_argument("--student", metavar="MODEL_ID", help="model whose chat template must keep the reasoning")
     export.add_argument("--keep-columns", nargs="+", metavar="NAME", help="columns to carry along, such as ids")
     export.add_argument("--correct-column", metavar="NAME", help="column that says which traces are right")
+    export.add_argument(
+        "--positive-share", type=float, metavar="P", help="share of rows whose prompt has the positive (default: 1)"
+    )
+    export.add_argument(
+        "--student-documents",
+        type=_number_or_name,
+        metavar="N",
+        help="most hard negatives of a prompt, or the column with others",
+    )
+    export.add_argument(
+        "--privileged",
+        metavar="WHAT",
+        help="what a teacher knows, for self-distillation: positive (default), trace, or a column",
+    )
     export.add_argument("--num-negatives", type=positive_int, metavar="N", help="negatives of a row, for retrieval")
     export.set_defaults(run=_run_export)
 
@@ -140,23 +156,35 @@ def _run_export(arguments: argparse.Namespace) -> None:
     form = read_text_form(arguments, inputs.HARD_NEGATIVES if arguments.form == "retrieval" else expected)
     dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
     if arguments.form == "retrieval":
-        for name in ("recipe", "student", "correct_column"):
+        for name in ("recipe", "student", "correct_column", "positive_share", "student_documents", "privileged"):
             if getattr(arguments, name) is not None:
-                raise ConfigError(f"--{name.replace('_', '-')} is for sft, dpo and kto.")
+                raise ConfigError(f"--{name.replace('_', '-')} is not for retrieval.")
         exported = hf_rare.to_retrieval(dataset, arguments.num_negatives, **settings)
     else:
         if arguments.num_negatives is not None:
             raise ConfigError("--num-negatives is for retrieval.")
         settings["recipe"] = recipe
-        settings["correct_column"] = arguments.correct_column
+        for name in ("correct_column", "positive_share", "student_documents", "privileged"):
+            if getattr(arguments, name) is not None:
+                settings[name] = getattr(arguments, name)
+        if arguments.privileged is not None and arguments.form != "self-distillation":
+            raise ConfigError("--privileged is for self-distillation.")
+        if arguments.student is not None and arguments.form.endswith("distillation"):
+            raise ConfigError("--student is for sft, dpo and kto: prompts hold no reasoning.")
         if arguments.student is not None:
             settings["student_tokenizer"] = _load_student(arguments.student)
         if arguments.form == "sft":
             exported = hf_rare.to_sft(dataset, **settings)
+        elif arguments.form.endswith("distillation"):
+            exported = hf_rare.to_prompts(dataset, form=arguments.form, **settings)
         else:
             exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
     _save(arguments, exported)
     say(f"{len(exported)} rows are in {arguments.output}")
+
+
+def _number_or_name(text: str) -> int | str:
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _load_student(model_id: str) -> Any:

@@ -42,6 +42,7 @@ from hf_rare.pipeline.settings import (
 )
 from hf_rare.runs.team import read_place
 from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.training.on_policy import to_prompts
 from hf_rare.training.one_trace import keep_one_trace
 from hf_rare.training.retrieval import to_retrieval
 from hf_rare.training.trl import to_preference, to_sft
@@ -67,6 +68,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 EXPORTS: dict[str, Callable[..., datasets.Dataset]] = {
     "sft": to_sft,
     "preference": to_preference,
+    "prompts": to_prompts,
     "retrieval": to_retrieval,
 }
 
@@ -118,8 +120,8 @@ def run_pipeline(
       [`AnswerJudge`].
     - `verify`: [`verify`].
     - `grounding`: [`audit_grounding`].
-    - `export`: for each file a name and a dict with `format` (`sft`, `preference` or `retrieval`) and the settings of
-      [`to_sft`], [`to_preference`] or
+    - `export`: for each file a name and a dict with `format` (`sft`, `preference`, `prompts` or `retrieval`) and the
+      settings of [`to_sft`], [`to_preference`], [`to_prompts`] or
       [`to_retrieval`]. With `one_trace: true` it gets one trace of each row, by
       [`keep_one_trace`].
     - `card`: settings of [`build_card`], for the card in the output folder and on the Hub.

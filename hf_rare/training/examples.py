@@ -1,22 +1,27 @@
 """From a distilled row to what a student learns from it: a prompt, completions, pairs. Plain values in and out.
 
 The prompt is made with the library's own templates. Its documents stand in the order in which the teacher saw them, in
-full also where the teacher got them shortened.
+full also where the teacher got them shortened. Where the student gets others, `student_documents` chooses them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hf_rare.checks.citations import find_citations
 from hf_rare.errors import ColumnError
-from hf_rare.prompts.prompt import build_messages, get_template, input_columns
+from hf_rare.prompts.prompt import build_messages, get_template, input_columns, shuffle_documents
 from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, OUTCOMES, SAMPLE, STATUS
 from hf_rare.rows.row import InvalidRowError, read_row
 from hf_rare.settings.writers import DistillConfig
+from hf_rare.training.student_documents import StudentDocuments, choose_documents
 
 ReasoningFormat = Literal["tags", "plain", "field"]
 
 _BOOLEANS = {"true": True, "false": False}
+
+HAS_POSITIVE, LACKS_CITED = "__has_positive", "__lacks_cited"
+"""What an example says of its documents, for the log alone: no column is made of it."""
 
 Example = dict[str, Any]
 Values = Mapping[str, Any]
@@ -39,6 +44,10 @@ class TrainingFormat:
             The least grade of a right trace.
         max_pairs (`int`, *optional*):
             Most pairs of a row; `None` for all.
+        positive_share (`float`):
+            Share of rows whose prompt has the positive.
+        student_documents (`int` or `str`, *optional*):
+            The most negatives of a prompt, or the column with those that it has instead of the teacher's.
     """
 
     config: DistillConfig
@@ -47,6 +56,30 @@ class TrainingFormat:
     correct_column: str | None = None
     threshold: float = 0.5
     max_pairs: int | None = 1
+    positive_share: float = 1.0
+    student_documents: int | str | None = None
+
+    @property
+    def changes_documents(self) -> bool:
+        """Whether a student may get other documents than the teacher had."""
+        return self.positive_share < 1 or self.student_documents is not None
+
+
+@dataclass(frozen=True)
+class StudentPrompt:
+    """A row as a student gets it.
+
+    Args:
+        messages (`list[dict[str, str]]`): the messages.
+        documents ([`StudentDocuments`]): the documents in them, and those that are not.
+        positive (`str`): the positive, also where it is not one of them.
+        positive_number (`int`): the number by which traces cite it.
+    """
+
+    messages: list[dict[str, str]]
+    documents: StudentDocuments
+    positive: str
+    positive_number: int
 
 
 @dataclass(frozen=True)
@@ -57,51 +90,98 @@ class LabelledTrace:
         number (`int`): which sample it is, from 0.
         completion (`list[dict[str, str]]`): the assistant's message.
         is_right (`bool`, *optional*): whether it is right; `None` where that is not known.
+        text (`str`): reasoning and answer, in which documents are cited.
     """
 
     number: int
     completion: list[dict[str, str]]
     is_right: bool | None
+    text: str
 
 
 def make_examples(form: TrainingFormat, values: Values) -> Iterator[Example]:
     """Give a prompt and a completion for each trace of a row; only right ones where a column says which are."""
-    prompt = build_student_prompt(form, values)
-    for trace in read_traces(form, values) if prompt else ():
+    for prompt, trace in _pair_traces(form, values):
         if form.correct_column is None or trace.is_right:
-            yield {"prompt": prompt, "completion": trace.completion, "sample": trace.number}
+            yield {"completion": trace.completion, "sample": trace.number, **_describe(prompt, trace)}
 
 
 def make_labelled(form: TrainingFormat, values: Values) -> Iterator[Example]:
     """Give a prompt, a completion and a label for each trace that is known to be right or wrong."""
-    prompt = build_student_prompt(form, values)
-    for trace in read_traces(form, values) if prompt else ():
+    for prompt, trace in _pair_traces(form, values):
         if trace.is_right is not None:
-            yield {"prompt": prompt, "completion": trace.completion, "label": trace.is_right, "sample": trace.number}
+            labelled = {"completion": trace.completion, "label": trace.is_right, "sample": trace.number}
+            yield {**labelled, **_describe(prompt, trace)}
 
 
 def make_pairs(form: TrainingFormat, values: Values) -> Iterator[Example]:
     """Give pairs of a right and a wrong trace of a row, each trace used once before one is used again."""
-    prompt = build_student_prompt(form, values)
-    traces = list(read_traces(form, values)) if prompt else []
-    right = [trace.completion for trace in traces if trace.is_right]
-    wrong = [trace.completion for trace in traces if trace.is_right is False]
-    pairs = [(i, j) for i in range(len(right)) for j in range(len(wrong)) if right[i] != wrong[j]]
+    traces = list(_pair_traces(form, values))
+    right = [trace for _, trace in traces if trace.is_right]
+    wrong = [trace for _, trace in traces if trace.is_right is False]
+    places = [(i, j) for i in range(len(right)) for j in range(len(wrong))]
+    pairs = [(i, j) for i, j in places if right[i].completion != wrong[j].completion]
     pairs.sort(key=lambda pair: ((pair[0] - pair[1]) % max(len(right), len(wrong)), pair))
-    for chosen, rejected in pairs[: form.max_pairs]:
-        yield {"prompt": prompt, "chosen": right[chosen], "rejected": wrong[rejected]}
+    for i, j in pairs[: form.max_pairs]:
+        described = _describe(traces[0][0], right[i], wrong[j])
+        yield {"chosen": right[i].completion, "rejected": wrong[j].completion, **described}
 
 
-def build_student_prompt(form: TrainingFormat, values: Values) -> list[dict[str, str]]:
-    """Build the messages of a row's prompt; none where the row cannot be used."""
-    config, order = form.config, values[form.config.output_column + DOCUMENT_ORDER]
+def _pair_traces(form: TrainingFormat, values: Values) -> Iterator[tuple[StudentPrompt, LabelledTrace]]:
+    """Give the traces of a row, each with the row's prompt; none where the row cannot be used."""
+    prompt = build_student_prompt(form, values)
+    if prompt is not None:
+        for trace in read_traces(form, values):
+            yield prompt, trace
+
+
+def _describe(prompt: StudentPrompt, *traces: LabelledTrace) -> Example:
+    """Give the prompt of an example, and say whether it has the positive and whether it lacks a cited document."""
+    left_out = prompt.documents.left_out
+    lacks_cited = bool(left_out) and any(not left_out.isdisjoint(find_citations(trace.text)) for trace in traces)
+    return {"prompt": prompt.messages, HAS_POSITIVE: prompt.documents.has_positive, LACKS_CITED: lacks_cited}
+
+
+def build_student_prompt(form: TrainingFormat, values: Values) -> StudentPrompt | None:
+    """Build a row's prompt; none where the row cannot be used.
+
+    A row that was not distilled has its documents in the order in which a teacher would get them.
+    """
+    config, column = form.config, form.student_documents
+    negatives: int | Sequence[str] | None = column
     try:
         row = read_row(values, config)
+        if isinstance(column, str):
+            negatives = read_row({**values, config.hard_negatives_column: values[column]}, config).hard_negatives
     except InvalidRowError:
-        return []
+        return None
+    order_column = config.output_column + DOCUMENT_ORDER
+    order = values[order_column] if order_column in values else shuffle_documents(row, config.seed)
     if sorted(order or ()) != list(range(len(row.documents))):
-        return []  # no prompt was made, or the documents are not those that the teacher saw
-    return build_messages(row, [row.documents[i] for i in order], config)
+        return None  # no prompt was made, or the documents are not those that the teacher saw
+    documents = choose_documents(
+        row,
+        order,
+        config.seed,
+        positive_share=form.positive_share,
+        negatives=negatives,
+        cited=_list_citations(form, values),
+    )
+    messages = build_messages(row, documents.with_gaps(), config)
+    return StudentPrompt(messages, documents, row.positive, list(order).index(0) + 1)
+
+
+def _list_citations(form: TrainingFormat, values: Values) -> set[int]:
+    """List the numbers that any trace of a row cites; needed only where documents are numbered anew."""
+    if not isinstance(form.student_documents, str):
+        return set()
+    columns = (form.config.output_column, form.config.output_column + ANSWER)
+    texts = [text for name in columns for text in _as_list(values.get(name)) if text]
+    return {number for text in texts for number in find_citations(text)}
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]:
@@ -125,7 +205,8 @@ def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]
             grade = values[form.correct_column][place] if values[form.correct_column] else None
             is_right = read_grade(grade, form)
         if reasoning and (form.statuses is None or status in form.statuses):
-            yield LabelledTrace(number + place, write_completion(reasoning, answer or "", form), is_right)
+            completion = write_completion(reasoning, answer or "", form)
+            yield LabelledTrace(number + place, completion, is_right, f"{reasoning}\n{answer or ''}")
 
 
 def read_grade(grade: Any, form: TrainingFormat) -> bool | None:

@@ -1,7 +1,8 @@
 """Distilled rows as TRL reads them, for supervised training and for preferences.
 
 Prompts hold the documents as the teacher saw them and completions hold the reasoning, so that a loss on the completion
-alone is RARE's masked loss. `examples` writes the text, `student` checks that a chat template keeps it.
+alone is RARE's masked loss. `form` checks the settings, `examples` writes the text, `student` checks that a chat
+template keeps it.
 """
 
 import dataclasses
@@ -9,19 +10,18 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import datasets
 
-from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.rows.column_types import describe, is_list, is_text, item_of
-from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses
+from hf_rare.errors import ColumnError
+from hf_rare.rows.column_types import is_list
+from hf_rare.rows.columns import SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses
 from hf_rare.settings.kinds import AtLeastOne, check_value
-from hf_rare.settings.transformers_names import reject_unknown_names
-from hf_rare.settings.writers import DistillConfig
-from hf_rare.training.convert import Kind, check_columns, check_exportable, check_kinds, convert_rows
+from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 from hf_rare.training.examples import (
+    HAS_POSITIVE,
+    LACKS_CITED,
     Example,
     ReasoningFormat,
     TrainingFormat,
@@ -32,19 +32,12 @@ from hf_rare.training.examples import (
     make_pairs,
     write_completion,
 )
+from hf_rare.training.form import TRAINER_COLUMNS, check_read, make_format, message_features
 from hf_rare.training.student import PROBE, Student
-from hf_rare.writers.recipe import read_recipe
 
 logger = logging.getLogger(__name__)
 
 Make = Callable[[TrainingFormat, Values], Iterator[Example]]
-
-TRAINER_COLUMNS = ("messages", "images", "image", "tools", "chat_template_kwargs", "input_ids", "labels")
-"""Columns that TRL gives a meaning to: none of these names can be carried along."""
-
-
-GRADES = ("bool", "int", "uint", "float")
-"""What the types of columns, beside texts, begin with that can say what is right."""
 
 
 def to_sft(
@@ -57,6 +50,8 @@ def to_sft(
     statuses: Collection[str] | None = ("ok",),
     correct_column: str | None = None,
     threshold: float = 0.5,
+    positive_share: float = 1.0,
+    student_documents: int | str | None = None,
     keep_columns: Collection[str] = (),
     **settings: Any,
 ) -> datasets.Dataset:
@@ -64,6 +59,12 @@ def to_sft(
 
     `prompt` holds the question, the situation and the documents in the teacher's order, `completion` the reasoning and
     the answer: TRL's `SFTTrainer` computes its loss on the completion alone. Each sample of a row becomes a row.
+
+    With `positive_share` or `student_documents` the student gets other documents than the teacher had. The trace stays
+    as it is, and so do the numbers of the documents that stay: documents that are left out leave gaps, such as [2] and
+    [5], and no document gets a number by which the trace cites another one. Which documents those are depends on a
+    hash of the row's content and `seed` alone. Traces that cite a document that is left out are used, as RAFT does
+    (arXiv 2403.10131, section 3), and counted in the log.
 
     Args:
         dataset ([`~datasets.Dataset`]):
@@ -86,6 +87,14 @@ def to_sft(
             used.
         threshold (`float`, *optional*, defaults to 0.5):
             The least grade of a right trace.
+        positive_share (`float`, *optional*, defaults to 1.0):
+            Share of rows in which the student gets the positive. In the others it is left out, all samples of a row
+            alike, and the student learns the trace from distractors: RAFT's P, which is 0.8 there.
+        student_documents (`int` or `str`, *optional*):
+            A number: at most so many hard negatives, chosen by a hash. A name: the column with the texts that the
+            student gets in the place of the row's hard negatives, however many they are; those among them that the
+            teacher saw keep their numbers, the others get numbers that no trace of the row cites. By default the
+            student gets all that the teacher had.
         keep_columns (`Collection[str]`, *optional*):
             Columns to carry along unchanged, such as ids. `<output_column>_sample` numbers the samples of a row.
         **settings:
@@ -96,7 +105,8 @@ def to_sft(
         [`~datasets.Dataset`]: columns `prompt` and `completion`, and those to keep.
 
     Raises:
-        ConfigError: A setting cannot be right, or the student's chat template does not fit.
+        ConfigError: A setting cannot be right, the student's chat template does not fit, or documents are left out and
+            the template numbers them by a count of its own.
         ColumnError: A column is missing.
         BatchTypeError: This is no [`~datasets.Dataset`].
 
@@ -106,8 +116,17 @@ def to_sft(
         >>> train.column_names  # for SFTTrainer("Qwen/Qwen3-0.6B", train_dataset=train)
         ['prompt', 'completion']
     """
-    form = _make_format(recipe, settings, reasoning_format, correct_column, threshold, statuses=statuses)
-    features = {"prompt": _messages("plain"), "completion": _messages(reasoning_format)}
+    form = make_format(
+        recipe,
+        settings,
+        reasoning_format=reasoning_format,
+        correct_column=correct_column,
+        threshold=threshold,
+        statuses=statuses,
+        positive_share=positive_share,
+        student_documents=student_documents,
+    )
+    features = {"prompt": message_features("plain"), "completion": message_features(reasoning_format)}
     return _write(dataset, form, make_examples, features, keep_columns, student_tokenizer, chat_template_kwargs)
 
 
@@ -123,6 +142,8 @@ def to_preference(
     chat_template_kwargs: Mapping[str, Any] | None = None,
     reasoning_format: ReasoningFormat = "tags",
     statuses: Collection[str] | None = ("ok",),
+    positive_share: float = 1.0,
+    student_documents: int | str | None = None,
     keep_columns: Collection[str] = (),
     **settings: Any,
 ) -> datasets.Dataset:
@@ -155,6 +176,10 @@ def to_preference(
             Where the reasoning stands in a completion.
         statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
             Right and wrong traces must have one of these statuses, where a column says what is right.
+        positive_share (`float`, *optional*, defaults to 1.0):
+            Share of rows in which the student gets the positive.
+        student_documents (`int` or `str`, *optional*):
+            The most hard negatives that the student gets, or the column with those that it gets instead.
         keep_columns (`Collection[str]`, *optional*):
             Columns to carry along unchanged.
         **settings:
@@ -170,7 +195,16 @@ def to_preference(
     """
     check_value("form", form, Literal["dpo", "kto"])
     check_value("max_pairs", max_pairs, AtLeastOne | None)
-    training = _make_format(recipe, settings, reasoning_format, correct_column, threshold, max_pairs=max_pairs)
+    training = make_format(
+        recipe,
+        settings,
+        reasoning_format=reasoning_format,
+        correct_column=correct_column,
+        threshold=threshold,
+        max_pairs=max_pairs,
+        positive_share=positive_share,
+        student_documents=student_documents,
+    )
     check_exportable(dataset)
     output = training.config.output_column
     if correct_column is None and output + VERDICT in dataset.column_names:
@@ -178,16 +212,16 @@ def to_preference(
     if training.correct_column is None:
         check_columns(dataset, [output + STATUS])
     training = dataclasses.replace(training, statuses=check_statuses(statuses if training.correct_column else None))
-    completion, make = _messages(reasoning_format), make_labelled if form == "kto" else make_pairs
+    completion, make = message_features(reasoning_format), make_labelled if form == "kto" else make_pairs
     if form == "kto":
-        features = {"prompt": _messages("plain"), "completion": completion, "label": datasets.Value("bool")}
+        features = {"prompt": message_features("plain"), "completion": completion, "label": datasets.Value("bool")}
     elif output in dataset.column_names and not is_list(dataset.features[output]):
         raise ColumnError(
             f"Pairs come from several traces of a row, and {output!r} holds one. Distill with num_samples=... and "
             "without expand, or ask for form='kto', which takes single traces."
         )
     else:
-        features = {"prompt": _messages("plain"), "chosen": completion, "rejected": completion}
+        features = {"prompt": message_features("plain"), "chosen": completion, "rejected": completion}
     return _write(dataset, training, make, features, keep_columns, student_tokenizer, chat_template_kwargs)
 
 
@@ -206,13 +240,18 @@ def _write(
     read = columns_to_read(config, dataset.column_names)
     read += [config.output_column + STATUS] if form.statuses is not None or not form.correct_column else []
     read += [form.correct_column] if form.correct_column else []
-    _check_read(dataset, form, read)
+    read += [form.student_documents] if isinstance(form.student_documents, str) else []
+    check_read(dataset, form, read)
     number = config.output_column + SAMPLE
     has_samples = is_list(dataset.features.get(config.output_column))
     if keep_columns and has_samples and make is not make_pairs and number not in dataset.column_names:
         features = {**features, number: datasets.Value("int64")}
     reserved = (*features, *TRAINER_COLUMNS)
-    made = convert_rows(dataset, partial(_make, make, form), read, features, keep_columns, reserved)
+    said = dict.fromkeys((HAS_POSITIVE, LACKS_CITED), datasets.Value("bool")) if form.changes_documents else {}
+    made = convert_rows(dataset, partial(_make, make, form), read, {**features, **said}, keep_columns, reserved)
+    if said:
+        _say_what_students_lack(made, form)
+        made = made.remove_columns(list(said))
     if make is not make_pairs:
         _say_what_is_left_out(dataset, form, len(made), "not graded" if make is make_labelled else "not right")
         if make is make_labelled and len(dataset):
@@ -245,6 +284,19 @@ def _say_what_is_left_out(dataset: datasets.Dataset, form: TrainingFormat, used:
         logger.warning("%d of %d traces are left out: %s.", left_out, counts.total(), words)
 
 
+def _say_what_students_lack(made: datasets.Dataset, form: TrainingFormat) -> None:
+    """Log how many examples lack the positive, and how many cite a document that their prompt lacks."""
+    without = len(made) - sum(made[HAS_POSITIVE])
+    logger.info("%d of %d prompts lack the positive (positive_share=%s).", without, len(made), form.positive_share)
+    if lost := sum(made[LACKS_CITED]):
+        logger.warning(
+            "%d of %d examples cite a document that their prompt lacks. They are used: the trace stays as it is, and "
+            "no other document has the number that it cites.",
+            lost,
+            len(made),
+        )
+
+
 def _say_what_labels_say(made: datasets.Dataset) -> None:
     """Log where all labels are the same: KTO weighs right traces against wrong ones."""
     labels = set(made["label"])
@@ -256,41 +308,6 @@ def _say_what_labels_say(made: datasets.Dataset) -> None:
         )
     elif not labels:
         logger.warning("There are no examples: no trace is known to be right or wrong.")
-
-
-def _check_read(dataset: datasets.Dataset, form: TrainingFormat, read: Collection[str]) -> None:
-    """Check what the columns hold that examples are made of, and that those of traces all hold one or all several."""
-    config, output = form.config, form.config.output_column
-    of_traces = [name for name in (output, output + ANSWER, output + STATUS) if name in read]
-    kinds: dict[str, Kind] = {
-        config.text_column: "texts",
-        config.question_column: "texts",
-        config.hard_negatives_column: "lists of texts",
-        **dict.fromkeys(config.template_columns, "texts"),
-        output + DOCUMENT_ORDER: "lists of whole numbers",
-        output + SAMPLE: "whole numbers",
-        **dict.fromkeys(of_traces, "texts or lists of texts"),
-    }
-    kinds |= {config.scenario_column: "texts"} if config.scenario_column else {}
-    check_columns(dataset, read)
-    check_kinds(dataset, {name: kind for name, kind in kinds.items() if name in read})
-    if form.correct_column:
-        _check_grades(dataset.features[form.correct_column], form.correct_column)
-        of_traces.append(form.correct_column)
-    has_several = is_list(dataset.features[output])
-    for name in of_traces:
-        if dataset.features[name] != datasets.Value("null") and is_list(dataset.features[name]) != has_several:
-            one, many = (name, output) if has_several else (output, name)
-            raise ColumnError(f"The column {one!r} holds one value for each row, and {many!r} a list of them.")
-
-
-def _check_grades(feature: Any, column: str) -> None:
-    item = item_of(feature)
-    if not is_text(item) and not str(getattr(item, "dtype", "")).startswith(GRADES):
-        raise ColumnError(
-            f"The column {column!r} holds {describe(feature)}; expected verdicts, booleans or numbers, or lists of "
-            "them."
-        )
 
 
 def _make(make: Make, form: TrainingFormat, values: Values) -> Iterator[Example]:
@@ -318,45 +335,3 @@ def _fit_to_student(
         "%d of %d rows are left out: the chat template spoils them (%s).", len(spoilt), len(made), spoilt[0]
     )
     return made.select([number for number, fault in enumerate(faults) if not fault])
-
-
-def _make_format(
-    recipe: Any,
-    settings: Mapping[str, Any],
-    reasoning_format: ReasoningFormat,
-    correct_column: str | None,
-    threshold: float,
-    *,
-    statuses: Collection[str] | None = None,
-    max_pairs: int | None = 1,
-) -> TrainingFormat:
-    check_value("reasoning_format", reasoning_format, ReasoningFormat)
-    return TrainingFormat(
-        config=_read_config(recipe, settings),
-        reasoning_format=reasoning_format,
-        statuses=check_statuses(statuses),
-        correct_column=correct_column,
-        threshold=threshold,
-        max_pairs=max_pairs,
-    )
-
-
-def _read_config(recipe: Any, settings: Mapping[str, Any]) -> DistillConfig:
-    """Give the settings of a recipe or a distiller, with the caller's in their place."""
-    reject_unknown_names(settings, DistillConfig.names(), "settings")
-    if recipe is None:
-        known: Mapping[str, Any] = {}
-    elif isinstance(recipe, str | Path | Mapping):
-        known = read_recipe(recipe, kind="distill")["distill"]
-    elif isinstance(config := getattr(recipe, "config", recipe), DistillConfig):
-        known = dataclasses.asdict(config)
-    else:
-        raise ConfigError(
-            f"recipe is a {type(recipe).__name__}; expected a recipe, a file or dataset that has one, or a distiller."
-        )
-    return DistillConfig(**{**known, **settings})
-
-
-def _messages(reasoning_format: str) -> Any:
-    keys = ["role", "content", *(["reasoning_content"] if reasoning_format == "field" else [])]
-    return datasets.List({key: datasets.Value("string") for key in keys})

@@ -1,6 +1,7 @@
 """`hf-rare questions`, `negatives` and `export`: rows in, rows out."""
 
 import json
+import re
 
 import pytest
 from datasets import Dataset
@@ -107,7 +108,17 @@ def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
     assert main(["export", str(traces), "retrieval", "--num-negatives", "1", "--output", str(output)]) == 0
     assert "negative_1" in load(output).column_names
     assert main(["export", str(traces), "retrieval", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 1
-    assert "--student is for sft, dpo and kto" in capsys.readouterr().err
+    assert "--student is not for retrieval" in capsys.readouterr().err
+    asked = ["--student-documents", "1", "--positive-share", "0", "--output", str(tmp_path / "prompts.parquet")]
+    assert main(["export", str(traces), "self-distillation", "--privileged", "trace", *asked]) == 0
+    prompts = load(tmp_path / "prompts.parquet")
+    assert prompts.column_names == ["prompt", "privileged_context"]
+    assert all(len(re.findall(r"^\[\d\]", row["prompt"][-1]["content"], re.MULTILINE)) == 1 for row in prompts)
+    assert main(["export", str(traces), "distillation", "--output", str(tmp_path / "prompts.jsonl")]) == 0
+    assert main(["export", str(traces), "sft", "--privileged", "trace", "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert "--privileged is for self-distillation" in capsys.readouterr().err
+    assert main(["export", str(traces), "distillation", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert "prompts hold no reasoning" in capsys.readouterr().err
     assert main(["export", str(traces), "sft", "--num-negatives", "3", "--output", str(tmp_path / "x.jsonl")]) == 1
     assert "--num-negatives is for retrieval" in capsys.readouterr().err
     nowhere = str(tmp_path / "nowhere")

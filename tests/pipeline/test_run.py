@@ -213,7 +213,7 @@ def test_a_stage_that_leaves_no_rows_says_why(sections):
         ({"negatives": {"num_negativs": 3}}, "Did you mean 'num_negatives'"),
         ({"near_duplicates": {"treshold": 3}}, "Did you mean 'threshold'"),
         ({"distill": [1]}, "expected settings by name"),
-        ({"export": {"x": {"format": "excel"}}}, "one of sft, preference, retrieval"),
+        ({"export": {"x": {"format": "excel"}}}, "one of sft, preference, prompts, retrieval"),
         ({"model": {}}, "No model is given for 'questions'"),
         ({"distill": {"judge": {"max_new_tokns": 3}}}, "Did you mean 'max_new_tokens'"),
         ({"card": {"licence": "mit"}}, "'licence' is not known in 'card'. Did you mean 'license'"),

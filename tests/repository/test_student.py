@@ -1,0 +1,75 @@
+"""The student's benchmark trains adapters on what its arms are about, and does nothing twice."""
+
+import pytest
+from datasets import Dataset
+
+from benchmarks.student import make_arm, make_parser, make_teacher_template, train_students, write_scripted
+from benchmarks.student_world import ABSTENTION, make_rows
+from hf_rare import ReasonDistiller
+from hf_rare.checks.answers import check_answer
+
+
+def make_arguments(tiny: str, *arguments: str):
+    sizes = ["--rows", "8", "--steps", "1", "--batch-size", "2", "--threads", "1", "--seeds", "1"]
+    return make_parser().parse_args(["--model", tiny, *sizes, *arguments])
+
+
+def test_arms_of_one_teacher_have_the_same_prompts(tiny):
+    traces = write_scripted(make_arguments(tiny, "--abstain-share", "0.25"))
+    assert traces["answer"][:].count(ABSTENTION) == 2
+    reasoning, answers = (make_arm(arm, traces, 0) for arm in ("reasoning", "answers"))
+    assert reasoning["prompt"][:] == answers["prompt"][:]
+    for long, short, answer in zip(reasoning["completion"], answers["completion"], traces["answer"], strict=True):
+        assert short[0]["content"] == f"<answer>{answer}</answer>"
+        assert long[0]["content"].endswith(short[0]["content"])
+        assert len(long[0]["content"]) > 2 * len(short[0]["content"])
+
+
+def test_own_traces_are_right_or_as_many_of_all(tiny):
+    scripted = write_scripted(make_arguments(tiny, "--abstain-share", "0"))
+    rows = [
+        row
+        | {
+            "reasoning": ["One.", "Two.", "Three."],
+            "reasoning_answer": [row["answer"], "-1", "-2"],
+            "reasoning_status": ["ok"] * 3,
+            "reasoning_verdict": [
+                check_answer(row["answer"], answer).outcome for answer in (row["answer"], "-1", "-2")
+            ],
+        }
+        for row in scripted.remove_columns("reasoning_attempts").to_list()
+    ]
+    own = Dataset.from_list(rows)
+    right, every = make_arm("own-right", own, 0), make_arm("own-all", own, 0)
+    assert {completion[0]["content"].split()[0] for completion in right["completion"]} == {"One."}
+    assert {completion[0]["content"].split()[0] for completion in every["completion"]} == {"One.", "Two.", "Three."}
+    assert len(right) == len(every) == 8
+    assert every.to_list() != make_arm("own-all", own, 1).to_list()
+
+
+def test_the_model_as_a_teacher_gets_an_example(tiny):
+    template = make_teacher_template()
+    assert "</answer>\n\nNow do the same" in template
+    assert len(ReasonDistiller.from_pretrained(tiny, template=template).config.template) > 500
+    assert make_rows("train", 1)[0]["text"] not in template
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")  # of TRL
+def test_students_are_trained_once_and_can_be_asked(tiny, tmp_path):
+    arguments = make_arguments(
+        tiny, "--folder", str(tmp_path), "--own-rows", "2", "--samples", "2", "--max-new-tokens", "4"
+    )
+    trained = train_students(arguments)
+    assert trained["scripted"]["right"] == 1
+    assert trained["own"]["traces"] == 4
+    assert trained["reasoning-0"]["tokens/s"] > 0
+    assert trained["own-right-0"] == {"rows": 0}
+    before = (tmp_path / "reasoning-0" / "adapter_model.safetensors").stat().st_mtime_ns
+    assert train_students(arguments)["reasoning-0"] == trained["reasoning-0"]
+    assert (tmp_path / "reasoning-0" / "adapter_model.safetensors").stat().st_mtime_ns == before
+    student = ReasonDistiller.from_pretrained(
+        tiny, adapter=str(tmp_path / "reasoning-0"), max_new_tokens=4, journal_dir=None
+    )
+    assert len(student.apply(make_rows("test", 2))) == 2
