@@ -1,7 +1,7 @@
 """Whether an answer says that the documents do not settle the question, by the phrases in `abstention.toml`.
 
-It reads words and no reasons. What an answer says all the same ("they do not say, so the full fare applies") counts more
-than what it says it does not know.
+It reads words and no reasons. What an answer says all the same ("they do not say, so the full fare applies") counts
+more than what it says it does not know.
 """
 
 import functools
@@ -37,10 +37,10 @@ def is_abstention(answer: str, trace: str = "") -> bool:
     """Tell whether an answer says that the documents do not settle the question, or that it does not know.
 
     Where the answer states something in so many words ("the answer is ..."), this alone is looked at; else each of its
-    sentences. Of a trace without a separate answer it is the last sentence, since a trace that weighs documents says of
-    many that they do not help. Read are English, German, French, Spanish, Italian, Portuguese, Dutch, Polish, Russian,
-    Turkish, Chinese, Japanese, Korean and Arabic. This is the negative rejection of RGB (arXiv 2309.01431, section
-    3.2), without the one sentence that RGB tells models to say.
+    sentences. Of a trace without a separate answer it is the last sentence, since a trace that weighs documents says
+    of many that they do not help. Read are English, German, French, Spanish, Italian, Portuguese, Dutch, Polish,
+    Russian, Turkish, Chinese, Japanese, Korean and Arabic. This is the negative rejection of RGB (arXiv 2309.01431,
+    section 3.2), without the one sentence that RGB tells models to say.
 
     Args:
         answer (`str`):

@@ -9,12 +9,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import datasets
 
-from hf_rare.errors import ColumnError, ConfigError
+from hf_rare.errors import ColumnError
 from hf_rare.rows.column_types import describe, is_list, is_text, item_of
 from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses
 from hf_rare.settings.kinds import AtLeastOne, check_value
@@ -33,7 +32,7 @@ from hf_rare.training.examples import (
     write_completion,
 )
 from hf_rare.training.student import PROBE, Student
-from hf_rare.writers.recipe import read_recipe
+from hf_rare.writers.known_settings import known_settings
 
 logger = logging.getLogger(__name__)
 
@@ -344,17 +343,7 @@ def _make_format(
 def _read_config(recipe: Any, settings: Mapping[str, Any]) -> DistillConfig:
     """Give the settings of a recipe or a distiller, with the caller's in their place."""
     reject_unknown_names(settings, DistillConfig.names(), "settings")
-    if recipe is None:
-        known: Mapping[str, Any] = {}
-    elif isinstance(recipe, str | Path | Mapping):
-        known = read_recipe(recipe, kind="distill")["distill"]
-    elif isinstance(config := getattr(recipe, "config", recipe), DistillConfig):
-        known = dataclasses.asdict(config)
-    else:
-        raise ConfigError(
-            f"recipe is a {type(recipe).__name__}; expected a recipe, a file or dataset that has one, or a distiller."
-        )
-    return DistillConfig(**{**known, **settings})
+    return DistillConfig(**{**known_settings(recipe), **settings})
 
 
 def _messages(reasoning_format: str) -> Any:

@@ -1,0 +1,36 @@
+"""The settings that a dataset was distilled with, as whoever reads its rows is told of them."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hf_rare.errors import ConfigError
+from hf_rare.settings.writers import DistillConfig
+from hf_rare.writers.recipe import read_recipe
+
+
+def known_settings(recipe: Any) -> Mapping[str, Any]:
+    """Give the settings of a distiller.
+
+    Args:
+        recipe ([`ReasonDistiller`], [`DistillConfig`], `str`, `Path` or `dict`, *optional*):
+            The distiller, its settings, its recipe, or a file or dataset that has one. `None` for no settings.
+
+    Returns:
+        `Mapping[str, Any]`: settings of [`DistillConfig`] by name.
+
+    Raises:
+        ConfigError: This is none of them.
+        RecipeError: The recipe cannot be read.
+    """
+    if recipe is None:
+        return {}
+    if isinstance(recipe, str | Path | Mapping):
+        settings: Mapping[str, Any] = read_recipe(recipe, kind="distill")["distill"]
+        return settings
+    if isinstance(config := getattr(recipe, "config", recipe), DistillConfig):
+        return dataclasses.asdict(config)
+    raise ConfigError(
+        f"recipe is a {type(recipe).__name__}; expected a recipe, a file or dataset that has one, or a distiller."
+    )
