@@ -129,8 +129,8 @@ class Questions:
         features |= {name: dataset.features[name] for name in inputs} | dict.fromkeys(gold, texts)
         make = _Maker(self, inputs, label_names(dataset.features, config.gold_column or ""))
         keep = [keep_columns] if isinstance(keep_columns, str) else keep_columns
-        keep = [name for name in dict.fromkeys(keep) if name not in features]
         self._check_columns(dataset, keep)
+        keep = [name for name in dict.fromkeys(keep) if name not in features]
         numbered = dataset.select_columns(list(dict.fromkeys([*read, *keep])))
         numbered = numbered.add_column(ROW, list(range(len(dataset))), feature=INTEGER)
         asked = convert_rows(numbered, make, [ROW, *read], features, keep, RESERVED, "Asking")

@@ -8,7 +8,7 @@ import datasets
 from annotated_types import Gt, Lt
 
 from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.evaluation.conditions import CONDITIONS, DOCUMENTS, STUDENT, Change, Condition, Questions
+from hf_rare.evaluation.conditions import CONDITIONS, DOCUMENTS, ROW, STUDENT, Change, Condition, Questions
 from hf_rare.evaluation.measures import measure_answers
 from hf_rare.evaluation.result import Evaluation
 from hf_rare.evaluation.settings import SHARED, EvaluationConfig
@@ -68,8 +68,8 @@ def evaluate(
     Measured, as shares of all answers of a condition:
 
     - `accuracy`: finished and right, by [`check_answer`] or the judge. Rows without a right answer are left out.
-    - `read`: finished, and an answer can be read in it: RARE's rate of valid extractions. With a template that asks
-      for tags, they must be there. An answer that abstains can be read.
+    - `read`: finished, and an answer can be read in it: RARE's rate of valid extractions. Where the template asks for
+      an answer in tags (`require_answer`), one that has none is not read. An answer that abstains is.
     - `abstains`: says that the documents do not settle the question, or that it does not know, by word lists in 14
       languages. That is right in `negatives`, wrong where the positive is there, and neither in `closed_book`.
     - `cites_positive`: trace or answer cite the positive by its number. Where it is there.
@@ -142,7 +142,7 @@ def evaluate(
     config = {**_shared_settings(recipe, named), **own}
     model = {name: value for part in others for name, value in part.items()}
     writers = {name: _make_writer(student, config, run, model, judge) for name, student in named.items()}
-    checked = next(iter(writers.values())).config
+    checked = EvaluationConfig.from_json(next(iter(writers.values())).config.to_json())
     chosen = _choose_conditions(conditions, changed)
     questions = Questions(checked, chosen, changed, changed_gold, num_negatives, places)
     asked = questions.ask(dataset, keep_columns)
@@ -170,7 +170,7 @@ def evaluate(
         differences=differences,
         answers=counts,
         baseline=next(iter(writers)),
-        num_rows=len(asked.unique("row")),
+        num_rows=len(asked.unique(ROW)),
         num_resamples=num_resamples,
         confidence=confidence,
         seed=resample_seed,

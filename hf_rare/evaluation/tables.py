@@ -103,7 +103,7 @@ def _overall(report: Mapping[str, Any]) -> Table:
 
 def _by_place(report: Mapping[str, Any]) -> Table:
     scores, answers = report["scores"], report["answers"]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             condition.removeprefix(AT_PLACE),
             student,

@@ -38,7 +38,7 @@ ABSTAIN = [
     "De documenten vermelden de prijs niet.",
     "Dokumenty nie podają ceny.",
     "Nie można tego ustalić.",
-    "В документах об этом не говорится.",
+    "Документы этого не говорят.",
     "Недостаточно информации.",
     "Невозможно ответить на этот вопрос.",
     "Belgelerde bu bilgi belirtilmemiş.",

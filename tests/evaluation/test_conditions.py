@@ -94,7 +94,7 @@ def test_rows_that_cannot_be_used_are_left_out(caplog):
 
 def test_what_cannot_be_asked_is_said():
     rows = make_fares()
-    with pytest.raises(ColumnError, match="no column 'answer'.*gold_column=None"):
+    with pytest.raises(ColumnError, match=r"no column 'answer'.*gold_column=None"):
         ask(rows.remove_columns("answer"), ["positive"])
     with pytest.raises(ColumnError, match="no column 'hard_negatives'"):
         ask(rows.remove_columns("hard_negatives"), ["positive"])

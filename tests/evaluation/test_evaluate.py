@@ -94,24 +94,21 @@ def test_what_is_not_finished_or_has_no_answer_is_not_read():
             return Completion("<think>Well, let me", "length", 7, 9)
         if "Brim" in prompt:
             return Completion("", "error", 7, 0, error="it broke")
-        return "<think>Hm.</think>Blue." if "Cask" in prompt else fares.read(prompt, seed)
+        return "" if "Cask" in prompt else fares.read(prompt, seed)
 
     found = values(ask(student(ramble)))["positive"]
     assert found["read"] == found["accuracy"] == 3 / 6
     assert found["tokens"] == (9 + 0 + 3 * 4) / 6
 
 
-def test_tags_that_the_template_asks_for_must_be_there():
-    def tag_some(prompt, seed):
-        answer = fares.read(prompt, seed)
-        return answer.replace("7.", "<answer>7</answer>") if "Dunt" in prompt else answer
-
-    settings = {"template": "rare-qa", "conditions": ["positive"], "changed": None, "changed_gold": None}
+def test_an_answer_that_is_required_must_be_there():
+    template = "{% for document in documents %}[{{ document.number }}] {{ document.text }} {% endfor %}{{ question }}"
+    settings = {"template": template, "require_answer": True, "conditions": ["positive", "changed"]}
 
     def write(prompt, seed):
         place = next(place for place in fares.PLACES if f"ticket to {place} cost?" in prompt)
         fare = fares.PLACES.index(place) + 4
-        return "<think>So.</think>" + (f"<answer>{fare}</answer>" if fare % 2 else f"It is {fare}")
+        return f"So. <answer>{fare}</answer>" if fare % 2 else f"So. It is {fare}."
 
     found = values(ask(student(write), **settings))["positive"]
     assert found["read"] == found["accuracy"] == 1 / 2
