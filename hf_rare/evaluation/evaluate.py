@@ -128,9 +128,13 @@ def evaluate(
         BatchTypeError: `dataset` is no `Dataset`.
 
     Example:
-        >>> evaluation = evaluate({"before": "Qwen/Qwen3-0.6B", "after": "./student"}, held_out, recipe=distill_fn)
+        >>> students = {"small": "Qwen/Qwen3-0.6B", "large": "Qwen/Qwen3-8B"}
+        >>> evaluation = evaluate(students, rows, recipe=distill_fn, conditions=["positive"], max_new_tokens=64)
         >>> print(evaluation.table())
-        >>> evaluation.scores["after"]["with_documents"]["accuracy"].low
+        Answers to 6 rows, with intervals of 95 % from 10,000 resamples of the rows:
+        ...
+        >>> evaluation.scores["large"]["positive"]["read"]
+        Score(value=1.0, low=1.0, high=1.0)
     """
     named = _name_students(students)
     check_value("num_resamples", num_resamples, AtLeastOne)
