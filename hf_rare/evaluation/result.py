@@ -95,7 +95,7 @@ class Evaluation:
         if places:
             draws.append(lambda axes: self._draw_places(axes, places))
         path = Path(path)
-        path.write_bytes(draw_panels(draws, 1.4 + 0.28 * len(names) * len(self.scores)))
+        path.write_bytes(draw_panels(draws, 1.8 + 0.16 * len(names) * len(self.scores)))
         return path
 
     def _report(self) -> dict[str, Any]:
@@ -139,13 +139,11 @@ class Evaluation:
         axes.set_yticks(
             [place + 0.4 - height / 2 for place in range(len(names))], [n.replace("_", " ") for n in names]
         )
-        axes.set_ylim(len(names) - 0.2, -0.6)
-        axes.set_xlim(0, 1)
+        axes.set_ylim(len(names) - 0.2, -0.4)
+        axes.set_xlim(0, 1.02)
         axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.set_title("right answers")
-        axes.legend(
-            frameon=False, fontsize=8, labelcolor=INK, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2
-        )
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
 
     def _draw_places(self, axes: "Axes", names: list[str]) -> None:
         for student, colour in zip(self.scores, _colours(len(self.scores)), strict=True):
@@ -156,7 +154,7 @@ class Evaluation:
             axes.plot(list(known), [score.value for score in known.values()], color=colour, marker=".", linewidth=1.4)
             low, high = ([getattr(score, end) for score in known.values()] for end in ("low", "high"))
             axes.fill_between(list(known), low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.set_ylim(0, 1)
+        axes.set_ylim(-0.02, 1.02)
         axes.set_xticks([int(name.removeprefix(AT_PLACE)) for name in names][:: max(1, len(names) // 8)])
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
         axes.set_title("right, by the place of the positive")

@@ -69,7 +69,8 @@ def show_points(score: Mapping[str, Any] | None) -> str:
     """Write a difference of shares with its interval in points."""
     if score is None:
         return NONE
-    return f"{100 * score['value']:+.1f} [{100 * score['low']:+.1f}, {100 * score['high']:+.1f}]"
+    value, low, high = (round(100 * score[name], 1) + 0.0 for name in ("value", "low", "high"))  # no -0.0
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _show(measure: str, score: Mapping[str, Any] | None) -> str:
