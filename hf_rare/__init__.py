@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from hf_rare.checks.grounding_rates import GroundingSummary, summarize_grounding
     from hf_rare.checks.near_duplicates import drop_near_duplicates
     from hf_rare.checks.verify import AnswerCheck, verify
+    from hf_rare.evaluation.bootstrap import Score
+    from hf_rare.evaluation.evaluate import evaluate
+    from hf_rare.evaluation.result import Evaluation
     from hf_rare.generation.inference_client import InferenceClientGenerator
     from hf_rare.generation.protocol import (
         Completion,
@@ -81,6 +84,7 @@ __all__ = [
     "Encoder",
     "EndpointError",
     "Estimate",
+    "Evaluation",
     "GenerationError",
     "Generator",
     "GroundingAudit",
@@ -105,6 +109,7 @@ __all__ = [
     "ReasonDistiller",
     "RecipeError",
     "RunEndedError",
+    "Score",
     "StageResult",
     "Summary",
     "TemplateError",
@@ -118,6 +123,7 @@ __all__ = [
     "decontaminate",
     "distill_with_ray",
     "drop_near_duplicates",
+    "evaluate",
     "keep_one_trace",
     "load_demo_dataset",
     "make_question_schema",
@@ -143,6 +149,7 @@ _HOMES = {
     "EncodedPrompt": "hf_rare.generation.protocol",
     "Encoder": "hf_rare.generation.protocol",
     "Estimate": "hf_rare.writers.estimate",
+    "Evaluation": "hf_rare.evaluation.result",
     "Generator": "hf_rare.generation.protocol",
     "GroundingAudit": "hf_rare.checks.grounding",
     "GroundingSummary": "hf_rare.checks.grounding_rates",
@@ -156,6 +163,7 @@ _HOMES = {
     "PushResult": "hf_rare.hub.push",
     "QueryGenerator": "hf_rare.writers.questions",
     "ReasonDistiller": "hf_rare.writers.distill",
+    "Score": "hf_rare.evaluation.bootstrap",
     "StageResult": "hf_rare.pipeline.run",
     "Summary": "hf_rare.writers.summary",
     "TransformersGenerator": "hf_rare.generation.transformers",
@@ -167,6 +175,7 @@ _HOMES = {
     "decontaminate": "hf_rare.checks.contamination",
     "distill_with_ray": "hf_rare.writers.ray",
     "drop_near_duplicates": "hf_rare.checks.near_duplicates",
+    "evaluate": "hf_rare.evaluation.evaluate",
     "keep_one_trace": "hf_rare.training.one_trace",
     "load_demo_dataset": "hf_rare.rows.demo",
     "make_question_schema": "hf_rare.writers.questions",

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,16 +70,21 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
 
-def add_settings(parser: argparse.ArgumentParser, groups: Mapping[str, type[Config]]) -> None:
+def add_settings(
+    parser: argparse.ArgumentParser, groups: Mapping[str, type[Config]], leave_out: Collection[str] = ()
+) -> None:
     """Add a flag for every setting of some configs, in groups by title, and a file with settings."""
     parser.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
     for title, config in groups.items():
-        _add_group(parser.add_argument_group(title), config)
+        _add_group(parser.add_argument_group(title), config, leave_out)
     parser.set_defaults(configs=tuple(groups.values()))
 
 
-def _add_group(group: Any, config: type[Config]) -> None:
-    """Add a flag for every setting of a config; its docstring, and those of the configs it extends, give the help."""
+def _add_group(group: Any, config: type[Config], leave_out: Collection[str]) -> None:
+    """Add a flag for every setting of a config but some.
+
+    Its docstring, and those of the configs it extends, give the help.
+    """
     docs: dict[str, str] = {}
     for kind in reversed(config.__mro__):
         docs |= {
@@ -87,6 +92,8 @@ def _add_group(group: Any, config: type[Config]) -> None:
         }
     kinds = typing.get_type_hints(config)
     for setting in dataclasses.fields(config):
+        if setting.name in leave_out:
+            continue
         names = [f"--{setting.name.replace('_', '-')}"]
         if setting.name == "model_id":
             names.insert(0, "--model")
@@ -155,7 +162,7 @@ def json_or_text(text: str) -> Any:
         raise argparse.ArgumentTypeError(f"not JSON ({err}): {text}") from err
 
 
-def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+def read_settings(arguments: argparse.Namespace, needs_model: bool = True) -> dict[str, Any]:
     """Merge the settings of `--config` and of the flags; a flag wins.
 
     Raises:
@@ -172,6 +179,6 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         settings = {("model_id" if name == "model" else str(name)): value for name, value in loaded.items()}
         reject_unknown_names(settings, known, f"--config {arguments.config}")
     settings |= {name: value for name, value in vars(arguments).items() if name in known}
-    if ModelConfig in arguments.configs and "model_id" not in settings:
+    if needs_model and ModelConfig in arguments.configs and "model_id" not in settings:
         raise ConfigError("No model is given. Pass --model, the name of a model on the Hub or a local folder.")
     return settings

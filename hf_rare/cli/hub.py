@@ -40,6 +40,13 @@ def add_hub_commands(commands: Any) -> None:
         command.add_argument(
             "--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT"
         )
+        command.add_argument(
+            "--evaluation",
+            type=Path,
+            default=argparse.SUPPRESS,
+            metavar="JSON",
+            help="evaluation.json of students, for the card",
+        )
         command.add_argument("--config-name", default="default", metavar="NAME", help="config (default: default)")
         command.add_argument("--split", metavar="NAME", help="split (default: train, or all of a saved DatasetDict)")
         command.add_argument("--pretty-name", default=argparse.SUPPRESS, metavar="TEXT", help="title of the card")
@@ -55,7 +62,7 @@ def _read_recipe_of(arguments: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _card_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = ("config_name", "pretty_name", "license", "language")
+    names = ("config_name", "pretty_name", "license", "language", "evaluation")
     return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
 
 

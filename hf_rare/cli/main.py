@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
+from hf_rare.cli.evaluation import add_evaluation_commands
 from hf_rare.cli.flags import positive_int
 from hf_rare.cli.hub import add_hub_commands
 from hf_rare.cli.journal import add_journal_commands
@@ -45,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_writer_commands(commands)
     add_row_commands(commands)
+    add_evaluation_commands(commands)
     add_hub_commands(commands)
 
     demo = commands.add_parser(

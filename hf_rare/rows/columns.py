@@ -41,6 +41,8 @@ QUOTED_DOCUMENTS = "_quoted_documents"
 LONGEST_QUOTES = "_longest_quotes"
 GROUNDED_ON_POSITIVE = "_grounded_on_positive"
 DISTRACTED = "_distracted"
+ABSTAINS = "_abstains"
+ORIGINAL_VERDICT = "_original_verdict"
 
 FEATURES: dict[str, Any] = {
     TRACE: STRING,
@@ -62,6 +64,8 @@ FEATURES: dict[str, Any] = {
     LONGEST_QUOTES: datasets.List(INTEGER),
     GROUNDED_ON_POSITIVE: datasets.Value("bool"),
     DISTRACTED: datasets.Value("bool"),
+    ABSTAINS: datasets.Value("bool"),
+    ORIGINAL_VERDICT: STRING,
 }
 """The type of each column, by its ending."""
 
@@ -80,6 +84,9 @@ GROUNDING_COLUMNS = (
     DISTRACTED,
 )
 """Columns that say what a trace rests on."""
+
+EVALUATION_COLUMNS = (CITED_DOCUMENTS, ABSTAINS, ORIGINAL_VERDICT)
+"""Columns that say what a student's answer does, beside being right or wrong."""
 
 ITEM_COLUMNS = (STATUS, ERROR, COMPLETION_TOKENS, PROMPT_TOKENS, ATTEMPTS)
 """Columns that say how questions, hard negatives or verdicts came about."""

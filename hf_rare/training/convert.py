@@ -69,6 +69,7 @@ def convert_rows(
     features: Mapping[str, Any],
     keep_columns: Collection[str],
     reserved: Collection[str],
+    desc: str = "Exporting",
 ) -> datasets.Dataset:
     """Turn each row into examples.
 
@@ -85,6 +86,8 @@ def convert_rows(
             Columns that the examples of a row carry along unchanged.
         reserved (`Collection[str]`):
             Names that these cannot have.
+        desc (`str`, *optional*, defaults to `"Exporting"`):
+            What the progress bar says.
 
     Returns:
         [`~datasets.Dataset`]: the new columns, then those to keep.
@@ -119,5 +122,5 @@ def convert_rows(
         remove_columns=rows.column_names,
         features=written,
         fn_kwargs={"revision": EXPORT_REVISION},
-        desc="Exporting",
+        desc=desc,
     ).with_format(None)

@@ -1,8 +1,6 @@
 """What the exports for TRL are told, checked: their settings, and the columns that they read."""
 
-import dataclasses
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import datasets
@@ -14,11 +12,10 @@ from hf_rare.rows.column_types import describe, is_list, is_text, item_of
 from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, SAMPLE, STATUS, check_statuses
 from hf_rare.rows.row import Row
 from hf_rare.settings.kinds import AtLeastZero, ColumnName, check_value
-from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.training.convert import Kind, check_columns, check_kinds
 from hf_rare.training.examples import ReasoningFormat, TrainingFormat
-from hf_rare.writers.recipe import read_recipe
+from hf_rare.writers.known_settings import read_distill_config
 
 TRAINER_COLUMNS = ("messages", "images", "image", "tools", "chat_template_kwargs", "input_ids", "labels")
 """Columns that TRL gives a meaning to: none of these names can be carried along."""
@@ -51,7 +48,7 @@ def make_format(
     check_value("positive_share", positive_share, Share)
     check_value("student_documents", student_documents, StudentDocumentsSetting)
     form = TrainingFormat(
-        config=read_config(recipe, settings),
+        config=read_distill_config(recipe, settings),
         reasoning_format=reasoning_format,
         statuses=check_statuses(statuses),
         correct_column=correct_column,
@@ -74,22 +71,6 @@ def _counts_by_itself(config: DistillConfig) -> bool:
     documents = row.documents
     one, other = (build_messages(row, texts, config) for texts in (documents, (None, *documents)))
     return one == other and "loop.index" in get_template(config).source
-
-
-def read_config(recipe: Any, settings: Mapping[str, Any]) -> DistillConfig:
-    """Give the settings of a recipe or a distiller, with the caller's in their place."""
-    reject_unknown_names(settings, DistillConfig.names(), "settings")
-    if recipe is None:
-        known: Mapping[str, Any] = {}
-    elif isinstance(recipe, str | Path | Mapping):
-        known = read_recipe(recipe, kind="distill")["distill"]
-    elif isinstance(config := getattr(recipe, "config", recipe), DistillConfig):
-        known = dataclasses.asdict(config)
-    else:
-        raise ConfigError(
-            f"recipe is a {type(recipe).__name__}; expected a recipe, a file or dataset that has one, or a distiller."
-        )
-    return DistillConfig(**{**known, **settings})
 
 
 def message_features(reasoning_format: str) -> Any:

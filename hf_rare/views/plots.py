@@ -2,7 +2,8 @@
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import datasets
@@ -40,12 +41,7 @@ def plot_statistics(dataset: datasets.Dataset | datasets.DatasetDict, output_col
         MissingPackageError: matplotlib is not installed.
         ColumnError: The dataset has none of the columns.
     """
-    try:
-        import matplotlib.style
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as err:
-        raise MissingPackageError("Plots need matplotlib: `pip install 'hf-rare[plots]'`.") from err
+    _import_matplotlib()  # or there is no need to read the rows
     parts = named_splits(dataset).values()
     panels = {
         output_column + STATUS: _draw_statuses,
@@ -60,16 +56,44 @@ def plot_statistics(dataset: datasets.Dataset | datasets.DatasetDict, output_col
             "output_column=..."
         )
     statistics = sum((measure(split, _only(output_column)) for split in parts), Statistics())
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(8, 2.9), dpi=200, layout="constrained")
-        FigureCanvasAgg(figure)
-        for place, draw in enumerate(drawn, start=1):
-            axes = figure.add_subplot(1, len(drawn), place)
-            draw(axes, statistics)
+    return draw_panels([partial(draw, statistics=statistics) for draw in drawn], 2.9)
+
+
+def draw_panels(draws: "Sequence[Callable[[Axes], None]]", height: float) -> bytes:
+    """Draw panels beside each other, in the style of the picture of a card.
+
+    Args:
+        draws (`Sequence[Callable]`): draws one panel into the axes that it is given.
+        height (`float`): height in inches; the width is 8, of 200 pixels each.
+
+    Returns:
+        `bytes`: a PNG. Equal panels and versions give equal bytes.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+    """
+    style, canvas, make_figure = _import_matplotlib()
+    with style.context("default"):
+        figure = make_figure(figsize=(8, height), dpi=200, layout="constrained")
+        canvas(figure)
+        for place, draw in enumerate(draws, start=1):
+            axes = figure.add_subplot(1, len(draws), place)
+            draw(axes)
             _make_plain(axes)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", transparent=True, metadata={"Software": None})
     return picture.getvalue()
+
+
+def _import_matplotlib() -> tuple[Any, Any, Any]:
+    """Give what draws, without its interface for windows. Raises `MissingPackageError`."""
+    try:
+        import matplotlib.style
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as err:
+        raise MissingPackageError("Plots need matplotlib: `pip install 'hf-rare[plots]'`.") from err
+    return matplotlib.style, FigureCanvasAgg, Figure
 
 
 def _only(output_column: str) -> Mapping[str, str]:

@@ -154,7 +154,7 @@ def _values_of_row(result: TracesOfRow) -> dict[str, object]:
     order = prompt.document_order if prompt is not None else []
     return {
         PROMPT_TOKENS: result.prompt_tokens,
-        POSITIVE_POSITION: order.index(0) + 1 if order else 0,
+        POSITIVE_POSITION: order.index(0) + 1 if 0 in order else 0,
         DOCUMENT_ORDER: order,
         DOCUMENTS_TRUNCATED: prompt.documents_truncated if prompt is not None else 0,
         ATTEMPTS: result.attempts,

@@ -6,13 +6,16 @@ config stands between two comments, so that `merge_cards` can replace it and lea
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import datasets
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from hf_rare.evaluation.result import Evaluation
 from hf_rare.hub.card import markdown, provenance, tables
+from hf_rare.hub.card.evaluation import describe_evaluation
 from hf_rare.hub.card.header import describe_config, dump_header, size_category
 from hf_rare.hub.card.merge import CLOSING_MARKER, INTRODUCTION, NO_LICENCE, describe_sources, opening_marker
 from hf_rare.rows.statistics import Statistics, measure, named_splits
@@ -43,6 +46,7 @@ def build_card(
     recipe_path: str | None = None,
     recipe_is_of_all_rows: bool = True,
     command: str | None = None,
+    evaluation: Evaluation | Mapping[str, Any] | str | Path | None = None,
 ) -> str:
     """Write the card of a distilled dataset.
 
@@ -80,12 +84,15 @@ def build_card(
             Whether all rows were made by the recipe. Where they were not, the card says so.
         command (`str`, *optional*):
             Command that made the rows. By default what the recipe says.
+        evaluation ([`Evaluation`], `dict`, `str` or `Path`, *optional*):
+            What students have learnt from the rows: the result of [`evaluate`], its JSON, or a file with that.
 
     Returns:
         `str`: the card as Markdown with its YAML header.
 
     Raises:
-        ConfigError: `dataset` is no dataset whose rows are there, or `config_name` cannot be the name of a config.
+        ConfigError: `dataset` is no dataset whose rows are there, `config_name` cannot be the name of a config, or
+            `evaluation` is none.
     """
     known = make_recipe(recipe) if isinstance(recipe, ColumnWriter) else recipe
     columns = _column_names(known, output_column)
@@ -138,6 +145,7 @@ def build_card(
         "lengths": tables.describe_lengths(over_all),
         "positions": tables.describe_positions(over_all.positive_positions),
         "grounding": tables.describe_grounding(parts.values(), columns["output_column"]),
+        "evaluation": describe_evaluation(evaluation),
         "plot_path": plot_path,
         "sample": markdown.fenced(tables.describe_sample(row), "text") if row else None,
         "reproduction": provenance.describe_reproduction(known, recipe_path, repo_id, config_name),

@@ -1,0 +1,1 @@
+"""What a student has learnt: its answers to held-out rows under several conditions, and rates with intervals."""
