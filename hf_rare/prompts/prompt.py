@@ -102,13 +102,15 @@ def get_template(config: DistillConfig) -> Template:
     return Template(source, _fill_in(sample, sample.documents, config), _HINT)
 
 
-def _fill_in(row: Row, documents: Sequence[str], config: DistillConfig) -> dict[str, Any]:
+def _fill_in(row: Row, documents: Sequence[str | None], config: DistillConfig) -> dict[str, Any]:
     """Give the values of the placeholders."""
     return {
         **row.extra,
         "question": row.question,
         "scenario": row.scenario,
-        "documents": [{"number": number, "text": text} for number, text in enumerate(documents, start=1)],
+        "documents": [
+            {"number": number, "text": text} for number, text in enumerate(documents, start=1) if text is not None
+        ],
         "options": [{"letter": letter, "text": text} for letter, text in row.options],
         "thought_tags": config.thought_tags,
         "answer_tags": config.answer_tags,
@@ -157,14 +159,15 @@ def build_prompt(row: Row, config: DistillConfig, shortened: Mapping[int, str] |
     return Prompt(build_messages(row, documents, config), order, len(shortened))
 
 
-def build_messages(row: Row, documents: Sequence[str], config: DistillConfig) -> list[dict[str, str]]:
+def build_messages(row: Row, documents: Sequence[str | None], config: DistillConfig) -> list[dict[str, str]]:
     """Write the messages of a row's prompt.
 
     Args:
         row ([`Row`]):
             The row.
         documents (`Sequence[str]`):
-            Its documents, in the order in which they are numbered.
+            Its documents, in the order in which they are numbered; `None` for one that is left out, so that the
+            others keep their numbers.
         config ([`DistillConfig`]):
             Template and system prompt.
 

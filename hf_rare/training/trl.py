@@ -9,17 +9,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import datasets
 
-from hf_rare.errors import ColumnError, ConfigError
+from hf_rare.errors import ColumnError
 from hf_rare.rows.column_types import describe, is_list, is_text, item_of
 from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses
 from hf_rare.settings.kinds import AtLeastOne, check_value
-from hf_rare.settings.transformers_names import reject_unknown_names
-from hf_rare.settings.writers import DistillConfig
 from hf_rare.training.convert import Kind, check_columns, check_exportable, check_kinds, convert_rows
 from hf_rare.training.examples import (
     Example,
@@ -33,7 +30,7 @@ from hf_rare.training.examples import (
     write_completion,
 )
 from hf_rare.training.student import PROBE, Student
-from hf_rare.writers.recipe import read_recipe
+from hf_rare.writers.distill_config import read_distill_config
 
 logger = logging.getLogger(__name__)
 
@@ -332,29 +329,13 @@ def _make_format(
 ) -> TrainingFormat:
     check_value("reasoning_format", reasoning_format, ReasoningFormat)
     return TrainingFormat(
-        config=_read_config(recipe, settings),
+        config=read_distill_config(recipe, settings),
         reasoning_format=reasoning_format,
         statuses=check_statuses(statuses),
         correct_column=correct_column,
         threshold=threshold,
         max_pairs=max_pairs,
     )
-
-
-def _read_config(recipe: Any, settings: Mapping[str, Any]) -> DistillConfig:
-    """Give the settings of a recipe or a distiller, with the caller's in their place."""
-    reject_unknown_names(settings, DistillConfig.names(), "settings")
-    if recipe is None:
-        known: Mapping[str, Any] = {}
-    elif isinstance(recipe, str | Path | Mapping):
-        known = read_recipe(recipe, kind="distill")["distill"]
-    elif isinstance(config := getattr(recipe, "config", recipe), DistillConfig):
-        known = dataclasses.asdict(config)
-    else:
-        raise ConfigError(
-            f"recipe is a {type(recipe).__name__}; expected a recipe, a file or dataset that has one, or a distiller."
-        )
-    return DistillConfig(**{**known, **settings})
 
 
 def _messages(reasoning_format: str) -> Any:
