@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import datasets
 
 from hf_rare.errors import BatchTypeError, ColumnError
-from hf_rare.generation.protocol import Completion
+from hf_rare.generation.protocol import Completion, EncodedPrompt
 from hf_rare.generation.scorer import ScoredPrompt, make_scorer
 from hf_rare.rows.batches import add_columns, column_names, map_with_features, read_columns
 from hf_rare.runs.completer import Completer
@@ -69,11 +69,11 @@ class OneAttempt:
 
     read_together = 1
 
-    def next(self, row: ScoredRow) -> list[tuple[ScoredPrompt, int]]:
+    def next(self, row: ScoredRow) -> list[tuple[EncodedPrompt, int]]:
         """Give what is measured of a row; nothing where it is."""
         return [] if row.completions is not None else self.all(row)
 
-    def all(self, row: ScoredRow) -> list[tuple[ScoredPrompt, int]]:
+    def all(self, row: ScoredRow) -> list[tuple[EncodedPrompt, int]]:
         """Give all that is measured of a row."""
         return [(prompt, 0) for prompt in row.prompts.values()]
 

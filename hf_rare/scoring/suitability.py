@@ -95,7 +95,8 @@ class RankSurprisalMeasure(TraceMeasure):
 class LocalNaturalnessMeasure(TraceMeasure):
     """Measures the local naturalness of each trace, in the column `_local_naturalness`; see [`local_naturalness`].
 
-    A step is read behind the opening of the assistant's turn, as the chat template writes it, and the 4 steps before.
+    A step is read behind what the chat template writes after the last message, such as the opening of the assistant's
+    turn, and the 4 steps before.
     """
 
     new_columns = (LOCAL_NATURALNESS,)

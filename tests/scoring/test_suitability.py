@@ -80,6 +80,6 @@ def test_the_naturalness_is_that_of_each_step_behind_the_few_before_it(rows, tin
     means = []
     for place, step in enumerate(steps):
         before = [token for one in steps[max(0, place - STEPS_BEFORE) : place] for token in tokenize(one)]
-        context = [*tokenize("<|im_start|>assistant\n"), *before]
+        context = [*tokenize("<|im_end|>\n<|im_start|>assistant\n"), *before]
         means.append(float(log_probs_of(model, context, tokenize(step)).mean()))
     assert measured[0]["reasoning_local_naturalness"] == pytest.approx(sum(means) / 7, rel=1e-4)

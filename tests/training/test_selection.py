@@ -41,7 +41,7 @@ def several() -> Dataset:
 def test_the_best_of_the_candidates_is_kept(measure, kind, best, several, tiny, caplog):
     column = f"reasoning_{measure}"
     values = kind(tiny).apply(several)[column][:]
-    assert len({value for row in values for value in row}) > 6
+    assert len({value for row in values for value in row}) >= 3
     with caplog.at_level(logging.WARNING):
         chosen = select_traces(several, tiny, measure)
     expected = [best(values[0]), values[1][0], best(values[2][1:])]

@@ -266,12 +266,12 @@ def _group(texts: Sequence[Text], starts: Mapping[int, int], at_once: int) -> It
 def _try_out(decoding: Decoding) -> str:
     """Read texts with beginnings in common, in pieces and in a group with holes, and compare with each read whole."""
     longest = max(4 * SHORT, long_length(decoding))
-    text, *others = map(tuple, make_texts(decoding, [longest, longest // 3, longest // 3 + 1]))
-    third = longest // 3
-    contexts = [text[:-SHORT], text[:third] + others[0], text[: third + 2] + others[1]]
+    quarter = longest // 4
+    text, *others = map(tuple, make_texts(decoding, [longest, quarter, quarter + 1]))
+    contexts = [text[:-SHORT], text[:quarter] + others[0], text[: quarter + 2] + others[1]]
     texts = [Text(context, text[-SHORT:]) for context in contexts]
     try:
-        shared = read_shared(decoding, texts, longest * 2 // 3 + SHORT)
+        shared = read_shared(decoding, texts, 2 * (quarter + 1 + SHORT))
         whole = [read_whole(decoding, text) for text in texts]
     except Exception as err:
         return f"the model fails where common beginnings are read once ({type(err).__name__}: {err})"
