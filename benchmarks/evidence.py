@@ -4,10 +4,12 @@
     python -m benchmarks.evidence --model FOLDER --rows 20 --real-rows 4 --folder /tmp/try
 
 Truth: made rows, each of four documents of one kind that state made-up facts about places that do not exist, and a
-trace that says in other words what one of them states. It is known which: "planted" counts how often that document has
-most evidence. "Added citations" tells traces that cite the document that they say again from such that cite another,
-by the area under the curve: 1 is always right, 0.5 is chance. Beside evidence of the cited document stand what the
-lexical audit has, the longest quote from it, and a plain count of words, the share of the trace's that it holds.
+trace that says in other words what one of them states. It is known which: "planted" counts how often that document
+has most evidence. "Added citations" tells traces that cite the document that they say again from such that cite
+another, by the area under the curve: 1 is always right, 0.5 is chance. Beside evidence of the cited document stand
+what the lexical audit has, the longest quote from it, and a plain count of words, the share of the trace's that it
+holds. A count of words does as well where the trace has the document's names and figures; so the same is done with
+traces that have no name and spell figures out.
 
 Cost: real rows over the PostgreSQL documentation with three hard negatives and a trace of 150 words. The bound is the
 time of reading prompt and trace once for each document and once more, at the best rate at which a text of this run was
@@ -56,6 +58,15 @@ KINDS = (
 )
 """What documents are about: what they state, and how a trace says it again."""
 
+UNITS = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TEENS = (
+    "ten",
+    "eleven",
+    "twelve",
+    *(f"{unit}teen" for unit in ("thir", "four", "fif", "six", "seven", "eigh", "nine")),
+)
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+
 DOCUMENTS = 4
 TRACE_WORDS = 150
 RATE_TEXTS = 6
@@ -68,13 +79,21 @@ def make_place(draw: random.Random) -> str:
     return "".join(parts).capitalize()
 
 
-def make_rows(count: int, cites: str = "", seed: int = 0) -> Dataset:
+def spell(number: int) -> str:
+    """Write a number from 10 to 99 in words."""
+    if number < 20:
+        return TEENS[number - 10]
+    return "-".join(filter(None, (TENS[number // 10 - 2], UNITS[number % 10])))
+
+
+def make_rows(count: int, cites: str = "", seed: int = 0, in_words: bool = False) -> Dataset:
     """Make rows whose traces say again what one document states.
 
     Args:
         count (`int`): how many.
         cites (`str`, *optional*): `"used"` for traces that cite this document, `"added"` for such that cite another.
         seed (`int`, *optional*): of all that is drawn.
+        in_words (`bool`, *optional*): whether traces have no name and spell figures out.
 
     Returns:
         [`~datasets.Dataset`]: distilled rows, with the document in `planted` and the one that is cited in `cited`.
@@ -96,10 +115,13 @@ def make_rows(count: int, cites: str = "", seed: int = 0) -> Dataset:
         }
         order = shuffle_documents(read_row(row, DistillConfig()), 0)
         citation = f" [{order.index(cited) + 1}]" if cites else ""
+        said = facts[planted]
+        if in_words:
+            said = {"place": "that town", "a": spell(said["a"]), "b": spell(said["b"])}
         rows.append(
             row
             | {
-                "reasoning": says.format(**facts[planted]) + citation + ".",
+                "reasoning": says.format(**said) + citation + ".",
                 "reasoning_status": "ok",
                 "reasoning_positive_position": order.index(0) + 1,
                 "reasoning_document_order": order,
@@ -129,22 +151,33 @@ def measure_truth(model: str, count: int) -> dict[str, Any]:
     start = time.perf_counter()
     planted = measure.apply(make_rows(count), load_from_cache_file=False)
     seconds = time.perf_counter() - start
-    found = sum(row["reasoning_evidence_document"] == row["planted"] for row in planted)
-    cited = [audit_grounding(measure.apply(make_rows(count, kind, 1))).to_list() for kind in ("used", "added")]
     scores = {
         "evidence": lambda row: row["reasoning_evidence"][row["cited"]],
         "lexical audit": lambda row: row["reasoning_longest_quotes"][row["cited"]],
         "share of words": count_words,
     }
-    areas = {
-        name: area_under_curve(*([score(row) for row in rows] for rows in cited)) for name, score in scores.items()
-    }
+    areas: dict[str, dict[str, float]] = {}
+    for in_words, kind in ((False, "names and figures"), (True, "no names, figures in words")):
+        cited = [
+            audit_grounding(measure.apply(make_rows(count, cites, 1, in_words))).to_list()
+            for cites in ("used", "added")
+        ]
+        areas[kind] = {
+            name: round(area_under_curve(*([score(row) for row in rows] for rows in cited)), 4)
+            for name, score in scores.items()
+        }
+        areas[kind]["document of the trace found, used citations"] = share_found(cited[0])
     return {
         "rows of each kind": count,
-        "planted document found": round(found / count, 4),
+        "planted document found": share_found(planted.to_list()),
         "seconds for the planted rows": round(seconds, 1),
-        "area under the curve, used against added citations": {name: round(area, 4) for name, area in areas.items()},
+        "area under the curve, used against added citations": areas,
     }
+
+
+def share_found(rows: list[dict[str, Any]]) -> float:
+    """Give the share of rows in which the document that the trace was written from has most evidence."""
+    return round(sum(row["reasoning_evidence_document"] == row["planted"] for row in rows) / len(rows), 4)
 
 
 def make_real_rows(count: int) -> Dataset:

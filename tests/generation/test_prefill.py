@@ -64,10 +64,18 @@ def test_every_architecture_gives_the_numbers_of_a_plain_forward(name, tokenizer
     assert_right(model, leave_one_out(), engine.measure(leave_one_out()))
 
 
+@pytest.mark.parametrize("most_padding", [None, 1 / 3, 1])
 @pytest.mark.parametrize("at_once", [1, 7, 64, 150, 500, 10_000])
-def test_pieces_and_groups_change_no_number(at_once, llama, tokenizer):
+def test_pieces_and_groups_change_no_number(at_once, most_padding, llama, tokenizer):
     decoding = TransformersGenerator(llama, tokenizer).make_plain_engine().decoding
-    assert_right(llama, leave_one_out(), read_shared(decoding, leave_one_out(), at_once))
+    assert_right(llama, leave_one_out(), read_shared(decoding, leave_one_out(), at_once, most_padding))
+
+
+@pytest.mark.parametrize("name", [name for name, (_, is_shared) in MODELS.items() if is_shared])
+def test_every_architecture_reads_a_group_with_holes(name, tokenizer):
+    model = make(name, tokenizer)
+    decoding = TransformersGenerator(model, tokenizer).make_plain_engine().decoding
+    assert_right(model, leave_one_out(), read_shared(decoding, leave_one_out(), 10_000, most_padding=1))
 
 
 def test_a_common_beginning_is_read_once(llama, tokenizer):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from benchmarks.evidence import area_under_curve, count_words, make_rows
+from benchmarks.evidence import area_under_curve, count_words, make_rows, spell
 from hf_rare import EvidenceMeasure, audit_grounding
 
-ROWS = 40
+ROWS = 20
 
 
 def test_made_rows_are_what_they_are_made_for():
@@ -17,7 +17,14 @@ def test_made_rows_are_what_they_are_made_for():
         assert with_citation["cited"] != with_citation["planted"] == row["planted"]
     audited = audit_grounding(make_rows(30, "added"))
     assert audited["reasoning_cited_documents"][:] == [[document] for document in audited["cited"]]
-    assert not any(map(any, audited["reasoning_quoted_documents"]))
+    assert not any(audited["reasoning_quoted_documents"])
+    without_names = make_rows(30, "used", in_words=True)
+    assert not any(character.isdigit() for row in without_names for character in row["reasoning"].partition(" [")[0])
+
+
+@pytest.mark.parametrize(("number", "words"), [(11, "eleven"), (20, "twenty"), (98, "ninety-eight")])
+def test_figures_are_spelt(number, words):
+    assert spell(number) == words
 
 
 def test_the_area_under_the_curve_by_hand():

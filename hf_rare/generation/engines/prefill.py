@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 FEWEST_TOKENS = 64
 """Tokens of which at least so many are read at once, however little memory there is."""
 
+MOST_PADDING_ELSEWHERE = 1 / 3
+"""Share of padding in a group where this is no CPU: there it costs less than to read one text after the other."""
+
 PIECE = 2**24
 """Numbers of which a probability is made at once: 64 MiB of float32."""
 
@@ -155,22 +158,27 @@ def read_whole(decoding: Decoding, text: Text) -> Likelihood:
     return _join([_measure(logits, torch.tensor(text.continuation, device=logits.device))], keep)
 
 
-def read_shared(decoding: Decoding, texts: Sequence[Text], at_once: int) -> list[Likelihood]:
+def read_shared(
+    decoding: Decoding, texts: Sequence[Text], at_once: int, most_padding: float | None = None
+) -> list[Likelihood]:
     """Read texts, their common beginnings once.
 
     Args:
         decoding ([`Decoding`]): the model.
         texts (`Sequence[Text]`): the texts. What the others have in common with the first is not read again.
         at_once (`int`): most tokens that are read at once, padding counted.
+        most_padding (`float`, *optional*): most padding of a group, as a share. By default what suits the device.
 
     Returns:
         `list[Likelihood]`: what the model makes of each, in order.
     """
+    if most_padding is None:
+        most_padding = MOST_PADDING if decoding.device.type == "cpu" else MOST_PADDING_ELSEWHERE
     first, config = texts[0], decoding.model.config
     whole = DynamicCache(config=config)
     measured = {0: read_behind(decoding, whole, [first], [0], at_once)[0]}
     starts = {i: _count_common(first.read, text.context[:-1]) for i, text in enumerate(texts) if i}
-    for group in _group(texts, starts, at_once):
+    for group in _group(texts, starts, at_once, most_padding):
         own = [starts[i] for i in group]
         longest, count = max(own), len(group)
         beginnings = [
@@ -248,14 +256,14 @@ def _count_common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((i for i, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
 
 
-def _group(texts: Sequence[Text], starts: Mapping[int, int], at_once: int) -> Iterator[list[int]]:
+def _group(texts: Sequence[Text], starts: Mapping[int, int], at_once: int, most_padding: float) -> Iterator[list[int]]:
     """Put texts together that have about as much to be read, with little padding, up to `at_once` tokens."""
     rests = {i: len(texts[i].read) - start for i, start in starts.items()}
     group: list[int] = []
     for i in sorted(rests, key=lambda i: -rests[i]):
         padded = (len(group) + 1) * rests[group[0]] if group else 0
         padding = padded - sum(rests[j] for j in (*group, i))
-        if group and (padded > at_once or padding > MOST_PADDING * padded):
+        if group and (padded > at_once or padding > most_padding * padded):
             yield group
             group = []
         group.append(i)
