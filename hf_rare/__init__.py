@@ -56,9 +56,11 @@ if TYPE_CHECKING:
     from hf_rare.negatives.retrieve import retrieve_documents
     from hf_rare.pipeline.run import StageResult, run_pipeline
     from hf_rare.rows.demo import load_demo_dataset
+    from hf_rare.scoring.evidence import EvidenceMeasure, measure_evidence
     from hf_rare.training.on_policy import to_prompts
     from hf_rare.training.one_trace import keep_one_trace
     from hf_rare.training.retrieval import to_retrieval
+    from hf_rare.training.selection import TeacherComparison, compare_teachers, select_traces
     from hf_rare.training.trl import to_preference, to_sft
     from hf_rare.views.plots import plot_statistics
     from hf_rare.views.preview import Preview, preview
@@ -85,6 +87,7 @@ __all__ = [
     "EndpointError",
     "Estimate",
     "Evaluation",
+    "EvidenceMeasure",
     "GenerationError",
     "Generator",
     "GroundingAudit",
@@ -112,6 +115,7 @@ __all__ = [
     "Score",
     "StageResult",
     "Summary",
+    "TeacherComparison",
     "TemplateError",
     "TransformersGenerator",
     "VLLMGenerator",
@@ -120,6 +124,7 @@ __all__ = [
     "audit_grounding",
     "build_card",
     "check_answer",
+    "compare_teachers",
     "decontaminate",
     "distill_with_ray",
     "drop_near_duplicates",
@@ -127,6 +132,7 @@ __all__ = [
     "keep_one_trace",
     "load_demo_dataset",
     "make_question_schema",
+    "measure_evidence",
     "mine_hard_negatives",
     "plot_statistics",
     "preview",
@@ -134,6 +140,7 @@ __all__ = [
     "read_recipe",
     "retrieve_documents",
     "run_pipeline",
+    "select_traces",
     "summarize_grounding",
     "to_preference",
     "to_prompts",
@@ -150,6 +157,7 @@ _HOMES = {
     "Encoder": "hf_rare.generation.protocol",
     "Estimate": "hf_rare.writers.estimate",
     "Evaluation": "hf_rare.evaluation.result",
+    "EvidenceMeasure": "hf_rare.scoring.evidence",
     "Generator": "hf_rare.generation.protocol",
     "GroundingAudit": "hf_rare.checks.grounding",
     "GroundingSummary": "hf_rare.checks.grounding_rates",
@@ -166,12 +174,14 @@ _HOMES = {
     "Score": "hf_rare.evaluation.bootstrap",
     "StageResult": "hf_rare.pipeline.run",
     "Summary": "hf_rare.writers.summary",
+    "TeacherComparison": "hf_rare.training.selection",
     "TransformersGenerator": "hf_rare.generation.transformers",
     "VLLMGenerator": "hf_rare.generation.vllm",
     "Verdict": "hf_rare.checks.answers",
     "audit_grounding": "hf_rare.checks.grounding",
     "build_card": "hf_rare.hub.card.build",
     "check_answer": "hf_rare.checks.answers",
+    "compare_teachers": "hf_rare.training.selection",
     "decontaminate": "hf_rare.checks.contamination",
     "distill_with_ray": "hf_rare.writers.ray",
     "drop_near_duplicates": "hf_rare.checks.near_duplicates",
@@ -179,6 +189,7 @@ _HOMES = {
     "keep_one_trace": "hf_rare.training.one_trace",
     "load_demo_dataset": "hf_rare.rows.demo",
     "make_question_schema": "hf_rare.writers.questions",
+    "measure_evidence": "hf_rare.scoring.evidence",
     "mine_hard_negatives": "hf_rare.negatives.mine",
     "plot_statistics": "hf_rare.views.plots",
     "preview": "hf_rare.views.preview",
@@ -186,6 +197,7 @@ _HOMES = {
     "read_recipe": "hf_rare.writers.recipe",
     "retrieve_documents": "hf_rare.negatives.retrieve",
     "run_pipeline": "hf_rare.pipeline.run",
+    "select_traces": "hf_rare.training.selection",
     "summarize_grounding": "hf_rare.checks.grounding_rates",
     "to_preference": "hf_rare.training.trl",
     "to_prompts": "hf_rare.training.on_policy",

@@ -7,7 +7,14 @@ import datasets
 
 from hf_rare.checks.evidence import Grounding
 from hf_rare.errors import ColumnError
-from hf_rare.rows.columns import CITED_DOCUMENTS, POSITIVE_POSITION, QUOTED_DOCUMENTS, STATUS, UNKNOWN_CITATIONS
+from hf_rare.rows.columns import (
+    CITED_DOCUMENTS,
+    EVIDENCE_ON_POSITIVE,
+    POSITIVE_POSITION,
+    QUOTED_DOCUMENTS,
+    STATUS,
+    UNKNOWN_CITATIONS,
+)
 
 
 @dataclass
@@ -54,33 +61,72 @@ class GroundingRates:
 
 
 @dataclass
+class EvidenceAgreement:
+    """What evidence says of the traces that have been measured, beside what they say themselves.
+
+    Args:
+        traces (`int`): the traces that were measured.
+        on_positive (`int`): how many have most evidence from the positive.
+        cited_and_carried (`int`): how many cite or quote the positive and have most evidence from it.
+        cited_alone (`int`): how many cite or quote it and have most evidence from a hard negative: such a citation may
+            have been added afterwards.
+        carried_alone (`int`): how many have most evidence from the positive and neither cite nor quote it.
+    """
+
+    traces: int = 0
+    on_positive: int = 0
+    cited_and_carried: int = 0
+    cited_alone: int = 0
+    carried_alone: int = 0
+
+    def __add__(self, other: "EvidenceAgreement") -> "EvidenceAgreement":
+        return EvidenceAgreement(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+
+    def __str__(self) -> str:
+        counts = {item.name: getattr(self, item.name) for item in fields(self)[1:]}
+        shares = ", ".join(f"{count / self.traces:.1%} {name.replace('_', ' ')}" for name, count in counts.items())
+        return f"evidence: {self.traces} traces; {shares}"
+
+    def count(self, is_cited: bool, is_carried: bool) -> None:
+        """Count one trace."""
+        self.traces += 1
+        self.on_positive += is_carried
+        self.cited_and_carried += is_cited and is_carried
+        self.cited_alone += is_cited and not is_carried
+        self.carried_alone += is_carried and not is_cited
+
+
+@dataclass
 class GroundingSummary:
     """What the traces of a dataset rest on, overall and by the place of the positive among the documents, from 1.
 
     Rates that change with the place are position bias: documents are shuffled, so the place says nothing about them.
+    Where the rows have been through [`measure_evidence`], `evidence` says how far that agrees.
     """
 
     overall: GroundingRates = field(default_factory=GroundingRates)
     by_position: dict[int, GroundingRates] = field(default_factory=dict)
+    evidence: EvidenceAgreement = field(default_factory=EvidenceAgreement)
 
     def __add__(self, other: "GroundingSummary") -> "GroundingSummary":
         places = sorted({*self.by_position, *other.by_position})
         none = GroundingRates()
         by_position = {n: self.by_position.get(n, none) + other.by_position.get(n, none) for n in places}
-        return GroundingSummary(self.overall + other.overall, by_position)
+        return GroundingSummary(self.overall + other.overall, by_position, self.evidence + other.evidence)
 
     def __str__(self) -> str:
         lines = []
         for name, part in [("all", self.overall), *((f"positive at {n}", r) for n, r in self.by_position.items())]:
             shares = ", ".join(f"{share:.1%} {rate.replace('_', ' ')}" for rate, share in part.rates.items())
             lines.append(f"{name}: {part.traces} traces; {shares}")
+        lines += [str(self.evidence)] if self.evidence.traces else []
         return "\n".join(lines)
 
 
 def summarize_grounding(
     dataset: datasets.Dataset, output_column: str = "reasoning", *, statuses: Collection[str] | None = ("ok",)
 ) -> GroundingSummary:
-    """Count what the traces of an audited dataset rest on.
+    """Count what the traces of an audited dataset rest on, and what their evidence says where it has been measured.
 
     Args:
         dataset ([`~datasets.Dataset`]):
@@ -105,13 +151,18 @@ def summarize_grounding(
             f"{', '.join(map(repr, dataset.column_names))}. Audit it with audit_grounding(dataset) first; "
             "without a status column pass statuses=None."
         )
-    summary = GroundingSummary()
-    for row in dataset.select_columns(names).with_format(None):
+    summary, carried = GroundingSummary(), output_column + EVIDENCE_ON_POSITIVE
+    read = [*names, *([carried] if carried in dataset.column_names else [])]
+    for row in dataset.select_columns(read).with_format(None):
         found = [row[name] for name in names if name != position]
         has_samples = bool(found[0]) and isinstance(found[0][0], list)
-        for cited, unknown, quoted, *trace_status in zip(*found, strict=True) if has_samples else [found]:
+        traces = list(zip(*found, strict=True)) if has_samples else [found]
+        on_positive = row.get(carried) if has_samples and carried in read else [row.get(carried)] * len(traces)
+        for (cited, unknown, quoted, *trace_status), is_carried in zip(traces, on_positive, strict=True):
             if statuses is None or trace_status[0] in statuses:
                 for rates in (summary.overall, summary.by_position.setdefault(row[position], GroundingRates())):
                     rates.count(cited, unknown, quoted)
+                if is_carried is not None:
+                    summary.evidence.count(0 in cited or 0 in quoted, is_carried)
     summary.by_position = dict(sorted(summary.by_position.items()))
     return summary

@@ -5,12 +5,14 @@ corpus and the settings alone: not on its place, nor on the number of processes.
 `exclusions`; here are the datasets around it, and the choice between the methods.
 """
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import datasets
 import pyarrow.compute as pc
+from annotated_types import Ge
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation.protocol import Generator
@@ -27,10 +29,15 @@ from hf_rare.negatives.dense import check_options, mine_densely
 from hf_rare.negatives.exclusions import Exclusions, hash_text, is_usable
 from hf_rare.negatives.miner import Miner
 from hf_rare.negatives.settings import MiningConfig
+from hf_rare.scoring.distraction import DistractionMeasure, rank_by_distraction
 from hf_rare.settings.base import split_settings
+from hf_rare.settings.kinds import check_value
 from hf_rare.writers.negatives import NegativeWriter
 
 logger = logging.getLogger(__name__)
+
+CANDIDATES = 4
+"""Candidates for each hard negative where the most distracting ones are chosen."""
 
 METHODS = ("bm25", "dense", "generated")
 _QUERY = ("scenario", "question")
@@ -50,6 +57,8 @@ def mine_hard_negatives(
     model: Any = None,
     dense: Mapping[str, Any] | None = None,
     generator: Generator | None = None,
+    distractor_model: Any = None,
+    num_candidates: int | None = None,
     tokenizer: Tokenizer | None = None,
     num_proc: int | None = None,
     **settings: Any,
@@ -93,6 +102,16 @@ def mine_hard_negatives(
             document wanted, or up to `range_max`.
         generator ([`Generator`], *optional*):
             What writes, for `"generated"`.
+        distractor_model (`str` or [`TransformersGenerator`], *optional*):
+            A model that is to be distracted, such as the student, for `"bm25"` and `"dense"`. Of `num_candidates`
+            found by the method, a row gets those that distract it most: by 1 - p(no answer | question, document),
+            where the model is asked to say so of a document without the answer (the distracting effect, arXiv
+            2505.06914). Each candidate costs the reading of a prompt with the document, so a run reads about
+            `num_candidates` times the tokens of a document for each row; numbers are kept in the journal. What
+            answers the question distracts as well: `max_score_ratio` or a margin keeps it out. `keep_scores` adds
+            `hard_negatives_distraction`.
+        num_candidates (`int`, *optional*):
+            Candidates of a row, with `distractor_model`. By default 4 for each hard negative.
         tokenizer (`Callable[[str], list[str]]`, *optional*):
             Cuts a text into terms, in place of words and stems, for languages that need a segmenter; `language` is
             then unused. It must be picklable where there are several processes.
@@ -119,6 +138,7 @@ def mine_hard_negatives(
         >>> rows = mine_hard_negatives(pairs, method="dense", model="BAAI/bge-m3", dense={"relative_margin": 0.05})
     """
     special = {"model": model, "dense": dense, "generator": generator, "tokenizer": tokenizer, "num_proc": num_proc}
+    special |= {"distractor_model": distractor_model, "num_candidates": num_candidates}
     mining = {"corpus": corpus, "skip_top": skip_top or None, "query": None if query == _QUERY else query}
     given = {name for name, value in {**special, **mining, **settings}.items() if value is not None}
     _check_method(method, given)
@@ -128,7 +148,11 @@ def mine_hard_negatives(
         written: datasets.Dataset = writer.apply(dataset, num_proc=num_proc)
         return written
     settings |= {"num_negatives": num_negatives, "skip_top": skip_top, "query": query}
-    config = MiningConfig(**split_settings(settings, MiningConfig)[0])
+    config = wanted = MiningConfig(**split_settings(settings, MiningConfig)[0])
+    distraction = None
+    if distractor_model is not None:
+        distraction = _make_distraction(distractor_model, wanted)
+        config = dataclasses.replace(wanted, num_negatives=_count_candidates(num_candidates, wanted))
     options = check_options(dense or {})
     check_text_columns(dataset, config.input_columns, "dataset")
     source, column = find_corpus(dataset, corpus, config)
@@ -148,8 +172,23 @@ def mine_hard_negatives(
             num_proc=num_proc,
             description="Mining hard negatives",
         )
-    _log_counts(mined, config)
+    if distraction is not None:
+        mined = rank_by_distraction(mined, distraction, wanted.num_negatives, list(new), wanted.keep_scores)
+    _log_counts(mined, wanted)
     return mined
+
+
+def _make_distraction(model: Any, config: MiningConfig) -> DistractionMeasure:
+    name = config.hard_negatives_column
+    columns = {"question_column": config.question_column, "documents_column": name}
+    return DistractionMeasure(model, output_column=f"{name}_distraction", **columns)
+
+
+def _count_candidates(num_candidates: int | None, config: MiningConfig) -> int:
+    least = config.num_negatives
+    kind = Annotated[int, Ge(least), f"a whole number of at least num_negatives={least}"]
+    check_value("num_candidates", num_candidates, kind | None)
+    return num_candidates or CANDIDATES * least
 
 
 def _check_method(method: Any, given: set[str]) -> None:
@@ -166,8 +205,10 @@ def _check_method(method: Any, given: set[str]) -> None:
     others = {
         "bm25": (*_FOR_DENSE, "generator"),
         "dense": (*_FOR_BM25, "generator"),
-        "generated": (*_FOR_DENSE, *_FOR_MINING),
+        "generated": (*_FOR_DENSE, *_FOR_MINING, "distractor_model"),
     }[method]
+    if "num_candidates" in given and "distractor_model" not in given:
+        raise ConfigError("num_candidates is for distractor_model=..., which chooses among them. Pass that too.")
     if wrong := [name for name in others if name in given]:
         hint = " Pass dense={'relative_margin': ...}." if wrong == ["max_score_ratio"] else ""
         raise ConfigError(f"{wrong[0]} is not for method={method!r}.{hint}")

@@ -19,7 +19,7 @@ WITHOUT_TRACE: tuple[Status, ...] = ("invalid_input", "prompt_too_long", "failed
 Outcome = Literal["right", "wrong", "unchecked"]
 OUTCOMES: tuple[Outcome, ...] = ("right", "wrong", "unchecked")
 
-STRING, INTEGER = datasets.Value("string"), datasets.Value("int64")
+STRING, INTEGER, NUMBER = datasets.Value("string"), datasets.Value("int64"), datasets.Value("float64")
 
 TRACE = ""
 """The output column itself."""
@@ -43,6 +43,12 @@ GROUNDED_ON_POSITIVE = "_grounded_on_positive"
 DISTRACTED = "_distracted"
 ABSTAINS = "_abstains"
 ORIGINAL_VERDICT = "_original_verdict"
+EVIDENCE = "_evidence"
+EVIDENCE_PER_TOKEN = "_evidence_per_token"
+EVIDENCE_DOCUMENT = "_evidence_document"
+EVIDENCE_ON_POSITIVE = "_evidence_on_positive"
+RANK_SURPRISAL = "_rank_surprisal"
+LOCAL_NATURALNESS = "_local_naturalness"
 
 FEATURES: dict[str, Any] = {
     TRACE: STRING,
@@ -66,6 +72,12 @@ FEATURES: dict[str, Any] = {
     DISTRACTED: datasets.Value("bool"),
     ABSTAINS: datasets.Value("bool"),
     ORIGINAL_VERDICT: STRING,
+    EVIDENCE: datasets.List(NUMBER),
+    EVIDENCE_PER_TOKEN: datasets.List(NUMBER),
+    EVIDENCE_DOCUMENT: INTEGER,
+    EVIDENCE_ON_POSITIVE: datasets.Value("bool"),
+    RANK_SURPRISAL: NUMBER,
+    LOCAL_NATURALNESS: NUMBER,
 }
 """The type of each column, by its ending."""
 
@@ -87,6 +99,12 @@ GROUNDING_COLUMNS = (
 
 EVALUATION_COLUMNS = (CITED_DOCUMENTS, ABSTAINS, ORIGINAL_VERDICT)
 """Columns that say what a student's answer does, beside being right or wrong."""
+
+EVIDENCE_COLUMNS = (EVIDENCE, EVIDENCE_PER_TOKEN, EVIDENCE_DOCUMENT, EVIDENCE_ON_POSITIVE)
+"""Columns that say how much each document carries of a trace."""
+
+SUITABILITY_COLUMNS = (RANK_SURPRISAL, LOCAL_NATURALNESS)
+"""Columns that say how well a trace suits a student."""
 
 ITEM_COLUMNS = (STATUS, ERROR, COMPLETION_TOKENS, PROMPT_TOKENS, ATTEMPTS)
 """Columns that say how questions, hard negatives or verdicts came about."""

@@ -1,7 +1,8 @@
-"""One trace of each row, where a row has several: the first right one, or what is to stand in for it."""
+"""Traces of each row that are kept, where a row has several: the first right one, or what is to stand in for it."""
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import datasets
 import pyarrow as pa
@@ -9,10 +10,23 @@ import pyarrow as pa
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.rows.batches import read_columns, take_rows
 from hf_rare.rows.column_types import is_list
-from hf_rare.rows.columns import ANSWER, COMPLETION_TOKENS, ERROR, GROUNDING_COLUMNS, STATUS, VERDICT
+from hf_rare.rows.columns import (
+    ANSWER,
+    COMPLETION_TOKENS,
+    ERROR,
+    EVIDENCE_COLUMNS,
+    GROUNDING_COLUMNS,
+    STATUS,
+    SUITABILITY_COLUMNS,
+    TRACE,
+    VERDICT,
+)
 from hf_rare.training.convert import check_columns, check_exportable
 
-ENDINGS = ("", ANSWER, STATUS, ERROR, COMPLETION_TOKENS, VERDICT)
+OF_TRACE = (TRACE, ANSWER, STATUS, ERROR, COMPLETION_TOKENS, VERDICT)
+ENDINGS = (*OF_TRACE, *GROUNDING_COLUMNS, *EVIDENCE_COLUMNS, *SUITABILITY_COLUMNS)
+"""What is said of each trace of a row."""
+
 FALLBACKS = ("first", "last", "none")
 
 
@@ -24,7 +38,7 @@ def keep_one_trace(
     """Keep one trace of each row: the first that is `ok` and right, or else the first that is `ok` and unchecked.
 
     It turns rows with all attempts (`keep_attempts`, `num_samples`) into what the distiller gives without them. What
-    `verify` and `audit_grounding` say of the trace stays with it.
+    `verify`, `audit_grounding` and `measure_evidence` say of the trace stays with it.
 
     Args:
         dataset ([`~datasets.Dataset`]):
@@ -45,31 +59,84 @@ def keep_one_trace(
     """
     if fallback not in FALLBACKS:
         raise ConfigError(f"fallback={fallback!r} cannot be right: expected one of {', '.join(map(repr, FALLBACKS))}.")
+    return keep_traces(dataset, output_column, partial(_choose_one, output_column, fallback))
+
+
+def keep_traces(
+    dataset: datasets.Dataset,
+    output_column: str,
+    choose: Callable[[Mapping[str, Any]], Sequence[int]],
+    keep: int = 1,
+) -> datasets.Dataset:
+    """Keep some traces of each row, with all that is said of them; a row that keeps none is left out.
+
+    Args:
+        dataset ([`~datasets.Dataset`]):
+            Rows with lists of traces.
+        output_column (`str`):
+            Column with the traces, and prefix of the others.
+        choose (`Callable`):
+            Gives the places of the traces that a row keeps, from the lists by the ending of their column.
+        keep (`int`, *optional*, defaults to 1):
+            How many a row may keep. One stands in plain columns, several in lists.
+
+    Returns:
+        [`~datasets.Dataset`]: the rows.
+
+    Raises:
+        ColumnError: A column is missing, or holds no lists.
+        BatchTypeError: This is no [`~datasets.Dataset`].
+    """
+    names = check_lists(dataset, output_column)
+    features = dataset.features
+    if keep == 1:
+        features = datasets.Features({**features, **{name: features[name].feature for name in names}})
+    if not len(dataset):
+        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
+    function = partial(_keep, names, output_column, choose, keep, features.arrow_schema)
+    rows = dataset.with_format("arrow")  # columns that are not chosen from are never decoded
+    return rows.map(function, batched=True, features=features, desc="Choosing traces").with_format(None)
+
+
+def check_lists(dataset: datasets.Dataset, output_column: str) -> list[str]:
+    """List the columns that hold something of each trace of a row.
+
+    Raises:
+        ColumnError: The columns of the traces or of their statuses are missing, or one holds no lists.
+        BatchTypeError: This is no [`~datasets.Dataset`].
+    """
     check_exportable(dataset)
     check_columns(dataset, [output_column, output_column + STATUS])
-    possible = [output_column + ending for ending in (*ENDINGS, *GROUNDING_COLUMNS)]
+    possible = [output_column + ending for ending in ENDINGS]
     names = [name for name in possible if name in dataset.column_names]
     if plain := [name for name in names if not is_list(dataset.features[name])]:
         raise ColumnError(f"The column {plain[0]!r} holds one value for each row: there is nothing to choose from.")
-    features = datasets.Features({**dataset.features, **{name: dataset.features[name].feature for name in names}})
-    if not len(dataset):
-        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
-    choose = partial(_choose, names, output_column, fallback, features.arrow_schema)
-    rows = dataset.with_format("arrow")  # columns that are not chosen from are never decoded
-    return rows.map(choose, batched=True, features=features, desc="Choosing traces").with_format(None)
+    return names
 
 
-def _choose(names: list[str], output: str, fallback: str, schema: pa.Schema, table: pa.Table) -> pa.Table:
+def _choose_one(output: str, fallback: str, row: Mapping[str, Any]) -> list[int]:
+    own = row[STATUS] or []
+    said = row.get(VERDICT, ["unchecked"] * len(own)) or []
+    whole = [place for place, status in enumerate(own) if status == "ok"]
+    ranked = [place for word in ("right", "unchecked") for place in whole if said[place] == word]
+    place = next(iter(ranked), {"first": 0, "last": len(own) - 1}.get(fallback))
+    return [place] if place is not None and own else []
+
+
+def _keep(
+    names: list[str],
+    output: str,
+    choose: Callable[[Mapping[str, Any]], Sequence[int]],
+    keep: int,
+    schema: pa.Schema,
+    table: pa.Table,
+) -> pa.Table:
     rows, kept = [], []
     for number, row in enumerate(read_columns(table, names)):
-        own = row[output + STATUS] or []
-        said = row.get(output + VERDICT, ["unchecked"] * len(own)) or []
-        whole = [place for place, status in enumerate(own) if status == "ok"]
-        ranked = [place for word in ("right", "unchecked") for place in whole if said[place] == word]
-        place = next(iter(ranked), {"first": 0, "last": -1}.get(fallback))
-        if place is not None and own:
+        if places := choose({name.removeprefix(output): values for name, values in row.items()}):
             rows.append(number)
-            kept.append({name: row[name][place] for name in names})
+            chosen = {name: [row[name][place] for place in places] for name in names}
+            kept.append({name: values[0] for name, values in chosen.items()} if keep == 1 else chosen)
     others = take_rows(table, rows)
     arrays = {name: pa.array([values[name] for values in kept], schema.field(name).type) for name in names}
     return pa.table({name: arrays.get(name, others[name]) for name in table.column_names})

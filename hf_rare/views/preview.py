@@ -13,7 +13,17 @@ import datasets
 
 from hf_rare.checks.citations import locate_citations
 from hf_rare.errors import BatchTypeError, ColumnError
-from hf_rare.rows.columns import ANSWER, COMPLETION_TOKENS, DOCUMENT_ORDER, ERROR, PROMPT_TOKENS, STATUS
+from hf_rare.rows.columns import (
+    ANSWER,
+    COMPLETION_TOKENS,
+    DOCUMENT_ORDER,
+    ERROR,
+    EVIDENCE,
+    EVIDENCE_DOCUMENT,
+    GROUNDED_ON_POSITIVE,
+    PROMPT_TOKENS,
+    STATUS,
+)
 from hf_rare.text import clean, shorten
 
 MAX_CHARACTERS = 20_000
@@ -36,7 +46,17 @@ STYLE = """
 .hf-rare .good { background: #2a9d4a55; }
 """
 
-SHOWN_ENDINGS = (ANSWER, STATUS, ERROR, DOCUMENT_ORDER, PROMPT_TOKENS, COMPLETION_TOKENS)
+SHOWN_ENDINGS = (
+    ANSWER,
+    STATUS,
+    ERROR,
+    DOCUMENT_ORDER,
+    PROMPT_TOKENS,
+    COMPLETION_TOKENS,
+    EVIDENCE,
+    EVIDENCE_DOCUMENT,
+    GROUNDED_ON_POSITIVE,
+)
 
 
 class Preview:
@@ -163,11 +183,12 @@ def _documents(view: Mapping[str, Any]) -> list[tuple[str, bool]]:
 
 def _samples(view: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Give what differs between the samples of a row, of which there is one where the trace is no list."""
-    names = ("trace", "answer", "status", "error", "completion_tokens")
+    names = ("trace", "answer", "status", "error", "completion_tokens", "evidence_document", "grounded_on_positive")
     lists = {name: view[name] if isinstance(view[name], list) else [view[name]] for name in names}
+    lists["evidence"] = view["evidence"] or [] if isinstance(view["evidence_document"], list) else [view["evidence"]]
     count = len(lists["trace"])
     return [
-        {"sample": i if count > 1 else None, "prompt_tokens": view["prompt_tokens"]}
+        {"sample": i if count > 1 else None, "prompt_tokens": view["prompt_tokens"], "order": view["document_order"]}
         | {name: values[i] if i < len(values) else None for name, values in lists.items()}
         for i in range(count)
     ]
@@ -200,7 +221,18 @@ def _numbers(sample: Mapping[str, Any]) -> str:
     for name, unit in (("prompt_tokens", "tokens read"), ("completion_tokens", "tokens written")):
         if sample[name] is not None:
             words.append(f"{_escape(sample[name])} {unit}")
-    return " · ".join(words)
+    return " · ".join([*words, *_rests_on(sample)])
+
+
+def _rests_on(sample: Mapping[str, Any]) -> list[str]:
+    """Say what a trace rests on, by its own words and by evidence, where that was looked at."""
+    words = []
+    if (is_grounded := sample["grounded_on_positive"]) is not None:
+        words.append("names the positive" if is_grounded else "does not name the positive")
+    document, order = sample["evidence_document"], sample["order"] or []
+    if document is not None and document in order:
+        words.append(f"most evidence from [{order.index(document) + 1}]: {sample['evidence'][document]:.1f} nats")
+    return words
 
 
 def _text(view: Mapping[str, Any]) -> str:
@@ -212,6 +244,7 @@ def _text(view: Mapping[str, Any]) -> str:
     for sample in _samples(view):
         lines.append(f"{sample['status'] or 'trace'}: {sample['trace']}")
         lines += [f"{name}: {sample[name]}" for name in ("answer", "error") if sample[name]]
+        lines += _rests_on(sample)
     return "\n".join(shorten(clean(line), MAX_CHARACTERS) for line in lines)
 
 

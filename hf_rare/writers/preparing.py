@@ -78,7 +78,7 @@ def prepare_rows(
             row.reject("failed", prompt.error)
         elif limit is not None and len(prompt.token_ids) > limit:
             try:
-                _fit(row, prompts, encoder, limit)
+                fit_prompt(row, prompts, encoder, limit)
             except TemplateError as err:  # a template may fail on a shorter text alone
                 row.reject("failed", str(err))
     return prepared
@@ -96,8 +96,18 @@ def _build(values: Mapping[str, Any], prompts: PromptBuilder[Any]) -> PreparedRo
     return prepared
 
 
-def _fit(prepared: PreparedRow, prompts: PromptBuilder[Any], encoder: Encoder, limit: int) -> None:
-    """Shorten the documents of a row until its prompt fits, or set the status `prompt_too_long`."""
+def fit_prompt(prepared: PreparedRow, prompts: PromptBuilder[Any], encoder: Encoder, limit: int) -> None:
+    """Shorten the documents of a row until its prompt fits, or set the status `prompt_too_long`.
+
+    Args:
+        prepared ([`PreparedRow`]): the row, with its encoded prompt.
+        prompts ([`PromptBuilder`]): makes the prompt with shortened documents.
+        encoder ([`Encoder`]): counts and shortens.
+        limit (`int`): most tokens of the prompt.
+
+    Raises:
+        TemplateError: The template fails on a shorter text.
+    """
     if prepared.row is None or prepared.encoded is None:
         return
     documents, full_length = prepared.row.documents, len(prepared.encoded.token_ids)

@@ -4,7 +4,6 @@ import datetime
 import decimal
 import io
 import json
-import os
 import subprocess
 import sys
 

@@ -6,13 +6,12 @@ of these is tried on a few texts; for any other, and for what only `generate` ca
 reason. What fails is written again by `generate`.
 """
 
-import inspect
 import logging
 from collections.abc import Iterator
 from functools import partial
 
 import torch
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import DynamicCache
 
 from hf_rare.errors import HfRareError
 from hf_rare.generation.caches.row import RowCache
@@ -20,7 +19,7 @@ from hf_rare.generation.caches.slot import SlotCache
 from hf_rare.generation.decoding import Decoding
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.engines.scheduler import Scheduler, read_prompts, read_tokens
-from hf_rare.generation.engines.trial import SHORT, long_length, make_texts, once
+from hf_rare.generation.engines.trial import SHORT, long_length, make_texts, once, why_not_by_place
 from hf_rare.generation.failures import free_memory, is_out_of_memory
 from hf_rare.generation.protocol import Completion, Job, JobList, JobSource, Observer
 from hf_rare.generation.token_chooser import TokenChooser
@@ -107,24 +106,13 @@ def choose_cache(decoding: Decoding) -> tuple[CacheKind | None, str]:
 def _why_not(decoding: Decoding) -> str:
     """Say why no kind of cache will do; empty where that is to be tried."""
     model, config = decoding.model, decoding.config
-    if not isinstance(model, torch.nn.Module):
-        return "the model is not of torch"
     if (config.num_beams or 1) > 1:
         return "beam search keeps several texts for each row"
     if config.use_cache is False:
         return "use_cache=False"
     if given := [name for name in ONLY_GENERATE if getattr(config, name, None) is not None]:
         return f"{given[0]} is for `generate`"
-    if model.config.is_encoder_decoder:
-        return "the model is an encoder and a decoder"
-    needed = {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
-    if missing := needed - set(inspect.signature(model.forward).parameters):
-        return f"the model's forward takes no {', '.join(sorted(missing))}"
-    layers = DynamicCache(config=model.config).layers
-    kinds = {type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer}
-    if kinds or not layers:
-        return f"the cache has layers of another kind: {', '.join(sorted(kinds)) or 'none are named'}"
-    return ""
+    return why_not_by_place(model)
 
 
 def _try_out(decoding: Decoding, kind: CacheKind) -> str:

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from transformers import ContinuousBatchingConfig, LogitsProcessorList
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from hf_rare.compat.transformers import attention_of
 from hf_rare.generation.decoding import Decoding, set_up
@@ -67,6 +68,25 @@ def once(model: Any, name: str, find: Callable[[], str]) -> str:
         verdicts[key] = find()
         free_memory()
     return verdicts[key]
+
+
+def why_not_by_place(model: Any) -> str:
+    """Say why a model cannot be told the place of each token, with a cache that holds them all; empty where it can.
+
+    Whether what it then computes is right is to be tried.
+    """
+    if not isinstance(model, torch.nn.Module):
+        return "the model is not of torch"
+    if model.config.is_encoder_decoder:
+        return "the model is an encoder and a decoder"
+    needed = {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
+    if missing := needed - set(inspect.signature(model.forward).parameters):
+        return f"the model's forward takes no {', '.join(sorted(missing))}"
+    layers = DynamicCache(config=model.config).layers
+    kinds = {type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer}
+    if kinds or not layers:
+        return f"the cache has layers of another kind: {', '.join(sorted(kinds)) or 'none are named'}"
+    return ""
 
 
 def make_texts(decoding: Decoding, lengths: list[int]) -> list[list[int]]:

@@ -1,0 +1,256 @@
+"""Evidence of documents: whether it finds what a trace was written from, and what it costs beside reading.
+
+    python -m benchmarks.evidence --model FOLDER                         # all of it; hours on two cores
+    python -m benchmarks.evidence --model FOLDER --rows 20 --real-rows 4 --folder /tmp/try
+
+Truth: made rows, each of four documents of one kind that state made-up facts about places that do not exist, and a
+trace that says in other words what one of them states. It is known which: "planted" counts how often that document
+has most evidence. "Added citations" tells traces that cite the document that they say again from such that cite
+another, by the area under the curve: 1 is always right, 0.5 is chance. Beside evidence of the cited document stand
+what the lexical audit has, the longest quote from it, and a plain count of words, the share of the trace's that it
+holds. A count of words does as well where the trace has the document's names and figures; so the same is done with
+traces that have no name and spell figures out.
+
+Cost: real rows over the PostgreSQL documentation with three hard negatives and a trace of 150 words. The bound is the
+time of reading prompt and trace once for each document and once more, at the best rate at which a text of this run was
+read whole, and the same less the beginnings that are read once.
+"""
+
+import argparse
+import itertools
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from benchmarks.machine import RESULTS, write_result
+from benchmarks.real_rows import load_rows
+from hf_rare import EvidenceMeasure, audit_grounding
+from hf_rare.generation.engines.prefill import Text, read_whole
+from hf_rare.prompts.prompt import shuffle_documents
+from hf_rare.rows.row import read_row
+from hf_rare.settings.writers import DistillConfig
+from hf_rare.text import normalize, split_words
+
+KINDS = (
+    (
+        "ferry",
+        "The ferry of {place} runs every {a} minutes, and a crossing costs {b} crowns.",
+        "Whoever wants to get over the water at {place} waits for {a} minutes at most and pays {b} crowns",
+    ),
+    (
+        "library",
+        "The library of {place} lends {a} books at a time, which are due after {b} days.",
+        "A reader in {place} may take home {a} books and has to bring them back within {b} days",
+    ),
+    (
+        "market",
+        "The market of {place} has {a} stalls, and each of them is let for {b} crowns a week.",
+        "Somebody who sells in {place} owes {b} crowns for seven days and has {a} places to choose from",
+    ),
+    (
+        "school",
+        "The school of {place} has {a} rooms, each of which holds {b} pupils.",
+        "In {place} children are taught in groups of up to {b}, and {a} such groups can meet",
+    ),
+)
+"""What documents are about: what they state, and how a trace says it again."""
+
+UNITS = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TEENS = (
+    "ten",
+    "eleven",
+    "twelve",
+    *(f"{unit}teen" for unit in ("thir", "four", "fif", "six", "seven", "eigh", "nine")),
+)
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+
+DOCUMENTS = 4
+TRACE_WORDS = 150
+RATE_TEXTS = 6
+"""Texts that are read whole, of which the best rate counts."""
+
+
+def make_place(draw: random.Random) -> str:
+    """Make the name of a place that does not exist."""
+    parts = [draw.choice("bdfgklmnprstv") + draw.choice(["a", "e", "i", "o", "u", "ai", "or", "en"]) for _ in range(3)]
+    return "".join(parts).capitalize()
+
+
+def spell(number: int) -> str:
+    """Write a number from 10 to 99 in words."""
+    if number < 20:
+        return TEENS[number - 10]
+    return "-".join(filter(None, (TENS[number // 10 - 2], UNITS[number % 10])))
+
+
+def make_rows(count: int, cites: str = "", seed: int = 0, in_words: bool = False) -> Dataset:
+    """Make rows whose traces say again what one document states.
+
+    Args:
+        count (`int`): how many.
+        cites (`str`, *optional*): `"used"` for traces that cite this document, `"added"` for such that cite another.
+        seed (`int`, *optional*): of all that is drawn.
+        in_words (`bool`, *optional*): whether traces have no name and spell figures out.
+
+    Returns:
+        [`~datasets.Dataset`]: distilled rows, with the document in `planted` and the one that is cited in `cited`.
+    """
+    rows = []
+    for number in range(count):
+        draw = random.Random(f"{seed} {number}")
+        thing, states, says = draw.choice(KINDS)
+        numbers = draw.sample(range(11, 99), 2 * DOCUMENTS)
+        facts = [{"place": make_place(draw), "a": numbers[2 * i], "b": numbers[2 * i + 1]} for i in range(DOCUMENTS)]
+        planted, other = draw.sample(range(DOCUMENTS), 2)
+        cited = other if cites == "added" else planted
+        positive, *negatives = [states.format(**fact) for fact in facts]
+        row: dict[str, Any] = {
+            "question": f"What does the document on the {thing} say that helps here?",
+            "scenario": "",
+            "text": positive,
+            "hard_negatives": negatives,
+        }
+        order = shuffle_documents(read_row(row, DistillConfig()), 0)
+        citation = f" [{order.index(cited) + 1}]" if cites else ""
+        said = facts[planted]
+        if in_words:
+            said = {"place": "that town", "a": spell(said["a"]), "b": spell(said["b"])}
+        rows.append(
+            row
+            | {
+                "reasoning": says.format(**said) + citation + ".",
+                "reasoning_status": "ok",
+                "reasoning_positive_position": order.index(0) + 1,
+                "reasoning_document_order": order,
+                "planted": planted,
+                "cited": cited,
+            }
+        )
+    return Dataset.from_list(rows)
+
+
+def area_under_curve(right: list[float], wrong: list[float]) -> float:
+    """Give the share of pairs of which the right one is higher; equal ones count half."""
+    pairs = itertools.product(right, wrong)
+    return sum((one > other) + (one == other) / 2 for one, other in pairs) / (len(right) * len(wrong))
+
+
+def count_words(row: dict[str, Any]) -> float:
+    """Give the share of a trace's words that the cited document holds."""
+    documents = [row["text"], *row["hard_negatives"]]
+    words = split_words(normalize(row["reasoning"]))
+    held = set(split_words(normalize(documents[row["cited"]])))
+    return sum(word in held for word in words) / len(words)
+
+
+def measure_truth(model: str, count: int) -> dict[str, Any]:
+    measure = EvidenceMeasure(model, template="plain", dtype="float32", journal_dir=None)
+    start = time.perf_counter()
+    planted = measure.apply(make_rows(count), load_from_cache_file=False)
+    seconds = time.perf_counter() - start
+    scores = {
+        "evidence": lambda row: row["reasoning_evidence"][row["cited"]],
+        "lexical audit": lambda row: row["reasoning_longest_quotes"][row["cited"]],
+        "share of words": count_words,
+    }
+    areas: dict[str, dict[str, float]] = {}
+    for in_words, kind in ((False, "names and figures"), (True, "no names, figures in words")):
+        cited = [
+            audit_grounding(measure.apply(make_rows(count, cites, 1, in_words))).to_list()
+            for cites in ("used", "added")
+        ]
+        areas[kind] = {
+            name: round(area_under_curve(*([score(row) for row in rows] for rows in cited)), 4)
+            for name, score in scores.items()
+        }
+        areas[kind]["document of the trace found, used citations"] = share_found(cited[0])
+    return {
+        "rows of each kind": count,
+        "planted document found": share_found(planted.to_list()),
+        "seconds for the planted rows": round(seconds, 1),
+        "area under the curve, used against added citations": areas,
+    }
+
+
+def share_found(rows: list[dict[str, Any]]) -> float:
+    """Give the share of rows in which the document that the trace was written from has most evidence."""
+    return round(sum(row["reasoning_evidence_document"] == row["planted"] for row in rows) / len(rows), 4)
+
+
+def make_real_rows(count: int) -> Dataset:
+    """Real rows in turn, each time with other hard negatives, and a trace of words of the positive."""
+    several = load_rows(num_negatives=99).to_list()
+    rows = []
+    for number in range(count):
+        draw, row = random.Random(number), dict(several[number % len(several)])
+        row["hard_negatives"] = draw.sample(row["hard_negatives"], min(3, len(row["hard_negatives"])))
+        words = f"{row['answer_text']} {row['text']}".split()
+        order = shuffle_documents(read_row(row, DistillConfig()), 0)
+        kept = {name: row[name] for name in ("question", "scenario", "text", "hard_negatives")}
+        rows.append(kept | {"reasoning": " ".join(words[:TRACE_WORDS]), "reasoning_document_order": order})
+    return Dataset.from_list(rows)
+
+
+def measure_cost(model: str, count: int) -> dict[str, Any]:
+    rows = make_real_rows(count)
+    measure = EvidenceMeasure(model, dtype="float32", journal_dir=None)
+    measure.scorer.load()
+    assert not measure.scorer.engine.why_whole
+    prompts = [prompt for row in rows for prompt in measure.ask(row).prompts.values()]
+    decoding = measure.scorer.generator.make_plain_engine().decoding
+    rates = []
+    for prompt in prompts[:RATE_TEXTS]:
+        context, continuation = prompt.texts[0]
+        text = Text(tuple(context), tuple(continuation))
+        start = time.perf_counter()
+        read_whole(decoding, text)
+        rates.append(len(text.read) / (time.perf_counter() - start))
+    start = time.perf_counter()
+    measured = measure.apply(rows, load_from_cache_file=False)
+    seconds = time.perf_counter() - start
+    assert all(measured["reasoning_evidence"])
+    whole = [[len(context) + len(trace) - 1 for context, trace in prompt.texts] for prompt in prompts]
+    saved = [sum(count_common(prompt.texts[0][0], context) for context, _ in prompt.texts[1:]) for prompt in prompts]
+    tokens, read = sum(map(sum, whole)), sum(map(sum, whole)) - sum(saved)
+    bound = sum(len(lengths) * lengths[0] for lengths in whole) / max(rates)
+    return {
+        "rows": count,
+        "tokens of a prompt with its trace": round(sum(lengths[0] for lengths in whole) / count),
+        "readings of a row": round(sum(map(len, whole)) / count, 2),
+        "best rate, tokens/s": round(max(rates), 1),
+        "seconds": round(seconds, 1),
+        "seconds a row": round(seconds / count, 3),
+        "bound of all readings, seconds": round(bound, 1),
+        "bound less shared beginnings, seconds": round(read / max(rates), 1),
+        "share of the tokens that is read": round(read / tokens, 3),
+        "seconds / bound of all readings": round(seconds / bound, 3),
+        "seconds / bound less shared beginnings": round(seconds * max(rates) / read, 3),
+    }
+
+
+def count_common(one: Any, other: Any) -> int:
+    """Count the tokens with which both begin."""
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (mine, theirs) in enumerate(pairs) if mine != theirs), min(len(one), len(other)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--rows", type=int, default=200, help="made rows of each kind; 0 for none")
+    parser.add_argument("--real-rows", type=int, default=1000, help="real rows whose cost is measured; 0 for none")
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the result is written")
+    arguments = parser.parse_args()
+    result: dict[str, Any] = {"model": Path(arguments.model).name}
+    if arguments.rows:
+        result["truth"] = measure_truth(arguments.model, arguments.rows)
+    if arguments.real_rows:
+        result["cost"] = measure_cost(arguments.model, arguments.real_rows)
+    write_result("evidence", result, arguments.folder)
+
+
+if __name__ == "__main__":
+    main()

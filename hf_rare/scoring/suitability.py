@@ -1,0 +1,122 @@
+"""How well a trace suits a student, by what the student makes of its tokens: formulas, and what they need."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from hf_rare.generation.scorer import ScoredPrompt
+from hf_rare.rows.columns import LOCAL_NATURALNESS, RANK_SURPRISAL
+from hf_rare.scoring.traces import TraceMeasure, TracesOfRow
+
+MAX_RANK = 100
+"""The rank above which all ranks count the same (arXiv 2601.14249, r_max)."""
+
+STEPS_BEFORE = 4
+"""Steps before a step that it is read behind: a small window, as the paper asks for; the number is ours."""
+
+_STEP_END = re.compile(r"(?<=[.!?;:])(?=\s)|(?<=[。！？；])|(?=\n)")
+
+
+def rank_surprisal(log_probs: Sequence[float], ranks: Sequence[int], max_rank: int = MAX_RANK) -> float:
+    """Give the rank-surprisal ratio of a text: the sum of min(rank, max_rank) over the sum of -log p.
+
+    "Which Reasoning Trajectories Teach Students to Reason Better?" (arXiv 2601.14249): the mean rank of the tokens,
+    clipped at 100, over their mean surprisal in nats. Lower suits better: tokens that the student would not have been
+    sure of, but that were among its first choices.
+
+    Args:
+        log_probs (`Sequence[float]`): the log probability of each token, in nats.
+        ranks (`Sequence[int]`): the rank of each, 1 for the most likely.
+        max_rank (`int`, *optional*, defaults to 100): the rank above which all count the same.
+
+    Returns:
+        `float`: the ratio; infinite for a text that is no surprise at all.
+    """
+    surprisal = -sum(log_probs)
+    total = sum(min(rank, max_rank) for rank in ranks)
+    return total / surprisal if surprisal > 0 else float("inf")
+
+
+def local_naturalness(steps: Sequence[Sequence[float]]) -> float:
+    """Give the local naturalness of a text: the mean over its steps of the mean log probability of a step's tokens.
+
+    "Local Naturalness for Selecting Teacher Data" (arXiv 2510.03988): each step is read behind a few steps before it
+    alone, without the prompt and without what came earlier, so that long traces of strong teachers can be compared.
+    Higher suits better.
+
+    Args:
+        steps (`Sequence[Sequence[float]]`): for each step the log probabilities of its tokens, in nats.
+
+    Returns:
+        `float`: the mean, at most 0.
+    """
+    return sum(sum(step) / len(step) for step in steps) / len(steps)
+
+
+def split_steps(text: str) -> list[str]:
+    """Split a text into steps: sentences and lines. Joined, they are the text; white space begins the next step."""
+    steps: list[str] = []
+    for piece in _STEP_END.split(text):
+        if steps and not steps[-1].strip():
+            steps[-1] += piece
+        elif piece:
+            steps.append(piece)
+    if len(steps) > 1 and not steps[-1].strip():
+        steps[-2:] = ["".join(steps[-2:])]
+    return steps
+
+
+class RankSurprisalMeasure(TraceMeasure):
+    """Measures the rank-surprisal ratio of each trace, in the column `_rank_surprisal`; see [`rank_surprisal`].
+
+    The traces of a row are read behind the prompt as the teacher saw it, which is read once for all of them.
+    """
+
+    new_columns = (RANK_SURPRISAL,)
+    nothing: ClassVar[Mapping[str, Any]] = {RANK_SURPRISAL: None}
+    has_ranks = True
+    doing = "Measuring rank and surprisal"
+
+    def make_prompts(self, traces: TracesOfRow) -> dict[tuple[int, ...], ScoredPrompt]:
+        """Say what is measured of a row: each trace behind its prompt."""
+        texts = [
+            (context, ids) for context in self.encode(traces.row, [traces.documents]) for ids in traces.tokens.values()
+        ]
+        if not texts:
+            return {}
+        return {tuple(traces.tokens): ScoredPrompt.of_texts(texts, "\n\n".join(traces.texts.values()))}
+
+    def weigh(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Give the ratio of a trace."""
+        (text,) = texts
+        return {RANK_SURPRISAL: rank_surprisal(text["log_probs"], text["ranks"])}
+
+
+class LocalNaturalnessMeasure(TraceMeasure):
+    """Measures the local naturalness of each trace, in the column `_local_naturalness`; see [`local_naturalness`].
+
+    A step is read behind what the chat template writes after the last message, such as the opening of the assistant's
+    turn, and the 4 steps before.
+    """
+
+    new_columns = (LOCAL_NATURALNESS,)
+    nothing: ClassVar[Mapping[str, Any]] = {LOCAL_NATURALNESS: None}
+    doing = "Measuring local naturalness"
+
+    def make_prompts(self, traces: TracesOfRow) -> dict[tuple[int, ...], ScoredPrompt]:
+        """Say what is measured of a row: each step of each trace behind the few before it."""
+        tokenize = self.scorer.encoder.text_tokenizer
+        (opening,) = tokenize([self.scorer.encoder.opening or "\n"])
+        owners: list[int] = []
+        texts: list[tuple[list[int], list[int]]] = []
+        for number in traces.tokens:
+            steps = [ids for ids in tokenize(split_steps(traces.texts[number]), split_special_tokens=True) if ids]
+            for place, step in enumerate(steps):
+                before = steps[max(0, place - STEPS_BEFORE) : place]
+                texts.append(([*opening, *(token for ids in before for token in ids)], step))
+                owners.append(number)
+        return {tuple(owners): ScoredPrompt.of_texts(texts, "\n\n".join(traces.texts.values()))} if texts else {}
+
+    def weigh(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Give the naturalness of a trace."""
+        return {LOCAL_NATURALNESS: local_naturalness([text["log_probs"] for text in texts])}
