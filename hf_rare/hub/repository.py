@@ -63,7 +63,7 @@ class Repository:
 
     def read_head(self) -> Head:
         """Find out what the repository holds now."""
-        info = self.api.repo_info(self.repo_id, repo_type="dataset", revision=self.revision)
+        info = self.api.dataset_info(self.repo_id, revision=self.revision)
         if not isinstance(info.sha, str) or not re.fullmatch(r"[0-9a-f]{40}", info.sha):
             raise HubError(
                 f"{self.repo_id}: the Hub has said {info.sha!r:.60} where the sha of a commit was expected. Try again "

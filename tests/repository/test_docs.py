@@ -223,8 +223,8 @@ FIGURES = {
     "skew": lambda r: f"{r['2 processes']['torchrun, batch_size=100']['ratio']:.2f} times the ideal time",
     "throughput": lambda r: f"`static` reaches {r['real']['ways']['static']['bound / seconds']:.2f} of the speed",
     "vllm_overhead": lambda r: (
-        f'in {r["median seconds"]["VLLMGenerator"]:.1f} seconds with `engine="vllm"`: as fast as its own `LLM.chat`, of '
-        f"whose time `VLLMGenerator` takes {r['ours / theirs']:.2f}"
+        f'in {r["median seconds"]["VLLMGenerator"]:.1f} seconds with `engine="vllm"`: as fast as its own '
+        f"`LLM.chat`, of whose time `VLLMGenerator` takes {r['ours / theirs']:.2f}"
     ),
     "words": lambda r: "{} % of Thai, {} % of Hindi and {} % of English questions".format(
         *(round(100 * r[language]["terms"]["first"]) for language in ("Thai", "Hindi", "English"))
