@@ -6,6 +6,7 @@ the workers of a process that was killed.
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -41,4 +42,4 @@ def _watch(close: Callable[[], None]) -> None:
     try:
         close()
     finally:
-        os._exit(1)
+        os.kill(os.getpid(), signal.SIGKILL)  # whatever its threads are doing
