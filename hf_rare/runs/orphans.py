@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import multiprocess
 
+from hf_rare.compat.multiprocess import end_managers
+
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
@@ -41,5 +43,6 @@ def _watch(close: Callable[[], None]) -> None:
     logger.warning("Process %d has started this worker and has ended: so does the worker.", parent.pid)
     try:
         close()
+        end_managers()
     finally:
         os.kill(os.getpid(), signal.SIGKILL)  # whatever its threads are doing

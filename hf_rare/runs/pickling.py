@@ -61,7 +61,7 @@ def reduce_to_settings(
     # a retry must not be answered from the cache of `datasets`; all other run settings stay out of the fingerprint
     retry = run.max_tries if run.retry_failed else 0
     revisions = (GENERATION_REVISION, READING_REVISION)
-    return _rebuild, (make, revisions, settings, generator, retry, tuple(companions.items()))
+    return _rebuild, (make, revisions, settings, generator, retry, tuple(companions.items()), name)
 
 
 def variables_for_workers() -> dict[str, str]:
@@ -76,9 +76,10 @@ def _rebuild(
     generator: Generator,
     retry: int,
     companions: tuple[tuple[str, Any], ...],
+    name: str,
 ) -> Any:
     """Make a callable again; `revisions` and `retry` are there for the fingerprint alone."""
-    run = json.loads(os.environ.get(_name_variable(settings, generator), "{}"))
+    run = json.loads(os.environ.get(name, "{}"))  # a class of a script has another name, and hash, where it is spawned
     return make(generator, **json.loads(settings), **run, **dict(companions))
 
 
