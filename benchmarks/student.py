@@ -1,13 +1,19 @@
-"""Students of a made-up world: the same small model, trained with LoRA on different traces of the same questions.
+"""Do traces teach? The same small model, trained with LoRA on different traces of the same questions, and asked.
 
     python -m benchmarks.student --model SMOLLM2 [--folder students] [--rows 160] [--own-rows 80] [--steps 30]
 
-Two teachers write: `ScriptedTeacher`, whose traces are ideal, and the model itself, whose traces are checked against
-the gold answers (rejection sampling, with an example in its prompt that its students do not get). Each arm trains on
-the exports of this library for the same number of steps of the same size:
+The world is made up (`student_world`): an answer needs the positive and one step of reasoning, and train and test share
+no place and no wording. Two teachers write: `ScriptedTeacher`, whose traces are ideal, and the model itself, whose
+traces are checked against the gold answers (rejection sampling, with an example in its prompt that its students do not
+get). Each arm trains on the exports of this library for the same number of steps of the same size, three seeds each:
 
 - `reasoning`: the scripted traces. `answers`: their answers alone.
 - `own-right`: the model's own right traces. `own-all`: as many of its traces, right or wrong.
+- `own-chosen`: of each row the right trace that suits the model best (`select_traces`). `own-first`: the first one.
+
+Students and the model before training answer the test rows by `evaluate`, with the positive first and last among its
+negatives, and with negatives alone. Rates of an arm are those of all its students, with intervals over the rows. Of
+the first student of each arm, and before training, the evidence of the documents in ideal traces is measured too.
 
 What stands already in the folder is not done again. Adapters lie in `FOLDER/ARM-SEED`; an arm without a row, because
 no trace was right, has none.
@@ -16,20 +22,36 @@ no trace was right, has none.
 import argparse
 import json
 import random
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, concatenate_datasets, load_from_disk
 
-from benchmarks.machine import describe_machine
-from benchmarks.student_world import TEMPLATE, ScriptedTeacher, leave_out_positives, make_rows
-from hf_rare import ReasonDistiller, to_sft, verify
+from benchmarks.machine import describe_machine, run_in_process, write_result
+from benchmarks.student_world import NEGATIVES, TEMPLATE, ScriptedTeacher, leave_out_positives, make_rows
+from hf_rare import (
+    Evaluation,
+    ReasonDistiller,
+    evaluate,
+    keep_one_trace,
+    measure_evidence,
+    select_traces,
+    to_sft,
+    verify,
+)
+from hf_rare.evaluation.bootstrap import make_score, mean_of, resample_means
 
-SCRIPTED, OWN = ("reasoning", "answers"), ("own-right", "own-all")
+SCRIPTED, OWN = ("reasoning", "answers"), ("own-right", "own-all", "own-chosen", "own-first")
 ARMS = (*SCRIPTED, *OWN)
+BEFORE = "before"
+COMPARED = (("reasoning", "answers"), ("own-right", "own-all"), ("own-chosen", "own-first"))
+"""Arms that are compared with each other, beside each with the model before training."""
 
 EXAMPLE_SEED = 1999
 """The seed of the example that the model gets when it is its own teacher."""
@@ -71,7 +93,7 @@ def write_own(arguments: argparse.Namespace) -> Dataset:
     return verify(teacher.apply(rows), "answer")
 
 
-def make_arm(arm: str, traces: Dataset, seed: int) -> Dataset:
+def make_arm(arm: str, traces: Dataset, seed: int, model: str = "", journal: Path | None = None) -> Dataset:
     """Make the training rows of an arm. The same seed draws the same rows for arms of one teacher."""
     if arm == "answers":
         plain = to_sft(traces, template=TEMPLATE, reasoning_format="plain", keep_columns=["answer"])
@@ -79,6 +101,11 @@ def make_arm(arm: str, traces: Dataset, seed: int) -> Dataset:
     if arm == "reasoning":
         return to_sft(traces, template=TEMPLATE, reasoning_format="plain")
     asked = {"template": TEMPLATE, "reasoning_format": "plain", "statuses": ("ok",)}
+    if arm == "own-chosen":
+        chosen = select_traces(traces, model, template=TEMPLATE, dtype="float32", journal_dir=journal)
+        return to_sft(chosen, **asked)
+    if arm == "own-first":
+        return to_sft(keep_one_trace(traces, fallback="none"), **asked)
     right = to_sft(traces, correct_column="reasoning_verdict", **asked)
     every = to_sft(traces, **asked)
     if arm == "own-right":
@@ -143,6 +170,10 @@ def train(arguments: argparse.Namespace, rows: Dataset, seed: int, folder: Path)
     }
 
 
+TEACHERS = {SCRIPTED: ("scripted", write_scripted), OWN: ("own", write_own)}
+"""What writes the traces of which arms, and its name."""
+
+
 def keep(path: Path, make: Callable[[], Dataset]) -> Dataset:
     """Make a dataset once, and keep it in a folder."""
     if not path.exists():
@@ -166,46 +197,158 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1, help="of a student; one core reads about 80 tokens/s")
+    parser.add_argument("--at-once", type=int, default=2, help="students that are trained and asked at a time")
+    parser.add_argument("--test-rows", type=int, default=40)
+    parser.add_argument("--evidence-rows", type=int, default=12)
+    parser.add_argument("--student", help=argparse.SUPPRESS)
+    parser.add_argument("--output", help=argparse.SUPPRESS)
     return parser
 
 
-def train_students(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Write the traces and train a student of each arm and seed; give what was measured on the way."""
-    folder, trained = arguments.folder, {}
-    writers = {SCRIPTED: ("scripted", write_scripted), OWN: ("own", write_own)}
-    for arms, (name, write) in writers.items():
+def write_traces(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Let the teachers of the arms write, where that has not been done; say how many traces are right."""
+    written = {}
+    for arms, (name, write) in TEACHERS.items():
         if not set(arms) & set(arguments.arms):
             continue
         start = time.perf_counter()
-        traces = keep(folder / f"traces-{name}", partial(write, arguments))
+        traces = keep(arguments.folder / f"traces-{name}", partial(write, arguments))
         verdicts = [
             one for value in traces["reasoning_verdict"] for one in (value if isinstance(value, list) else [value])
         ]
-        trained[name] = {
+        written[name] = {
             "rows": len(traces),
             "traces": len(verdicts),
             "right": round(verdicts.count("right") / len(verdicts), 3),
             "seconds": round(time.perf_counter() - start, 1),
         }
-        for arm in (arm for arm in arms if arm in arguments.arms):
-            for seed in range(arguments.seeds):
-                report = folder / f"{arm}-{seed}" / "training.json"
-                if not report.exists():
-                    rows = make_arm(arm, traces, seed)
-                    made = train(arguments, rows, seed, report.parent) if len(rows) else {"rows": 0}
-                    report.parent.mkdir(parents=True, exist_ok=True)
-                    report.write_text(json.dumps(made))
-                trained[f"{arm}-{seed}"] = json.loads(report.read_text())
-                print(f"{arm}-{seed}", trained[f"{arm}-{seed}"], flush=True)
+    return written
+
+
+def train_student(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
+    """Train a student, where that has not been done; say how it went."""
+    folder = arguments.folder / f"{arm}-{seed}"
+    report = folder / "training.json"
+    if not report.exists():
+        name = next(name for arms, (name, _) in TEACHERS.items() if arm in arms)
+        traces = load_from_disk(arguments.folder / f"traces-{name}")
+        rows = make_arm(arm, traces, seed, arguments.model, arguments.folder / "journal")
+        made = train(arguments, rows, seed, folder) if len(rows) else {"rows": 0}
+        folder.mkdir(parents=True, exist_ok=True)
+        report.write_text(json.dumps(made))
+    trained: dict[str, Any] = json.loads(report.read_text())
     return trained
+
+
+def name_student(arguments: argparse.Namespace, student: str) -> dict[str, Any]:
+    """Give the settings of a student, of which `before` has no adapter."""
+    settings = {"model_id": arguments.model, "dtype": "float32"}
+    return settings if student == BEFORE else {**settings, "adapter": str(arguments.folder / student)}
+
+
+def ask(arguments: argparse.Namespace, students: Sequence[str]) -> Evaluation:
+    """Ask students about the test rows; what a journal has is asked once."""
+    return evaluate(
+        {student: name_student(arguments, student) for student in students},
+        make_rows("test", arguments.test_rows),
+        conditions=("with_documents", "negatives"),
+        places=(1, NEGATIVES + 1),
+        template=TEMPLATE,
+        max_new_tokens=arguments.max_new_tokens,
+        generation_kwargs={"do_sample": False},
+        journal_dir=arguments.folder / "journal",
+    )
+
+
+def read_evidence(arguments: argparse.Namespace, student: str) -> dict[str, float]:
+    """Measure what a student takes from the documents of ideal traces of test rows."""
+    rows = make_rows("test", arguments.evidence_rows)
+    teacher = ReasonDistiller(
+        ScriptedTeacher("test", arguments.evidence_rows), template=TEMPLATE, gold_column="answer", journal_dir=None
+    )
+    model = name_student(arguments, student)
+    measured = measure_evidence(
+        teacher.apply(rows), model.pop("model_id"), recipe=teacher, journal_dir=arguments.folder / "journal", **model
+    )
+    of_positive = [evidence[0] for evidence in measured["reasoning_evidence_per_token"]]
+    on_positive = measured["reasoning_evidence_on_positive"][:]
+    return {
+        "nats a token of the positive": round(sum(of_positive) / len(of_positive), 4),
+        "rows in which the positive carries most": round(sum(on_positive) / len(on_positive), 3),
+    }
+
+
+def run_student(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Be the process of one student: train it and ask it."""
+    import torch
+
+    torch.set_num_threads(arguments.threads)
+    student, measured = arguments.student, {}
+    if student != BEFORE:
+        arm, _, seed = student.rpartition("-")
+        measured["training"] = train_student(arguments, arm, int(seed))
+        if not measured["training"]["rows"]:
+            return measured
+    start = time.perf_counter()
+    ask(arguments, [student])
+    measured["seconds of asking"] = round(time.perf_counter() - start, 1)
+    if student == BEFORE or student.endswith("-0"):
+        measured["evidence"] = read_evidence(arguments, student)
+    return measured
+
+
+def pool(evaluation: Evaluation, arms: Sequence[str]) -> dict[str, Any]:
+    """Reckon the accuracy of each arm over its seeds, and how much it is above another, with intervals over rows.
+
+    The answers of all students of an arm to a row are resampled together.
+    """
+    answers = evaluation.rows.to_pandas()
+    answers["condition"] = answers["condition"].map(lambda name: name if name == "negatives" else "with_documents")
+    answers["arm"] = answers["student"].map(lambda name: name if name == BEFORE else name.rpartition("-")[0])
+    answers["is right"] = (answers["reasoning_verdict"] == "right").astype(float)
+    pairs = [(arm, BEFORE) for arm in arms] + [pair for pair in COMPARED if set(pair) <= set(arms)]
+    pooled: dict[str, Any] = {"accuracy": {}, "differences": {}}
+    for condition, of_condition in answers.groupby("condition"):
+        grouped = of_condition.groupby(["row", "arm"])["is right"]
+        sums, counts = (table.unstack("arm", fill_value=0) for table in (grouped.sum(), grouped.count()))
+        places = {arm: place for place, arm in enumerate(sums.columns)}
+        means = mean_of(sums.to_numpy(float), counts.to_numpy(float))
+        drawn = resample_means(sums.to_numpy(float), counts.to_numpy(float), 10_000, 0)
+        pooled["accuracy"][condition] = {
+            arm: asdict(make_score(means[place], drawn[:, place], 0.95)) for arm, place in places.items()
+        }
+        pooled["differences"][condition] = {
+            f"{arm} - {other}": asdict(
+                make_score(
+                    means[places[arm]] - means[places[other]], drawn[:, places[arm]] - drawn[:, places[other]], 0.95
+                )
+            )
+            for arm, other in pairs
+            if arm in places and other in places
+        }
+    return pooled
 
 
 def main() -> None:
     arguments = make_parser().parse_args()
-    trained = train_students(arguments)
-    text = json.dumps({"machine": describe_machine(), "students": trained}, indent=2)
-    (arguments.folder / "training.json").write_text(text + "\n")
-    print(text)
+    if arguments.student:
+        Path(arguments.output).write_text(json.dumps(run_student(arguments)))
+        return
+    start = time.perf_counter()
+    result: dict[str, Any] = {"machine": describe_machine(), "teachers": write_traces(arguments)}
+    names = [BEFORE, *(f"{arm}-{seed}" for seed in range(arguments.seeds) for arm in arguments.arms)]
+    with ThreadPoolExecutor(arguments.at_once) as processes:
+        done = processes.map(lambda name: run_in_process("student", *sys.argv[1:], "--student", name), names)
+        result["students"] = {}
+        for name, measured in zip(names, done, strict=True):
+            result["students"][name] = measured
+            print(name, measured, flush=True)
+    asked = [name for name, measured in result["students"].items() if "seconds of asking" in measured]
+    evaluation = ask(arguments, asked)
+    print(evaluation.table())
+    result |= {"scores": json.loads(evaluation.to_json()), "arms": pool(evaluation, arguments.arms)}
+    result["minutes"] = round((time.perf_counter() - start) / 60, 1)
+    write_result("student", result)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,17 @@
 import pytest
 from datasets import Dataset
 
-from benchmarks.student import make_arm, make_parser, make_teacher_template, train_students, write_scripted
+from benchmarks.student import (
+    ask,
+    make_arm,
+    make_parser,
+    make_teacher_template,
+    pool,
+    read_evidence,
+    train_student,
+    write_scripted,
+    write_traces,
+)
 from benchmarks.student_world import ABSTENTION, make_rows
 from hf_rare import ReasonDistiller
 from hf_rare.checks.answers import check_answer
@@ -59,17 +69,29 @@ def test_the_model_as_a_teacher_gets_an_example(tiny):
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")  # of TRL
 def test_students_are_trained_once_and_can_be_asked(tiny, tmp_path):
     arguments = make_arguments(
-        tiny, "--folder", str(tmp_path), "--own-rows", "2", "--samples", "2", "--max-new-tokens", "4"
+        tiny,
+        *("--folder", str(tmp_path), "--own-rows", "2", "--samples", "2", "--max-new-tokens", "4"),
+        *("--test-rows", "3", "--evidence-rows", "2"),
     )
-    trained = train_students(arguments)
-    assert trained["scripted"]["right"] == 1
-    assert trained["own"]["traces"] == 4
-    assert trained["reasoning-0"]["tokens/s"] > 0
-    assert trained["own-right-0"] == {"rows": 0}
+    teachers = write_traces(arguments)
+    assert teachers["scripted"]["right"] == 1
+    assert teachers["own"]["traces"] == 4
+    trained = train_student(arguments, "reasoning", 0)
+    assert trained["tokens/s"] > 0
+    for arm in ("own-right", "own-chosen", "own-first"):
+        assert train_student(arguments, arm, 0) == {"rows": 0}
     before = (tmp_path / "reasoning-0" / "adapter_model.safetensors").stat().st_mtime_ns
-    assert train_students(arguments)["reasoning-0"] == trained["reasoning-0"]
+    assert train_student(arguments, "reasoning", 0) == trained
     assert (tmp_path / "reasoning-0" / "adapter_model.safetensors").stat().st_mtime_ns == before
-    student = ReasonDistiller.from_pretrained(
-        tiny, adapter=str(tmp_path / "reasoning-0"), max_new_tokens=4, journal_dir=None
-    )
-    assert len(student.apply(make_rows("test", 2))) == 2
+    evaluation = ask(arguments, ["before", "reasoning-0"])
+    assert set(evaluation.rows["condition"]) == {"positive_at_1", "positive_at_4", "negatives"}
+    pooled = pool(evaluation, ["reasoning", "answers"])
+    for condition in ("with_documents", "negatives"):
+        accuracy = pooled["accuracy"][condition]
+        assert accuracy["before"]["value"] == evaluation.scores["before"][condition]["accuracy"].value
+        difference = pooled["differences"][condition]["reasoning - before"]["value"]
+        assert difference == pytest.approx(accuracy["reasoning"]["value"] - accuracy["before"]["value"])
+    assert set(read_evidence(arguments, "reasoning-0")) == {
+        "nats a token of the positive",
+        "rows in which the positive carries most",
+    }
