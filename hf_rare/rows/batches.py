@@ -176,6 +176,9 @@ def map_with_features(
 ) -> Any:
     """Map a dataset with the types of its new columns said up front, so that an empty one gets them too.
 
+    Rows are handed over without the dataset's format, which the result gets back: in NumPy's, PyTorch's or pandas'
+    format a whole number beside a null becomes a float, and a date may not be readable at all.
+
     Args:
         dataset (`Dataset`, `DatasetDict`, `IterableDataset` or `IterableDatasetDict`):
             The dataset.
@@ -210,5 +213,10 @@ def map_with_features(
     if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
     if isinstance(dataset, datasets.IterableDataset):  # which decodes whole batches; what comes out is decoded
-        dataset = dataset.decode(False)
-    return dataset.map(function, **{"features": features, **kwargs})
+        return dataset.decode(False).map(function, **{"features": features, **kwargs})
+    mapped = dataset.with_format(None).map(function, **{"features": features, **kwargs})
+    if dataset.format["type"] is None:
+        return mapped
+    hidden = set(dataset.column_names) - set(dataset.format["columns"])
+    shown = [name for name in mapped.column_names if name not in hidden]
+    return mapped.with_format(dataset.format["type"], shown, bool(hidden), **dataset.format["format_kwargs"])
