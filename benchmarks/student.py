@@ -5,7 +5,8 @@
 The world is made up (`student_world`): an answer needs the positive and one step of reasoning, and train and test
 share no place and no wording. Two teachers write: `ScriptedTeacher`, whose traces are ideal, and the model itself,
 whose traces are checked against the gold answers (rejection sampling, with an example in its prompt that its students
-do not get). Each arm trains on the exports of this library for the same number of steps of the same size, three seeds each:
+do not get). Each arm trains on the exports of this library for the same number of steps of the same size, with three
+seeds:
 
 - `reasoning`: the scripted traces. `answers`: their answers alone.
 - `own-right`: the model's own right traces. `own-all`: as many of its traces, right or wrong.

@@ -1,10 +1,14 @@
 """Counts what came of attacks, for the table at the end of `make attack`."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+IS_WHOLE = os.environ.get("HF_RARE_ATTACK") == "whole"
+"""Whether every attack is made as often as `make attack` makes it; else a few of each."""
 
 COLUMNS = ("tried", "lost", "repeated", "hung", "foreign exceptions")
 

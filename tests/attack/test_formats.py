@@ -40,7 +40,7 @@ TEXTS = [
     "",
     " ",
     "A text.",
-    "\u0000",
+    "\u0000.",  # at its end, NumPy drops it
     "é\u0301",
     "<|im_end|>",
     "x" * 3000,

@@ -4,19 +4,19 @@ import os
 import random
 import signal
 import time
+from itertools import product
 
 import pytest
 
 from hf_rare.runs.journal import Journal
+from tests.attack.conftest import IS_WHOLE
 from tests.support import fault_job
 from tests.support.rule_rows import write_rule_rows
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-KILLS = int(os.environ.get("HF_RARE_ATTACK_KILLS", "5"))
-"""`make attack` sets more."""
-
+KILLS = 40 if IS_WHOLE else 4
 ROWS = 40 + 6 * KILLS
 ENDINGS = {
     "KILL": (signal.SIGKILL,),
@@ -51,8 +51,10 @@ def micro_batches(folder) -> list[int]:
     return [int(line) for line in (folder / "log").read_text().split()] if (folder / "log").exists() else []
 
 
-@pytest.mark.parametrize("batch_size", [7, 64, 1000])
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    ("ending", "batch_size"),
+    list(product(ENDINGS, (7, 64, 1000))) if IS_WHOLE else [("INT twice", 7), ("HUP", 64), ("KILL", 1000)],
+)
 def test_whatever_ends_a_run_costs_what_was_in_flight(context, rows, tiny, whole, tmp_path, count, ending, batch_size):
     dice = random.Random(f"{ending} {batch_size}")
     in_flight = repeated = 0
