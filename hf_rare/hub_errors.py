@@ -5,6 +5,7 @@ import errno
 import re
 import socket
 import ssl
+import traceback
 from collections.abc import Callable, Iterator
 
 import httpx2
@@ -50,8 +51,16 @@ def explain(repo_id: str, describe_state: Callable[[], str]) -> Iterator[None]:
     except HfRareError:  # such as what is wrong with a card
         raise
     except (HfHubHTTPError, RuntimeError, *NETWORK_ERRORS, *UNREADABLE) as err:
+        if isinstance(err, UNREADABLE) and not is_of_client(err):
+            raise
         cause = err.__cause__ if isinstance(err, RuntimeError) and isinstance(err.__cause__, HfHubHTTPError) else err
         raise HubError(f"{repo_id}: {_describe(cause)} {describe_state()}") from _without_token(err)
+
+
+def is_of_client(err: BaseException) -> bool:
+    """Tell whether an exception comes from huggingface_hub, or from what makes head or tail of its answers."""
+    modules = (str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(err.__traceback__))
+    return any(module.split(".")[0] == "huggingface_hub" or module == "hf_rare.hub.repository" for module in modules)
 
 
 def _describe(err: BaseException) -> str:

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 CARD_SETTINGS = ("pretty_name", "license", "language")
 """What a card's header says that the one that was there before may say otherwise."""
+LEFT_SECONDS = 86_400.0
 REPLACED = "replaced"
 """What an output is called that is being replaced, until the new one is in its place."""
 
@@ -139,7 +142,12 @@ def save_output(dataset: datasets.Dataset, path: Path) -> None:
             SAVERS[path.suffix](dataset, temporary)
             if path.is_dir():  # cannot be replaced at once: until the new one is there, the old one can come back
                 path.replace(Path(folder) / REPLACED)
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except BaseException:
+                if (Path(folder) / REPLACED).exists():
+                    (Path(folder) / REPLACED).replace(path)
+                raise
     except (OSError, ValueError, TypeError, pa.ArrowException) as err:
         raise DatasetFileError(f"{path} cannot be written: {type(err).__name__}: {err}") from err
 
@@ -147,8 +155,9 @@ def save_output(dataset: datasets.Dataset, path: Path) -> None:
 def restore_output(path: Path) -> None:
     """Bring back what a process was replacing when it was killed, and clear up what such processes have left."""
     for folder in path.parent.glob(f"{_prefix(path)}*"):
-        writer = folder.name.removeprefix(_prefix(path)).partition("-")[0]
-        if not writer.isdecimal() or _is_alive(int(writer), folder):
+        machine, _, rest = folder.name.removeprefix(_prefix(path)).partition("-")
+        writer = rest.partition("-")[0] if machine == _name_machine() else ""
+        if _is_alive(writer, folder):
             continue
         if (folder / REPLACED).exists() and not path.exists():
             (folder / REPLACED).replace(path)
@@ -156,10 +165,15 @@ def restore_output(path: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_alive(writer: int, folder: Path) -> bool:
-    """Tell whether the process that has made a folder is still there; a later one may have got its number."""
+def _is_alive(writer: str, folder: Path) -> bool:
+    """Tell whether the process that has made a folder is still there; a later one may have got its number.
+
+    Of other machines nothing is known: what they have not touched for a day is taken for left.
+    """
     try:
-        return psutil.Process(writer).create_time() <= folder.stat().st_ctime
+        if not writer.isdecimal():
+            return time.time() - folder.stat().st_mtime < LEFT_SECONDS
+        return psutil.Process(int(writer)).create_time() <= folder.stat().st_ctime
     except (psutil.Error, OSError):
         return False
 
@@ -167,7 +181,13 @@ def _is_alive(writer: int, folder: Path) -> bool:
 def _prefix(path: Path, writer: int | None = None) -> str:
     """Give how the name of the folder begins in which a process writes an output."""
     name = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()  # fsspec reads more into some names
-    return f".hf-rare-{name}-" + (f"{writer}-" if writer is not None else "")
+    return f".hf-rare-{name}-" + (f"{_name_machine()}-{writer}-" if writer is not None else "")
+
+
+def _name_machine() -> str:
+    """Name this machine, since it was started: others have processes of the same numbers."""
+    words = f"{socket.gethostname()} {int(psutil.boot_time())}"
+    return hashlib.blake2b(words.encode(), digest_size=4).hexdigest()
 
 
 def write_text(text: str, path: Path) -> None:

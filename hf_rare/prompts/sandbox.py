@@ -16,18 +16,23 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-STEPS = 1_000_000
-"""What filling in a template may take: a turn of a loop, a call or an output is a step, and so are 300 characters."""
+STEPS = 300_000
+"""What filling in a template may take: an expression in the turn of a loop, a call and an output are steps, and so are
+1000 characters."""
 
 LONGEST = 10_000_000
 """Most characters or items of a value that a template makes."""
 
-LARGEST = 100_000
+LARGEST = 1000
 """Largest number that a template may pass to a function or filter, as a width or a count."""
 
+CUTTING = ("truncate", "safe_range")
+"""Functions that may be passed larger ones, up to `LARGEST_CUT`: they make nothing larger."""
+
+LARGEST_CUT = 1_000_000
 LARGEST_BITS = 4096
-_TURN, _JOIN = "hf_rare_turn", "hf_rare_join"
-_WIDE = re.compile(r"\d{5,}|\*")
+MOST_DEPTH = 5
+_WIDE = re.compile(r"\d{4,}|\*")
 
 _left: ContextVar[list[int] | None] = ContextVar("steps that a template has left", default=None)
 
@@ -40,8 +45,18 @@ class BudgetedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self, **options: Any) -> None:
         super().__init__(finalize=_pay_for_output, **options)
         del self.globals["lipsum"]
-        self.globals |= {_TURN: _pay_for_turn, _JOIN: _join}
-        self.filters = {name: _paid(function) for name, function in self.filters.items()}
+        self.filters = {name: _paid(name, function) for name, function in self.filters.items()}
+
+    @staticmethod
+    def pay_for_turn(price: int) -> None:
+        """Pay for one turn of a loop. No template can name this."""
+        _pay(price)
+
+    @staticmethod
+    def join(*values: Any) -> str:
+        """Join values to a text: what `~` does."""
+        _check_size(sum(map(_length, values)))
+        return "".join(map(str, values))
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
         return super()._generate(_Tolls().visit(source), *args, **kwargs)
@@ -53,8 +68,9 @@ class BudgetedEnvironment(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or method with arguments that cannot make it too large."""
-        if __obj is not _pay_for_turn and __obj is not _join:
-            _check_call(getattr(__obj, "__self__", ""), args, kwargs)
+        if __obj is not __self.pay_for_turn and __obj is not __self.join:
+            bound = getattr(__obj, "__wrapped__", __obj)  # Jinja wraps `format`
+            _check_call(getattr(bound, "__name__", ""), getattr(bound, "__self__", ""), args, kwargs)
         return super().call(__context, __obj, *args, **kwargs)
 
 
@@ -89,17 +105,21 @@ class _Tolls(NodeTransformer):
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
-        function = nodes.Name(_JOIN, "load", lineno=node.lineno)
-        return nodes.Call(function, node.nodes, [], None, None, lineno=node.lineno)
+        return self._call("join", node.nodes, node.lineno)
 
     def _with_toll(self, node: Any) -> nodes.Node:
         length = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
+        expressions = sum(1 for _ in node.find_all(nodes.Expr))
         self.generic_visit(node)
-        price = nodes.Const(1 + length // 300, lineno=node.lineno)
-        function = nodes.Name(_TURN, "load", lineno=node.lineno)
-        call = nodes.Call(function, [price], [], None, None, lineno=node.lineno)
-        node.body = [nodes.ExprStmt(call, lineno=node.lineno), *node.body]
+        price = nodes.Const(1 + expressions // 4 + length // 1000, lineno=node.lineno)
+        toll = nodes.ExprStmt(self._call("pay_for_turn", [price], node.lineno), lineno=node.lineno)
+        node.body = [toll, *node.body]
         return node  # type: ignore[no-any-return]
+
+    def _call(self, name: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:
+        """Call a function of the environment, which no name in a template stands for."""
+        function = nodes.EnvironmentAttribute(name, lineno=line)
+        return nodes.Call(function, arguments, [], None, None, lineno=line)
 
 
 def _pay(steps: int) -> None:
@@ -110,60 +130,62 @@ def _pay(steps: int) -> None:
             raise SecurityError(f"it takes more than {STEPS:,} steps")
 
 
-def _pay_for_turn(price: int) -> None:
-    _pay(price)
-
-
 def _pay_for_output(value: Any) -> Any:
-    _pay(_price(value))
+    _check_size(_length(value))
     return value
 
 
-def _join(*values: Any) -> str:
-    """Join values to a text: what `~` does."""
-    texts = [str(value) for value in values]
-    _check_size(sum(map(len, texts)))
-    return "".join(texts)
-
-
-def _paid(function: Callable[..., Any]) -> Callable[..., Any]:
+def _paid(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a filter be paid for."""
 
     @functools.wraps(function)  # with what Jinja has noted in it
     def filtered(*args: Any, **kwargs: Any) -> Any:
         values = args[1:] if hasattr(function, "jinja_pass_arg") else args
-        _check_call(values[0] if values else "", values[1:], kwargs)
+        _check_call(name, values[0] if values else "", values[1:], kwargs)
         result = function(*args, **kwargs)
-        _pay(_price(result))
+        _pay(1 + _length(result) // 1000)
         return result
 
     return filtered
 
 
-def _check_call(value: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+def _check_call(name: str, value: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     """Check the arguments of a method or filter of a value, and let it be paid for."""
     given = [*args, *kwargs.values()]
-    if any(isinstance(number, int) and abs(number) > LARGEST for number in given):
-        raise SecurityError(f"it passes a number above {LARGEST:,}")
-    if isinstance(value, str) and ("%" in value or "{" in value):  # `format`, perhaps
+    numbers = [abs(number) for number in given if isinstance(number, int)]
+    largest = LARGEST_CUT if name in CUTTING else LARGEST
+    if max(numbers, default=0) > largest:
+        raise SecurityError(f"it passes a number above {largest:,} to {name}")
+    if isinstance(value, str) and name in ("format", "format_map"):
         _check_widths(value)
-    lengths = [len(text) for text in given if isinstance(text, str | list | tuple | range)]
-    if lengths and max(lengths) > 1 and hasattr(value, "__len__"):
-        _check_size(len(value) * max(lengths) // 10)  # such as that of `replace`, at worst
-    _pay(_price(value))
+        _check_size(_places(value) * max(map(_length, given), default=0))
+    texts = [_length(text) for text in given if isinstance(text, str | list | tuple)]
+    length = _length(value)
+    if name == "join":
+        length += (max(texts, default=0)) * (len(value) if hasattr(value, "__len__") else 0)
+    elif name in ("indent", "expandtabs") and isinstance(value, str):
+        length += (1 + value.count("\n") + value.count("\t")) * max([*numbers, *texts, 8])
+    elif max(texts, default=0) > 1 and hasattr(value, "__len__"):
+        length += length * max(texts) // 10  # such as that of `replace`, at worst
+    _check_size(length)
 
 
 def _check_widths(text: str) -> None:
-    for place in re.findall(r"%[^a-zA-Z%]*|\{[^}]*\}", text):
-        if _WIDE.search(place):
-            raise SecurityError("it asks for a width of more than four digits")
+    for place in re.findall(r"%[^a-zA-Z%]*|\{[^{}]*:[^}]*\}", text):
+        if _WIDE.search(place) or place.count("{") > 1:
+            raise SecurityError("it asks for a width of more than three digits")
+
+
+def _places(text: str) -> int:
+    """Count the places of a format at which a value may stand."""
+    return text.count("%") + text.count("{")
 
 
 def _reckon(operator: str, left: Any, right: Any) -> int:
     """Reckon the length of what an operator makes; whole numbers in units of which there may be as many."""
     if operator == "%" and isinstance(left, str):
         _check_widths(left)
-        return len(left)
+        return len(left) + _places(left) * _length(right)
     if isinstance(left, int) and isinstance(right, int):
         bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
         return LONGEST + 1 if bits > LARGEST_BITS else 1
@@ -179,11 +201,20 @@ def _reckon(operator: str, left: Any, right: Any) -> int:
 def _check_size(size: int) -> None:
     if size > LONGEST:
         raise SecurityError(f"it makes a value of {size:,} characters, items or bits; expected at most {LONGEST:,}")
-    _pay(1 + size // 300)
+    _pay(1 + size // 1000)
 
 
-def _price(value: Any) -> int:
-    """Give what it costs to go through a value."""
+def _length(value: Any, depth: int = 0) -> int:
+    """Give how long a value is as a text, about; what is in it counts each time that it stands there."""
     if isinstance(value, str):
-        return 1 + len(value) // 300
-    return 1 + len(value) // 10 if hasattr(value, "__len__") else 1
+        return len(value)
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if not isinstance(value, list | tuple) or depth > MOST_DEPTH:
+        return 10 * len(value) if hasattr(value, "__len__") else 1
+    length = len(value)
+    for item in value:
+        length += _length(item, depth + 1)
+        if length > LONGEST:
+            break
+    return length

@@ -39,7 +39,8 @@ class Template:
         environment = BudgetedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         try:
             used = jinja2.meta.find_undeclared_variables(environment.parse(source))
-            self._template = environment.from_string(source)
+            with spending():  # what is constant is reckoned when the template is compiled
+                self._template = environment.from_string(source)
             self._template.globals = dict(self._template.globals)  # read for every text, and slow as a chain of dicts
         except jinja2.TemplateSyntaxError as err:
             raise TemplateError(f"The template does not compile: {err.message} (line {err.lineno}).") from err

@@ -214,9 +214,10 @@ def map_with_features(
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
     if isinstance(dataset, datasets.IterableDataset):  # which decodes whole batches; what comes out is decoded
         return dataset.decode(False).map(function, **{"features": features, **kwargs})
+    form = dataset.format
+    if form["type"] in (None, "custom"):  # a transform makes what is in the rows
+        return dataset.map(function, **{"features": features, **kwargs})
     mapped = dataset.with_format(None).map(function, **{"features": features, **kwargs})
-    if dataset.format["type"] is None:
-        return mapped
-    hidden = set(dataset.column_names) - set(dataset.format["columns"])
+    hidden = set(dataset.column_names) - set(form["columns"])
     shown = [name for name in mapped.column_names if name not in hidden]
-    return mapped.with_format(dataset.format["type"], shown, bool(hidden), **dataset.format["format_kwargs"])
+    return mapped.with_format(form["type"], shown, form["output_all_columns"], **form["format_kwargs"])

@@ -86,7 +86,7 @@ class Checkpoint:
         Returns:
             `bool`: whether all of it is on the Hub. What is not, is still in the journal on this machine.
         """
-        if self._journal is None or os.getpid() != self._pid:
+        if self._journal is None or self._is_over or os.getpid() != self._pid:
             return False
         with self._changed:
             self._asked += 1

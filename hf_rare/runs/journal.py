@@ -6,6 +6,7 @@ checksum and a value; a line that a crash has torn, or that a disk has spoilt, i
 and values are the caller's: nothing here knows what they mean.
 """
 
+import contextlib
 import json
 import logging
 import threading
@@ -109,7 +110,12 @@ class Journal:
             if number == len(self._files):
                 self._files.append(_File(path))
             if number != self._own:
-                self._read_on(number)
+                try:
+                    self._read_on(number)
+                except FileNotFoundError:  # since it was listed
+                    continue
+                except OSError as err:
+                    raise JournalError(f"The journal {path} cannot be read: {err}. {_WAY_OUT}") from err
 
     def open(self) -> None:
         """Make the file of this process, so that a folder that cannot be written to is found out now.
@@ -127,15 +133,9 @@ class Journal:
         """Give the file of this process, with all that was written in its place."""
         file = self._file
         if file is not None and file.is_open:
-            before = file.path
-            if file.is_whole():
-                if file.path != before:
-                    logger.warning("%s is gone, and was written again to %s.", before, file.path.name)
-                    self._numbers[file.path.name] = self._own
-                    self._files[self._own].path = file.path
-                    self._written[-1] = file.path
+            if self._is_whole(file):
                 return file
-            logger.warning("%s has been written into by somebody else; a new file is begun.", before)
+            logger.warning("%s has been written into by somebody else; a new file is begun.", file.path)
             file.close()
         self._file = file = JournalFile(self.folder, self._sync_seconds)
         self._own = self._numbers[file.path.name] = len(self._files)
@@ -143,6 +143,17 @@ class Journal:
         self._written.append(file.path)
         file.write(json.dumps({"journal": 1, "created": time.time(), **self._header}).encode() + b"\n")
         return file
+
+    def _is_whole(self, file: JournalFile) -> bool:
+        """See [`JournalFile.is_whole`]; where the file is written again, it has another name."""
+        before = file.path
+        is_whole = file.is_whole()
+        if file.path != before:
+            logger.warning("%s is gone, and was written again to %s.", before, file.path.name)
+            self._numbers[file.path.name] = self._own
+            self._files[self._own].path = file.path
+            self._written[-1] = file.path
+        return is_whole
 
     def append(self, entries: Iterable[tuple[str, Value]]) -> None:
         """Write entries with one `write`; they are safe once this returns.
@@ -194,6 +205,10 @@ class Journal:
         Raises:
             JournalError: A file cannot be read.
         """
+        with self._lock:
+            if self._file is not None and self._file.is_open:
+                with contextlib.suppress(OSError):
+                    self._is_whole(self._file)
         known = {key: self._places[bytes.fromhex(key)] for key in keys if key in self}
         found: dict[str, Value] = {}
         for key, line in self._read_lines(known):
@@ -208,9 +223,15 @@ class Journal:
 
     def close(self) -> None:
         """Close the file of this process. The next entry makes a new one."""
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+        file, self._file = self._file, None
+        if file is None:
+            return
+        if file.is_open:
+            try:
+                self._is_whole(file)
+            except OSError as err:
+                logger.warning("%s is gone, and cannot be written again: %s.", file.path, err)
+        file.close()
 
     def _read_on(self, number: int) -> None:
         file = self._files[number]
@@ -230,18 +251,19 @@ class Journal:
     def _note_place(self, key: bytes, number: int, offset: int, line: bytes) -> None:
         """Note where the entry of a key is, unless one that counts more is in another file."""
         before = self._places.get(key)
-        if before is None or before >> _FILE_SHIFT == number or self._counts_more(line, before):
+        if before is None or before >> _FILE_SHIFT == number or self._counts_more(line, number, before):
             self._places[key] = number << _FILE_SHIFT | offset
 
-    def _counts_more(self, line: bytes, place: int) -> bool:
-        """Tell whether a line counts more than the one at a place in another file."""
+    def _counts_more(self, line: bytes, number: int, place: int) -> bool:
+        """Tell whether a line of a file counts more than the one at a place in another file."""
         if self._rank is None:
             return True
         value = _parse(line)
         earlier = [_parse(other) for _, other in self._read_lines({"": place})]
         if value is None or not earlier or earlier[0] is None:
             return value is not None
-        return bool(self._rank(value) >= self._rank(earlier[0]))
+        files = [self._files[there].path.name for there in (number, place >> _FILE_SHIFT)]
+        return bool((self._rank(value), files[0]) >= (self._rank(earlier[0]), files[1]))
 
     def _read_lines(self, places: Mapping[str, int]) -> Iterator[tuple[str, bytes]]:
         """Read the lines at places, file by file and in the order in which they stand there."""

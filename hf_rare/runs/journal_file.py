@@ -120,7 +120,10 @@ class JournalFile:
             self._is_waiting = True
             timer = threading.Timer(self._sync_seconds, self._sync)
             timer.daemon = True
-            timer.start()
+            try:
+                timer.start()
+            except RuntimeError:  # there can be no more threads, or the interpreter is ending
+                self._sync()
 
     def _sync(self) -> None:
         self._is_waiting = False  # what is written from now on waits for the next time

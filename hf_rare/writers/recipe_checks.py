@@ -32,6 +32,7 @@ AT_MOST = {
 }
 """What a recipe may ask for: what a row costs is multiplied by it."""
 
+MOST_BEAMS = 16
 MOST_STOPS, MOST_VALUES, MOST_DEPTH = 64, 200_000, 60
 """Stop strings, values and characters of a setting, and levels of a schema, that a recipe may have."""
 
@@ -133,6 +134,13 @@ def check_cost(recipe: Recipe) -> None:
                     "Pass it yourself where you mean it."
                 )
     sampling = (recipe.get("decoding") or {}).get("generation_kwargs") or {}
+    for name in ("num_beams", "num_beam_groups", "num_return_sequences"):
+        value = sampling.get(name)
+        if isinstance(value, int | float) and value > MOST_BEAMS:
+            raise RecipeError(
+                f"The recipe asks for {name}={value}, and a recipe may ask for at most {MOST_BEAMS}. Pass "
+                "generation_kwargs=... yourself where you mean it."
+            )
     for name in ("stop_strings", "stop"):
         stops = sampling.get(name) or []
         if isinstance(stops, list) and len(stops) > MOST_STOPS:

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pytest
 from datasets import Audio, Dataset, Features, Image, Value, load_from_disk
 
 import hf_rare
+from hf_rare.errors import DatasetFileError
 from hf_rare.pipeline import outputs
 from tests.support.commands import command, search_rows
 
@@ -182,6 +184,25 @@ def test_what_a_living_process_is_writing_is_left_alone(tmp_path):
         outputs.save_output(Dataset.from_dict({"x": [1]}), path)
     assert seen == [True]
     assert path.read_text() == "whole"
+
+
+@pytest.mark.parametrize("error", [OSError("Input/output error"), KeyboardInterrupt()])
+def test_a_move_that_fails_leaves_the_old_output(tmp_path, monkeypatch, error):
+    path = tmp_path / "out"
+    outputs.save_output(Dataset.from_dict({"x": [1]}), path)
+    move = Path.replace
+
+    def fail_once(self, target):
+        if self.name == "rows":
+            raise error
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_once)
+    with pytest.raises((DatasetFileError, KeyboardInterrupt)):
+        outputs.save_output(Dataset.from_dict({"x": [2]}), path)
+    monkeypatch.undo()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert load_from_disk(path)["x"][:] == [1]
 
 
 FULL = """

@@ -50,6 +50,19 @@ BOMBS = {
     "a slice": "{{ question }}{{ documents|slice(1000000000)|list|length }}",
     "a long join": "{{ question }}{% for i in range(99) %}{{ range(99999)|join(question) }}{% endfor %}",
     "lists in loops": LOOP + "{% set x = range(99999)|map('string')|list %}{% endfor %}{{ question }}",
+    "a toll of one's own": "{% set x = hf_rare_turn(-10 ** 12) %}" + LOOP * 3 + "{% endfor %}" * 3 + "{{ question }}",
+    "a toll by another name": "{% set x = pay_for_turn(-10 ** 12) %}"
+    + LOOP * 3
+    + "{% endfor %}" * 3
+    + "{{ question }}",
+    "a mapping in a format": "{{ question }}{{ ('%(a)s' * 400) % {'a': 'x' * 1000000} }}",
+    "a value in many places": "{{ question }}{{ ('{0}' * 400).format('x' * 1000000) }}",
+    "a list of one text": "{% set b = 'x' * 1000000 %}{{ question }}{{ ([b] * 500)|join }}",
+    "a list shown": "{% set b = 'x' * 1000000 %}{{ question }}{{ [b] * 500 }}",
+    "lists in lists": "{% set b = ['x' * 1000000] * 9 %}{{ question }}{{ [[b] * 9] * 9 }}",
+    "lines indented": "{{ question }}{{ ('\n' * 60000)|indent(1000, true, true) }}",
+    "tabs spread": "{{ question }}{{ ('\t' * 70000).expandtabs(1000) }}",
+    "constants": "{{ question }}{{ 'x'|center(1000)|replace(' ', 'x' * 1000)|replace('x', 'y' * 1000) }}",
     "deep nesting": "{{ question }}{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}",
 }
 
@@ -85,6 +98,25 @@ def test_what_people_write_works_as_ever(source):
     assert USUAL[source] in Template(source, VALUES).render(VALUES)
 
 
+ORDINARY = [
+    "A rise of 95% (12000 of 12600 patients).",
+    r"It is \frac{12345}{2}.",
+    "{a*b} is code, {x:>99999} too",
+    "100%*d",
+    "%99999d",
+    "{{ 7 * 7 }} {% for %}",
+]
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+@pytest.mark.parametrize(
+    "how", ["|trim", "|upper", ".strip()", "|truncate(4000)", "|replace('a', 'b')", " ~ '.'", "[:99]"]
+)
+def test_what_documents_hold_is_no_matter(text, how):
+    template = Template("{{ question" + how + " }}", {"question": "What?"})
+    assert template.render({"question": text})
+
+
 def test_long_documents_are_within_the_budget():
     values = {"documents": [{"number": i, "text": "Rule. " * 300_000} for i in range(20)]}
     template = Template("{% for d in documents %}{{ d.number }} {{ d.text|replace('\\n', ' ') }}{% endfor %}", values)
@@ -92,7 +124,7 @@ def test_long_documents_are_within_the_budget():
 
 
 def test_a_budget_is_one_text_s_own():
-    loops = "{% for i in range(90000) %}{% for j in range(5) %}{% endfor %}{% endfor %}"
+    loops = "{% for i in range(20000) %}{% for j in range(5) %}{% endfor %}{% endfor %}"
     template = Template(loops + "{{ question }}", VALUES)
     for _ in range(3):
         assert template.render(VALUES).startswith("What?")

@@ -142,3 +142,14 @@ def test_a_hub_that_does_not_answer_is_waited_for_no_longer_than_was_said(hub, r
     checkpoint.close()
     assert entries_on(hub) == 0  # had it been waited for, they would be there
     wait_until(lambda: entries_on(hub) == len(rows))
+
+
+def test_what_is_closed_is_not_waited_for_again(hub, rows, machine, caplog):
+    distill_fn = machine("first")
+    distill(distill_fn, rows)
+    checkpoint = distill_fn.completer.checkpoint
+    checkpoint.close()
+    assert entries_on(hub) == len(rows)
+    assert not checkpoint.flush(3600)
+    checkpoint.close()
+    assert "has not answered" not in caplog.text

@@ -413,3 +413,45 @@ def test_a_disk_that_fails_later_is_an_error_of_the_next_write_and_what_comes_th
     monkeypatch.undo()
     journal.append([(key("later"), {"text": "later"})])
     assert read(tmp_path, [0, "later"]) == [0, "later"]
+
+
+@pytest.mark.parametrize("finish", [Journal.rotate, Journal.close])
+def test_a_file_that_is_gone_when_it_is_closed_is_written_again(tmp_path, finish):
+    journal = Journal(tmp_path, {})
+    journal.append([(key(1), {"text": "1"})])
+    the_file(tmp_path).unlink()
+    finished = finish(journal)
+    assert read(tmp_path, [1]) == [1]
+    assert finished is None or [path.is_file() for path in finished] == [True]
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_written_again(tmp_path):
+    journal = Journal(tmp_path, {})
+    journal.append([(key(1), {"text": "1"})])
+    the_file(tmp_path).unlink()
+    assert journal.read([key(1)]) == {key(1): {"text": "1"}}
+    journal.append([(key(2), {"text": "2"})])
+    assert set(journal.read([key(1), key(2)])) == {key(1), key(2)}
+
+
+def test_of_entries_of_one_rank_that_of_the_latest_file_counts_whenever_it_is_read(tmp_path):
+    follower = Journal(tmp_path, {}, lambda value: 0)
+    early, late = Journal(tmp_path, {}), Journal(tmp_path, {})
+    early.open()
+    late.open()
+    late.append([(key("row"), {"file": "late"})])
+    follower.refresh()
+    early.append([(key("row"), {"file": "early"})])
+    follower.refresh()
+    for journal in (follower, Journal(tmp_path, {}, lambda value: 0)):
+        assert journal.read([key("row")]) == {key("row"): {"file": "late"}}
+
+
+def test_without_another_thread_it_is_put_on_the_disk_at_once(tmp_path, monkeypatch):
+    def fail(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Timer, "start", fail)
+    journal = Journal(tmp_path, {}, sync_seconds=10)
+    journal.append([(key(1), {"text": "1"})])
+    assert read(tmp_path, [1]) == [1]

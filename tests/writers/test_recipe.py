@@ -258,6 +258,7 @@ COSTLY = [
     ("distill", {"template": "{{ question }}" + "x" * 10**6}, "template has 1,000,0"),
     ("distill", {"template_columns": ["x"] * 300_000}, "template_columns has"),
     ("decoding", {"max_new_tokens": 10**9}, "max_new_tokens=1000000000"),
+    ("decoding", {"generation_kwargs": {"num_beams": 100_000}}, "num_beams=100000"),
     ("decoding", {"generation_kwargs": {"stop_strings": [str(i) for i in range(5000)]}}, "5000 stop_strings"),
     ("decoding", {"generation_kwargs": {"bad_words_ids": [[1]] * 300_000}}, "generation_kwargs has"),
     ("decoding", {"json_schema": nested(500)}, "json_schema has"),

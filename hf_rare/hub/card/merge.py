@@ -16,7 +16,8 @@ from hf_rare.hub.card.markdown import code, join
 OPENING = re.compile(r"^<!-- hf_rare: config (.*?) -->[ \t]*\r?$", re.MULTILINE)
 CLOSING_MARKER = "<!-- /hf_rare -->"
 CLOSING = re.compile(r"^<!-- /hf_rare -->[ \t]*\r?(?:\n|\Z)", re.MULTILINE)
-FENCE = re.compile(r"^ {0,3}(`{3,}(?=[^`\r\n]*\r?$)|~{3,})", re.MULTILINE)
+LINE = re.compile(r"^ {0,3}([`~]{3}[^\n]*)$", re.MULTILINE)
+FENCE = re.compile(r"(`{3,}(?=[^`]*$)|~{3,})")
 """The line that begins a block of code, by CommonMark 0.31, section 4.5."""
 NO_LICENCE = "No licence was given: ask the owner what you may do with these rows."
 LICENCE = re.compile(r"^## Licence\r?\n\r?\n([^\r\n]+)", re.MULTILINE)
@@ -110,14 +111,15 @@ def _find_fences(body: str) -> Iterator[tuple[int, int]]:
 
     A fence that never closes is taken for none.
     """
-    place = 0
-    while opening := FENCE.search(body, place):
-        mark = opening[1]
-        closing = re.compile(rf"^ {{0,3}}{mark[0]}{{{len(mark)},}}[ \t]*\r?$", re.MULTILINE)
-        closed = closing.search(body, opening.end())
-        if closed is not None:
-            yield opening.start(), closed.end()
-        place = closed.end() if closed is not None else opening.end()
+    # openings that are still open, by what closes them: a line of as many of the same characters, or more
+    start, mark = -1, ""
+    for line in LINE.finditer(body):
+        found = line[1].rstrip()
+        if start < 0 and (opening := FENCE.match(found)):
+            start, mark = line.start(), opening[1]
+        elif start >= 0 and set(found) == {mark[0]} and len(found) >= len(mark):
+            yield start, line.end()
+            start = -1
 
 
 def _is_within(place: int, spans: Sequence[tuple[int, int]]) -> bool:
