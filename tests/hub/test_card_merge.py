@@ -239,6 +239,55 @@ def test_what_cannot_be_merged_is_never_overwritten(text, words):
         merge_cards(text, _card())
 
 
+SHOWN = """What a card looks like:
+
+```markdown
+<!-- hf_rare: config default -->
+generated
+<!-- /hf_rare -->
+```
+
+~~~
+<!-- hf_rare: config law -->
+<!-- /hf_rare -->
+~~~
+"""
+
+
+def test_what_a_person_shows_in_code_stays():
+    card = merge_cards(SHOWN, _card())
+    assert card.count(SHOWN) == 1
+    assert merge_cards(card, _card()) == card
+    both = merge_cards(card, _card("law"))
+    assert both.count(SHOWN) == 1
+    assert set(find_blocks(both)) == {"default", "law"}
+
+
+@pytest.mark.timeout(60)
+def test_cards_of_any_size_are_read_in_bounded_time():
+    fences = "~~~x\n" * 200_000
+    assert find_blocks(fences) == {}
+    assert find_blocks("```\n" * 200_000) == {}
+    many = "".join(f"{opening_marker(str(i))}\n{CLOSING_MARKER}\n" for i in range(20_000))
+    assert len(find_blocks(many)) == 20_000
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(f'*{chr(ord(name) - 1)}' for _ in range(9))}]\n" for name in "bcdefghi"
+)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "header",
+    [BOMB, "a: &a [*a]", "a: " + "x" * 10_000_000, "a: " + "[" * 5000 + "]" * 5000, "- " * 5000],
+    ids=["bomb", "recursion", "10 MB", "deep", "deep lists"],
+)
+def test_headers_that_would_take_for_ever_are_an_error(header):
+    with pytest.raises(ConfigError):
+        merge_cards(f"---\n{header}\n---\ntext", _card())
+
+
 LINES = st.sampled_from(
     [
         "# Title",

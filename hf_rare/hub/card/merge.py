@@ -111,14 +111,16 @@ def _find_fences(body: str) -> Iterator[tuple[int, int]]:
 
     A fence that never closes is taken for none.
     """
-    # openings that are still open, by what closes them: a line of as many of the same characters, or more
     start, mark = -1, ""
     for line in LINE.finditer(body):
         found = line[1].rstrip()
         if start < 0 and (opening := FENCE.match(found)):
             start, mark = line.start(), opening[1]
         elif start >= 0 and set(found) == {mark[0]} and len(found) >= len(mark):
-            yield start, line.end()
+            # one that a person has forgotten to close is none: it would end within what was generated below it
+            last = max((marker.end() for marker in OPENING.finditer(body, start, line.end())), default=start)
+            if last == start or CLOSING.search(body, last, line.end()):
+                yield start, line.end()
             start = -1
 
 
