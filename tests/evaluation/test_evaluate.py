@@ -16,6 +16,7 @@ from tests.support.scripted import ScriptedGenerator
 
 DATA = REPOSITORY / "tests" / "data"
 CHANGED = {"changed": "changed_text", "changed_gold": "changed_answer"}
+NOTHING_CHANGED = {"changed": None, "changed_gold": None}
 FEW = {"num_resamples": 200}
 
 
@@ -170,6 +171,20 @@ def test_the_answers_can_be_looked_at():
     assert row["reasoning_cited_documents"] == [0]
     assert (row["reasoning_verdict"], row["reasoning_abstains"]) == ("right", False)
     assert "documents" not in rows.column_names
+    for name, scores in evaluation.scores.items():
+        for condition in ("positive", "negatives", "changed"):
+            own = rows.filter(lambda row, n=name, c=condition: (row["student"], row["condition"]) == (n, c))
+            assert sum(own["reasoning_right"]) / len(own) == scores[condition]["accuracy"].value
+    wrong = rows.filter(lambda row: row["reasoning_right"] is False)
+    assert set(wrong.filter(lambda row: row["student"] == "a")["condition"]) == {"closed_book"}
+
+
+def test_what_accuracy_does_not_count_is_null():
+    partly = make_fares().map(lambda row: {"answer": None if row["id"] == "orla" else row["answer"]})
+    for rows, settings in ((partly.select([0]), {}), (make_fares().remove_columns("answer"), {"gold_column": None})):
+        answers = ask(student(fares.read), rows, conditions=["positive", "negatives"], **NOTHING_CHANGED, **settings)
+        right = dict(zip(answers.rows["condition"], answers.rows["reasoning_right"], strict=True))
+        assert right == {"positive": None, "negatives": True}
 
 
 # Runs that end, other batches
