@@ -282,7 +282,10 @@ def test_tables_json_plot_and_card(tmp_path):
     ("settings", "error", "words"),
     [
         ({"conditions": ["open_book"]}, ConfigError, "expected some of 'closed_book'"),
-        ({"conditions": []}, ConfigError, "expected some of"),
+        ({"conditions": []}, ConfigError, r"conditions=\[\] cannot be right: expected some of"),
+        ({"conditions": 7}, ConfigError, "conditions=7 cannot be right"),
+        ({"places": 1}, ConfigError, "places=1 cannot be right: expected a list of numbers"),
+        ({"max_new_tokens": 64}, ConfigError, "max_new_tokens= cannot change the student 'student'"),
         ({"conditions": ["changed"], "changed": None}, ConfigError, "go together"),
         ({"conditions": ["positive"]}, ConfigError, "go together"),
         ({"num_resamples": 0}, ConfigError, "num_resamples=0"),
@@ -305,6 +308,34 @@ def test_students_that_are_none():
     for wrong in (7, {"a": 7}, {}, {"": student(fares.read)}):
         with pytest.raises(ConfigError, match="student"):
             ask(wrong)
+
+
+def test_a_distiller_is_not_changed_without_a_word(tiny, caplog):
+    distiller = ReasonDistiller(student(fares.read))
+    with pytest.raises(ConfigError, match="max_new_tokens= cannot change the student 'a'"):
+        ask({"a": distiller}, max_new_tokens=64)
+    few = make_fares().select([0])
+    ask({"a": distiller, "b": tiny}, few, max_new_tokens=4, conditions=["positive"], **NOTHING_CHANGED)
+    assert "max_new_tokens= cannot change the student 'a'" in caplog.text
+
+
+def test_settings_without_a_model_are_none():
+    with pytest.raises(ConfigError, match=r"The student 'a' has no model_id; it has 'adapter'"):
+        ask({"a": {"adapter": "./lora"}})
+    with pytest.raises(ConfigError, match=r"The student 'b' has no model_id"):
+        ask({"a": student(fares.read), "b": {"model_id": ""}})
+
+
+def test_what_was_asked_for_and_has_no_question_is_said(caplog):
+    places = {"places": [1, 9], **NOTHING_CHANGED}
+    ask(student(fares.read), conditions=["positive", "with_documents"], **places)
+    assert "stand at 9." in caplog.text
+    assert "No row can be asked" not in caplog.text
+    ask(student(fares.read), conditions=["positive", "with_documents"], **{**places, "places": [9]})
+    assert "No row can be asked in 'with_documents'" in caplog.text
+    caplog.clear()
+    ask(student(fares.read), make_fares().map(lambda row: {"hard_negatives": []}), **NOTHING_CHANGED)
+    assert "No row" not in caplog.text
 
 
 def test_a_student_by_name_and_by_settings(tiny, tmp_path):
