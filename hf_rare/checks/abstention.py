@@ -1,7 +1,7 @@
 """Whether an answer says that the documents do not settle the question, by the phrases in `abstention.toml`.
 
-It reads words and no reasons. What an answer says all the same ("they do not say, so the full fare applies") counts
-more than what it says it does not know.
+It reads words and no reasons. What an answer says all the same ("they do not say, so the full fare applies", "while
+they do not say, 7 is the fare") counts more than what it says it does not know.
 """
 
 import functools
@@ -27,10 +27,11 @@ _DIGIT = r"(?!\d)"
 
 @dataclass(frozen=True)
 class _Language:
-    """The phrases of a language, and the words after which something is said all the same."""
+    """The phrases of a language, the words after which something is said all the same, and clauses before that."""
 
     phrases: "regex.Pattern[str]"
     but: "regex.Pattern[str]"
+    although: "regex.Pattern[str] | None"
 
 
 def is_abstention(answer: str, trace: str = "") -> bool:
@@ -66,12 +67,19 @@ def is_abstention(answer: str, trace: str = "") -> bool:
 
 
 def _abstains(sentence: str) -> bool:
-    units = " " + " ".join(split_units(normalize(sentence))) + " "
+    normalized = normalize(sentence)
+    whole = _spell_units(normalized)
     for language in _load():
+        conceded = language.although.match(normalized) if language.although else None
+        units = _spell_units(normalized[conceded.end() :]) if conceded else whole
         found = list(language.phrases.finditer(units))
         if found and not language.but.search(units, found[-1].end() - 1):
             return True
     return False
+
+
+def _spell_units(text: str) -> str:
+    return " " + " ".join(split_units(text)) + " "
 
 
 @functools.cache
@@ -98,7 +106,18 @@ def _compile(listed: dict[str, str]) -> _Language:
 
     phrases = "|".join("".join(map(spell, line.split())) for line in lines)
     # what follows must be more than the word itself
-    return _Language(regex.compile(rf"(?<= )(?:{phrases})"), regex.compile(rf"(?<= ){_any_of(lists['but'])}\S"))
+    return _Language(
+        regex.compile(rf"(?<= )(?:{phrases})"),
+        regex.compile(rf"(?<= ){_any_of(lists['but'])}\S"),
+        _find_clause(lists["although"], is_unspaced) if "although" in lists else None,
+    )
+
+
+def _find_clause(words: list[str], is_unspaced: bool) -> "regex.Pattern[str]":
+    """Match a clause at the start of a sentence that begins with one of some words, if there is more behind it."""
+    begins = "|".join(regex.escape(normalize(word)) for word in words)
+    end = "" if is_unspaced else r"(?!\w)"
+    return regex.compile(rf"\W*(?:{begins}){end}[^,،、]*+(?:[,،、](?=\d)[^,،、]*+)*+[,،、]+(?=\W*\w)")
 
 
 def _any_of(words: list[str]) -> str:

@@ -15,7 +15,7 @@ from hf_rare.cli.flags import (
     read_settings,
     read_text_form,
 )
-from hf_rare.errors import ConfigError, DatasetFileError, MissingPackageError
+from hf_rare.errors import ConfigError, DatasetFileError, MissingPackageError, OutputExistsError
 from hf_rare.evaluation.conditions import CONDITIONS
 from hf_rare.evaluation.settings import FIXED, EvaluationConfig
 
@@ -30,6 +30,9 @@ INPUT needs the columns text (the positive document), question, scenario, hard_n
 other names go into --text-column and its siblings, or come from --recipe. A student that is a JSON object holds
 settings of its own, for example 'after={"model_id": "Qwen/Qwen3-0.6B", "adapter": "./lora"}'. The folder gets
 rows.parquet (the answers), evaluation.json, table.md and plot.png. A run that was ended goes on where it was."""
+
+JSON, TABLE, PLOT = "evaluation.json", "table.md", "plot.png"
+"""Files beside the answers."""
 
 
 def add_evaluation_commands(commands: Any) -> None:
@@ -84,6 +87,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
         raise ConfigError("--model is for other commands. Pass --student, once for each student.")
     rows = arguments.output / "rows.parquet"
     outputs.check_output(rows, arguments.overwrite)
+    _check_reports(arguments.output, arguments.overwrite)
     columns = {**known_settings(arguments.recipe), **settings}
     form = read_text_form(arguments, inputs.expect_inputs(_config_of(columns)))
     dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
@@ -99,12 +103,23 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
     if is_first_process():
         outputs.save_output(evaluation.rows, rows)
         try:
-            (arguments.output / "evaluation.json").write_text(evaluation.to_json(), encoding="utf-8")
-            (arguments.output / "table.md").write_text(evaluation.table() + "\n", encoding="utf-8")
-            _plot(evaluation, arguments.output / "plot.png")
+            (arguments.output / JSON).write_text(evaluation.to_json(), encoding="utf-8")
+            (arguments.output / TABLE).write_text(evaluation.table() + "\n", encoding="utf-8")
+            _plot(evaluation, arguments.output / PLOT)
         except OSError as err:
             raise DatasetFileError(f"{arguments.output} cannot be written: {err}") from err
         print(f"{evaluation.table()}\n\n{len(evaluation.rows)} answers are in {rows}")
+
+
+def _check_reports(folder: Path, overwrite: bool) -> None:
+    """Find out before a run whether it would replace a file that is not the answers."""
+    existing = [name for name in (JSON, TABLE, PLOT) if (folder / name).exists()]
+    if existing and not overwrite:
+        raise OutputExistsError(
+            f"{folder / existing[0]} exists already. Let it be replaced (`--overwrite`), or choose another output."
+        )
+    if folders := [name for name in existing if (folder / name).is_dir()]:
+        raise OutputExistsError(f"{folder / folders[0]} is a folder, and would be a file. Choose another output.")
 
 
 def _config_of(settings: dict[str, Any]) -> EvaluationConfig:

@@ -30,6 +30,8 @@ INPUT needs the columns text (the positive), question and scenario. Without --co
 are searched."""
 
 EXPORT_FORMS = ("sft", "dpo", "kto", "distillation", "self-distillation", "retrieval")
+EXPORT_FORMATS = {"preference": ("dpo", "kto"), "prompts": ("distillation", "self-distillation")}
+"""Forms by the name that pipelines have for them, the first by default."""
 
 EXPORT_HELP = """Write distilled rows as a trainer reads them.
 
@@ -42,7 +44,8 @@ examples:
 
 sft: TRL's prompts and completions; dpo: chosen and rejected traces of one row; kto: traces with a label; distillation:
 prompts alone; self-distillation: prompts, and what a teacher knows beside them; retrieval: the anchors, positives and
-negatives of sentence-transformers. INPUT's recipe, where it lies beside it, names the columns."""
+negatives of sentence-transformers. As in pipelines, preference --form kto is kto, and prompts --form self-distillation
+is self-distillation. INPUT's recipe, where it lies beside it, names the columns."""
 
 
 RUN_HELP = """Run a whole pipeline: questions, hard negatives, reasoning, checks, training files, Hub.
@@ -79,7 +82,14 @@ def add_row_commands(commands: Any) -> None:
         "export", help="write rows for training", description=EXPORT_HELP, formatter_class=raw
     )
     add_input(export)
-    export.add_argument("form", metavar="FORM", choices=EXPORT_FORMS, help=", ".join(EXPORT_FORMS))
+    formats = (*EXPORT_FORMS, *EXPORT_FORMATS)
+    export.add_argument("form", metavar="FORM", choices=formats, help=", ".join(formats))
+    export.add_argument(
+        "--form",
+        dest="form_of_format",
+        choices=[form for forms in EXPORT_FORMATS.values() for form in forms],
+        help="of preference, dpo (default) or kto; of prompts, distillation (default) or self-distillation",
+    )
     add_output(export)
     export.add_argument("--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT")
     export.add_argument("--student", metavar="MODEL_ID", help="model whose chat template must keep the reasoning")
@@ -146,6 +156,7 @@ def _run_export(arguments: argparse.Namespace) -> None:
     from hf_rare.pipeline import inputs, outputs
     from hf_rare.writers.recipe import read_recipe, recipe_beside
 
+    arguments.form = _choose_form(arguments.form, arguments.form_of_format)
     outputs.check_output(arguments.output, arguments.overwrite)
     settings: dict[str, Any] = {"keep_columns": arguments.keep_columns or ()}
     path = arguments.recipe or recipe_beside(Path(arguments.input))
@@ -181,6 +192,15 @@ def _run_export(arguments: argparse.Namespace) -> None:
             exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
     _save(arguments, exported)
     say(f"{len(exported)} rows are in {arguments.output}")
+
+
+def _choose_form(name: str, form: str | None) -> str:
+    """Give the form that is meant, by its own name or by the format that it is one of."""
+    forms = EXPORT_FORMATS.get(name)
+    if form is not None and form not in (forms or ()):
+        expected = f"Expected {' or '.join(forms)}." if forms else "Leave it out."
+        raise ConfigError(f"--form {form} is not for {name}. {expected}")
+    return form or (forms[0] if forms else name)
 
 
 def _number_or_name(text: str) -> int | str:

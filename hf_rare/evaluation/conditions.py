@@ -13,6 +13,7 @@ from hf_rare.rows.columns import INTEGER, STRING
 from hf_rare.rows.gold import check_gold_feature, label_names, list_golds, name_label, pair_options
 from hf_rare.rows.row import InvalidRowError, Row, read_row
 from hf_rare.training.convert import convert_rows
+from hf_rare.training.student_documents import is_positive
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +35,13 @@ Change = str | Callable[[Mapping[str, Any]], Any]
 
 
 def list_orders(
-    condition: Condition, negatives: int, places: Collection[int] | None
+    condition: Condition, others: Sequence[int], places: Collection[int] | None
 ) -> Iterator[tuple[str, list[int]]]:
     """List the prompts of a row in a condition.
 
     Args:
         condition (`str`): one of [`CONDITIONS`].
-        negatives (`int`): how many hard negatives the row has.
+        others (`Sequence[int]`): the hard negatives, by their numbers from 1.
         places (`Collection[int]`, *optional*): places of the positive, from 1; `None` for each.
 
     Yields:
@@ -48,15 +49,14 @@ def list_orders(
         positive, i the i-th hard negative. Without hard negatives there is nothing in `with_documents` and
         `negatives`.
     """
-    others = list(range(1, negatives + 1))
     if condition == "closed_book":
         yield condition, []
     elif condition in ("positive", "changed"):
         yield condition, [0]
     elif others and condition == "negatives":
-        yield condition, others
+        yield condition, [*others]
     elif others:
-        for place in range(1, negatives + 2):
+        for place in range(1, len(others) + 2):
             if places is None or place in places:
                 yield f"{AT_PLACE}{place}", [*others[: place - 1], 0, *others[place - 1 :]]
 
@@ -69,7 +69,8 @@ class Questions:
         conditions (`Sequence[str]`): which of [`CONDITIONS`].
         changed (`str` or `Callable`, *optional*): the positive with its key fact changed: a column, or a function.
         changed_gold (`str` or `Callable`, *optional*): the right answer then.
-        num_negatives (`int`, *optional*): most hard negatives of a prompt, the first; `None` for all.
+        num_negatives (`int`, *optional*): most hard negatives of a prompt, the first; `None` for all. What equals the
+            positive is none.
         places (`Collection[int]`, *optional*): places of the positive among the hard negatives; `None` for each.
     """
 
@@ -119,21 +120,20 @@ class Questions:
         for name in gold:
             check_gold_feature(dataset.features, name)
         is_function = callable(self.changed) or callable(self.changed_gold)
-        read = (
-            [name for name in dataset.column_names if name not in RESERVED]
-            if is_function
-            else list(dict.fromkeys([*inputs, *gold, *named]))
-        )
+        read = dataset.column_names if is_function else list(dict.fromkeys([*inputs, *gold, *named]))
         texts, integers = datasets.List(STRING), datasets.List(INTEGER)
         features = {ROW: INTEGER, CONDITION: STRING, DOCUMENTS: integers, ORIGINAL: texts}
         features |= {name: dataset.features[name] for name in inputs} | dict.fromkeys(gold, texts)
-        make = _Maker(self, inputs, label_names(dataset.features, config.gold_column or ""))
+        number = ROW
+        while number in dataset.column_names:
+            number += "_"
+        make = _Maker(self, inputs, label_names(dataset.features, config.gold_column or ""), number)
         keep = [keep_columns] if isinstance(keep_columns, str) else keep_columns
         self._check_columns(dataset, keep)
         keep = [name for name in dict.fromkeys(keep) if name not in features]
         numbered = dataset.select_columns(list(dict.fromkeys([*read, *keep])))
-        numbered = numbered.add_column(ROW, list(range(len(dataset))), feature=INTEGER)
-        asked = convert_rows(numbered, make, [ROW, *read], features, keep, RESERVED, "Asking")
+        numbered = numbered.add_column(number, list(range(len(dataset))), feature=INTEGER)
+        asked = convert_rows(numbered, make, [number, *read], features, keep, RESERVED, "Asking")
         if left := len(dataset) - len(asked.unique(ROW)):
             logger.warning("%d of %d rows are left out, since no question can be made of them.", left, len(dataset))
         return asked
@@ -156,14 +156,18 @@ class Questions:
 class _Maker:
     """Makes the questions of a row; of settings alone, so that `map` can tell it from others."""
 
-    def __init__(self, questions: Questions, inputs: Sequence[str], labels: Sequence[str] | None) -> None:
+    def __init__(
+        self, questions: Questions, inputs: Sequence[str], labels: Sequence[str] | None, number_column: str
+    ) -> None:
         self._questions = questions
         self._inputs = inputs
         self._labels = labels
+        self._number_column = number_column
 
     def __call__(self, values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         questions, config = self._questions, self._questions.config
-        number, values = values[ROW], {name: value for name, value in values.items() if name != ROW}
+        number = values[self._number_column]
+        values = {name: value for name, value in values.items() if name != self._number_column}
         try:
             row = read_row(values, config)
         except InvalidRowError as err:
@@ -172,12 +176,12 @@ class _Maker:
         golds = self._name_golds(values, row, config.gold_column)
         shared = {**{name: values[name] for name in self._inputs}, ROW: number, ORIGINAL: []}
         shared |= {config.gold_column: golds} if config.gold_column else {}
-        negatives = len(row.hard_negatives)
-        negatives = min(negatives, questions.num_negatives) if questions.num_negatives is not None else negatives
+        numbered = enumerate(row.hard_negatives, start=1)
+        others = [number for number, text in numbered if not is_positive(row, text)][: questions.num_negatives]
         for condition in questions.conditions:
             changes = self._change(values, row, golds) if condition == "changed" else {}
             if changes is not None:
-                for name, order in list_orders(condition, negatives, questions.places):
+                for name, order in list_orders(condition, others, questions.places):
                     yield {**shared, **changes, CONDITION: name, DOCUMENTS: order}
 
     def _name_golds(self, values: Mapping[str, Any], row: Row, column: str | None) -> list[str]:

@@ -1,15 +1,26 @@
 """Students are asked, and their answers measured: one stream of questions for each student, through the journal."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import datasets
 from annotated_types import Gt, Lt
 
 from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.evaluation.conditions import CONDITIONS, DOCUMENTS, ROW, STUDENT, Change, Condition, Questions
-from hf_rare.evaluation.measures import measure_answers
+from hf_rare.evaluation.conditions import (
+    AT_PLACE,
+    CONDITION,
+    CONDITIONS,
+    DOCUMENTS,
+    ROW,
+    STUDENT,
+    Change,
+    Condition,
+    Questions,
+)
+from hf_rare.evaluation.measures import condition_of, measure_answers
 from hf_rare.evaluation.result import Evaluation
 from hf_rare.evaluation.settings import SHARED, EvaluationConfig
 from hf_rare.evaluation.writer import StudentWriter
@@ -18,13 +29,15 @@ from hf_rare.rows.columns import STRING
 from hf_rare.settings.base import split_settings
 from hf_rare.settings.endpoint import EndpointConfig
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
-from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, check_value
+from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, Places, check_value
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.vllm import VLLMConfig
 from hf_rare.writers.distill import ReasonDistiller
 from hf_rare.writers.judge import AnswerJudge
 from hf_rare.writers.known_settings import known_settings
 from hf_rare.writers.recipe import make_recipe
+
+logger = logging.getLogger(__name__)
 
 OneStudent = str | Generator | ReasonDistiller | Mapping[str, Any]
 MODEL_CONFIGS = (ModelConfig, DecodingConfig, VLLMConfig, EndpointConfig)
@@ -96,7 +109,8 @@ def evaluate(
         changed_gold (`str` or `Callable`, *optional*):
             The right answer then, likewise. Without it `changed` has no accuracy.
         num_negatives (`int`, *optional*):
-            Most hard negatives in a prompt, the first ones. By default all of the row.
+            Most hard negatives in a prompt, the first ones. By default all of the row. What equals the positive, but
+            for letter case and white space, is none.
         places (`Collection[int]`, *optional*):
             Places of the positive among the hard negatives, from 1. By default each, which is a prompt for each
             document.
@@ -116,6 +130,7 @@ def evaluate(
             The settings of [`DistillConfig`] (columns, template, `gold_column`, which is `"answer"` by default,
             `check`, ...) but for those of samples, and of [`RunConfig`]; for students that are names or dicts also
             those of [`ModelConfig`], [`DecodingConfig`], and so on, as [`ReasonDistiller.from_pretrained`] takes them.
+            They are no settings of generators and distillers, which have their own.
 
     Returns:
         [`Evaluation`]: answers, scores with their intervals, and differences between students.
@@ -141,10 +156,11 @@ def evaluate(
     check_value("confidence", confidence, Share)
     check_value("resample_seed", resample_seed, AtLeastZero)
     check_value("num_negatives", num_negatives, AtLeastOne | None)
-    check_value("places", None if places is None else tuple(places), tuple[AtLeastOne, ...] | None)
+    places = check_value("places", places, Places | None)
     own, run, *others = split_settings(settings, EvaluationConfig, RunConfig, *MODEL_CONFIGS)
     config = {**_shared_settings(recipe, named), **own}
     model = {name: value for part in others for name, value in part.items()}
+    _check_model_settings(named, model)
     writers = {name: _make_writer(student, config, run, model, judge) for name, student in named.items()}
     checked = EvaluationConfig.from_json(next(iter(writers.values())).config.to_json())
     chosen = _choose_conditions(conditions, changed)
@@ -155,6 +171,7 @@ def evaluate(
             "There is nothing to ask: no row can be used, or none has what the conditions need (hard negatives for "
             "'with_documents' and 'negatives', a changed positive for 'changed')."
         )
+    _say_what_is_not_asked(asked, chosen if conditions is not None else [], places)
     answers = [
         _name_answers(_answer(writer, named[name], asked, batch_size), name) for name, writer in writers.items()
     ]
@@ -201,6 +218,40 @@ def _name_students(students: Any) -> dict[str, OneStudent]:
     return named
 
 
+def _check_model_settings(students: Mapping[str, OneStudent], model: Mapping[str, Any]) -> None:
+    """Find out whether each student has a model, and whether there are students that settings of models are for."""
+    for name, student in students.items():
+        if isinstance(student, Mapping) and not {**model, **student}.get("model_id"):
+            raise ConfigError(
+                f"The student {name!r} has no model_id; it has {', '.join(map(repr, student)) or 'nothing'}. Add "
+                "'model_id', the name of a model or its folder, an adapter's base model too."
+            )
+    loaded = [name for name, student in students.items() if isinstance(student, Generator | ReasonDistiller)]
+    if not model or not loaded:
+        return
+    given = ", ".join(f"{name}=" for name in model)
+    said = f"{given} cannot change the student {loaded[0]!r}, whose model is loaded already"
+    if len(loaded) == len(students):
+        raise ConfigError(f"{said}. Set it where that one is made, or pass the name of its model.")
+    logger.warning("%s; it is for the others alone.", said)
+
+
+def _say_what_is_not_asked(
+    asked: datasets.Dataset, conditions: Sequence[Condition], places: Collection[int] | None
+) -> None:
+    """Log which conditions and places were asked for and have no question."""
+    names = asked.unique(CONDITION)
+    found = {condition_of(name) for name in names}
+    if missing := [condition for condition in conditions if condition not in found]:
+        logger.warning(
+            "No row can be asked in %s: 'with_documents' and 'negatives' need hard negatives, the first one a place "
+            "among them, and 'changed' a positive that differs.",
+            ", ".join(map(repr, missing)),
+        )
+    if beyond := [place for place in places or () if f"{AT_PLACE}{place}" not in names]:
+        logger.warning("No row has so many documents that its positive can stand at %s.", ", ".join(map(str, beyond)))
+
+
 def _shared_settings(recipe: Any, students: Mapping[str, OneStudent]) -> dict[str, Any]:
     """Give the settings that prompts are made by, as the recipe or the distillers among the students say."""
     sources = [recipe] if recipe is not None else [s for s in students.values() if isinstance(s, ReasonDistiller)]
@@ -222,10 +273,12 @@ def _shared_settings(recipe: Any, students: Mapping[str, OneStudent]) -> dict[st
 def _choose_conditions(conditions: Sequence[Condition] | None, changed: Change | None) -> list[Condition]:
     if conditions is None:
         return [condition for condition in CONDITIONS if condition != "changed" or changed is not None]
-    chosen = [conditions] if isinstance(conditions, str) else list(conditions)
-    if unknown := [condition for condition in chosen if condition not in CONDITIONS] or not chosen:
+    chosen = [conditions] if isinstance(conditions, str) else conditions
+    chosen = list(chosen) if isinstance(chosen, Iterable) else chosen
+    unknown = [one for one in chosen if one not in CONDITIONS] if isinstance(chosen, list) else chosen
+    if unknown or not chosen:
         raise ConfigError(
-            f"conditions={unknown or chosen!r} cannot be right: expected some of {', '.join(map(repr, CONDITIONS))}."
+            f"conditions={unknown!r} cannot be right: expected some of {', '.join(map(repr, CONDITIONS))}."
         )
     if ("changed" in chosen) != (changed is not None):
         raise ConfigError(

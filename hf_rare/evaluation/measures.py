@@ -13,6 +13,7 @@ from hf_rare.rows.columns import (
     CITED_DOCUMENTS,
     COMPLETION_TOKENS,
     ORIGINAL_VERDICT,
+    RIGHT,
     STATUS,
     VERDICT,
 )
@@ -121,7 +122,7 @@ def measure_answers(
 
 def _read(answers: datasets.Dataset, output: str, gold_column: str | None) -> dict[str, Any]:
     """Read what measures are made of as arrays."""
-    endings = (STATUS, COMPLETION_TOKENS, ABSTAINS, ORIGINAL_VERDICT, CITED_DOCUMENTS)
+    endings = (STATUS, COMPLETION_TOKENS, ABSTAINS, ORIGINAL_VERDICT, CITED_DOCUMENTS, RIGHT)
     names = {output + ending: ending for ending in endings} | {
         name: name for name in (STUDENT, ROW, CONDITION, ORIGINAL)
     }
@@ -131,6 +132,7 @@ def _read(answers: datasets.Dataset, output: str, gold_column: str | None) -> di
         name: np.array(read[name]) for name in (STUDENT, ROW, CONDITION, STATUS, COMPLETION_TOKENS)
     }
     table[ABSTAINS] = np.array(read[ABSTAINS], dtype=bool)
+    table[RIGHT] = np.array([np.nan if right is None else right for right in read[RIGHT]], dtype=np.float64)
     table[ORIGINAL_VERDICT] = np.array(read[ORIGINAL_VERDICT])
     table["has_positive"] = ~np.isin(table[CONDITION], WITHOUT_POSITIVE)
     table["cites_positive"] = np.array([0 in cited for cited in read[CITED_DOCUMENTS]], dtype=bool)
@@ -145,11 +147,9 @@ def _measure(table: Mapping[str, Any]) -> dict[str, Numbers]:
     """Give the value of each measure for each answer; NaN where it means nothing."""
     is_ok = table[STATUS] == "ok"
     abstains = is_ok & table[ABSTAINS]
-    is_negative = table[CONDITION] == "negatives"
     is_checked = np.isin(table[VERDICT], ("right", "wrong"))
-    right = np.where(is_negative, abstains, is_ok & (table[VERDICT] == "right"))
     return {
-        "accuracy": np.where(is_negative | table["has_gold"], right, np.nan).astype(np.float64),
+        "accuracy": table[RIGHT],
         "read": (is_ok & (abstains | ~table["has_gold"] | is_checked)).astype(np.float64),
         "abstains": abstains.astype(np.float64),
         "cites_positive": np.where(table["has_positive"], is_ok & table["cites_positive"], np.nan).astype(np.float64),

@@ -29,7 +29,8 @@ class Evaluation:
         rows ([`~datasets.Dataset`]):
             The answers: one row for each student, row, condition and place of the positive, with `student`, `row` (its
             number in the dataset), `condition`, the columns of its prompt, and those of [`ReasonDistiller`] (status,
-            verdict, tokens, document order, ...), beside `_cited_documents`, `_abstains` and `_original_verdict`.
+            verdict, tokens, document order, ...), beside `_cited_documents`, `_abstains`, `_original_verdict` and
+            `_right`, which is what `accuracy` counts (null where it counts nothing).
         scores (`dict[str, dict[str, dict[str, Score]]]`):
             By student, condition and measure: value, and the ends of its interval.
         differences (`dict[str, dict[str, dict[str, Score]]]`):

@@ -24,6 +24,9 @@ from hf_rare.rows.columns import (
     DOCUMENT_ORDER,
     EVALUATION_COLUMNS,
     ORIGINAL_VERDICT,
+    RIGHT,
+    STATUS,
+    VERDICT,
     name_features,
 )
 from hf_rare.rows.row import Row
@@ -75,8 +78,10 @@ class QuestionPrompts(DistillPrompts):
 class StudentWriter(ReasonDistiller):
     """Lets a student answer questions, and says of each answer what it cites and whether it abstains.
 
-    New columns, beside those of [`ReasonDistiller`]: `_cited_documents` (what trace and answer cite), `_abstains`, and
-    `_original_verdict` (of a question whose key fact was changed, whether the answer is the one before).
+    New columns, beside those of [`ReasonDistiller`]: `_cited_documents` (what trace and answer cite), `_abstains`,
+    `_original_verdict` (of a question whose key fact was changed, whether the answer is the one before), and `_right`
+    (what `accuracy` counts: whether the answer is right, of hard negatives alone whether it abstains; null where there
+    is no right answer).
     """
 
     config_type = EvaluationConfig
@@ -97,10 +102,14 @@ class StudentWriter(ReasonDistiller):
         layout = super()._lay_out(results)
         output, columns = self.config.output_column, layout.columns
         written = zip(*(columns[output + ending] for ending in ("", ANSWER, DOCUMENT_ORDER)), strict=True)
+        statuses = columns[output + STATUS]
+        verdicts = columns.get(output + VERDICT, [None] * len(results))
         found = [
             self._look(result.prepared.row, trace, answer, order)
             for result, (trace, answer, order) in zip(results, written, strict=True)
         ]
+        for result, one, status, verdict in zip(results, found, statuses, verdicts, strict=True):
+            one[RIGHT] = _is_right(result.prepared.row, status == "ok", verdict, one[ABSTAINS])
         further = {output + ending: [one[ending] for one in found] for ending in EVALUATION_COLUMNS}
         return dataclasses.replace(layout, columns={**columns, **further})
 
@@ -115,3 +124,10 @@ class StudentWriter(ReasonDistiller):
             ABSTAINS: is_abstention(answer, trace),
             ORIGINAL_VERDICT: verdict.outcome,
         }
+
+
+def _is_right(row: Any, is_ok: bool, verdict: str | None, abstains: bool) -> bool | None:
+    """Tell whether an answer is right, as accuracy counts it; `None` where it counts nothing."""
+    if isinstance(row, Question) and row.order and 0 not in row.order:
+        return is_ok and abstains
+    return is_ok and verdict == "right" if row is not None and row.gold else None

@@ -43,6 +43,7 @@ GROUNDED_ON_POSITIVE = "_grounded_on_positive"
 DISTRACTED = "_distracted"
 ABSTAINS = "_abstains"
 ORIGINAL_VERDICT = "_original_verdict"
+RIGHT = "_right"
 EVIDENCE = "_evidence"
 EVIDENCE_PER_TOKEN = "_evidence_per_token"
 EVIDENCE_DOCUMENT = "_evidence_document"
@@ -72,6 +73,7 @@ FEATURES: dict[str, Any] = {
     DISTRACTED: datasets.Value("bool"),
     ABSTAINS: datasets.Value("bool"),
     ORIGINAL_VERDICT: STRING,
+    RIGHT: datasets.Value("bool"),
     EVIDENCE: datasets.List(NUMBER),
     EVIDENCE_PER_TOKEN: datasets.List(NUMBER),
     EVIDENCE_DOCUMENT: INTEGER,
@@ -97,7 +99,7 @@ GROUNDING_COLUMNS = (
 )
 """Columns that say what a trace rests on."""
 
-EVALUATION_COLUMNS = (CITED_DOCUMENTS, ABSTAINS, ORIGINAL_VERDICT)
+EVALUATION_COLUMNS = (CITED_DOCUMENTS, ABSTAINS, ORIGINAL_VERDICT, RIGHT)
 """Columns that say what a student's answer does, beside being right or wrong."""
 
 EVIDENCE_COLUMNS = (EVIDENCE, EVIDENCE_PER_TOKEN, EVIDENCE_DOCUMENT, EVIDENCE_ON_POSITIVE)

@@ -74,6 +74,8 @@ AtLeastOne = Annotated[int, Ge(1), "a number of at least 1"]
 Positive = Annotated[int | float, Gt(0), "a number above 0"]
 Fraction = Annotated[int | float, Gt(0), Le(1), "a number above 0 and up to 1"]
 
+Places = Annotated[tuple[AtLeastOne, ...], BeforeValidator(_as_tuple), "a list of numbers of at least 1"]
+
 Text = Annotated[str, MinLen(1), "a text"]
 ColumnName = Annotated[str, MinLen(1), "a column name"]
 PathText = Annotated[str, BeforeValidator(_as_text)]

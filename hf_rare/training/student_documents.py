@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 from hf_rare.rows.row import Row, derive_seed
+from hf_rare.text import normalize
 
 SEED_BITS = 63
 """The bits of a seed that [`derive_seed`] gives."""
@@ -69,7 +70,8 @@ def choose_documents(
     has_positive = derive_seed(digest, "student positive", 0) < positive_share * 2**SEED_BITS
     chosen = {number_of[0]: row.positive} if has_positive else {}
     if negatives is None or isinstance(negatives, int):
-        possible = [i for i in range(1, len(order)) if has_positive or row.documents[i] != row.positive]
+        others = range(1, len(order))
+        possible = list(others) if has_positive else [i for i in others if not is_positive(row, row.documents[i])]
         ranked = sorted(possible, key=lambda i: derive_seed(digest, "student negative", i))
         chosen |= {number_of[i]: row.documents[i] for i in ranked[:negatives]}
     else:
@@ -79,16 +81,21 @@ def choose_documents(
     return StudentDocuments(numbers, tuple(chosen[number] for number in numbers), has_positive, frozenset(left_out))
 
 
+def is_positive(row: Row, text: str) -> bool:
+    """Tell whether a text equals the positive of a row, after normalisation."""
+    return text == row.positive or normalize(text) == normalize(row.positive)
+
+
 def _number_texts(
     row: Row, number_of: Mapping[int, int], digest: bytes, texts: Sequence[str], cited: Collection[int]
 ) -> dict[int, str]:
-    """Number texts that are not the positive, each once: as the teacher saw them, or else as no trace cites.
+    """Number texts that do not equal the positive, each once: as the teacher saw them, or else as no trace cites.
 
     New texts are spread over the teacher's own numbers, as long as there are free ones, so that the place of the
     positive among them says nothing.
     """
     known = {row.documents[document]: number for document, number in number_of.items() if document}
-    texts = [text for text in dict.fromkeys(texts) if text != row.positive]
+    texts = [text for text in dict.fromkeys(texts) if not is_positive(row, text)]
     numbered = {known[text]: text for text in texts if text in known}
     new = sorted(
         (text for text in texts if text not in known),

@@ -39,6 +39,25 @@ def test_students_are_asked(held_out, tiny, tmp_path, capsys):
     assert "### What students learn from them" in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.parametrize("name", ["evaluation.json", "table.md", "plot.png"])
+def test_no_file_is_replaced_unasked(held_out, tiny, tmp_path, capsys, name):
+    output = tmp_path / "mine"
+    output.mkdir()
+    (output / name).write_text("mine")
+    arguments = ["evaluate", held_out, "--student", tiny, "--max-new-tokens", "2", "--conditions", "positive"]
+    arguments += ["--num-resamples", "10", "--output", str(output)]
+    assert main(arguments) == 1
+    assert f"{output / name} exists already" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in output.iterdir()] == [(name, "mine")]
+    assert main([*arguments, "--overwrite"]) == 0
+    assert (output / name).read_bytes() != b"mine"
+    capsys.readouterr()
+    (output / name).unlink()
+    (output / name).mkdir()
+    assert main([*arguments, "--overwrite"]) == 1
+    assert "is a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -115,6 +115,19 @@ def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
     assert prompts.column_names == ["prompt", "privileged_context"]
     assert all(len(re.findall(r"^\[\d\]", row["prompt"][-1]["content"], re.MULTILINE)) == 1 for row in prompts)
     assert main(["export", str(traces), "distillation", "--output", str(tmp_path / "prompts.jsonl")]) == 0
+    as_in_pipelines = {
+        ("prompts",): ["prompt"],
+        ("prompts", "--form", "self-distillation"): ["prompt", "privileged_context"],
+        ("preference", "--form", "kto"): ["prompt", "completion", "label"],
+    }
+    for asked, columns in as_in_pipelines.items():
+        output = tmp_path / "named.parquet"
+        assert main(["export", str(traces), *asked, "--output", str(output), "--overwrite"]) == 0
+        assert load(output).column_names == columns
+    assert main(["export", str(traces), "prompts", "--form", "kto", "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert "--form kto is not for prompts. Expected distillation or self-dist" in capsys.readouterr().err
+    assert main(["export", str(traces), "sft", "--form", "kto", "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert "--form kto is not for sft. Leave it out." in capsys.readouterr().err
     assert main(["export", str(traces), "sft", "--privileged", "trace", "--output", str(tmp_path / "x.jsonl")]) == 1
     assert "--privileged is for self-distillation" in capsys.readouterr().err
     assert main(["export", str(traces), "distillation", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 1

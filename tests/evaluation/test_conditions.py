@@ -17,18 +17,18 @@ def ask(dataset, conditions=CONDITIONS, keep=(), settings=None, **changes) -> li
 
 
 def test_orders():
-    assert list(list_orders("closed_book", 2, None)) == [("closed_book", [])]
-    assert list(list_orders("positive", 2, None)) == [("positive", [0])]
-    assert list(list_orders("changed", 2, None)) == [("changed", [0])]
-    assert list(list_orders("negatives", 2, None)) == [("negatives", [1, 2])]
-    assert list(list_orders("with_documents", 2, None)) == [
+    assert list(list_orders("closed_book", [1, 2], None)) == [("closed_book", [])]
+    assert list(list_orders("positive", [1, 2], None)) == [("positive", [0])]
+    assert list(list_orders("changed", [1, 2], None)) == [("changed", [0])]
+    assert list(list_orders("negatives", [1, 2], None)) == [("negatives", [1, 2])]
+    assert list(list_orders("with_documents", [1, 2], None)) == [
         ("positive_at_1", [0, 1, 2]),
         ("positive_at_2", [1, 0, 2]),
         ("positive_at_3", [1, 2, 0]),
     ]
-    assert list(list_orders("with_documents", 2, [3, 7])) == [("positive_at_3", [1, 2, 0])]
-    assert not list(list_orders("with_documents", 0, None))
-    assert not list(list_orders("negatives", 0, None))
+    assert list(list_orders("with_documents", [1, 2], [3, 7])) == [("positive_at_3", [1, 2, 0])]
+    assert not list(list_orders("with_documents", [], None))
+    assert not list(list_orders("negatives", [], None))
 
 
 def test_every_row_is_asked_in_every_condition():
@@ -62,6 +62,28 @@ def test_a_function_of_the_row_changes_the_fact():
 def test_fewer_negatives_and_places():
     asked = ask(make_fares().select([0]), ["with_documents", "negatives"], num_negatives=1, places=[2])
     assert [(row["condition"], row["documents"]) for row in asked] == [("positive_at_2", [1, 0]), ("negatives", [1])]
+
+
+def test_the_positive_is_no_negative_of_itself():
+    rows = make_fares().select([0])
+    copies = [f"  {rows[0]['text'].upper()}\n", "A.", rows[0]["text"], "B.", "C."]
+    rows = rows.map(lambda row: {"hard_negatives": copies})
+    asked = ask(rows, ["with_documents", "negatives"], num_negatives=2)
+    assert [row["documents"] for row in asked] == [[0, 2, 4], [2, 0, 4], [2, 4, 0], [2, 4]]
+    alone = rows.map(lambda row: {"hard_negatives": copies[:1]})
+    assert not ask(alone, ["with_documents", "negatives"])
+
+
+def test_functions_get_the_whole_row():
+    names = {"changed_text": "documents", "id": "row", "changed_answer": "condition"}
+    rows = make_fares().rename_columns(names)
+    asked = ask(
+        rows, ["changed"], changed=lambda row: row["documents"], changed_gold=lambda row: row["condition"] + row["row"]
+    )
+    assert [row["text"] for row in asked] == make_fares()["changed_text"][:]
+    assert (asked[1]["row"], asked[1]["condition"], asked[1]["answer"]) == (1, "changed", ["25brim"])
+    seen = ask(rows, ["changed"], changed=lambda row: " ".join(sorted(row)), changed_gold=lambda row: 1)
+    assert seen[0]["text"] == " ".join(sorted(rows.column_names))
 
 
 def test_right_answers_are_texts_whatever_they_were():

@@ -16,6 +16,7 @@ from tests.support.scripted import ScriptedGenerator
 
 DATA = REPOSITORY / "tests" / "data"
 CHANGED = {"changed": "changed_text", "changed_gold": "changed_answer"}
+NOTHING_CHANGED = {"changed": None, "changed_gold": None}
 FEW = {"num_resamples": 200}
 
 
@@ -170,6 +171,20 @@ def test_the_answers_can_be_looked_at():
     assert row["reasoning_cited_documents"] == [0]
     assert (row["reasoning_verdict"], row["reasoning_abstains"]) == ("right", False)
     assert "documents" not in rows.column_names
+    for name, scores in evaluation.scores.items():
+        for condition in ("positive", "negatives", "changed"):
+            own = rows.filter(lambda row, n=name, c=condition: (row["student"], row["condition"]) == (n, c))
+            assert sum(own["reasoning_right"]) / len(own) == scores[condition]["accuracy"].value
+    wrong = rows.filter(lambda row: row["reasoning_right"] is False)
+    assert set(wrong.filter(lambda row: row["student"] == "a")["condition"]) == {"closed_book"}
+
+
+def test_what_accuracy_does_not_count_is_null():
+    partly = make_fares().map(lambda row: {"answer": None if row["id"] == "orla" else row["answer"]})
+    for rows, settings in ((partly.select([0]), {}), (make_fares().remove_columns("answer"), {"gold_column": None})):
+        answers = ask(student(fares.read), rows, conditions=["positive", "negatives"], **NOTHING_CHANGED, **settings)
+        right = dict(zip(answers.rows["condition"], answers.rows["reasoning_right"], strict=True))
+        assert right == {"positive": None, "negatives": True}
 
 
 # Runs that end, other batches
@@ -267,7 +282,10 @@ def test_tables_json_plot_and_card(tmp_path):
     ("settings", "error", "words"),
     [
         ({"conditions": ["open_book"]}, ConfigError, "expected some of 'closed_book'"),
-        ({"conditions": []}, ConfigError, "expected some of"),
+        ({"conditions": []}, ConfigError, r"conditions=\[\] cannot be right: expected some of"),
+        ({"conditions": 7}, ConfigError, "conditions=7 cannot be right"),
+        ({"places": 1}, ConfigError, "places=1 cannot be right: expected a list of numbers"),
+        ({"max_new_tokens": 64}, ConfigError, "max_new_tokens= cannot change the student 'student'"),
         ({"conditions": ["changed"], "changed": None}, ConfigError, "go together"),
         ({"conditions": ["positive"]}, ConfigError, "go together"),
         ({"num_resamples": 0}, ConfigError, "num_resamples=0"),
@@ -290,6 +308,34 @@ def test_students_that_are_none():
     for wrong in (7, {"a": 7}, {}, {"": student(fares.read)}):
         with pytest.raises(ConfigError, match="student"):
             ask(wrong)
+
+
+def test_a_distiller_is_not_changed_without_a_word(tiny, caplog):
+    distiller = ReasonDistiller(student(fares.read))
+    with pytest.raises(ConfigError, match="max_new_tokens= cannot change the student 'a'"):
+        ask({"a": distiller}, max_new_tokens=64)
+    few = make_fares().select([0])
+    ask({"a": distiller, "b": tiny}, few, max_new_tokens=4, conditions=["positive"], **NOTHING_CHANGED)
+    assert "max_new_tokens= cannot change the student 'a'" in caplog.text
+
+
+def test_settings_without_a_model_are_none():
+    with pytest.raises(ConfigError, match=r"The student 'a' has no model_id; it has 'adapter'"):
+        ask({"a": {"adapter": "./lora"}})
+    with pytest.raises(ConfigError, match=r"The student 'b' has no model_id"):
+        ask({"a": student(fares.read), "b": {"model_id": ""}})
+
+
+def test_what_was_asked_for_and_has_no_question_is_said(caplog):
+    places = {"places": [1, 9], **NOTHING_CHANGED}
+    ask(student(fares.read), conditions=["positive", "with_documents"], **places)
+    assert "stand at 9." in caplog.text
+    assert "No row can be asked" not in caplog.text
+    ask(student(fares.read), conditions=["positive", "with_documents"], **{**places, "places": [9]})
+    assert "No row can be asked in 'with_documents'" in caplog.text
+    caplog.clear()
+    ask(student(fares.read), make_fares().map(lambda row: {"hard_negatives": []}), **NOTHING_CHANGED)
+    assert "No row" not in caplog.text
 
 
 def test_a_student_by_name_and_by_settings(tiny, tmp_path):

@@ -204,6 +204,16 @@ def test_wrong_settings_are_errors(asked, error, message):
         to_sft(make_rows(2), **asked)
 
 
+def test_what_equals_the_positive_is_left_out_with_it():
+    row = Row("What?", "", "The rule.", ("The  RULE.\n", "Another.", "The rule."))
+    chosen = choose_documents(row, [1, 0, 2, 3], 0, positive_share=0)
+    assert (chosen.numbers, chosen.texts) == ((3,), ("Another.",))
+    assert chosen.left_out == {1, 2, 4}
+    for share, kept in ((0, ()), (1, ("The rule.",))):
+        chosen = choose_documents(row, [0, 1, 2, 3], 0, positive_share=share, negatives=[" the rule. ", "New."])
+        assert sorted(chosen.texts) == sorted([*kept, "New."])
+
+
 texts = st.sampled_from([f"Text {i}." for i in range(8)])
 
 
