@@ -40,7 +40,7 @@ def holds_lists(batch: Any, name: str) -> bool:
     if not isinstance(table, pa.Table):
         return False
     kind = table.schema.field(name).type
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def read_columns(batch: Any, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from hf_rare.rows.columns import STATUS, VERDICT
 WRONG = "wrong"
 """The verdict of a trace that is never a candidate."""
 
-
 STATUS_IS = "status"
 """How the reason of a trace begins whose status is another one."""
 

@@ -30,7 +30,7 @@ MEASURES: dict[str, tuple[type[TraceMeasure], str, int]] = {
 }
 """What measures, the ending of its column, and what makes the better of two values the lower one."""
 
-UNMEASURED = "no room in the student, or no prompt"
+UNMEASURED = "no text, no prompt or no room in the student"
 """What is said of candidates that have no measure."""
 
 NORMAL_95 = statistics.NormalDist().inv_cdf(0.975)

@@ -87,8 +87,8 @@ def test_rows_that_are_left_out_are_counted_by_their_reasons(several, tiny, capl
     with caplog.at_level(logging.WARNING):
         assert len(select_traces(rows, tiny, context_length=400)) == 1
     assert (
-        "2 of 3 rows are left out: no trace of theirs can be chosen. Of their 6 traces: 1 with no room in the "
-        "student, or no prompt, 1 with status 'failed', 2 with status 'truncated', 2 with verdict 'wrong'. "
+        "2 of 3 rows are left out: no trace of theirs can be chosen. Of their 6 traces: 1 with no text, no prompt or "
+        "no room in the student, 1 with status 'failed', 2 with status 'truncated', 2 with verdict 'wrong'. "
         "Pass statuses=None to choose from traces of all statuses." in caplog.text
     )
     caplog.clear()
