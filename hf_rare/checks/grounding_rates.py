@@ -68,8 +68,8 @@ class EvidenceAgreement:
         traces (`int`): the traces that were measured.
         on_positive (`int`): how many have most evidence from the positive.
         cited_and_carried (`int`): how many cite or quote the positive and have most evidence from it.
-        cited_alone (`int`): how many cite or quote it and have most evidence from a hard negative: such a citation may
-            have been added afterwards.
+        cited_alone (`int`): how many cite or quote it and have most evidence from a hard negative, or from no document
+            above 0: such a citation may have been added afterwards.
         carried_alone (`int`): how many have most evidence from the positive and neither cite nor quote it.
     """
 

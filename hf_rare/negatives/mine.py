@@ -109,7 +109,7 @@ def mine_hard_negatives(
             2505.06914). Each candidate costs the reading of a prompt with the document, so a run reads about
             `num_candidates` times the tokens of a document for each row; numbers are kept in the journal. What
             answers the question distracts as well: `max_score_ratio` or a margin keeps it out. `keep_scores` adds
-            `hard_negatives_distraction`.
+            `hard_negatives_distraction`. A candidate that the model has no room for comes last, with a null there.
         num_candidates (`int`, *optional*):
             Candidates of a row, with `distractor_model`. By default 4 for each hard negative.
         tokenizer (`Callable[[str], list[str]]`, *optional*):

@@ -34,6 +34,15 @@ def column_names(batch: Any) -> list[str]:
     )
 
 
+def holds_lists(batch: Any, name: str) -> bool:
+    """Tell whether a column holds lists by its type, which tables have, and what `map` hands over as a dict."""
+    table = read_undecoded(batch)
+    if not isinstance(table, pa.Table):
+        return False
+    kind = table.schema.field(name).type
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def read_columns(batch: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     """Read columns of a batch as plain Python values, row by row.
 

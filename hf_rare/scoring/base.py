@@ -19,7 +19,8 @@ import datasets
 from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.generation.protocol import Completion, EncodedPrompt
 from hf_rare.generation.scorer import ScoredPrompt, make_scorer
-from hf_rare.rows.batches import add_columns, column_names, map_with_features, read_columns
+from hf_rare.rows.batches import add_columns, column_names, holds_lists, map_with_features, read_columns
+from hf_rare.rows.column_types import is_list
 from hf_rare.runs.completer import Completer
 from hf_rare.runs.pickling import reduce_to_settings
 from hf_rare.settings.base import Config, split_settings
@@ -43,11 +44,13 @@ class ScoredRow:
             texts the number of the item, such as a trace, that it is of.
         items (`int`, *optional*): how many items the row has in a list; `None` for one that is in no list.
         completions (`Sequence[Completion]`, *optional*): the numbers, in the order of `prompts`, once they are there.
+        left_out (`Sequence[str]`, *optional*): why items are in none of the prompts, one for each.
     """
 
     prompts: Mapping[tuple[int, ...], ScoredPrompt]
     items: int | None = None
     completions: Sequence[Completion] | None = None
+    left_out: Sequence[str] = ()
 
     def read(self) -> dict[int, list[dict[str, Any]]]:
         """Give what the texts of each item were measured to be, by its number; what failed is left out."""
@@ -61,7 +64,7 @@ class ScoredRow:
     @property
     def failures(self) -> list[str]:
         """Why items could not be measured."""
-        return [completion.error for completion in self.completions or () if completion.failure]
+        return [*self.left_out, *(one.error for one in self.completions or () if one.failure)]
 
 
 class OneAttempt:
@@ -143,9 +146,10 @@ class TextMeasure(ABC, Generic[C]):
     def lay_out(self, rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:
         """Make the new columns of the numbers."""
 
-    def has_lists(self, features: Mapping[str, Any]) -> bool:
-        """Tell from the features of a dataset whether a row has a list of traces."""
-        return False
+    @property
+    def items_column(self) -> str | None:
+        """The column in which a row has an item or a list of them, where it may have the one or the other."""
+        return None
 
     def _make_config(self, settings: dict[str, Any]) -> Any:
         return self.config_type(**settings)
@@ -180,7 +184,8 @@ class TextMeasure(ABC, Generic[C]):
         rows = self.completer.complete(make_rows, OneAttempt())
         if failures := [error for row in rows for error in row.failures]:
             logger.warning("%d texts could not be measured: %s.", len(failures), failures[0])
-        as_lists = any(row.items is not None for row in rows)
+        column = self.items_column
+        as_lists = any(row.items is not None for row in rows) or (column is not None and holds_lists(batch, column))
         return add_columns(batch, self.lay_out(rows), self.new_features(as_lists))
 
     def features(self, features: datasets.Features) -> datasets.Features:
@@ -197,7 +202,9 @@ class TextMeasure(ABC, Generic[C]):
         """
         self._check_new(list(features))
         read_columns({name: [] for name in features}, self.columns_to_read(list(features)))
-        return datasets.Features({**features, **self.new_features(self.has_lists(features))})
+        column = self.items_column
+        as_lists = column is not None and is_list(features[column])
+        return datasets.Features({**features, **self.new_features(as_lists)})
 
     def apply(self, dataset: Any, *, batch_size: int = BATCH_SIZE, **map_kwargs: Any) -> Any:
         """Measure a whole dataset, with types said up front, so that empty columns get them too.

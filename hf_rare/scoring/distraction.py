@@ -8,6 +8,7 @@ from typing import Any
 
 import datasets
 
+from hf_rare.generation.protocol import EncodedPrompt
 from hf_rare.generation.scorer import ScoredPrompt
 from hf_rare.rows.columns import NUMBER
 from hf_rare.scoring.base import ScoredRow, TextMeasure
@@ -47,7 +48,7 @@ class DistractionMeasure(TextMeasure[DistractionConfig]):
 
     That is the distracting effect of "The Distracting Effect" (arXiv 2505.06914, section 2): the probability that the
     model answers by a document which holds no answer, where it is asked to write `NO-RESPONSE` then. A document that
-    does answer is high up too: it must be kept out beforehand.
+    does answer is high up too: it must be kept out beforehand. A document that the model has no room for is null.
 
     Args:
         model (`str` or [`TransformersGenerator`]):
@@ -80,18 +81,28 @@ class DistractionMeasure(TextMeasure[DistractionConfig]):
         ]
         (ids,) = encoder.text_tokenizer([NO_ANSWER], split_special_tokens=True)
         encoded = encoder.encode(conversations)
-        if any(prompt.error for prompt in encoded):
-            return ScoredRow({}, len(documents))
-        texts = [(array("i", prompt.token_ids), ids) for prompt in encoded]
+        reasons = [self._why_not(prompt, len(ids)) for prompt in encoded]
+        numbers = tuple(number for number, reason in enumerate(reasons) if not reason)
+        left_out = [reason for reason in reasons if reason]
+        if not numbers:
+            return ScoredRow({}, len(documents), left_out=left_out)
+        texts = [(array("i", encoded[number].token_ids), ids) for number in numbers]
         prompt = ScoredPrompt.of_texts(texts, f"{question}\n{NO_ANSWER}")
-        return ScoredRow({tuple(range(len(documents))): prompt}, len(documents))
+        return ScoredRow({numbers: prompt}, len(documents), left_out=left_out)
+
+    def _why_not(self, prompt: EncodedPrompt, tokens: int) -> str:
+        """Say why an answer of some tokens cannot be measured behind a prompt; nothing where it can."""
+        total, limit = len(prompt.token_ids) + tokens, self.scorer.max_tokens
+        if prompt.error or limit is None or total <= limit:
+            return prompt.error
+        return f"document, question and answer have {total} tokens, and the model has room for {limit}"
 
     def lay_out(self, rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:
-        """Make the new column of the numbers; 0 for a document that could not be measured."""
+        """Make the new column of the numbers; null for a document that could not be measured."""
         values = []
         for row in rows:
             effects = {number: -math.expm1(min(0.0, sum(text["log_probs"]))) for number, (text,) in row.read().items()}
-            values.append([effects.get(number, 0.0) for number in range(row.items or 0)])
+            values.append([effects.get(number) for number in range(row.items or 0)])
         return {self.config.output_column: values}
 
 
@@ -113,7 +124,8 @@ def rank_by_distraction(
             Whether the column with the measure is kept.
 
     Returns:
-        [`~datasets.Dataset`]: the rows, with shorter lists. Of documents that distract as much, the first come first.
+        [`~datasets.Dataset`]: the rows, with shorter lists. Of documents that distract as much, the first come first;
+        those that could not be measured come last.
     """
     output = measure.config.output_column
     before = dataset.format
@@ -122,7 +134,7 @@ def rank_by_distraction(
     features = measured.features
 
     def choose(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        orders = [sorted(range(len(effects)), key=lambda i: -effects[i])[:keep] for effects in batch[output]]
+        orders = [_rank(effects)[:keep] for effects in batch[output]]
         return {name: [[v[i] for i in order] for v, order in zip(batch[name], orders, strict=True)] for name in names}
 
     ranked = (
@@ -133,3 +145,9 @@ def rank_by_distraction(
     ranked = ranked if keep_scores else ranked.remove_columns(output)
     columns = None if set(before["columns"]) == set(dataset.column_names) else before["columns"]
     return ranked.with_format(before["type"], columns, before["output_all_columns"], **before["format_kwargs"])
+
+
+def _rank(effects: Sequence[float | None]) -> list[int]:
+    """Give the places of numbers, the largest first and those that are not there last."""
+    keys = [math.inf if effect is None else -effect for effect in effects]
+    return sorted(range(len(effects)), key=keys.__getitem__)

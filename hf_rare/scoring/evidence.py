@@ -25,11 +25,15 @@ class EvidenceMeasure(TraceMeasure):
 
     - `_evidence`: the evidence of each document in nats, the positive first, then the hard negatives.
     - `_evidence_per_token`: the same for a token of the trace.
-    - `_evidence_document`: the document that carries most: 0 for the positive, i for the i-th hard negative.
-    - `_evidence_on_positive`: whether that is the positive.
+    - `_evidence_document`: the document that carries most: 0 for the positive, i for the i-th hard negative. It is
+      null where no document has evidence above 0: then none carries the trace.
+    - `_evidence_on_positive`: whether that is the positive; false where no document has evidence above 0.
 
     Where the trace column holds lists, so do these. A row without a trace has empty lists and nulls, and so has one
-    that cannot be measured.
+    that cannot be measured; among several traces of a row, the one that has no room has them alone.
+
+    `map` takes types from the first rows, where nulls and empty lists have none. Say them, or use
+    [`EvidenceMeasure.apply`], which does: `ds.map(measure, batched=True, features=measure.features(ds.features))`.
 
     Args:
         model (`str` or [`TransformersGenerator`]):
@@ -57,14 +61,14 @@ class EvidenceMeasure(TraceMeasure):
     def make_prompts(self, traces: TracesOfRow) -> dict[tuple[int, ...], ScoredPrompt]:
         """Say what is measured of a row: each trace behind all documents, and behind all but one."""
         places = [traces.order.index(document) for document in sorted(traces.order)]
-        documents = traces.documents
-        without = [[*documents[:place], None, *documents[place + 1 :]] for place in places]
-        contexts = self.encode(traces.row, [documents, *without])
-        return {
-            (number,) * len(contexts): ScoredPrompt.of_texts([(one, ids) for one in contexts], traces.texts[number])
-            for number, ids in traces.tokens.items()
-            if contexts
-        }
+        prompts: dict[tuple[int, ...], ScoredPrompt] = {}
+        for documents, numbers in self.fit(traces).items():
+            without = [[*documents[:place], None, *documents[place + 1 :]] for place in places]
+            if contexts := self.encode(traces.row, [documents, *without]):
+                for number in numbers:
+                    texts = [(one, traces.tokens[number]) for one in contexts]
+                    prompts[(number,) * len(contexts)] = ScoredPrompt.of_texts(texts, traces.texts[number])
+        return prompts
 
     def weigh(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Weigh the documents; see [`weigh_documents`]."""
@@ -80,16 +84,18 @@ def weigh_documents(texts: Sequence[Mapping[str, Sequence[float]]]) -> dict[str,
 
     Returns:
         `dict[str, Any]`: the value of each of `EVIDENCE_COLUMNS`. Of documents that carry as much, the first counts.
+        Where none has evidence above 0, `_evidence_document` is null and `_evidence_on_positive` is false.
     """
     whole, *without = (sum(text["log_probs"]) for text in texts)
     evidence = [round(whole - rest, 6) for rest in without]
     tokens = len(texts[0]["log_probs"])
     most = max(range(len(evidence)), key=lambda document: evidence[document])
+    carries = evidence[most] > 0
     return {
         EVIDENCE: evidence,
         EVIDENCE_PER_TOKEN: [value / tokens for value in evidence],
-        EVIDENCE_DOCUMENT: most,
-        EVIDENCE_ON_POSITIVE: most == 0,
+        EVIDENCE_DOCUMENT: most if carries else None,
+        EVIDENCE_ON_POSITIVE: carries and most == 0,
     }
 
 
@@ -114,7 +120,9 @@ def measure_evidence(
     their numbers, by which the trace cites them. The trace is the reasoning without the answer, behind the opening
     thought tag, as [`to_sft`] writes it; the tag is part of the context, and so is one that the model's chat template
     opens. Documents stand in full, also where the teacher got them shortened; where the model that measures has no
-    room for prompt and trace, they are shortened as for a teacher.
+    room for prompt and trace, they are shortened as for a teacher, for each trace of a row by itself. A trace that has
+    no room even so is not measured. Where no document has evidence above 0, none carries the trace:
+    `_evidence_document` is null, and `_evidence_on_positive` false.
 
     Nothing is generated. A row of n documents costs n + 1 readings of prompt and trace, of which what comes before the
     document that is left out is read once. Models for which that cannot be done (sliding windows, recurrent layers)

@@ -69,7 +69,8 @@ def split_steps(text: str) -> list[str]:
 class RankSurprisalMeasure(TraceMeasure):
     """Measures the rank-surprisal ratio of each trace, in the column `_rank_surprisal`; see [`rank_surprisal`].
 
-    The traces of a row are read behind the prompt as the teacher saw it, which is read once for all of them.
+    The traces of a row are read behind the prompt as the teacher saw it, which is read once for all of them that have
+    room behind it. For each of the others, documents are shortened.
     """
 
     new_columns = (RANK_SURPRISAL,)
@@ -79,12 +80,13 @@ class RankSurprisalMeasure(TraceMeasure):
 
     def make_prompts(self, traces: TracesOfRow) -> dict[tuple[int, ...], ScoredPrompt]:
         """Say what is measured of a row: each trace behind its prompt."""
-        texts = [
-            (context, ids) for context in self.encode(traces.row, [traces.documents]) for ids in traces.tokens.values()
-        ]
-        if not texts:
-            return {}
-        return {tuple(traces.tokens): ScoredPrompt.of_texts(texts, "\n\n".join(traces.texts.values()))}
+        prompts: dict[tuple[int, ...], ScoredPrompt] = {}
+        for documents, numbers in self.fit(traces).items():
+            for context in self.encode(traces.row, [documents]):
+                texts = [(context, traces.tokens[number]) for number in numbers]
+                shown = "\n\n".join(traces.texts[number] for number in numbers)
+                prompts[tuple(numbers)] = ScoredPrompt.of_texts(texts, shown)
+        return prompts
 
     def weigh(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Give the ratio of a trace."""
@@ -96,7 +98,7 @@ class LocalNaturalnessMeasure(TraceMeasure):
     """Measures the local naturalness of each trace, in the column `_local_naturalness`; see [`local_naturalness`].
 
     A step is read behind what the chat template writes after the last message, such as the opening of the assistant's
-    turn, and the 4 steps before.
+    turn, and the 4 steps before. The prompt has no part in it, nor the room that there is for it.
     """
 
     new_columns = (LOCAL_NATURALNESS,)
@@ -107,15 +109,23 @@ class LocalNaturalnessMeasure(TraceMeasure):
         """Say what is measured of a row: each step of each trace behind the few before it."""
         tokenize = self.scorer.encoder.text_tokenizer
         (opening,) = tokenize([self.scorer.encoder.opening or "\n"])
+        limit = self.scorer.max_tokens
         owners: list[int] = []
         texts: list[tuple[list[int], list[int]]] = []
         for number in traces.tokens:
             steps = [ids for ids in tokenize(split_steps(traces.texts[number]), split_special_tokens=True) if ids]
-            for place, step in enumerate(steps):
-                before = steps[max(0, place - STEPS_BEFORE) : place]
-                texts.append(([*opening, *(token for ids in before for token in ids)], step))
-                owners.append(number)
-        return {tuple(owners): ScoredPrompt.of_texts(texts, "\n\n".join(traces.texts.values()))} if texts else {}
+            befores = [steps[max(0, place - STEPS_BEFORE) : place] for place in range(len(steps))]
+            contexts = [[*opening, *(token for ids in before for token in ids)] for before in befores]
+            longest = max((len(one) + len(step) for one, step in zip(contexts, steps, strict=True)), default=0)
+            if limit is not None and longest > limit:
+                traces.left_out.append(
+                    f"a step and those before it have {longest} tokens, and the model has room for {limit}"
+                )
+                continue
+            texts += zip(contexts, steps, strict=True)
+            owners += [number] * len(steps)
+        shown = "\n\n".join(traces.texts[number] for number in dict.fromkeys(owners))
+        return {tuple(owners): ScoredPrompt.of_texts(texts, shown)} if texts else {}
 
     def weigh(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Give the naturalness of a trace."""

@@ -5,7 +5,7 @@ import logging
 from abc import abstractmethod
 from array import array
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import datasets
@@ -14,10 +14,11 @@ from hf_rare.generation.scorer import ScoredPrompt
 from hf_rare.prompts.completion import is_thought_open
 from hf_rare.prompts.prompt import Prompt, PromptBuilder, build_messages, input_columns
 from hf_rare.prompts.templates import read_template_source
-from hf_rare.rows.column_types import is_list
-from hf_rare.rows.columns import DOCUMENT_ORDER, name_features
+from hf_rare.rows.columns import DOCUMENT_ORDER, STATUS, VERDICT, name_features
 from hf_rare.rows.row import InvalidRowError, Row, read_row
+from hf_rare.runs.pickling import reduce_to_settings
 from hf_rare.scoring.base import ScoredRow, TextMeasure
+from hf_rare.scoring.candidates import Candidates
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.writers.known_settings import read_distill_config
 from hf_rare.writers.preparing import PreparedRow, fit_prompt
@@ -66,16 +67,16 @@ class TracesOfRow:
     Args:
         row ([`Row`]): the row.
         order (`list[int]`): the document at each place; 0 is the positive.
-        documents (`tuple[str, ...]`): the documents in this order, as there is room for them.
         texts (`Mapping[int, str]`): its traces, by their number.
         tokens (`Mapping[int, Sequence[int]]`): the tokens of each.
+        left_out (`list[str]`): why some are not measured, for the log.
     """
 
     row: Row
     order: list[int]
-    documents: tuple[str, ...]
     texts: Mapping[int, str]
     tokens: Mapping[int, Sequence[int]]
+    left_out: list[str] = field(default_factory=list)
 
 
 class TraceMeasure(TextMeasure[DistillConfig]):
@@ -86,6 +87,8 @@ class TraceMeasure(TextMeasure[DistillConfig]):
             The model that reads.
         recipe (`dict`, `str`, `Path` or [`ReasonDistiller`], *optional*):
             Gives columns, template and tags.
+        candidates ([`Candidates`], *optional*):
+            Says which traces are measured. By default all.
         **settings:
             Settings of [`DistillConfig`] that stand in for the recipe's, and those of [`RunConfig`]; for a name or a
             folder also those of [`ModelConfig`] and [`DecodingConfig`].
@@ -103,9 +106,17 @@ class TraceMeasure(TextMeasure[DistillConfig]):
     nothing: ClassVar[Mapping[str, Any]]
     """What they hold where there is no trace, or none that can be measured."""
 
-    def __init__(self, model: Any, *, recipe: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, model: Any, *, recipe: Any = None, candidates: Candidates | None = None, **settings: Any
+    ) -> None:
         self._recipe = recipe
+        self.candidates = candidates
         super().__init__(model, **settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        companions = {} if self.candidates is None else {"candidates": self.candidates}
+        team = self.completer.team_of_launcher
+        return reduce_to_settings(type(self), self.config, self.scorer, self.run, companions, team)
 
     @abstractmethod
     def make_prompts(self, traces: TracesOfRow) -> dict[tuple[int, ...], ScoredPrompt]:
@@ -126,56 +137,75 @@ class TraceMeasure(TextMeasure[DistillConfig]):
         """List the columns that prompts and traces are made of; the scenario only where there is one."""
         config = self.config
         inputs = [name for name in input_columns(config) if name != config.scenario_column or name in existing]
-        return [*inputs, config.output_column, config.output_column + DOCUMENT_ORDER]
+        own = self.candidates.columns_to_read(config.output_column, existing) if self.candidates else []
+        return [*inputs, config.output_column, config.output_column + DOCUMENT_ORDER, *own]
 
     def new_features(self, as_lists: bool) -> datasets.Features:
         """Name the new columns and their types; `as_lists` where a row has a list of traces."""
         lists = self.new_columns if as_lists else ()
         return datasets.Features(name_features(self.config.output_column, self.new_columns, as_lists=lists))
 
-    def has_lists(self, features: Mapping[str, Any]) -> bool:
-        """Tell from the features of a dataset whether a row has a list of traces."""
-        return is_list(features[self.config.output_column])
+    @property
+    def items_column(self) -> str | None:
+        """The column with a trace or a list of them."""
+        return self.config.output_column
 
     def ask(self, values: Mapping[str, Any]) -> ScoredRow:
         """Say which texts of a row are measured."""
         given = values[self.config.output_column]
         several = given if isinstance(given, list) else [given]
         texts = {number: trace for number, trace in enumerate(several) if isinstance(trace, str) and trace.strip()}
+        if self.candidates is not None:
+            output, is_listed = self.config.output_column, isinstance(given, list)
+            said = {e: values.get(output + e) if is_listed else [values.get(output + e)] for e in (STATUS, VERDICT)}
+            reasons = self.candidates.why_not(said, len(several))
+            texts = {number: trace for number, trace in texts.items() if not reasons[number]}
         traces = self._read(values, texts) if texts else None
         prompts = self.make_prompts(traces) if traces is not None else {}
-        return ScoredRow(prompts, len(several) if isinstance(given, list) else None)
+        left_out = traces.left_out if traces is not None else []
+        return ScoredRow(prompts, len(several) if isinstance(given, list) else None, left_out=left_out)
 
     def _read(self, values: Mapping[str, Any], texts: Mapping[int, str]) -> TracesOfRow | None:
-        """Read a row; none where it has no prompt, or one for which there is no room."""
+        """Read a row; none where no prompt was made of it."""
         order = list(values[self.config.output_column + DOCUMENT_ORDER] or [])
-        prompts = OrderedPrompts(self.config, order)
         try:
-            row = prompts.read(values)
+            row = OrderedPrompts(self.config, order).read(values)
         except InvalidRowError:
             return None
         if sorted(order) != list(range(len(row.documents))):
             return None  # no prompt was made, or these are not the documents that the teacher saw
         ids = self.scorer.encoder.text_tokenizer(list(texts.values()), split_special_tokens=True)
         tokens = {number: array("i", own) for number, own in zip(texts, ids, strict=True) if own}
-        limit = self.scorer.max_tokens
-        most = max(map(len, tokens.values()), default=0) + len(self._opening())
-        documents = self._fit(row, prompts, limit - most if limit is not None else None)
-        return TracesOfRow(row, order, documents, texts, tokens) if documents else None
+        return TracesOfRow(row, order, texts, tokens)
 
-    def _fit(self, row: Row, prompts: OrderedPrompts, room: int | None) -> tuple[str, ...]:
-        """Give the documents of a row in their order, shortened where there is no room; none where none fit."""
-        prompt = prompts.build(row, {})
+    def fit(self, traces: TracesOfRow) -> dict[tuple[str, ...], list[int]]:
+        """Shorten the documents of a row for each of its traces alone, where there is no room for it behind them.
+
+        Args:
+            traces ([`TracesOfRow`]): the row.
+
+        Returns:
+            `dict[tuple[str, ...], list[int]]`: the documents in their order, and the traces that are read behind them,
+            by their number. Those that have no room behind any are in none.
+        """
+        prompts = OrderedPrompts(self.config, traces.order)
+        prompt = prompts.build(traces.row, {})
         (encoded,) = self.scorer.encoder.encode([prompt.messages])
-        prepared = PreparedRow(row, prompt, encoded)
         if encoded.error:
-            prepared.reject("failed", encoded.error)
-        elif room is not None and len(encoded.token_ids) > room:
-            fit_prompt(prepared, prompts, self.scorer.encoder, room)
-        if not prepared.is_ready:
-            logger.warning("A row cannot be measured: %s.", prepared.error)
-            return ()
-        return prepared.prompt.documents if isinstance(prepared.prompt, OrderedPrompt) else ()
+            traces.left_out.extend([encoded.error] * len(traces.tokens))
+            return {}
+        limit, opening = self.scorer.max_tokens, len(self._opening())
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for number, ids in traces.tokens.items():
+            prepared = PreparedRow(traces.row, prompt, encoded)
+            room = limit - opening - len(ids) if limit is not None else None
+            if room is not None and len(encoded.token_ids) > room:
+                fit_prompt(prepared, prompts, self.scorer.encoder, room)
+            if prepared.is_ready and isinstance(prepared.prompt, OrderedPrompt):
+                groups.setdefault(prepared.prompt.documents, []).append(number)
+            else:
+                traces.left_out.append(f"before a trace of {len(ids)} tokens, {prepared.error}")
+        return groups
 
     def encode(self, row: Row, variants: Sequence[Sequence[str | None]]) -> list[Sequence[int]]:
         """Give the tokens before a trace, for each choice of documents; nothing where a prompt cannot be encoded."""

@@ -3,7 +3,8 @@
 import logging
 import math
 import statistics
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import datasets
 
 from hf_rare.errors import ConfigError
 from hf_rare.rows.columns import LOCAL_NATURALNESS, RANK_SURPRISAL, STATUS, VERDICT, check_statuses
+from hf_rare.scoring.candidates import Candidates, is_status
 from hf_rare.scoring.suitability import LocalNaturalnessMeasure, RankSurprisalMeasure
 from hf_rare.scoring.traces import TraceMeasure
 from hf_rare.settings.kinds import AtLeastOne, check_value
@@ -27,6 +29,9 @@ MEASURES: dict[str, tuple[type[TraceMeasure], str, int]] = {
     "local_naturalness": (LocalNaturalnessMeasure, LOCAL_NATURALNESS, -1),
 }
 """What measures, the ending of its column, and what makes the better of two values the lower one."""
+
+UNMEASURED = "no text, no prompt or no room in the student"
+"""What is said of candidates that have no measure."""
 
 NORMAL_95 = statistics.NormalDist().inv_cdf(0.975)
 
@@ -53,7 +58,8 @@ def select_traces(
       before it alone. Higher is better (arXiv 2510.03988). Steps are sentences and lines.
 
     The trace is the reasoning without the answer; prompts are those of the teacher, as for [`measure_evidence`].
-    Candidates are the traces with one of `statuses` that are not known to be wrong; a row without any is left out.
+    Candidates are the traces with one of `statuses` that are not known to be wrong; no other is measured. A candidate
+    that the student has no room for is left out alone, and a row without any is left out, which the log counts.
 
     Args:
         dataset ([`~datasets.Dataset`]):
@@ -93,13 +99,15 @@ def select_traces(
     check_value("keep", keep, AtLeastOne)
     wanted = check_statuses(statuses)
     kind, ending, sign = _find(measure)
-    made = kind(student, recipe=recipe, **settings)
+    candidates = Candidates(wanted)
+    made = kind(student, recipe=recipe, candidates=candidates, **settings)
     output = made.config.output_column
     check_lists(dataset, output)
     measured = made.apply(dataset, num_proc=num_proc)
-    kept = keep_traces(measured, output, partial(_choose, ending, sign, wanted, keep), keep)
+    kept = keep_traces(measured, output, partial(_choose, ending, sign, candidates, keep), keep)
     if left_out := len(dataset) - len(kept):
-        logger.warning("%d of %d rows are left out: no trace of theirs can be chosen.", left_out, len(dataset))
+        why = _count_reasons(measured, output, ending, candidates)
+        logger.warning("%d of %d rows are left out: no trace of theirs can be chosen. %s", left_out, len(dataset), why)
     return kept
 
 
@@ -196,14 +204,15 @@ def compare_teachers(
     if not isinstance(teachers, Mapping) or not teachers:
         raise ConfigError(f"teachers={teachers!r} cannot be right: expected a dict of names and distilled datasets.")
     wanted = check_statuses(statuses)
+    candidates = Candidates(wanted)
     kind, ending, sign = _find(measure)
-    made = kind(student, recipe=recipe, **settings)
+    made = kind(student, recipe=recipe, candidates=candidates, **settings)
     output = made.config.output_column
     for dataset in teachers.values():
         check_exportable(dataset)
         check_columns(dataset, [output, *([output + STATUS] if wanted is not None else [])])
     scores = [
-        _score(name, made.apply(dataset, num_proc=num_proc), output, ending, wanted)
+        _score(name, made.apply(dataset, num_proc=num_proc), output, ending, candidates)
         for name, dataset in teachers.items()
     ]
     return TeacherComparison(measure, sorted(scores, key=lambda score: (score.rows == 0, sign * score.mean)))
@@ -213,33 +222,44 @@ def _find(measure: Any) -> tuple[type[TraceMeasure], str, int]:
     return MEASURES[check_value("measure", measure, Measure)]
 
 
-def _find_candidates(ending: str, statuses: tuple[str, ...] | None, row: Mapping[str, Any]) -> dict[int, float]:
+def _list_columns(measured: datasets.Dataset, output: str, ending: str) -> Iterator[dict[str, list[Any]]]:
+    """Give what is said of the traces of each row: lists by the ending of their column."""
+    columns = [output + part for part in (ending, STATUS, VERDICT) if output + part in measured.column_names]
+    for row in measured.select_columns(columns).with_format(None):
+        yield {name.removeprefix(output): v if isinstance(v, list) else [v] for name, v in row.items()}
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
+
+
+def _find_candidates(ending: str, candidates: Candidates, row: Mapping[str, Any]) -> dict[int, float]:
     """Give the measure of each trace of a row that may be chosen, by its place; `row` holds lists by ending."""
     values = row[ending] or []
-    own, said = row.get(STATUS) or [None] * len(values), row.get(VERDICT) or ["unchecked"] * len(values)
-    return {
-        place: value
-        for place, value in enumerate(values)
-        if value is not None
-        and not math.isnan(value)
-        and (statuses is None or own[place] in statuses)
-        and said[place] != "wrong"
-    }
+    reasons = candidates.why_not(row, len(values))
+    return {place: value for place, value in enumerate(values) if _is_number(value) and not reasons[place]}
 
 
-def _choose(ending: str, sign: int, statuses: tuple[str, ...] | None, keep: int, row: Mapping[str, Any]) -> list[int]:
-    candidates = _find_candidates(ending, statuses, row)
-    return sorted(candidates, key=lambda place: sign * candidates[place])[:keep]
+def _choose(ending: str, sign: int, candidates: Candidates, keep: int, row: Mapping[str, Any]) -> list[int]:
+    found = _find_candidates(ending, candidates, row)
+    return sorted(found, key=lambda place: sign * found[place])[:keep]
 
 
-def _score(
-    name: str, measured: datasets.Dataset, output: str, ending: str, statuses: tuple[str, ...] | None
-) -> TeacherScore:
-    columns = [output + part for part in (ending, STATUS, VERDICT) if output + part in measured.column_names]
+def _count_reasons(measured: datasets.Dataset, output: str, ending: str, candidates: Candidates) -> str:
+    """Say why the traces of rows of which none can be chosen are none that can."""
+    reasons = Counter[str]()
+    for row in _list_columns(measured, output, ending):
+        if not _find_candidates(ending, candidates, row):
+            reasons.update(reason or UNMEASURED for reason in candidates.why_not(row, len(row[ending] or [])))
+    counts = ", ".join(f"{count} with {reason}" for reason, count in sorted(reasons.items()))
+    hint = " Pass statuses=None to choose from traces of all statuses." if any(map(is_status, reasons)) else ""
+    return f"Of their {reasons.total()} traces: {counts or 'none'}.{hint}"
+
+
+def _score(name: str, measured: datasets.Dataset, output: str, ending: str, candidates: Candidates) -> TeacherScore:
     means, traces = list[float](), 0
-    for row in measured.select_columns(columns).with_format(None):
-        lists = {column.removeprefix(output): v if isinstance(v, list) else [v] for column, v in row.items()}
-        if values := [v for v in _find_candidates(ending, statuses, lists).values() if math.isfinite(v)]:
+    for row in _list_columns(measured, output, ending):
+        if values := [v for v in _find_candidates(ending, candidates, row).values() if math.isfinite(v)]:
             means.append(statistics.fmean(values))
             traces += len(values)
     mean = statistics.fmean(means) if means else math.nan

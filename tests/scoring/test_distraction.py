@@ -1,14 +1,15 @@
 """How much documents distract: the probability that a model does not say that they hold no answer."""
 
+import logging
 import math
 
 import pytest
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hf_rare import mine_hard_negatives
+from hf_rare import TransformersGenerator, mine_hard_negatives
 from hf_rare.errors import ConfigError
-from hf_rare.scoring.distraction import NO_ANSWER, PROMPT, DistractionMeasure
+from hf_rare.scoring.distraction import NO_ANSWER, PROMPT, DistractionMeasure, rank_by_distraction
 from tests.support.likelihood import log_probs_of
 
 KINDS = ["claim", "report", "ticket", "letter", "parcel"]
@@ -44,6 +45,22 @@ def test_the_effect_is_one_minus_the_probability_of_no_answer(tiny):
     measured = DistractionMeasure(tiny).apply(rows)
     expected = [effect_of(tiny, "Who signs?", document) for document in documents]
     assert measured["hard_negatives_distraction"][:] == [pytest.approx(expected, rel=1e-5), []]
+
+
+def test_a_document_that_has_no_room_is_null_alone_and_comes_last(tiny, caplog):
+    documents = ["Clerks are away. " * 80, "Clerks are away on Sundays.", "A copy is kept for ten years."]
+    rows = Dataset.from_list([{"question": "Who signs?", "hard_negatives": documents}])
+    generator = TransformersGenerator.from_pretrained(tiny, max_new_tokens=1, context_length=200)
+    with caplog.at_level(logging.WARNING):
+        measured = DistractionMeasure(generator).apply(rows)
+    expected = [effect_of(tiny, "Who signs?", document) for document in documents[1:]]
+    assert measured["hard_negatives_distraction"][0] == [None, *pytest.approx(expected, rel=1e-5).expected]
+    assert "1 texts could not be measured: document, question and answer have" in caplog.text
+    ranked = rank_by_distraction(rows, DistractionMeasure(generator), 3, ["hard_negatives"], True)[0]
+    assert ranked["hard_negatives"][2] == documents[0]
+    assert ranked["hard_negatives_distraction"] == [*sorted(measured[0]["hard_negatives_distraction"][1:])[::-1], None]
+    nothing = rows.map(lambda row: {"hard_negatives": documents[:1]})
+    assert DistractionMeasure(generator).apply(nothing)["hard_negatives_distraction"][:] == [[None]]
 
 
 def test_the_candidates_that_distract_most_are_kept(pairs, tiny):

@@ -70,7 +70,7 @@ def test_evidence_is_what_the_trace_loses_without_a_document(distilled, tiny):
         evidence = row["reasoning_evidence"]
         assert evidence == pytest.approx([whole - rest for rest in without], abs=1e-3)
         assert row["reasoning_evidence_per_token"] == pytest.approx([value / len(trace) for value in evidence])
-        most = max(range(3), key=evidence.__getitem__)
+        most = max(range(3), key=evidence.__getitem__) if max(evidence) > 0 else None
         assert row["reasoning_evidence_document"] == most
         assert row["reasoning_evidence_on_positive"] == (most == 0)
     assert measured.features["reasoning_evidence"] == List(Value("float64"))
@@ -189,7 +189,7 @@ def test_documents_are_shortened_where_there_is_no_room(distilled, tiny, caplog)
         assert len(one) == 3
         assert (one == pytest.approx(other, abs=1e-4)) == (number not in (2, 5))  # whose prompt and trace are longest
     assert numbers_of(short) == [[]] * len(distilled)
-    assert "A row cannot be measured: the prompt has" in caplog.text
+    assert "texts could not be measured: before a trace of" in caplog.text
 
 
 def test_what_cannot_be_measured_is_an_error(distilled, tiny):
@@ -215,6 +215,55 @@ def test_the_weights_of_documents_by_hand():
     }
 
 
+@pytest.mark.parametrize("without", [[-1.0, -0.5], [-1.5, -1.5]])
+def test_where_no_document_has_evidence_none_carries_the_trace(without):
+    weighed = weigh_documents([{"log_probs": [-1.5]}, *({"log_probs": [value]} for value in without)])
+    assert weighed["_evidence"] == [-1.5 - value for value in without]
+    assert (weighed["_evidence_document"], weighed["_evidence_on_positive"]) == (None, False)
+
+
+def test_a_trace_that_has_no_room_is_left_out_alone(distilled, tiny, caplog):
+    several = make_lists(distilled.select([0, 1]))
+    long = several.map(lambda row: {"reasoning": [row["reasoning"][0], "It is so. " * 310]})
+    expected = [row[0] for row in numbers_of(measure_evidence(several, tiny))]
+    with caplog.at_level(logging.WARNING):
+        measured = read(measure_evidence(long, tiny, context_length=620))
+    assert [row["reasoning_evidence"] for row in measured] == [[pytest.approx(one, abs=1e-4), []] for one in expected]
+    assert [row["reasoning_evidence_document"][1] for row in measured] == [None, None]
+    assert "2 texts could not be measured: before a trace of" in caplog.text
+
+
+def test_documents_are_shortened_for_each_trace_by_itself(distilled, tiny):
+    several = make_lists(distilled.select([0, 1]))
+    long = several.map(lambda row: {"reasoning": [row["reasoning"][0], "It is so. " * 31]})
+    expected = [row[0] for row in numbers_of(measure_evidence(several, tiny))]
+    full, cut = (numbers_of(measure_evidence(long, tiny, **settings)) for settings in ({}, {"context_length": 620}))
+    assert [row[0] for row in cut] == [pytest.approx(one, abs=1e-4) for one in expected]
+    assert all(len(row[1]) == 3 for row in cut)
+    assert all(one[1] != pytest.approx(other[1], abs=1e-4) for one, other in zip(full, cut, strict=True))
+
+
+def test_plain_map_takes_the_types_that_the_measure_says(distilled, tiny):
+    several = make_lists(distilled.select([0, 1]))
+    rows = [several[0], {**several[1], "reasoning": None}]
+    several = Dataset.from_list(rows, features=several.features)
+    measure = EvidenceMeasure(tiny)
+    for order in ([0, 1], [1, 0]):
+        for some in (several.select(order), several.select(order).with_format("arrow")):
+            measured = some.map(measure, batched=True, batch_size=1, features=measure.features(some.features))
+            assert [len(row) for row in numbers_of(measured)] == [2 * (place == 0) for place in order]
+            assert measured.features == measure.apply(some, batch_size=1).features
+    assert "map(measure, batched=True, features=measure.features(ds.features))" in EvidenceMeasure.__doc__
+
+
+def test_plain_map_takes_a_row_without_traces_behind_one_with_traces(distilled, tiny):
+    several = make_lists(distilled.select([0, 1]))
+    rows = [several[0], {**several[1], "reasoning": None}]
+    several = Dataset.from_list(rows, features=several.features)
+    measured = several.map(EvidenceMeasure(tiny), batched=True, batch_size=1)
+    assert [len(row) for row in numbers_of(measured)] == [2, 0]
+
+
 def test_the_audit_says_how_far_evidence_agrees(distilled, tiny):
     audited = audit_grounding(measure_evidence(distilled, tiny))
     summary = summarize_grounding(audited)
@@ -238,4 +287,5 @@ def test_the_preview_shows_it_beside_the_lexical_verdict(distilled, tiny):
     assert words in repr(preview(measured))
     assert words in preview(measured)._repr_html_()
     several = repr(preview(measure_evidence(make_lists(distilled), tiny).select([0])))
-    assert several.count("most evidence from") == 2
+    carried = [one for one in measure_evidence(make_lists(distilled), tiny)[0]["reasoning_evidence"] if max(one) > 0]
+    assert several.count("most evidence from") == len(carried) >= 1

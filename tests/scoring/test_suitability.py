@@ -71,6 +71,27 @@ def test_the_ratio_is_that_of_a_plain_forward(rows, tiny, parts):
         assert ratio == pytest.approx(sum(ranks) / -float(log_probs_of(model, context, trace).sum()), rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", [RankSurprisalMeasure, LocalNaturalnessMeasure])
+def test_the_numbers_of_a_trace_do_not_depend_on_its_siblings(kind, rows, tiny):
+    row = distilled_rows(rows)[0]
+    siblings = ["It is so. " * 31, "word " * 900]  # one for which documents are shortened, one that has no room
+    traces = Dataset.from_list([row | {"reasoning": [row["reasoning"], *siblings]}])
+    (column,) = kind.new_columns
+    name = f"reasoning{column}"
+    (expected,) = kind(tiny).apply(Dataset.from_list([row]))[name][:]
+    (values,) = kind(tiny, context_length=620).apply(traces)[name][:]
+    assert values[0] == pytest.approx(expected, rel=1e-4)
+    assert values[1] is not None
+    assert values[2] is None
+
+
+def test_naturalness_needs_no_room_for_the_prompt(rows, tiny):
+    distilled = distilled_rows(rows).select([0, 1])
+    name = "reasoning_local_naturalness"
+    expected = LocalNaturalnessMeasure(tiny).apply(distilled)[name][:]
+    assert LocalNaturalnessMeasure(tiny, context_length=200).apply(distilled)[name][:] == pytest.approx(expected)
+
+
 def test_the_naturalness_is_that_of_each_step_behind_the_few_before_it(rows, tiny, parts):
     model, tokenize = parts
     steps = [f"{'So ' * number}it is {number}." for number in range(7)]

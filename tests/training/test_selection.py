@@ -2,13 +2,16 @@
 
 import logging
 import math
+import pickle
 import statistics
 
 import pytest
 from datasets import Dataset, List, Value
+from datasets.fingerprint import Hasher
 
 from hf_rare import compare_teachers, select_traces
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from hf_rare.scoring.candidates import Candidates
 from hf_rare.scoring.suitability import LocalNaturalnessMeasure, RankSurprisalMeasure
 from hf_rare.training.one_trace import keep_one_trace
 
@@ -45,11 +48,63 @@ def test_the_best_of_the_candidates_is_kept(measure, kind, best, several, tiny, 
     with caplog.at_level(logging.WARNING):
         chosen = select_traces(several, tiny, measure)
     expected = [best(values[0]), values[1][0], best(values[2][1:])]
-    assert chosen[column][:] == expected
+    assert chosen[column][:] == pytest.approx(expected)
     assert chosen["reasoning"][:] == [TRACES[values[row].index(value)] for row, value in enumerate(expected)]
     assert chosen["reasoning_answer"][1] == "A"
     assert chosen.features["reasoning"] == Value("string")
     assert "1 of 4 rows are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("measure", "kind"), [("rank_surprisal", RankSurprisalMeasure), ("local_naturalness", LocalNaturalnessMeasure)]
+)
+def test_only_candidates_are_measured(measure, kind, several, tiny, caplog):
+    long = "word " * 900
+    rows = several.select([0]).map(
+        lambda row: {"reasoning": [*TRACES[:2], long], "reasoning_status": ["ok", "ok", "truncated"]}
+    )
+    name = f"reasoning_{measure}"
+    expected = kind(tiny).apply(several)[name][0]
+    settings = {"context_length": 400}
+    with caplog.at_level(logging.WARNING):
+        chosen = select_traces(rows, tiny, measure, keep=3, **settings)
+        table = compare_teachers({"one": rows}, tiny, measure, **settings)
+    assert sorted(chosen[name][0]) == pytest.approx(sorted(expected[:2]), rel=1e-4)
+    assert table.scores[0].traces == 2
+    assert "could not be measured" not in caplog.text
+    everything = select_traces(rows, tiny, measure, keep=3, statuses=None, **settings)
+    assert sorted(everything[name][0]) == pytest.approx(sorted(expected[:2]), rel=1e-4)
+    assert "1 texts could not be measured" in caplog.text
+
+
+def test_rows_that_are_left_out_are_counted_by_their_reasons(several, tiny, caplog):
+    changes = [
+        {"reasoning_status": ["truncated", "failed", "truncated"]},
+        {"reasoning": ["word " * 900, TRACES[0], TRACES[1]], "reasoning_verdict": ["unchecked", "wrong", "wrong"]},
+        {},
+    ]
+    rows = Dataset.from_list([several[0] | change for change in changes])
+    with caplog.at_level(logging.WARNING):
+        assert len(select_traces(rows, tiny, context_length=400)) == 1
+    assert (
+        "2 of 3 rows are left out: no trace of theirs can be chosen. Of their 6 traces: 1 with no text, no prompt or "
+        "no room in the student, 1 with status 'failed', 2 with status 'truncated', 2 with verdict 'wrong'. "
+        "Pass statuses=None to choose from traces of all statuses." in caplog.text
+    )
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert len(select_traces(rows, tiny, context_length=400, statuses=None)) == 2
+    assert "1 of 3 rows are left out" in caplog.text
+    assert "statuses=None" not in caplog.text
+
+
+def test_a_selection_is_not_answered_from_the_cache_of_another(several, tiny):
+    prints = {
+        Hasher.hash(RankSurprisalMeasure(tiny, candidates=one)) for one in (None, Candidates(), Candidates(("ok",)))
+    }
+    assert len(prints) == 3
+    made = pickle.loads(pickle.dumps(RankSurprisalMeasure(tiny, candidates=Candidates(("ok",)))))
+    assert made.candidates == Candidates(("ok",))
 
 
 def test_several_are_kept_in_lists_the_best_first(several, tiny):
