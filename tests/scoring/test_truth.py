@@ -5,7 +5,7 @@ import pytest
 from benchmarks.evidence import area_under_curve, count_words, make_rows, spell
 from hf_rare import EvidenceMeasure, audit_grounding
 
-ROWS = 20
+ROWS = 8
 
 
 def test_made_rows_are_what_they_are_made_for():
