@@ -213,6 +213,10 @@ FIGURES = {
     "first_row": lambda r: f"{r['seconds more']:.1f} seconds after `from_pretrained`",
     "grounding": lambda r: f"{r['seconds']['audit, 1 process(es)'] / r['rows'] * 1000:.1f} milliseconds a row",
     "journal_overhead": lambda r: f"{r['tiny']['microseconds a row in the journal']:.0f} microseconds a row",
+    "loops": lambda r: (
+        f"{r['greedy']['settings'][0]['rows ended']} greedy ones were ended, which saved "
+        f"{r['greedy']['settings'][0]['tokens saved']:,} of {r['greedy']['tokens']:,} tokens"
+    ),
     "negatives": lambda r: f"{r['runs'][1]['seconds']:.0f} s and {r['runs'][1]['peak MiB'] / 1024:.1f} GiB",
     "own_cost": lambda r: f"{1000 / r['with fastokens']['rows a second']:.2f} milliseconds a row with `[fast]`",
     "push": lambda r: f"{r['seconds']:.0f} seconds and {r['MB of memory at most'] / 1000:.1f} GB",
