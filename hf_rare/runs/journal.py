@@ -69,7 +69,7 @@ class Journal:
         rank: Callable[[Value], Any] | None = None,
         sync_seconds: float | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder = folder = folder.absolute()  # the working directory may become another one
         self._rank = rank
         self._sync_seconds = sync_seconds
         self._header = dict(header)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -455,3 +456,18 @@ def test_without_another_thread_it_is_put_on_the_disk_at_once(tmp_path, monkeypa
     journal = Journal(tmp_path, {}, sync_seconds=10)
     journal.append([(key(1), {"text": "1"})])
     assert read(tmp_path, [1]) == [1]
+
+
+def test_a_file_that_is_gone_is_written_again_where_it_was_whatever_the_working_directory_is_now(
+    tmp_path, monkeypatch
+):
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "before")
+    journal = Journal(Path("journal"), {})
+    journal.append([(key(1), {"text": "1"})])
+    monkeypatch.chdir(tmp_path / "after")
+    shutil.rmtree(tmp_path / "before")
+    journal.append([(key(2), {"text": "2"})])
+    assert read(tmp_path / "before" / "journal", [1, 2]) == [1, 2]
+    assert list((tmp_path / "after").iterdir()) == []
