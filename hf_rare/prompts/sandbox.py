@@ -66,12 +66,13 @@ class BudgetedEnvironment(ImmutableSandboxedEnvironment):
         _check_size(_reckon(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
-    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self, context: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function or method with arguments that cannot make it too large."""
-        if __obj is not __self.pay_for_turn and __obj is not __self.join:
-            bound = getattr(__obj, "__wrapped__", __obj)  # Jinja wraps `format`
-            _check_call(getattr(bound, "__name__", ""), getattr(bound, "__self__", ""), args, kwargs)
-        return super().call(__context, __obj, *args, **kwargs)
+        if function is self.pay_for_turn or function is self.join:  # ours, for every document of every row
+            return function(*args)
+        bound = getattr(function, "__wrapped__", function)  # Jinja wraps `format`
+        _check_call(getattr(bound, "__name__", ""), getattr(bound, "__self__", ""), args, kwargs)
+        return super().call(context, function, *args, **kwargs)
 
 
 @contextmanager
@@ -107,14 +108,14 @@ class _Tolls(NodeTransformer):
         self.generic_visit(node)
         return self._call("join", node.nodes, node.lineno)
 
-    def _with_toll(self, node: Any) -> nodes.Node:
+    def _with_toll(self, node: nodes.For | nodes.Macro | nodes.CallBlock) -> nodes.Node:
         length = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
         expressions = sum(1 for _ in node.find_all(nodes.Expr))
         self.generic_visit(node)
         price = nodes.Const(1 + expressions // 4 + length // 1000, lineno=node.lineno)
         toll = nodes.ExprStmt(self._call("pay_for_turn", [price], node.lineno), lineno=node.lineno)
         node.body = [toll, *node.body]
-        return node  # type: ignore[no-any-return]
+        return node
 
     def _call(self, name: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:
         """Call a function of the environment, which no name in a template stands for."""
@@ -131,7 +132,10 @@ def _pay(steps: int) -> None:
 
 
 def _pay_for_output(value: Any) -> Any:
-    _check_size(_length(value))
+    if isinstance(value, str):  # it is there already, and is copied once
+        _pay(1 + len(value) // 1000)
+    else:
+        _check_size(_length(value))
     return value
 
 

@@ -452,9 +452,12 @@ def test_without_another_thread_it_is_put_on_the_disk_at_once(tmp_path, monkeypa
     def fail(self):
         raise RuntimeError("can't start new thread")
 
+    sizes = []
     monkeypatch.setattr(threading.Timer, "start", fail)
+    monkeypatch.setattr(journal_file, "put_on_disk", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
     journal = Journal(tmp_path, {}, sync_seconds=10)
     journal.append([(key(1), {"text": "1"})])
+    assert sizes[-1] == the_file(tmp_path).stat().st_size
     assert read(tmp_path, [1]) == [1]
 
 
