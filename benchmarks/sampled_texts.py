@@ -24,6 +24,7 @@ SAMPLING = {"temperature": 0.95, "top_p": 0.7, "top_k": 50}
 SEVERAL = ((1, 1), (7, -1), (48, 1), (48, -1))
 RUNS = {"plain": ((1, 1), (48, -1)), "static": SEVERAL, "continuous": SEVERAL}
 """For each engine: rows at a time, and the order, 1 or -1."""
+REFERENCE = "plain, 1 at a time"
 
 
 class PlainGenerator(TransformersGenerator):
@@ -55,6 +56,11 @@ def write(generator: Any, prompts: dict[int, EncodedPrompt]) -> dict[int, str]:
     return {job.seed: completion.text for job, completion in completions}
 
 
+def compare(texts: dict[str, dict[int, str]], run: str) -> int:
+    """Count the rows whose text is another than that of the reference."""
+    return sum(texts[REFERENCE][row] != text for row, text in texts[run].items())
+
+
 def main() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -80,9 +86,10 @@ def main() -> None:
             start = time.perf_counter()
             texts[run] = write(generator, dict(list(prompts.items())[::order]))
             seconds[run] = round(time.perf_counter() - start, 1)
-            print(run, written_by, seconds[run], flush=True)
+            other = compare(texts, run)
+            print(f"{run} ({written_by}): {seconds[run]} s, {other} of {len(rows)} texts are others", flush=True)
             del generator
-    reference = texts["plain, 1 at a time"]
+    reference = texts[REFERENCE]
     result = {
         "rows": len(rows),
         "max_new_tokens": arguments.max_new_tokens,
@@ -90,9 +97,7 @@ def main() -> None:
         "device": arguments.device,
         "generation_kwargs": SAMPLING,
         "distinct texts": len(set(reference.values())),
-        "rows that differ from generate for one row at a time": {
-            run: sum(reference[row] != text for row, text in written.items()) for run, written in texts.items()
-        },
+        "rows that differ from generate for one row at a time": {run: compare(texts, run) for run in texts},
         "seconds": seconds,
     }
     write_result("sampled_texts", result)
