@@ -11,6 +11,7 @@ from hf_rare.errors import BudgetReachedError, ColumnError, ConfigError
 from hf_rare.generation.protocol import Completion
 from tests.conftest import REPOSITORY
 from tests.support import fares
+from tests.support.adapters import save_adapter
 from tests.support.fares import make_fares, student
 from tests.support.scripted import ScriptedGenerator
 
@@ -344,3 +345,17 @@ def test_a_student_by_name_and_by_settings(tiny, tmp_path):
     by_dict = ask({"model_id": tiny, "max_new_tokens": 6}, **{**settings, "max_new_tokens": 3})
     assert numbers(by_name) == numbers(by_dict)
     assert str(Path(tiny).parent) not in by_name.to_json()
+
+
+def test_a_student_with_an_adapter_beside_the_model_itself(tiny, tmp_path):
+    settings = {"max_new_tokens": 6, "conditions": ["positive", "negatives"], **NOTHING_CHANGED}
+    adapted = {"model_id": tiny, "adapter": save_adapter(tiny, tmp_path / "adapter")}
+    evaluation = ask({"before": tiny, "after": adapted}, journal_dir=tmp_path / "journal", **settings)
+    texts = {
+        name: evaluation.rows.filter(lambda row, name=name: row["student"] == name)["reasoning"][:]
+        for name in ("before", "after")
+    }
+    assert texts["before"] != texts["after"]
+    assert str(tmp_path) not in evaluation.to_json()
+    again = ask({"after": adapted, "before": tiny}, journal_dir=tmp_path / "journal", **settings)
+    assert again.scores == evaluation.scores

@@ -19,6 +19,7 @@ from hf_rare.compat.transformers import attention_of
 from hf_rare.errors import ConfigError, ModelLoadError
 from hf_rare.generation.protocol import Job, JobList
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from tests.support.adapters import save_adapter
 from tests.support.plain import PlainGenerator
 from tests.support.tiny import QUESTIONS, make_model, make_tokenizer, save_tiny_model
 
@@ -346,13 +347,7 @@ def test_identity_is_the_same_before_and_after_the_model_is_loaded(tmp_path, dty
 
 
 def test_a_peft_adapter_changes_the_text(tiny, tmp_path, generator):
-    import peft
-
-    model = AutoModelForCausalLM.from_pretrained(tiny)
-    config = peft.LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
-    torch.manual_seed(1)
-    peft.get_peft_model(model, config).save_pretrained(tmp_path)
-    adapted = TransformersGenerator.from_pretrained(tiny, adapter=str(tmp_path), max_new_tokens=16)
+    adapted = TransformersGenerator.from_pretrained(tiny, adapter=save_adapter(tiny, tmp_path), max_new_tokens=16)
     assert [c.text for c in complete(adapted)] != [c.text for c in complete(generator)]
     assert adapted.identity()["adapter_revision"].startswith("local-")
     with pytest.raises(ModelLoadError, match="no/adapter"):
