@@ -228,8 +228,12 @@ class Rule:
     @property
     def text(self) -> str:
         """The document."""
-        kind = KINDS[self.kind]
-        return f"{kind.documents[self.wording].format(**vars(self))} {kind.further}"
+        return f"{self.statement} {KINDS[self.kind].further}"
+
+    @property
+    def statement(self) -> str:
+        """What settles the question, without the sentence behind it."""
+        return KINDS[self.kind].documents[self.wording].format(**vars(self))
 
     def solve(self, given: int) -> str:
         """Give the answer to the question about it."""

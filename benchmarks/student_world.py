@@ -24,9 +24,8 @@ TEMPLATE = """{% for document in documents %}
 [{{ document.number }}] {{ document.text }}
 {% endfor %}
 
-Say of each document whether it is about the place in question, cite the one that is by its number, and reason to the \
-answer. Write the answer between {{ answer_tags[0] }} and {{ answer_tags[1] }}. If the documents do not say it, write \
-there that they do not say.
+Name the document about the place in question by its number, quote it, and reason to the answer. Write the answer \
+between {{ answer_tags[0] }} and {{ answer_tags[1] }}. If no document says it, write there that they do not say.
 
 {% if scenario %}{{ scenario }} {% endif %}{{ question }}"""
 
@@ -150,8 +149,8 @@ class LastMessage(Encoder):
 class ScriptedTeacher(Generator):
     """Writes the ideal trace for the prompts of some rows, whichever of their documents these hold.
 
-    It weighs each document by its number, cites the one that helps, and computes; where none helps it says so. It is
-    told of all rows beforehand, so that it says nothing about what a model can do.
+    It cites the document that helps by its number, quotes it, and computes; where none helps it says so. It is told of
+    all rows beforehand, so that it says nothing about what a model can do.
 
     Args:
         split, count, seed, negatives: what the rows were made with.
@@ -198,16 +197,17 @@ class ScriptedTeacher(Generator):
         place = next((word for word in re.findall(r"\w+", asked) if word in self._problems), None)
         if place is None:
             raise ValueError("No row is about a place in this question: was the teacher made for these rows?")
-        problem = self._problems[place]
-        lines, answer = [f"The question is about {place}."], ABSTENTION
-        last = f"None of the documents is about {place}." if documents else "There are no documents."
-        for number, text in documents:
-            rule = self._rules[text]
-            if rule.place != place:
-                lines.append(f"[{number}] is about {rule.place}.")
-                continue
-            fact = KINDS[rule.kind].fact.format(**vars(rule))
-            lines.append(f"[{number}] is about {place}: {fact}.")
-            last, answer = rule.explain(problem.given), rule.solve(problem.given)
-        thought = "\n".join([*lines, last])
+        lines = [f"The question is about {place}."]
+        number, rule = next(
+            ((number, self._rules[text]) for number, text in documents if self._rules[text].place == place),
+            (None, None),
+        )
+        if rule is None:
+            answer = ABSTENTION
+            lines.append(f"None of the documents is about {place}." if documents else "There are no documents.")
+        else:
+            given = self._problems[place].given
+            fact, answer = KINDS[rule.kind].fact.format(**vars(rule)), rule.solve(given)
+            lines += [f"[{number}] says: {rule.statement}", f"So {fact}.", rule.explain(given)]
+        thought = "\n".join(lines)
         return f"<think>\n{thought}\n</think>\n\n<answer>{answer}</answer>"

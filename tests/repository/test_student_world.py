@@ -100,11 +100,10 @@ def test_the_teachers_traces_are_right_and_cite_the_positive(split, tmp_path):
         assert row["reasoning_answer"] == row["answer"]
         assert check_answer(row["answer"], row["reasoning_answer"]).outcome == "right"
         assert check_answer(row["changed_answer"], row["reasoning_answer"]).outcome == "wrong"
-        assert find_citations(row["reasoning"]) == [1, 2, 3, 4]
         place = row["reasoning_positive_position"]
-        assert f"[{place}] is about" in row["reasoning"]
-        (line,) = [line for line in row["reasoning"].splitlines() if line.startswith(f"[{place}]")]
-        assert row["question"].count(line.split()[3].rstrip(":")) == 1
+        assert find_citations(row["reasoning"]) == [place]
+        (quote,) = [line for line in row["reasoning"].splitlines() if line.startswith(f"[{place}] says: ")]
+        assert row["text"].startswith(quote.removeprefix(f"[{place}] says: "))
     assert len(set(traces["reasoning"])) == 60
     exported = to_sft(traces, recipe=distiller)
     assert exported[0]["completion"][0]["content"].endswith(f"<answer>{traces[0]['answer']}</answer>")
