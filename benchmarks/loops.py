@@ -26,8 +26,11 @@ from hf_rare.settings.generation import REPETITION_DETECTION
 
 SETTINGS = [
     REPETITION_DETECTION,
-    *({"max_pattern_size": 1024, "min_pattern_size": size, "min_count": 4} for size in (32, 16, 4, 1)),
-    *({"max_pattern_size": 1024, "min_pattern_size": 64, "min_count": count} for count in (3, 2)),
+    *(
+        {"max_pattern_size": 1024, "min_pattern_size": size, "min_count": count}
+        for size in (64, 32, 16, 1)
+        for count in (10, 8, 6, 5, 4, 3)
+    ),
 ]
 
 

@@ -92,14 +92,14 @@ def test_a_loop_is_found_at_the_token_that_completes_it(tokens, least, more, min
     [
         ([7], "the same token stands 256 times at its end"),
         ([1, 2, 3], "the same 3 tokens stand 88 times at its end"),
-        (list(range(200)), "the same 200 tokens stand 4 times at its end"),
-        (list(range(1024)), "the same 1024 tokens stand 4 times at its end"),
+        (list(range(200)), "the same 200 tokens stand 8 times at its end"),
+        (list(range(1024)), "the same 1024 tokens stand 8 times at its end"),
         (list(range(1025)), None),
     ],
 )
 def test_what_is_found_where_nothing_is_set(pattern, says):
     begins = [50_000, 50_001, 50_002]
-    found = find_repetition([*begins, *pattern * (5000 // len(pattern))], REPETITION_DETECTION)
+    found = find_repetition([*begins, *pattern * (9000 // len(pattern))], REPETITION_DETECTION)
     assert (str(found) if found is not None else None) == (f"repeats itself: {says}" if says else None)
     if found is not None:
         assert found.end == len(begins) + found.pattern_size * found.count
@@ -167,7 +167,7 @@ def test_beams_are_left_alone(looping, tokenizer):
 
 
 def test_only_settings_of_ones_own_are_part_of_what_a_completion_depends_on(tiny):
-    given = {"off": None, "same": {"min_count": 4}, "short": SHORT}
+    given = {"off": None, "same": {"min_count": 8}, "short": SHORT}
     identities = {
         name: TransformersGenerator.from_pretrained(tiny, repetition_detection=detection).identity()
         for name, detection in given.items()
