@@ -169,7 +169,8 @@ class _Actor:
         self.distill_fn: ColumnWriter[Any, Any] = pickle.loads(distill_fn)
         self.batches = JoinedBatches(self.distill_fn)
         self.name = ray.get_runtime_context().get_actor_id()  # which it keeps when it is started again
-        self.tries = Tries(ray, tally, self.distill_fn.run.max_tries)
+        self.tries = Tries(ray, tally)
+        self.max_tries = self.distill_fn.run.max_tries
         self.turns = Turns()
         self.error: HfRareError | None = None
 
@@ -185,32 +186,35 @@ class _Actor:
 
     def _write(self, batch: pa.Table) -> pa.Table:
         """Write the new columns of a batch: beside others, alone, or row by row, by how often an actor died of it."""
+
+        def write() -> pa.Table:
+            return self.batches(batch)
+
         key = ("batch", batch[ROW][0].as_py())
-        deaths = self.tries.count_deaths(key)
-        if deaths < DEATHS_TOGETHER:
-            with self.turns.together(), self.tries.counting(key):
-                return self.batches(batch)
+        with self.turns.together():
+            written = self.tries.run(key, DEATHS_TOGETHER, write, lambda deaths: None)
+        if written is not None:
+            return written
         with self.turns.alone():
-            if deaths == DEATHS_TOGETHER:
-                with self.tries.counting(key):
-                    return self.batches(batch)
-            self.tries.run(("model", self.name), self._load, _fail_to("load a model"))
-            return pa.concat_tables(self._write_row(batch.slice(number, 1)) for number in range(len(batch)))
+            return self.tries.run(key, DEATHS_TOGETHER + 1, write, lambda deaths: self._write_rows(batch))
+
+    def _write_rows(self, batch: pa.Table) -> pa.Table:
+        """Write the new columns of a batch row by row, with models that are loaded: that is no row's fault."""
+        self.tries.run(("model", self.name), self.max_tries, self._load, _fail_to("load a model"))
+        return pa.concat_tables(self._write_row(batch.slice(number, 1)) for number in range(len(batch)))
 
     def _write_row(self, row: pa.Table) -> pa.Table:
         """Write the new columns of a row that is alone; it fails where it has ended its actor too often."""
 
         def fail(deaths: int) -> pa.Table:
             error = f"it ended its actor {deaths} times"
-            return self.tries.run(
-                ("failed row", number), lambda: fail_rows(self.distill_fn, row, error), _fail_to(f"read row {number}")
-            )
+            key, give_up = ("failed row", number), _fail_to(f"read row {number}")
+            return self.tries.run(key, self.max_tries, lambda: fail_rows(self.distill_fn, row, error), give_up)
 
         number = row[ROW][0].as_py()
-        return self.tries.run(("row", number), lambda: self.batches(row), fail)
+        return self.tries.run(("row", number), self.max_tries, lambda: self.batches(row), fail)
 
     def _load(self) -> None:
-        """Load the models now, so that a death of that is not taken for a row's fault."""
         for writer in (self.distill_fn, *self.distill_fn.companions.values()):
             writer.generator.load()
 

@@ -32,13 +32,11 @@ class Tally:
         """Wait until an actor has started."""
         await self._has_started.wait()
 
-    async def count(self, key: Key) -> int:
-        """Count how often something has begun since it ended last."""
-        return self._begun[key]
-
-    async def begin(self, key: Key) -> None:
-        """Count a beginning."""
-        self._begun[key] += 1
+    async def begin(self, key: Key, most: int) -> int:
+        """Count a beginning, unless it has begun so often; give how often it had since it ended last."""
+        begun = self._begun[key]
+        self._begun[key] += begun < most
+        return begun
 
     async def end(self, key: Key) -> None:
         """Forget the beginnings of what has ended."""
@@ -46,39 +44,33 @@ class Tally:
 
 
 class Tries:
-    """Knows of what an actor does how often it has died of it.
+    """Tries what an actor may die of.
 
     Args:
         ray: the module.
         tally: the handle of the [`Tally`] that all actors have.
-        most (`int`): tries of what an actor dies of.
     """
 
-    def __init__(self, ray: Any, tally: Any, most: int) -> None:
+    def __init__(self, ray: Any, tally: Any) -> None:
         self._ray = ray
         self._tally = tally
-        self._most = most
 
-    def count_deaths(self, key: Key) -> int:
-        """Count how often something has ended its actor."""
-        return int(self._ray.get(self._tally.count.remote(key)))
+    def run(self, key: Key, most: int, do: Callable[[], T], give_up: Callable[[int], T]) -> T:
+        """Do something, or another thing where an actor has died of it as often as it may.
 
-    @contextlib.contextmanager
-    def counting(self, key: Key) -> Iterator[None]:
-        """Count a death where this is not left any more. An exception is none."""
-        self._ray.get(self._tally.begin.remote(key))
-        try:
-            yield
-        finally:
-            self._ray.get(self._tally.end.remote(key))
-
-    def run(self, key: Key, do: Callable[[], T], give_up: Callable[[int], T]) -> T:
-        """Do something, or give it up where it has ended its actor as often as it may."""
-        deaths = self.count_deaths(key)
-        if deaths >= self._most:
+        Args:
+            key (`tuple`): names it, in all actors.
+            most (`int`): how often it may end an actor. An exception does not.
+            do (`Callable`): does it.
+            give_up (`Callable[[int], Any]`): does the other thing, and is told how often actors have died.
+        """
+        deaths = self._ray.get(self._tally.begin.remote(key, most))
+        if deaths >= most:
             return give_up(deaths)
-        with self.counting(key):
+        try:
             return do()
+        finally:
+            self._tally.end.remote(key)
 
 
 class Turns:

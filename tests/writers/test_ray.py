@@ -230,7 +230,7 @@ def test_a_killed_actor_costs_nothing_and_a_rerun_reads_the_journal(cluster, log
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_rows_that_kill_every_time_fail_and_no_others(cluster, log, rows, whole, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_RARE_TEST_KILLERS", "What of 12?|What of 13?")
     settings = {"journal_dir": tmp_path / "journal", "max_tries": 2}
@@ -247,7 +247,7 @@ def test_rows_that_kill_every_time_fail_and_no_others(cluster, log, rows, whole,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_without_a_journal_the_row_is_found_as_well(cluster, log, rows, whole, tiny, monkeypatch):
     monkeypatch.setenv("HF_RARE_TEST_KILLERS", "What of 1?")
     killed = make(tiny, ray_job.KilledByPrompts, max_tries=1)
@@ -259,7 +259,7 @@ def test_without_a_journal_the_row_is_found_as_well(cluster, log, rows, whole, t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
