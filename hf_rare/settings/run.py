@@ -27,7 +27,8 @@ class RunConfig(Config):
         retry_failed (`bool`, *optional*, defaults to `False`):
             Whether rows that failed in an earlier run are tried again.
         max_tries (`int`, *optional*, defaults to 3):
-            How often a row that fails is tried in all, with `retry_failed`.
+            How often a row that fails is tried in all, with `retry_failed`; and with Ray, how often a row by itself
+            may end its actor before it fails.
         on_error (`"status"` or `"raise"`, *optional*, defaults to `"status"`):
             Whether a row that fails gets the status `failed`, or ends the run with an exception.
         max_rows (`int`, *optional*):

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import datasets
@@ -238,9 +238,24 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         Raises:
             ConfigError: A setting is unknown or cannot be right.
         """
-        companions = {name: companion.with_run(**changes) for name, companion in self.companions.items()}
+        return self.with_generator(lambda generator: generator, **changes)
+
+    def with_generator(self, wrap: Callable[[Generator], Generator], **changes: Any) -> Self:
+        """Make one with another generator, and maybe other run settings; so are its companions.
+
+        Args:
+            wrap (`Callable[[Generator], Generator]`): makes the other generator of this one's.
+            **changes: settings of [`RunConfig`].
+
+        Returns:
+            The callable, with a journal of its own.
+
+        Raises:
+            ConfigError: A setting is unknown or cannot be right.
+        """
+        companions = {name: companion.with_generator(wrap, **changes) for name, companion in self.companions.items()}
         run = json.loads(self.run.to_json()) | changes
-        return type(self)(self.generator, **json.loads(self.config.to_json()), **run, **companions)
+        return type(self)(wrap(self.generator), **json.loads(self.config.to_json()), **run, **companions)
 
     def select_finished(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Select the rows that need no generation any more: what a run has done that a limit or a crash has ended.

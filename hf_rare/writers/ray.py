@@ -1,8 +1,9 @@
 """Distill a dataset with a pool of Ray actors, each with a teacher of its own, on one machine or many.
 
-Ray Data hands batches of rows to the actors, starts actors again that died, and repeats their batches. Only the input
-columns travel to the actors and only the new columns come back, so that all others keep their types. What is generated
-goes into the journal as always: a run that is started again goes on where it was.
+Ray Data hands batches of rows to the actors, starts actors again that died, and repeats their batches. That this
+has an end is the business of `ray_deaths`, and that somebody hears of it where none starts, of `ray_start`. Only the
+input columns travel to the actors and only the new columns come back, so that all others keep their types. What is
+generated goes into the journal as always: a run that is started again goes on where it was.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import os
 import pickle
 import tempfile
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,20 @@ from hf_rare.rows.batches import read_columns
 from hf_rare.rows.parquet import write_parquet
 from hf_rare.runs.pickling import PREFIX, variables_for_workers
 from hf_rare.writers.base import ColumnWriter
+from hf_rare.writers.failing import fail_rows
 from hf_rare.writers.joined import JoinedBatches
+from hf_rare.writers.ray_deaths import Tally, Tries, Turns
+from hf_rare.writers.ray_start import warning_until_started
 
 ROW = "hf_rare_row"
 """Column that numbers the rows on their way through the actors."""
 
 BATCHES_TOGETHER = 16
 """Most batches that an actor has at a time."""
+
+DEATHS_TOGETHER = 2
+"""Deaths after which a batch is written alone, and row by row after another one. Few are a row's fault, and alone is
+slow."""
 
 FOREIGN_VARIABLES = (
     *("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_"),
@@ -65,11 +73,13 @@ def distill_with_ray(
 ) -> datasets.Dataset:
     """Distill a dataset with a pool of Ray actors.
 
-    Rows, columns and order are those of `distill_fn.apply(dataset)`. An actor that dies is started again and its batch
-    repeated, as often as it takes; with a journal, nothing that was written is written again. A Ray that runs already
-    is used and left running; else one is started, or joined where `RAY_ADDRESS` names it, and left at the end. On
-    several machines, `journal_dir` and a local teacher must be absolute paths that all of them see. The limits
-    `max_rows`, `max_tokens` and `max_hours` hold for each actor.
+    Rows, columns and order are those of `distill_fn.apply(dataset)`. An actor that dies is started again and its
+    batches are repeated; with a journal, nothing that was written is written again. A row that ends its actor every
+    time, as a crash in a kernel does, is found: it fails when it has done so `max_tries` times alone. While no actor
+    has started, a warning says each minute what one needs and what the cluster has. A Ray that runs already is used
+    and left running; else one is started, or joined where `RAY_ADDRESS` names it, and left at the end. On several
+    machines, `journal_dir` and a local teacher must be absolute paths that all of them see. The limits `max_rows`,
+    `max_tokens` and `max_hours` hold for each actor.
 
     Args:
         source ([`~datasets.Dataset`], `str`, `Path` or a list of paths):
@@ -98,6 +108,7 @@ def distill_with_ray(
         DatasetFileError: The parquet files cannot be read.
         OutputExistsError: `output` has something in it.
         MissingPackageError: Ray Data is not installed.
+        GenerationError: The actors die as they load their model, or make prompts.
         HfRareError: What ended the run in an actor, such as a row that failed with `on_error="raise"`.
 
     Example:
@@ -120,7 +131,7 @@ def distill_with_ray(
         if num_cpus != 1:  # which Ray takes by default; said together with GPUs, it warns
             map_kwargs["num_cpus"] = num_cpus
         with _session(ray, CPU=num_cpus, GPU=num_gpus), _quiet_logs():
-            results = _map(ray, batches, distill_fn, num_actors, max(1, int(num_cpus)), map_kwargs)
+            results = _map(ray, batches, distill_fn, num_actors, num_cpus, map_kwargs)
             new = _collect(results, distill_fn, len(dataset))
         repeated = dataset.select(new[ROW][:])  # a row may come back several times
         distilled = datasets.concatenate_datasets([repeated, new.remove_columns(ROW)], axis=1)
@@ -143,7 +154,10 @@ class _Actor:
     What ends the run comes back as a result: errors Ray buries in text.
     """
 
-    def __init__(self, distill_fn: bytes, variables: dict[str, str], num_threads: int) -> None:
+    def __init__(self, distill_fn: bytes, variables: dict[str, str], num_threads: int, tally: Any) -> None:
+        import ray
+
+        ray.get(tally.note_start.remote())
         for name in [name for name in os.environ if name.startswith(FOREIGN_VARIABLES)]:
             del os.environ[name]
         os.environ |= variables
@@ -154,17 +168,65 @@ class _Actor:
         torch.set_num_threads(num_threads)
         self.distill_fn: ColumnWriter[Any, Any] = pickle.loads(distill_fn)
         self.batches = JoinedBatches(self.distill_fn)
+        self.name = ray.get_runtime_context().get_actor_id()  # which it keeps when it is started again
+        self.tries = Tries(ray, tally)
+        self.max_tries = self.distill_fn.run.max_tries
+        self.turns = Turns()
         self.error: HfRareError | None = None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         result: pa.Table | HfRareError
         try:
-            result = self.error or self.batches(batch).select([ROW, *self.distill_fn.features()])
+            result = self.error or self._write(batch).select([ROW, *self.distill_fn.features()])
         except HfRareError as err:
             result = self.error = err  # and no more is generated: the caller ends the run when it gets to this batch
         except Exception:
             result = self.error = GenerationError(f"An actor failed:\n{traceback.format_exc()}")
         return pa.table({"result": pa.array([pickle.dumps(result)], pa.large_binary())})
+
+    def _write(self, batch: pa.Table) -> pa.Table:
+        """Write the new columns of a batch: beside others, alone, or row by row, by how often an actor died of it."""
+
+        def write() -> pa.Table:
+            return self.batches(batch)
+
+        key = ("batch", batch[ROW][0].as_py())
+        with self.turns.together():
+            written = self.tries.run(key, DEATHS_TOGETHER, write, lambda deaths: None)
+        if written is not None:
+            return written
+        with self.turns.alone():
+            return self.tries.run(key, DEATHS_TOGETHER + 1, write, lambda deaths: self._write_rows(batch))
+
+    def _write_rows(self, batch: pa.Table) -> pa.Table:
+        """Write the new columns of a batch row by row, with models that are loaded: that is no row's fault."""
+        self.tries.run(("model", self.name), self.max_tries, self._load, _fail_to("load a model"))
+        return pa.concat_tables(self._write_row(batch.slice(number, 1)) for number in range(len(batch)))
+
+    def _write_row(self, row: pa.Table) -> pa.Table:
+        """Write the new columns of a row that is alone; it fails where it has ended its actor too often."""
+
+        def fail(deaths: int) -> pa.Table:
+            error = f"it ended its actor {deaths} times"
+            key, give_up = ("failed row", number), _fail_to(f"read row {number}")
+            return self.tries.run(key, self.max_tries, lambda: fail_rows(self.distill_fn, row, error), give_up)
+
+        number = row[ROW][0].as_py()
+        return self.tries.run(("row", number), self.max_tries, lambda: self.batches(row), fail)
+
+    def _load(self) -> None:
+        for writer in (self.distill_fn, *self.distill_fn.companions.values()):
+            writer.generator.load()
+
+
+def _fail_to(what: str) -> Callable[[int], Any]:
+    def fail(deaths: int) -> Any:
+        raise GenerationError(
+            f"An actor died {deaths} times as it began to {what}: it was killed, as where memory runs out, or it "
+            "crashed. The logs of Ray say more. Run it again once that is mended: the journal has what was written."
+        )
+
+    return fail
 
 
 def _map(
@@ -172,7 +234,7 @@ def _map(
     batches: Sequence[pa.Table],
     distill_fn: ColumnWriter[Any, Any],
     num_actors: int,
-    num_threads: int,
+    num_cpus: float,
     map_kwargs: dict[str, Any],
 ) -> Iterator[pa.Table]:
     """Give the new columns of each batch, in order."""
@@ -183,27 +245,42 @@ def _map(
     context.execution_options.preserve_order = True
     # so many that an actor has enough to write, and so few that the last ones are shared out
     together = max(1, min(BATCHES_TOGETHER, len(batches) // (4 * num_actors)))
-    with ray.data.DataContext.current(context):
-        results = ray.data.from_arrow(batches).map_batches(
-            _Actor,
-            fn_constructor_args=(pickled, variables, num_threads),
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(
-                size=min(num_actors, len(batches)),
-                max_concurrent_calls_per_actor=together,
-                max_tasks_in_flight_per_actor=together,
-                enable_true_multi_threading=True,
-            ),
-            **map_kwargs,
-        )
+    # where actors come by this package with `runtime_env`, so does it
+    lasting = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    tally = ray.remote(Tally).options(**lasting, runtime_env=map_kwargs.get("runtime_env")).remote()
+    results = None
     try:
-        for row in results.iter_rows():
-            result = pickle.loads(row["result"])
-            if isinstance(result, HfRareError):
-                raise result
-            yield result
+        with warning_until_started(ray, tally.wait_for_start.remote(), _name_resources(num_cpus, map_kwargs)):
+            with ray.data.DataContext.current(context):
+                results = ray.data.from_arrow(batches).map_batches(
+                    _Actor,
+                    fn_constructor_args=(pickled, variables, max(1, int(num_cpus)), tally),
+                    batch_format="pyarrow",
+                    compute=ray.data.ActorPoolStrategy(
+                        size=min(num_actors, len(batches)),
+                        max_concurrent_calls_per_actor=together,
+                        max_tasks_in_flight_per_actor=together,
+                        enable_true_multi_threading=True,
+                    ),
+                    **map_kwargs,
+                )
+            for row in results.iter_rows():
+                result = pickle.loads(row["result"])
+                if isinstance(result, HfRareError):
+                    raise result
+                yield result
     finally:
-        del results  # a traceback that someone keeps would keep the actors too
+        del results, tally  # a traceback that someone keeps would keep the actors too
+
+
+def _name_resources(num_cpus: float, map_kwargs: Mapping[str, Any]) -> dict[str, float]:
+    """Give what an actor needs, as Ray calls it."""
+    cpus = max(1, num_cpus)  # one of which Ray Data takes for a moment, to look at the batches
+    needed = {"CPU": cpus, "GPU": map_kwargs["num_gpus"], "memory": map_kwargs.get("memory")}
+    needed |= map_kwargs.get("resources") or {}
+    if kind := map_kwargs.get("accelerator_type"):
+        needed[f"accelerator_type:{kind}"] = 0.001  # which is what Ray asks for
+    return {name: amount for name, amount in needed.items() if amount}
 
 
 def _collect(tables: Iterable[pa.Table], distill_fn: ColumnWriter[Any, Any], total: int) -> datasets.Dataset:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from tests.support.plain import PlainGenerator
+from tests.support.waiting import hold
 
 
 def read_log() -> list[dict]:
@@ -42,6 +43,40 @@ class KilledOnce(Logging):
             os.kill(os.getpid(), signal.SIGKILL)
         self.written += 1
         return super().write_batch(write, jobs, observer)
+
+
+class KilledByPrompts(PlainGenerator):
+    """Its process is killed whenever it is to write for one of the questions that the environment names."""
+
+    def write_batch(self, write, jobs, observer):
+        killers = os.environ["HF_RARE_TEST_KILLERS"].split("|")
+        if any(question in job.prompt.text for job in jobs for question in killers):
+            kill_actor()
+        return write(jobs, observer)
+
+
+class KilledAsItLoads(PlainGenerator):
+    def load(self):
+        kill_actor()
+
+
+class Held(Logging):
+    """Writes nothing before a file is there."""
+
+    def write_batch(self, write, jobs, observer):
+        hold(observer, Path(os.environ["HF_RARE_TEST_LOG"]).with_name("go").exists)
+        return super().write_batch(write, jobs, observer)
+
+
+def kill_actor() -> None:
+    """End this process, and note that it has ended so."""
+    with Path(os.environ["HF_RARE_TEST_LOG"]).with_name("deaths").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def count_deaths() -> int:
+    return len(Path(os.environ["HF_RARE_TEST_LOG"]).with_name("deaths").read_text().splitlines())
 
 
 class Failing(PlainGenerator):

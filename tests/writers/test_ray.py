@@ -4,6 +4,8 @@ import logging
 import os
 import shutil
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,8 @@ from hf_rare.errors import (
     OutputExistsError,
 )
 from hf_rare.runs.journal import Journal
-from hf_rare.writers.ray import distill_with_ray
+from hf_rare.writers import ray_start
+from hf_rare.writers.ray import DEATHS_TOGETHER, distill_with_ray
 from tests.conftest import REPOSITORY
 from tests.support import ray_job
 from tests.support.chat_server import complete, serving
@@ -224,6 +227,99 @@ def test_a_killed_actor_costs_nothing_and_a_rerun_reads_the_journal(cluster, log
     assert expanded["reasoning_sample"][:] == [0, 1] * 30
     samples = [expanded.select(range(sample, 60, 2)).remove_columns("reasoning_sample") for sample in (0, 1)]
     assert is_equal(samples[0], whole) and is_equal(samples[1], whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_rows_that_kill_every_time_fail_and_no_others(cluster, log, rows, whole, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_RARE_TEST_KILLERS", "What of 12?|What of 13?")
+    settings = {"journal_dir": tmp_path / "journal", "max_tries": 2}
+    distilled = distill_with_ray(rows, make(tiny, ray_job.KilledByPrompts, **settings), num_actors=1, batch_size=2)
+    assert ray_job.count_deaths() == DEATHS_TOGETHER + 1 + 2 * 2
+    others = [i for i in range(30) if i not in (12, 13)]
+    assert is_equal(distilled.select(others), whole.select(others))
+    for i in (12, 13):
+        assert distilled[i]["reasoning_status"] == "failed"
+        assert distilled[i]["reasoning_error"] == "it ended its actor 2 times"
+        assert not distilled[i]["reasoning"]
+    again = make(tiny, ray_job.Failing, **settings).apply(rows)  # the journal has what failed too
+    assert is_equal(again, distilled)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_without_a_journal_the_row_is_found_as_well(cluster, log, rows, whole, tiny, monkeypatch):
+    monkeypatch.setenv("HF_RARE_TEST_KILLERS", "What of 1?")
+    killed = make(tiny, ray_job.KilledByPrompts, max_tries=1)
+    distilled = distill_with_ray(rows.select(range(6)), killed, num_actors=2, batch_size=3)
+    others = [0, 2, 3, 4, 5]
+    assert is_equal(distilled.select(others), whole.select(others))
+    assert distilled[1]["reasoning_status"] == "failed"
+    assert distilled[1]["reasoning_error"] == "it ended its actor 1 times"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        (ray_job.KilledByPrompts, r"it ended its actor 1 times\. Its prompt ends with .*What of 1\?"),
+        (ray_job.KilledAsItLoads, "An actor died 1 times as it began to load a model"),
+    ],
+)
+def test_what_kills_actors_ends_the_run_where_it_is_to_be_raised(
+    cluster, log, rows, tiny, tmp_path, monkeypatch, teacher, message
+):
+    monkeypatch.setenv("HF_RARE_TEST_KILLERS", "What of 1?")
+    settings = {"journal_dir": tmp_path / "journal", "max_tries": 1, "on_error": "raise"}
+    with pytest.raises(GenerationError, match=message):
+        distill_with_ray(rows.select(range(4)), make(tiny, teacher, **settings), num_actors=1, batch_size=2)
+    assert ray_job.count_deaths() == DEATHS_TOGETHER + 2
+
+
+@ray.remote
+class Placeholder:
+    """Has what others need."""
+
+
+class AtTheFirst(logging.Handler):
+    """Does something when the first warning comes."""
+
+    def __init__(self, do) -> None:
+        super().__init__(logging.WARNING)
+        self.do = do
+        self.texts = []
+
+    def emit(self, record) -> None:
+        self.texts.append(record.getMessage())
+        if len(self.texts) == 1:
+            self.do()
+
+
+@pytest.mark.slow
+def test_that_no_actor_starts_is_said_until_one_does(cluster, log, rows, whole, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_start, "WARN_SECONDS", 0.5)
+    placeholder = Placeholder.options(num_cpus=2).remote()
+    handler = AtTheFirst(lambda: ray.kill(placeholder))
+    monkeypatch.setattr(ray_start.logger, "handlers", [handler])
+    held = make(tiny, ray_job.Held)
+    with ThreadPoolExecutor() as pool:
+        distilling = pool.submit(distill_with_ray, rows.select(range(4)), held, num_actors=1, num_gpus=1)
+        try:
+            wait_until(lambda: handler.texts or distilling.done())
+            wait_until(lambda: distilling.done() or not is_watched())  # which ends as the actor starts
+            assert ray_job.read_log() == []
+        finally:
+            ray.kill(placeholder)
+            (tmp_path / "go").touch()
+        assert is_equal(distilling.result(), whole.select(range(4)))
+    assert handler.texts[0].startswith("No actor has started for ")
+    assert "CPU: needed 1, there are 2 (at most 2 on one machine), free 0; GPU: needed 1" in handler.texts[0]
+    assert "Others have it: end them" in handler.texts[0]
+
+
+def is_watched() -> bool:
+    return any(thread.name == ray_start.WATCHER for thread in threading.enumerate())
 
 
 @pytest.mark.slow
