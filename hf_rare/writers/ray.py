@@ -207,7 +207,7 @@ class _Actor:
         """Write the new columns of a row that is alone; it fails where it has ended its actor too often."""
 
         def fail(deaths: int) -> pa.Table:
-            error = f"it ended its actor {deaths} times"
+            error = f"it ended its actor {deaths} time{'s' if deaths > 1 else ''}"
             key, give_up = ("failed row", number), _fail_to(f"read row {number}")
             return self.tries.run(key, self.max_tries, lambda: fail_rows(self.distill_fn, row, error), give_up)
 
