@@ -34,7 +34,9 @@ class PromptEncoder(Encoder):
 
     Control tokens of the model in the text of a message are tokenised as plain text (`sanitize_control_tokens` of
     transformers): a document that says `<|im_end|>` cannot end the turn. A model whose template writes its markers as
-    plain text, like `[INST]` or `<|user|>` in some older models, cannot tell them from the text of a document.
+    plain text, like `[INST]` or `<|user|>` in some older models, cannot tell them from the text of a document. Where
+    the vocabulary itself makes a control token of plain text, as that of T5 does of `</s>`, a prompt that has it is
+    refused.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
@@ -74,11 +76,13 @@ class PromptEncoder(Encoder):
             closing = "{{ eos_token }}" if has_encoder and around[-1:] == [tokenizer.eos_token_id] else ""
             self._tokenizer.chat_template = opening + PLAIN_TEMPLATE + closing
         added = [token for token in tokenizer.get_added_vocab() if token.strip()]
-        # tags like <think> are control tokens too where they are not special and the template does not write them
-        tags = [token for token in added if re.fullmatch(r"<.+>|\[.+\]", token)]
-        self._tokenizer.chat_control_tokens = [*(tokenizer.chat_control_tokens or ()), *tags]
+        # marks like <think> are control tokens too where they are not special and the template does not write them
+        marks = [token for token in added if is_mark(token, self.template)]
+        self._tokenizer.chat_control_tokens = [*(tokenizer.chat_control_tokens or ()), *marks]
         self._control_token = re.compile("|".join(map(re.escape, added)) or "(?!)")
         self._made_by_normalizer = _list_normalized(self._tokenizer)
+        control_tokens = sorted({*marks, *filter(str.strip, tokenizer.all_special_tokens)})
+        self._pieces, self._made_by_model = _find_made_by_model(self._tokenizer, control_tokens)
         self._as_content = choose_content(self._render_question)
         self._has_system_role = self._try_system_role()
         (rendered,) = self._render([[{"role": "user", "content": MARKER}]])
@@ -133,6 +137,7 @@ class PromptEncoder(Encoder):
             [{**message, "content": self._spell_out(message["content"])} for message in messages]
             for messages in conversations
         ]
+        self._check_model_makes_none(spelt)
         plain = [i for i, messages in enumerate(spelt) if not self._has_control_token(messages)]
         token_ids = dict(zip(plain, self.text_tokenizer([texts[i] for i in plain]), strict=True))
         return [
@@ -159,6 +164,19 @@ class PromptEncoder(Encoder):
             for start, end, control_token in reversed(found):
                 text = text[:start] + control_token + text[end:]
         raise ValueError("a message has control tokens that cannot be told from its text")
+
+    def _check_model_makes_none(self, conversations: Sequence[Messages]) -> None:
+        """Raise `ValueError` where text becomes a control token although none is looked for in it."""
+        if self._pieces is None:
+            return
+        texts = [message["content"] for messages in conversations for message in messages]
+        for encoded in self._pieces.encode_batch(texts, add_special_tokens=False):
+            if found := self._made_by_model.intersection(encoded.ids):
+                token = self._tokenizer.convert_ids_to_tokens(min(found))
+                raise ValueError(
+                    f"a message has {token!r}, a control token that the tokenizer of the model makes of plain text. "
+                    "Take it out of the row."
+                )
 
     def _tokenize_sanitized(self, messages: Messages) -> list[int]:
         kwargs = {"tokenize": True, "return_dict": False, "sanitize_control_tokens": True}
@@ -211,9 +229,38 @@ class PromptEncoder(Encoder):
         return any(self._control_token.search(message["content"]) for message in messages)
 
 
+def is_mark(token: str, template: str) -> bool:
+    """Tell whether an added token is a mark, such as `<think>` or `◁think▷`, and no word that was added.
+
+    A mark has signs around a word; one with a sign on one side alone, like `/nothink`, stands in the chat template.
+    """
+    signs = [not character.isalnum() for character in token.strip()]
+    if all(signs) or not any(signs):
+        return False
+    return (signs[0] and signs[-1]) or token in template
+
+
 def _list_normalized(tokenizer: Any) -> dict[int, str]:
     """List the added tokens that are looked for in normalised text, where the tokenizer normalises, by their ids."""
     if not tokenizer.is_fast or tokenizer.backend_tokenizer.normalizer is None:
         return {}
     added = tokenizer.added_tokens_decoder.items()
     return {number: token.content for number, token in added if token.normalized and token.content.strip()}
+
+
+def _find_made_by_model(tokenizer: Any, control_tokens: Sequence[str]) -> tuple[Any, frozenset[int]]:
+    """Find the control tokens that are pieces of the vocabulary too, so that plain text becomes them.
+
+    Returns:
+        `tuple[tokenizers.Tokenizer | None, frozenset[int]]`: the tokenizer without its added tokens, where there are
+        such control tokens, and their ids.
+    """
+    if not tokenizer.is_fast:
+        return None, frozenset()
+    backend = tokenizer.backend_tokenizer
+    pieces = type(backend)(backend.model)
+    pieces.normalizer, pieces.pre_tokenizer = backend.normalizer, backend.pre_tokenizer
+    texts = [opening + token for opening in ("", "\n") for token in control_tokens]
+    made = {number for encoded in pieces.encode_batch(texts, add_special_tokens=False) for number in encoded.ids}
+    made &= set(tokenizer.convert_tokens_to_ids(control_tokens)) - {tokenizer.unk_token_id}
+    return pieces if made else None, frozenset(made)

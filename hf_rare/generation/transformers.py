@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from hf_rare.errors import ConfigError
+from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.generation.decoding import Decoding, end_token_ids
 from hf_rare.generation.devices import prepare_worker
 from hf_rare.generation.engines.base import Engine
@@ -138,9 +138,21 @@ class TransformersGenerator(LocalGenerator):
 
     @cached_property
     def engine(self) -> Engine:
-        """What writes. Loads the model."""
+        """What writes. Loads the model.
+
+        Raises:
+            ConfigError: Settings that transformers knows have values with which it cannot begin to write.
+        """
         self.load()
-        return self.make_engine()
+        try:
+            return self.make_engine()
+        except (TypeError, ValueError, OverflowError) as err:
+            if isinstance(err, HfRareError) or not self.decoding.generation_kwargs:
+                raise
+            raise ConfigError(
+                f"The model cannot write with generation_kwargs={self.decoding.generation_kwargs!r:.500}: "
+                f"{type(err).__name__}: {err!s:.500} Check their values."
+            ) from err
 
     def make_engine(self) -> Engine:
         """Make what writes, once the model is loaded; a subclass that supplies or wraps an engine overrides this.

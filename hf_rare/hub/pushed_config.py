@@ -19,6 +19,7 @@ from hf_rare.hub.card.header import (
     configs_by_name,
     describe_files,
     dump_header,
+    explaining_header,
     line_end_of,
     merge_headers,
     read_header,
@@ -104,7 +105,8 @@ class PushedConfig:
         """Make card, recipe and plot as they must be on `head`; what is there already in these words is left out."""
         existing, header = self._read_card(head)
         self._check_features(header)
-        layout = read_layout(header)
+        with explaining_header():
+            layout = read_layout(header)
         self._check_files(head, layout, shards)
         kept = self._kept_files(head, layout.get(self.name, {}), shards)
         whole = {name: self._whole_split(head, name, files) for name, files in kept.items()}
@@ -136,11 +138,14 @@ class PushedConfig:
 
     def _check_features(self, header: Header) -> None:
         """Raise `ConfigError` where the config would have splits with different columns afterwards."""
-        info = configs_by_name(header.get("dataset_info"), "dataset_info").get(self.name, {})
-        others = [str(split.get("name")) for split in info.get("splits") or [] if split.get("name") not in self.splits]
-        if not others or not info.get("features"):
-            return
-        self._check_equal(others[0], read_info(info).features)
+        with explaining_header():
+            info = configs_by_name(header.get("dataset_info"), "dataset_info").get(self.name, {})
+            names = [str(split.get("name")) for split in info.get("splits") or []]
+            others = [name for name in names if name not in self.splits]
+            if not others or not info.get("features"):
+                return
+            features = read_info(info).features
+        self._check_equal(others[0], features)
 
     def _check_equal(self, name: str, there: datasets.Features | None) -> None:
         here = next(iter(self.splits.values())).features
@@ -207,7 +212,7 @@ class PushedConfig:
         """Give the recipe that a card with rows from other pushes speaks of, and whether all rows were made by it."""
         path, existing = recipe_path(self.name), None
         if path in head.files:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 existing = json.loads(self.repository.read_text(head, path))
         if self.recipe is None:
             return existing, existing is None

@@ -73,6 +73,35 @@ _Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_word)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
 
 
+MAX_VALUES = 200_000
+"""More than a file that people write has, those behind an alias counted each time that it stands there."""
+
+
+def check_size(root: yaml.Node) -> None:
+    """Check that YAML is no larger than it looks, before anything is made of it.
+
+    Raises:
+        ValueError: Its aliases multiply, or something holds itself.
+    """
+    if _count_nodes(root, {}) > MAX_VALUES:
+        raise ValueError(f"its aliases make more than {MAX_VALUES:,} values of it")
+
+
+def _count_nodes(node: yaml.Node, counts: dict[int, int]) -> int:
+    """Count the values of YAML, those behind an alias each time that it stands there."""
+    if counts.get(id(node)) == 0:
+        raise ValueError("something in it holds itself")
+    if id(node) not in counts:
+        counts[id(node)] = 0
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        counts[id(node)] = 1 + sum(_count_nodes(part, counts) for part in inner)
+    return counts[id(node)]
+
+
 def read_yaml(path: str | Path, what: str) -> Any:
     """Read a YAML file.
 
@@ -98,7 +127,12 @@ def load_yaml(text: str) -> Any:
         ValueError: It is no YAML, or does not mean one thing; the message names the line.
     """
     try:
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        check_size(root)
+        return loader.construct_document(root)
     except yaml.MarkedYAMLError as err:
         mark = err.problem_mark or err.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""

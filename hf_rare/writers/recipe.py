@@ -40,6 +40,9 @@ from hf_rare.writers.recipe_checks import (
 
 logger = logging.getLogger(__name__)
 
+MOST_BYTES = 10_000_000
+"""Size of a recipe's file: many times what one has whose settings are as large as they may be."""
+
 PACKAGES = ("torch", "transformers", "accelerate", "datasets")
 
 
@@ -113,8 +116,10 @@ def read_recipe(
     else:
         path = Path(source) if Path(source).is_file() else _download(str(source), config_name, hub_kwargs)
         try:
+            if (size := path.stat().st_size) > MOST_BYTES:
+                raise ValueError(f"it has {size:,} bytes; expected at most {MOST_BYTES:,}")
             recipe = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as err:
+        except (OSError, ValueError, RecursionError) as err:
             raise RecipeError(f"The recipe {source} cannot be read: {err}") from err
     with explaining_recipe():
         check_shape(recipe, kind)

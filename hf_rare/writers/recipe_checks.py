@@ -33,8 +33,10 @@ AT_MOST = {
 """What a recipe may ask for: what a row costs is multiplied by it."""
 
 MOST_BEAMS = 16
-MOST_STOPS, MOST_VALUES, MOST_DEPTH = 64, 200_000, 60
-"""Stop strings, values and characters of a setting, and levels of a schema, that a recipe may have."""
+MOST_STOPS, MOST_STOP_CHARACTERS = 64, 1_000
+"""Stop strings that a recipe may have, and characters of them all: each is held against every token."""
+MOST_VALUES, MOST_DEPTH = 200_000, 60
+"""Values and characters of a setting, and levels of a schema, that a recipe may have."""
 
 Recipe = dict[str, Any]
 
@@ -143,11 +145,16 @@ def check_cost(recipe: Recipe) -> None:
             )
     for name in ("stop_strings", "stop"):
         stops = sampling.get(name) or []
-        if isinstance(stops, list) and len(stops) > MOST_STOPS:
-            raise RecipeError(
-                f"The recipe asks for {len(stops)} {name}, and a recipe may ask for at most {MOST_STOPS}. Pass "
-                "generation_kwargs=... yourself where you mean it."
-            )
+        listed = [stops] if isinstance(stops, str) else stops if isinstance(stops, list) else []
+        for count, most, noun in (
+            (len(listed), MOST_STOPS, name),
+            (_count_values(listed) - 1, MOST_STOP_CHARACTERS, f"characters in {name}"),
+        ):
+            if count > most:
+                raise RecipeError(
+                    f"The recipe asks for {count} {noun}, and a recipe may ask for at most {most}. Pass "
+                    "generation_kwargs=... yourself where you mean it."
+                )
     if "chat_template" in ((recipe.get("decoding") or {}).get("chat_template_kwargs") or {}):
         raise RecipeError(
             "The recipe brings a chat template of its own, which could take any time. Look at it in "

@@ -10,7 +10,7 @@ import pytest
 IS_WHOLE = os.environ.get("HF_RARE_ATTACK") == "whole"
 """Whether every attack is made as often as `make attack` makes it; else a few of each."""
 
-COLUMNS = ("tried", "lost", "repeated", "hung", "foreign exceptions")
+COLUMNS = ("tried", "lost", "repeated", "hung", "let in", "foreign exceptions")
 
 
 @pytest.fixture

@@ -448,3 +448,14 @@ def test_a_model_that_would_hide_invalid_values_does_not(monkeypatch):
     spoil_rows(monkeypatch, model, 0, None)
     for generator in generators:
         assert all("not finite" in completion.error for completion in complete(generator))
+
+
+@pytest.mark.parametrize(
+    "generation_kwargs",
+    [{"eos_token_id": "x"}, {"bad_words_ids": [["a", None], {}]}, {"suppress_tokens": ["x"]}],
+    ids=lambda generation_kwargs: next(iter(generation_kwargs)),
+)
+def test_values_with_which_nothing_can_be_written_are_an_error_of_ours(tiny, generation_kwargs):
+    generator = TransformersGenerator.from_pretrained(tiny, max_new_tokens=4, generation_kwargs=generation_kwargs)
+    with pytest.raises(ConfigError, match=f"cannot write with generation_kwargs={{'{next(iter(generation_kwargs))}'"):
+        _ = generator.engine

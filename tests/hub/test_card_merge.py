@@ -388,3 +388,21 @@ def test_what_a_person_says_of_the_sources_stays(by_hand):
     written = "---\nsource_datasets: a/b\n---\n# Mine\n\nThe rows come from `a/b`.\n"
     merged = merge_cards(written, _card(source_datasets=["c/d"]))
     assert split_header(merged)[1].startswith("# Mine\n\nThe rows come from `a/b`.\n")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "dataset_info:\n  splits: [{name: [x]}]",
+        "configs:\n- config_name: default\n  data_files: [{split: [x], path: y}]",
+    ],
+)
+def test_a_header_with_values_of_other_kinds_is_an_error_of_ours(header):
+    with pytest.raises(ConfigError, match="YAML header of the card cannot be"):
+        merge_cards(f"---\n{header}\n---\ntext", _card("default", "test"))
+
+
+@pytest.mark.parametrize("value", [7, {"a": 1}, True])
+def test_a_united_key_of_another_kind_keeps_its_value(value):
+    merged = merge_headers(yaml.safe_dump({"base_model": value}), "base_model: [me/teacher]\n")
+    assert yaml.safe_load(merged)["base_model"] == [value, "me/teacher"]

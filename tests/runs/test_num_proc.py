@@ -53,9 +53,9 @@ ROWS = 64
 class Run:
     """A script with two workers, each of which may stay in a micro-batch."""
 
-    def __init__(self, tiny, folder: Path) -> None:
+    def __init__(self, tiny, folder: Path, count: int = ROWS) -> None:
         self.folder = folder
-        rows = write_rule_rows(folder / "rows.jsonl", [1 + i % 3 for i in range(ROWS)])
+        rows = write_rule_rows(folder / "rows.jsonl", [1 + i % 3 for i in range(count)])
         (folder / "script.py").write_text(SCRIPT)
         self.arguments = [rows, tiny, folder / "journal", folder / "log"]
 

@@ -103,3 +103,25 @@ def test_a_file_in_another_encoding(tmp_path):
     said = command("run", tmp_path / "x.yaml", "--output", tmp_path / "out")
     assert said.code == 1
     assert "cannot be read" in said.said
+
+
+ALIASES = "x0: &x0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]\n" for i in range(1, 9)
+)
+MERGES = "x0: &x0 {a: 1}\n" + "".join(f"x{i}: &x{i} {{<<: [*x{i - 1}, *x{i - 1}]}}\n" for i in range(1, 40))
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (ALIASES, "its aliases make more than 200,000 values"),
+        (MERGES, "its aliases make more than 200,000 values"),
+        ("a: &a [*a]", "holds itself"),
+        ("a: &a {b: *a}", "holds itself"),
+    ],
+    ids=["aliases", "merges", "a list in itself", "a dict in itself"],
+)
+def test_aliases_that_multiply_are_refused_before_anything_is_made_of_them(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        load_yaml(text)

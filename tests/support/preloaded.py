@@ -11,6 +11,8 @@ import hf_rare.writers.distill
 import tests.support.fault_job
 import tests.support.plain
 import tests.support.rank_job
+import tests.support.readme_job
+import tests.support.recipe_job
 
 __all__ = [
     "AutoModelForCausalLM",

@@ -218,6 +218,21 @@ def kill_rank(rank, rows, teacher, journal, output, victim, patience=1.0):
     distill(rows, teacher, journal, output)
 
 
+def share_until_one_is_killed(rank, rows, teacher, journal, output, victim):
+    """Share the rows of a dataset; the others lose patience once a file says that a process was killed."""
+    import hf_rare.runs.team
+    from tests.support.waiting import wait_until
+
+    def lose_patience():
+        wait_until(Path(f"{output}-killed").exists)
+        hf_rare.runs.team.DEAD_SECONDS = 1.0
+
+    os.environ["RANK_JOB_HOLD"] = "3" if rank == victim else "1"  # else they might write all that there is
+    if rank != victim:
+        threading.Thread(target=lose_patience, daemon=True).start()
+    distill(rows, teacher, journal, output)
+
+
 def stream(rank, rows, teacher, journal, output):
     """Split a stream by process."""
     import datasets

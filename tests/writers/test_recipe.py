@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -135,6 +136,17 @@ def test_what_is_no_recipe(tmp_path, text):
         ReasonDistiller.from_recipe(tmp_path / "nothing.json")
 
 
+def test_a_file_that_is_too_large_or_too_deep_is_no_recipe(recipe, tmp_path):
+    path = tmp_path / "recipe.json"
+    for text in ("[" * 200_000, json.dumps(recipe)[:-1] + ', "x": ' + "[" * 200_000 + "]" * 200_000 + "}"):
+        path.write_text(text)
+        with pytest.raises(RecipeError, match=r"recipe\.json cannot be read"):
+            ReasonDistiller.from_recipe(path)
+    os.truncate(path, 1 << 40)
+    with pytest.raises(RecipeError, match="has 1,099,511,627,776 bytes; expected at most 10,000,000"):
+        ReasonDistiller.from_recipe(path)
+
+
 def test_another_revision_of_the_prompts_is_pointed_out(recipe, caplog):
     recipe["generation_revision"] = GENERATION_REVISION - 1
     ReasonDistiller.from_recipe(recipe)
@@ -260,6 +272,8 @@ COSTLY = [
     ("decoding", {"max_new_tokens": 10**9}, "max_new_tokens=1000000000"),
     ("decoding", {"generation_kwargs": {"num_beams": 100_000}}, "num_beams=100000"),
     ("decoding", {"generation_kwargs": {"stop_strings": [str(i) for i in range(5000)]}}, "5000 stop_strings"),
+    ("decoding", {"generation_kwargs": {"stop_strings": ["ab" * 20] * 64}}, "2560 characters in stop_strings"),
+    ("decoding", {"generation_kwargs": {"stop_strings": "a" * 1001}}, "1001 characters in stop_strings"),
     ("decoding", {"generation_kwargs": {"bad_words_ids": [[1]] * 300_000}}, "generation_kwargs has"),
     ("decoding", {"json_schema": nested(500)}, "json_schema has"),
     ("decoding", {"json_schema": {"enum": ["x" * 100] * 10_000}}, "json_schema has"),
@@ -272,6 +286,13 @@ def test_a_recipe_costs_no_more_than_it_says(recipe, section, settings, reason):
     recipe[section] |= settings
     with pytest.raises(RecipeError, match=reason):
         ReasonDistiller.from_recipe(recipe)
+
+
+@pytest.mark.timeout(60)
+def test_as_many_stop_strings_as_there_may_be_cost_little(recipe, rows, tiny):
+    recipe["decoding"] |= {"generation_kwargs": {"stop_strings": [f"{i:015}" for i in range(64)]}}
+    distill_fn = ReasonDistiller.from_recipe(recipe, model_id=tiny)
+    assert set(distill_fn.apply(rows, load_from_cache_file=False)["reasoning_status"]) == {"truncated"}
 
 
 def test_what_costs_much_may_be_passed_by_its_reader(recipe):

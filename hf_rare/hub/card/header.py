@@ -4,9 +4,10 @@ A person's words win: only what describes the data of the config is replaced, an
 as they were written. So keys are replaced by their lines: to write a header anew loses indents, spaces and line ends.
 """
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -14,7 +15,8 @@ import yaml
 from datasets.data_files import sanitize_patterns
 
 from hf_rare.compat.datasets import describe_info
-from hf_rare.errors import ConfigError
+from hf_rare.errors import ConfigError, HfRareError
+from hf_rare.settings.yaml import check_size
 
 HEADER = re.compile(r"\A\ufeff?\s*---(\r\n|\r|\n)(?:(.*?)(?:\r\n|\r|\n))??---[ \t]*(?:\r\n|\n|\Z)", re.DOTALL)
 UNITED = ("tags", "base_model", "source_datasets")
@@ -31,10 +33,24 @@ SIZE_CATEGORIES = (
     (1_000_000_000, "100M<n<1B"),
 )
 
-MAX_HEADER_CHARACTERS, MAX_HEADER_VALUES = 1_000_000, 200_000
+MAX_HEADER_CHARACTERS = 1_000_000
 """More than a header of thousands of configs has: what is larger would take minutes to read."""
 
 Header = dict[str, Any]
+
+
+@contextlib.contextmanager
+def explaining_header() -> Iterator[None]:
+    """Turn what a header makes other code raise, since its values are of other kinds, into `ConfigError`."""
+    try:
+        yield
+    except HfRareError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as err:
+        raise ConfigError(
+            f"The YAML header of the card cannot be used: {type(err).__name__}: {err}. `configs` and `dataset_info` "
+            "are what `datasets` writes, other keys are texts or lists of texts. Mend it, then try again."
+        ) from err
 
 
 def size_category(rows: int) -> str:
@@ -122,37 +138,17 @@ def read_header(text: str) -> Header:
         )
     try:
         root = yaml.compose(text, yaml.SafeLoader)
-        if root is not None and _count_nodes(root) > MAX_HEADER_VALUES:
-            raise ValueError(f"Its aliases make more than {MAX_HEADER_VALUES:,} values of it")
+        if root is not None:
+            check_size(root)
         header = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as err:
-        raise ConfigError(f"The YAML header of the card cannot be read. Mend it, then try again. {err}") from err
+        raise ConfigError(f"The YAML header of the card cannot be read. Mend it, then try again: {err}") from err
     if header is not None and not isinstance(header, dict):
         raise ConfigError(f"The YAML header of the card is a {type(header).__name__}; expected lines `name: value`.")
     counts = Counter(str(key.value) for key, _ in root.value) if root is not None else Counter()
     if twice := sorted(name for name, count in counts.items() if count > 1):
         raise ConfigError(f"The YAML header of the card has {twice[0]!r} twice. Keep one of them.")
     return header or {}
-
-
-def _count_nodes(node: yaml.Node, counts: dict[int, int] | None = None) -> int:
-    """Count the values of YAML, those behind an alias each time that it stands there.
-
-    Raises:
-        ValueError: Something holds itself.
-    """
-    counts = {} if counts is None else counts
-    if counts.get(id(node)) == 0:
-        raise ValueError("Something in it holds itself")
-    if id(node) not in counts:
-        counts[id(node)] = 0
-        inner: list[yaml.Node] = []
-        if isinstance(node, yaml.MappingNode):
-            inner = [part for pair in node.value for part in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            inner = node.value
-        counts[id(node)] = 1 + sum(_count_nodes(part, counts) for part in inner)
-    return counts[id(node)]
 
 
 def merge_headers(existing: str, new: str) -> str:
@@ -265,7 +261,7 @@ def _merge_named(old: Any, new: Any, key: str) -> Any:
 
 
 def _unite(old: Any, new: Any) -> Any:
-    first, second = ([value] if isinstance(value, str) else list(value or []) for value in (old, new))
+    first, second = (list(value) if isinstance(value, list) else [value] if value else [] for value in (old, new))
     more = [value for value in second if value not in first]
     return [*first, *more] if more else old
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hf_rare.errors import ConfigError
-from hf_rare.hub.card.header import Header, line_end_of, merge_headers, read_header, split_header
+from hf_rare.hub.card.header import Header, explaining_header, line_end_of, merge_headers, read_header, split_header
 from hf_rare.hub.card.markdown import code, join
 
 OPENING = re.compile(r"^<!-- hf_rare: config (.*?) -->[ \t]*\r?$", re.MULTILINE)
@@ -71,7 +71,8 @@ def merge_cards(existing: str, new: str) -> str:
         return new
     old_header, old_body = split_header(existing)
     new_header, new_body = split_header(new)
-    header = merge_headers(old_header, new_header)
+    with explaining_header():
+        header = merge_headers(old_header, new_header)
     body = _merge_bodies(old_body, new_body) if old_body.strip() else new_body
     body = _merge_sentences(body, new_body, *map(read_header, (old_header, new_header, header)))
     if header.rstrip("\r\n") == old_header.rstrip("\r\n") and body == old_body:

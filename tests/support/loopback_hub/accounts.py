@@ -1,6 +1,7 @@
 """Who a token belongs to, and the repositories that there are."""
 
 import hashlib
+import json
 import re
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,8 @@ def describe(hub: "LoopbackHub", request: Request, repo: str, revision: str = "m
     card = None
     if readme := commit.files.get("README.md"):
         text = found.read(readme).decode(errors="replace")
-        card = None if any(validate_card(text)) else yaml.safe_load(text.split("---", 2)[1])
+        if not any(validate_card(text)):
+            card = json.loads(json.dumps(yaml.safe_load(text.split("---", 2)[1]), default=str))
     return Answer(
         {
             "_id": hashlib.sha1(repo.encode()).hexdigest()[:24],

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from hf_rare.settings.yaml import check_size
+
 LFS_SUFFIXES = (".arrow", ".bin", ".gz", ".jpg", ".parquet", ".png", ".safetensors", ".zip")
 REGULAR_LIMIT = 10 * 1024 * 1024  # bytes; a larger file must go to LFS
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -106,8 +108,10 @@ def validate_card(content: str) -> tuple[list[str], list[str]]:
     if not (match := re.match(r"\s*---\r?\n(.*?)\r?\n---(\r?\n|$)", content, re.DOTALL)):
         return [], ["empty or missing yaml metadata in repo card"]
     try:
+        check_size(yaml.compose(match[1], yaml.SafeLoader) or yaml.ScalarNode("", ""))
         metadata = yaml.safe_load(match[1])
-    except yaml.YAMLError as error:
+        json.dumps(metadata, default=str)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         return [f"YAML metadata is invalid: {error}"], []
     if not isinstance(metadata, dict):
         return ["YAML metadata must be an object"], []
