@@ -4,9 +4,10 @@
 
 The world is made up (`student_world`): an answer needs the positive and one step of reasoning, and train and test
 share no place and no wording. Two teachers write: `ScriptedTeacher`, whose traces are ideal, and the model itself,
-whose traces are checked against the gold answers (rejection sampling, with an example in its prompt that its students
-do not get). Each arm trains on the exports of this library for the same number of steps of the same size, with three
-seeds:
+whose traces are checked against the gold answers (rejection sampling). From a prompt alone it has next to none right,
+whatever the examples in it, so it gets a cold start first: a few steps on a few scripted traces of other rows, which
+its students do not get. Each arm trains on the exports of this library for the same number of steps of the same size,
+with three seeds:
 
 - `reasoning`: the scripted traces. `answers`: their answers alone.
 - `own-right`: the model's own right traces. `own-all`: as many of its traces, right or wrong.
@@ -54,17 +55,11 @@ BEFORE = "before"
 COMPARED = (("reasoning", "answers"), ("own-right", "own-all"), ("own-chosen", "own-first"))
 """Arms that are compared with each other, beside each with the model before training."""
 
-EXAMPLE_SEED = 1999
-"""The seed of the example that the model gets when it is its own teacher."""
+COLD_SEED = 1999
+"""The seed of the rows of the cold start."""
 
-
-def make_teacher_template() -> str:
-    """Write the template of the model as its own teacher: an example of another place, then the row."""
-    rows = make_rows("train", 1, EXAMPLE_SEED)
-    teacher = ReasonDistiller(ScriptedTeacher("train", 1, EXAMPLE_SEED), template=TEMPLATE, journal_dir=None)
-    example = to_sft(teacher.apply(rows), recipe=teacher, reasoning_format="plain")[0]
-    asked, written = (example[name][-1]["content"] for name in ("prompt", "completion"))
-    return f"Here is an example.\n\n{asked}\n\n{written}\n\nNow do the same for this question.\n\n{TEMPLATE}"
+COLD_START = "cold-start"
+"""The folder of the adapter that the model has as its own teacher."""
 
 
 def write_scripted(arguments: argparse.Namespace) -> Dataset:
@@ -80,18 +75,28 @@ def write_scripted(arguments: argparse.Namespace) -> Dataset:
 
 
 def write_own(arguments: argparse.Namespace) -> Dataset:
-    """Let the model write several traces for each of other rows, and check them all."""
-    rows = make_rows("train", arguments.own_rows, seed=1)
+    """Let the model write several traces for each of other rows after a cold start, and check them all."""
+    folder = arguments.folder / COLD_START
+    scripted = ReasonDistiller(
+        ScriptedTeacher("train", arguments.cold_rows, COLD_SEED), template=TEMPLATE, journal_dir=None
+    )
+    rows = to_sft(
+        scripted.apply(make_rows("train", arguments.cold_rows, COLD_SEED)), recipe=scripted, reasoning_format="plain"
+    )
+    alone = argparse.Namespace(**vars(arguments) | {"threads": arguments.threads * arguments.at_once})
+    print(COLD_START, train(alone, rows, COLD_SEED, folder, arguments.cold_steps), flush=True)
     teacher = ReasonDistiller.from_pretrained(
         arguments.model,
+        adapter=str(folder),
         dtype="float32",
         max_new_tokens=arguments.max_new_tokens,
         generation_kwargs={"do_sample": True, "temperature": 0.7},
-        template=make_teacher_template(),
+        template=TEMPLATE,
         num_samples=arguments.samples,
         seed=1,
+        journal_dir=arguments.folder / "journal",
     )
-    return verify(teacher.apply(rows), "answer")
+    return verify(teacher.apply(make_rows("train", arguments.own_rows, seed=1)), "answer")
 
 
 def make_arm(arm: str, traces: Dataset, seed: int, model: str = "", journal: Path | None = None) -> Dataset:
@@ -119,7 +124,7 @@ def keep_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"completion": [{"role": "assistant", "content": f"<answer>{row['answer']}</answer>"}]}
 
 
-def train(arguments: argparse.Namespace, rows: Dataset, seed: int, folder: Path) -> dict[str, Any]:
+def train(arguments: argparse.Namespace, rows: Dataset, seed: int, folder: Path, steps: int) -> dict[str, Any]:
     """Train an adapter for a number of steps; say how fast."""
     import torch
     from peft import LoraConfig
@@ -129,11 +134,11 @@ def train(arguments: argparse.Namespace, rows: Dataset, seed: int, folder: Path)
     torch.set_num_threads(arguments.threads)
     config = SFTConfig(
         output_dir=str(folder),
-        max_steps=arguments.steps,
+        max_steps=steps,
         per_device_train_batch_size=arguments.batch_size,
         learning_rate=arguments.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=max(1, arguments.steps // 20),
+        warmup_steps=max(1, steps // 20),
         max_length=1024,
         seed=seed,
         use_cpu=True,
@@ -141,7 +146,7 @@ def train(arguments: argparse.Namespace, rows: Dataset, seed: int, folder: Path)
         gradient_checkpointing=False,
         report_to=[],
         save_strategy="no",
-        logging_steps=max(1, arguments.steps // 10),
+        logging_steps=max(1, steps // 10),
         disable_tqdm=True,
         dataloader_pin_memory=False,
     )
@@ -159,7 +164,7 @@ def train(arguments: argparse.Namespace, rows: Dataset, seed: int, folder: Path)
     result = trainer.train()
     seconds = time.perf_counter() - start
     trainer.save_model(str(folder))
-    tokens = sum(lengths) / len(lengths) * arguments.steps * arguments.batch_size
+    tokens = sum(lengths) / len(lengths) * steps * arguments.batch_size
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
         "rows": len(rows),
@@ -191,6 +196,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, default=160, help="rows of the scripted teacher")
     parser.add_argument("--abstain-share", type=float, default=0.15, help="share of these without the positive")
     parser.add_argument("--own-rows", type=int, default=80, help="rows that the model writes traces for itself")
+    parser.add_argument("--cold-rows", type=int, default=24, help="scripted rows of its cold start")
+    parser.add_argument("--cold-steps", type=int, default=20, help="steps of its cold start")
     parser.add_argument("--samples", type=int, default=4, help="its traces of each row")
     parser.add_argument("--max-new-tokens", type=int, default=160)
     parser.add_argument("--steps", type=int, default=30)
@@ -235,7 +242,7 @@ def train_student(arguments: argparse.Namespace, arm: str, seed: int) -> dict[st
         name = next(name for arms, (name, _) in TEACHERS.items() if arm in arms)
         traces = load_from_disk(arguments.folder / f"traces-{name}")
         rows = make_arm(arm, traces, seed, arguments.model, arguments.folder / "journal")
-        made = train(arguments, rows, seed, folder) if len(rows) else {"rows": 0}
+        made = train(arguments, rows, seed, folder, arguments.steps) if len(rows) else {"rows": 0}
         folder.mkdir(parents=True, exist_ok=True)
         report.write_text(json.dumps(made))
     trained: dict[str, Any] = json.loads(report.read_text())

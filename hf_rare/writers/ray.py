@@ -207,7 +207,7 @@ class _Actor:
         """Write the new columns of a row that is alone; it fails where it has ended its actor too often."""
 
         def fail(deaths: int) -> pa.Table:
-            error = f"it ended its actor {deaths} time{'s' if deaths > 1 else ''}"
+            error = f"it ended its actor {_show_times(deaths)}"
             key, give_up = ("failed row", number), _fail_to(f"read row {number}")
             return self.tries.run(key, self.max_tries, lambda: fail_rows(self.distill_fn, row, error), give_up)
 
@@ -222,11 +222,15 @@ class _Actor:
 def _fail_to(what: str) -> Callable[[int], Any]:
     def fail(deaths: int) -> Any:
         raise GenerationError(
-            f"An actor died {deaths} times as it began to {what}: it was killed, as where memory runs out, or it "
-            "crashed. The logs of Ray say more. Run it again once that is mended: the journal has what was written."
+            f"An actor died {_show_times(deaths)} as it began to {what}: it was killed, as where memory runs out, or "
+            "it crashed. The logs of Ray say more. Run it again once that is mended: the journal has what was written."
         )
 
     return fail
+
+
+def _show_times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _map(

@@ -7,15 +7,13 @@ from benchmarks.student import (
     ask,
     make_arm,
     make_parser,
-    make_teacher_template,
     pool,
     read_evidence,
     train_student,
     write_scripted,
     write_traces,
 )
-from benchmarks.student_world import ABSTENTION, make_rows
-from hf_rare import ReasonDistiller
+from benchmarks.student_world import ABSTENTION
 from hf_rare.checks.answers import check_answer
 
 
@@ -57,13 +55,6 @@ def test_own_traces_are_right_or_as_many_of_all(tiny):
     assert every.to_list() != make_arm("own-all", own, 1).to_list()
 
 
-def test_the_model_as_a_teacher_gets_an_example(tiny):
-    template = make_teacher_template()
-    assert "</answer>\n\nNow do the same" in template
-    assert len(ReasonDistiller.from_pretrained(tiny, template=template).config.template) > 500
-    assert make_rows("train", 1)[0]["text"] not in template
-
-
 @pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")  # of TRL
@@ -71,11 +62,13 @@ def test_students_are_trained_once_and_can_be_asked(tiny, tmp_path):
     arguments = make_arguments(
         tiny,
         *("--folder", str(tmp_path), "--own-rows", "2", "--samples", "2", "--max-new-tokens", "4"),
+        *("--cold-rows", "2", "--cold-steps", "1"),
         *("--test-rows", "3", "--evidence-rows", "2"),
     )
     teachers = write_traces(arguments)
     assert teachers["scripted"]["right"] == 1
     assert teachers["own"]["traces"] == 4
+    assert (tmp_path / "cold-start" / "adapter_model.safetensors").exists()
     trained = train_student(arguments, "reasoning", 0)
     assert trained["tokens/s"] > 0
     for arm in ("own-right", "own-chosen", "own-first"):
