@@ -153,7 +153,7 @@ def _table(group: str, sides: Sequence[Side]) -> dict[str, Any] | None:
     own = [name for name in names if name.partition("/")[0] == group]
     rows = [(label_of(name), [_number(side, place, name) for place, side in enumerate(sides)]) for name in own]
     if group == "change":
-        rows = [(label, numbers[:1]) for label, numbers in rows]
+        rows = sorted(((label, cells[:1]) for label, cells in rows), key=lambda row: -row[1][0].count)
     return {"title": GROUPS[group], "unit": "rows" if group in OF_ROWS else "traces", "rows": rows} if rows else None
 
 
