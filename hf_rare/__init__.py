@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from hf_rare.training.trl import to_preference, to_sft
     from hf_rare.views.plots import plot_statistics
     from hf_rare.views.preview import Preview, preview
+    from hf_rare.views.report.build import Report, report
     from hf_rare.writers.distill import ReasonDistiller
     from hf_rare.writers.estimate import Estimate
     from hf_rare.writers.judge import AnswerJudge
@@ -111,6 +112,7 @@ __all__ = [
     "RankError",
     "ReasonDistiller",
     "RecipeError",
+    "Report",
     "RunEndedError",
     "Score",
     "StageResult",
@@ -138,6 +140,7 @@ __all__ = [
     "preview",
     "push_to_hub",
     "read_recipe",
+    "report",
     "retrieve_documents",
     "run_pipeline",
     "select_traces",
@@ -171,6 +174,7 @@ _HOMES = {
     "PushResult": "hf_rare.hub.push",
     "QueryGenerator": "hf_rare.writers.questions",
     "ReasonDistiller": "hf_rare.writers.distill",
+    "Report": "hf_rare.views.report.build",
     "Score": "hf_rare.evaluation.bootstrap",
     "StageResult": "hf_rare.pipeline.run",
     "Summary": "hf_rare.writers.summary",
@@ -195,6 +199,7 @@ _HOMES = {
     "preview": "hf_rare.views.preview",
     "push_to_hub": "hf_rare.hub.push",
     "read_recipe": "hf_rare.writers.recipe",
+    "report": "hf_rare.views.report.build",
     "retrieve_documents": "hf_rare.negatives.retrieve",
     "run_pipeline": "hf_rare.pipeline.run",
     "select_traces": "hf_rare.training.selection",

@@ -42,7 +42,12 @@ def add_journal_commands(commands: Any) -> None:
             action.add_argument("--yes", action="store_true", help="delete; without it they are only listed")
 
 
-def _journals_folder(arguments: argparse.Namespace) -> Path:
+def journals_folder(arguments: argparse.Namespace) -> Path:
+    """Give the folder of the journals that `--journal-dir` means.
+
+    Raises:
+        ConfigError: The journal is turned off.
+    """
     from hf_rare.runs.keys import journal_folder
 
     folder = journal_folder(RunConfig(journal_dir=arguments.journal_dir))
@@ -62,7 +67,7 @@ def _describe_journal(info: Any) -> str:
 def _run_journal_ls(arguments: argparse.Namespace) -> None:
     from hf_rare.runs.journal_list import list_journals
 
-    folder = _journals_folder(arguments)
+    folder = journals_folder(arguments)
     infos = list_journals(folder)
     for info in infos:
         say(_describe_journal(info))
@@ -72,7 +77,7 @@ def _run_journal_ls(arguments: argparse.Namespace) -> None:
 def _run_journal_show(arguments: argparse.Namespace) -> None:
     from hf_rare.runs.journal_list import find_journal, iterate_entries
 
-    info = find_journal(_journals_folder(arguments), arguments.journal)
+    info = find_journal(journals_folder(arguments), arguments.journal)
     say(_describe_journal(info))
     say(yaml.safe_dump(info.header, sort_keys=False).rstrip())
     for key, value in list(iterate_entries(info))[-arguments.entries :]:
@@ -87,7 +92,7 @@ def _run_journal_export(arguments: argparse.Namespace) -> None:
     from hf_rare.pipeline import outputs
     from hf_rare.runs.journal_list import export_journal, find_journal
 
-    info = find_journal(_journals_folder(arguments), arguments.journal)
+    info = find_journal(journals_folder(arguments), arguments.journal)
     outputs.check_output(arguments.output, arguments.overwrite)
     dataset = export_journal(info)
     outputs.save_output(dataset, arguments.output)
@@ -100,7 +105,7 @@ def _run_journal_prune(arguments: argparse.Namespace) -> None:
     from hf_rare.runs.journal_list import delete_journal, list_journals
 
     limit = time.time() - 86400 * arguments.older_than
-    old = [info for info in list_journals(_journals_folder(arguments)) if info.last_used < limit]
+    old = [info for info in list_journals(journals_folder(arguments)) if info.last_used < limit]
     for info in old:
         say(_describe_journal(info))
         if arguments.yes:

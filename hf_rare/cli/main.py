@@ -10,6 +10,7 @@ from hf_rare.cli.evaluation import add_evaluation_commands
 from hf_rare.cli.flags import positive_int
 from hf_rare.cli.hub import add_hub_commands
 from hf_rare.cli.journal import add_journal_commands
+from hf_rare.cli.report import add_report_command
 from hf_rare.cli.rows import add_row_commands
 from hf_rare.cli.terminal import begin_logging, say
 from hf_rare.cli.writers import add_writer_commands, write
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_row_commands(commands)
     add_evaluation_commands(commands)
     add_hub_commands(commands)
+    add_report_command(commands)
 
     demo = commands.add_parser(
         "demo", help="distill the rows that ship with the library, with a small model on the CPU"

@@ -136,7 +136,7 @@ class KeptCompletions:
                 self._failed_here.add(job.key)
             tries = self._tries.pop(job.key, 0) + 1
             self._noted.discard(job.key)
-            value = {"completion": _write(completion), "attempts": tries}
+            value = {"completion": _write(completion), "attempts": tries, "written": round(time.time(), 2)}
             if self._run.journal_prompts:
                 value["messages"] = [dict(message) for message in job.prompt.messages]
             entries.append((job.key, value))

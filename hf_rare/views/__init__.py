@@ -1,1 +1,1 @@
-"""What people look at: rows in a notebook, and plots."""
+"""What people look at: rows in a notebook, plots, and a page about a dataset."""

@@ -72,16 +72,39 @@ def draw_panels(draws: "Sequence[Callable[[Axes], None]]", height: float) -> byt
     Raises:
         MissingPackageError: matplotlib is not installed.
     """
+    return _draw(draws, (8, height), {"format": "png", "metadata": {"Software": None}})
+
+
+def draw_svg(draw: "Callable[[Axes], None]", width: float, height: float) -> str:
+    """Draw one panel in the style of the picture of a card, for a page that holds it: its texts are texts.
+
+    Args:
+        draw (`Callable`): draws the panel into the axes that it is given.
+        width (`float`): width in inches.
+        height (`float`): height in inches.
+
+    Returns:
+        `str`: an `svg` element. Equal panels and versions give equal texts.
+
+    Raises:
+        MissingPackageError: matplotlib is not installed.
+    """
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    picture = _draw([draw], (width, height), {"format": "svg", "metadata": nothing}).decode()
+    return picture[picture.index("<svg") :].replace(' target="_blank"', "")  # links lead on in the same page
+
+
+def _draw(draws: "Sequence[Callable[[Axes], None]]", size: tuple[float, float], saved: dict[str, Any]) -> bytes:
     style, canvas, make_figure = _import_matplotlib()
-    with style.context("default"):
-        figure = make_figure(figsize=(8, height), dpi=200, layout="constrained")
+    with style.context(["default", {"svg.hashsalt": "hf-rare", "svg.fonttype": "none"}]):
+        figure = make_figure(figsize=size, dpi=200, layout="constrained")
         canvas(figure)
         for place, draw in enumerate(draws, start=1):
             axes = figure.add_subplot(1, len(draws), place)
             draw(axes)
             _make_plain(axes)
         picture = io.BytesIO()
-        figure.savefig(picture, format="png", transparent=True, metadata={"Software": None})
+        figure.savefig(picture, transparent=True, **saved)
     return picture.getvalue()
 
 

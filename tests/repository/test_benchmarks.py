@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 import benchmarks
 from benchmarks import gpu_ways
+from benchmarks.browser import CHROMIUM
 from benchmarks.journal_overhead import PARTS
 from benchmarks.machine import run_in_process
 from benchmarks.roofline import CARDS, Bound
@@ -108,6 +109,17 @@ def test_the_suite_for_gpus_runs_on_a_cpu():
     run = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
     assert "15 passed" in run.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_report_is_measured_in_a_browser(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.report", "--rows", "60", "--opened", "1", "--folder", str(tmp_path)]
+    subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True)
+    result = json.loads((tmp_path / "report.json").read_text())
+    assert result["rows in the page"] == 60
+    assert 0 < result["page, MB"] < 1
+    assert result["all texts unpacked, ms"] >= result["list can be used, ms"] > 0
 
 
 @pytest.mark.slow

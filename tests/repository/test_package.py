@@ -54,6 +54,9 @@ def test_the_wheel_holds_templates_data_and_cards(tmp_path):
         "hf_rare/prompts/jinja/questions.jinja",
         "hf_rare/rows/demo.jsonl",
         "hf_rare/py.typed",
+        "hf_rare/views/report/assets/page.js",
+        "hf_rare/views/report/assets/report.css",
+        "hf_rare/views/report/assets/report.html.jinja",
         "hf_rare/cards/dataset_card.md",
         "hf_rare/generation/engines/static.py",
     ):
