@@ -44,26 +44,28 @@ def plot_places(tallies: Mapping[str, Tally]) -> str:
     places = sorted({place for tally in tallies.values() for place in tally.at_place})
 
     def draw(axes: "Axes") -> None:
-        shift = -0.2
-        for style, (title, tally) in zip(("-", "--"), tallies.items(), strict=False):
-            for name in OF_GROUNDS:
-                rates = {place: rate for place in places if (rate := tally.rate_at(place, name)) is not None}
-                if rates:
-                    middle = [rate[0] for rate in rates.values()]
-                    below = [max(0.0, rate[0] - rate[1]) for rate in rates.values()]
-                    above = [max(0.0, rate[2] - rate[0]) for rate in rates.values()]
-                    axes.errorbar(
-                        [place + shift for place in rates],
-                        middle,
-                        (below, above),
-                        fmt="o" + style,
-                        color=COLOURS[name],
-                        markersize=3.5,
-                        linewidth=1.2,
-                        capsize=2.5,
-                        label=label_of(name) + (f" ({_plain(title)})" if len(tallies) > 1 else ""),
-                    )
-                    shift += 0.1
+        lines = [
+            (style, title, name, rates)
+            for style, (title, tally) in zip(("-", "--"), tallies.items(), strict=False)
+            for name in OF_GROUNDS
+            if (rates := {place: rate for place in places if (rate := tally.rate_at(place, name)) is not None})
+        ]
+        for number, (style, title, name, rates) in enumerate(lines):
+            shift = (number - (len(lines) - 1) / 2) * 0.1  # so that intervals stand side by side
+            middle = [rate[0] for rate in rates.values()]
+            below = [max(0.0, rate[0] - rate[1]) for rate in rates.values()]
+            above = [max(0.0, rate[2] - rate[0]) for rate in rates.values()]
+            axes.errorbar(
+                [place + shift for place in rates],
+                middle,
+                (below, above),
+                fmt="o" + style,
+                color=COLOURS[name],
+                markersize=3.5,
+                linewidth=1.2,
+                capsize=2.5,
+                label=label_of(name) + (f" ({_plain(title)})" if len(tallies) > 1 else ""),
+            )
         axes.set_ylim(-0.02, 1.02)
         axes.set_xticks(places[:: max(1, len(places) // 8)])
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
