@@ -230,12 +230,16 @@ class PromptEncoder(Encoder):
 
 
 def is_mark(token: str, template: str) -> bool:
-    """Tell whether an added token is a mark, such as `<think>` or `◁think▷`, and no word that was added.
+    """Tell whether an added token is a mark, such as `<think>` or `◁think▷`, and no text that was added.
 
-    A mark has signs around a word; one with a sign on one side alone, like `/nothink`, stands in the chat template.
+    A mark is in angle or square brackets, or has signs around a word; one with a sign on one side alone, like
+    `/nothink`, stands in the chat template.
     """
-    signs = [not character.isalnum() for character in token.strip()]
-    if all(signs) or not any(signs):
+    token = token.strip()
+    if re.fullmatch(r"<.+>|\[.+\]", token):
+        return True
+    signs = [not character.isalnum() for character in token]
+    if all(signs) or not any(signs) or re.search(r"\s", token):
         return False
     return (signs[0] and signs[-1]) or token in template
 
