@@ -15,6 +15,7 @@ import datasets
 import pytest
 
 import hf_rare
+from benchmarks.batch_invariance import SAMPLING
 from benchmarks.machine import RESULTS
 from benchmarks.plot_throughput import make_table
 from hf_rare import ReasonDistiller
@@ -215,11 +216,15 @@ FIGURES = {
     "journal_overhead": lambda r: f"{r['tiny']['microseconds a row in the journal']:.0f} microseconds a row",
     "loops": lambda r: (
         f"{r['greedy']['settings'][0]['rows ended']} greedy ones were ended, which saved "
-        f"{r['greedy']['settings'][0]['tokens saved']:,} of {r['greedy']['tokens']:,} tokens"
+        f"{r['greedy']['settings'][0]['tokens saved']:,} of {r['greedy']['tokens']:,} tokens, and "
+        f"{r['sampled']['settings'][0]['rows ended']} of {r['sampled']['rows']} sampled ones; of the "
+        f"{r['greedy']['rows that end by themselves'] + r['sampled']['rows that end by themselves']} that end by "
+        f"themselves {sum(r[how]['settings'][0]['rows ended that had ended by themselves'] for how in SAMPLING)} were"
     ),
     "negatives": lambda r: f"{r['runs'][1]['seconds']:.0f} s and {r['runs'][1]['peak MiB'] / 1024:.1f} GiB",
     "own_cost": lambda r: f"{1000 / r['with fastokens']['rows a second']:.2f} milliseconds a row with `[fast]`",
     "push": lambda r: f"{r['seconds']:.0f} seconds and {r['MB of memory at most'] / 1000:.1f} GB",
+    "sampled_texts": lambda r: f"{max(r['rows that differ from generate for one row at a time'].values())} differed",
     "scheduling": lambda r: (
         f"| `apply` | {r['apply']['share of the ideal']:.3f} | "
         f"| `map`, `batch_size=1000` | {r['map, batch_size=1000']['share of the ideal']:.3f} |"
