@@ -76,7 +76,6 @@ def main() -> None:
     prompts = dict(enumerate(encoder.encode([build_prompt(read_row(row, config), config).messages for row in rows])))
     longest = max(len(prompt.token_ids) for prompt in prompts.values())
     texts: dict[str, dict[int, str]] = {}
-    seconds: dict[str, float] = {}
     for engine, runs in RUNS.items():
         for together, order in runs:
             generator = make_generator(model, tokenizer, engine, together, arguments.max_new_tokens, longest)
@@ -85,9 +84,9 @@ def main() -> None:
             run = f"{engine}, {together} at a time{', reversed' if order < 0 else ''}"
             start = time.perf_counter()
             texts[run] = write(generator, dict(list(prompts.items())[::order]))
-            seconds[run] = round(time.perf_counter() - start, 1)
+            seconds = round(time.perf_counter() - start, 1)
             other = compare(texts, run)
-            print(f"{run} ({written_by}): {seconds[run]} s, {other} of {len(rows)} texts are others", flush=True)
+            print(f"{run} ({written_by}): {seconds} s, {other} of {len(rows)} texts are others", flush=True)
             del generator
     reference = texts[REFERENCE]
     result = {
@@ -98,7 +97,6 @@ def main() -> None:
         "generation_kwargs": SAMPLING,
         "distinct texts": len(set(reference.values())),
         "rows that differ from generate for one row at a time": {run: compare(texts, run) for run in texts},
-        "seconds": seconds,
     }
     write_result("sampled_texts", result)
 
