@@ -1,5 +1,6 @@
 """Which model writes and how: the settings of loading and of decoding."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -15,10 +16,20 @@ Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16", "float64"],
     BeforeValidator(lambda dtype: str(dtype).removeprefix("torch.")),
 ]
+
+
+def _is_size(size: Any) -> bool:
+    """Tell whether accelerate can read a size of memory."""
+    if isinstance(size, str):
+        return re.fullmatch(r"\d{1,15}(\.\d+)?\s*[KMG]i?B", size, re.IGNORECASE | re.ASCII) is not None
+    return isinstance(size, int) and not isinstance(size, bool) and size >= 0
+
+
 MaxMemory = Annotated[
     dict[str, Any],
     BeforeValidator(lambda sizes: {str(key): sizes[key] for key in sizes} if isinstance(sizes, dict) else sizes),
-    "a dict of devices and sizes",
+    Predicate(lambda sizes: all(map(_is_size, sizes.values()))),
+    "a dict of devices and sizes, in bytes or as texts such as '10GiB'",
 ]
 Quantization = Annotated[
     dict[str, Any],

@@ -105,6 +105,14 @@ def test_model_settings_of_the_wrong_type_are_refused(name):
         ModelConfig(model_id="m", **{name: 3})
 
 
+def test_sizes_of_memory():
+    sizes = {0: "10GiB", "cpu": "1.5 gb", "disk": 10**12, "mps": "20KB"}
+    assert list(ModelConfig(model_id="some/model", max_memory=sizes).max_memory.values()) == list(sizes.values())
+    for wrong in ("1e309GB", "GB", "10", "-1GB", "inf GB", -1, True, 1.5, None, [1]):
+        with pytest.raises(ConfigError, match=r"max_memory=.*in bytes or as texts such as '10GiB'"):
+            ModelConfig(model_id="some/model", max_memory={"cpu": wrong})
+
+
 def test_wrong_model_settings_are_refused():
     with pytest.raises(ConfigError, match="dtype"):
         ModelConfig(model_id="m", dtype="float8")
