@@ -26,6 +26,7 @@ from tests.support.batch_server import BatchServer
 from tests.support.chat_server import Answer, ChatServer, complete, stream
 from tests.support.conformance import CHECKS, CONVERSATIONS, SEEDS, Case, make_jobs
 from tests.support.plain import PlainGenerator
+from tests.support.quick import mostly_slow
 from tests.support.scripted import ScriptedGenerator
 from tests.support.tiny import make_model, make_tokenizer
 
@@ -109,7 +110,11 @@ ENDPOINTS = {
 }
 
 
-@pytest.fixture(params=[*LOADED, *LOADED_ON_USE, "at once", *OTHERS, *ENDPOINTS])
+NAMES = [*LOADED, *LOADED_ON_USE, "at once", *OTHERS, *ENDPOINTS]
+QUICK = ("auto", "static", "from_pretrained", "endpoint", "endpoint, batches", *OTHERS)
+
+
+@pytest.fixture(params=mostly_slow(NAMES, QUICK))
 def case(request, tmp_path, monkeypatch) -> Case:
     """A generator to check."""
     monkeypatch.setenv("HF_RARE_TEST_LOG", str(tmp_path / "log"))

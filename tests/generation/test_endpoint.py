@@ -30,6 +30,7 @@ from hf_rare.generation.endpoints.faults import Fault, Kind
 from hf_rare.generation.endpoints.level import Level
 from hf_rare.writers.recipe import make_recipe
 from tests.support.chat_server import Answer, complete, serving, stream
+from tests.support.quick import mostly_slow
 
 TEXT = "<think>Because of the rule.</think>It is so."
 
@@ -327,7 +328,7 @@ def test_a_fault_costs_a_try_and_no_row(name):
 NEVER_COUNTED = ("429", "429 with Retry-After", "503", "529")
 
 
-@pytest.mark.parametrize("name", sorted(set(FAULTS) - set(NEVER_COUNTED)))
+@pytest.mark.parametrize("name", mostly_slow(sorted(set(FAULTS) - set(NEVER_COUNTED)), ["a wrong length"]))
 def test_a_row_that_fails_every_time_says_why(name):
     def script(request):
         return FAULTS[name]() if "What of 3?" in request.prompt else Answer(complete(TEXT), delay=0.01)

@@ -18,6 +18,7 @@ from hf_rare.generation.engines.static import StaticEngine
 from hf_rare.generation.protocol import EncodedPrompt, Job, JobList
 from tests.generation.test_transformers import TokenList, complete, make_jobs
 from tests.support.plain import PlainGenerator
+from tests.support.quick import mostly_slow
 from tests.support.tiny import make_model, make_tokenizer
 
 COMMON = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -82,7 +83,7 @@ def llama(tokenizer):
     return make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", mostly_slow(MODELS, ["Llama", "GPTNeoX", "Mixtral", "Gemma3", "Mamba"]))
 def test_the_text_is_that_of_generate_for_each_row_alone(name, tokenizer):
     model = make(name, tokenizer)
     # some tiny models write the same greedy text after any prompt

@@ -33,6 +33,7 @@ from tests.support.pages import (  # noqa: F401
     run_blocks,
     stand_ins_fixture,
 )
+from tests.support.quick import mostly_slow
 
 PAGES = find_pages()
 DOCS = REPOSITORY / "docs"
@@ -59,10 +60,11 @@ def names_in(cells: list[str]) -> list[str]:
 
 
 WITH_CODE = [page for page in PAGES if page.blocks_of("python") and page.path != WITH_RAY]
+QUICK = [page for page in WITH_CODE if page.path.name in ("README.md", "running.md", "exports.md", "rows.md")]
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
-@pytest.mark.parametrize("page", WITH_CODE, ids=str)
+@pytest.mark.parametrize("page", mostly_slow(WITH_CODE, QUICK), ids=str)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page, enter, capsys):
     printed = {}
     folder = enter("".join(block.text for block in page.blocks_of("python")))
@@ -311,6 +313,7 @@ def test_a_rows_way_takes_at_most_a_dozen_files():
     assert 8 <= len(set(re.findall(r"`([\w/]+\.py)`", section))) <= 12
 
 
+@pytest.mark.slow
 def test_the_site_is_built_and_every_public_name_is_in_it(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": "docs/tools"}
