@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+import transformers
 
 from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.compat.transformers import attention_of
@@ -14,7 +15,7 @@ from hf_rare.errors import ConfigError
 from hf_rare.generation.engines import continuous
 from hf_rare.generation.engines.continuous import TAKE_AHEAD, ContinuousEngine
 from hf_rare.generation.protocol import EncodedPrompt, Job, JobList
-from tests.generation.test_static import CONVERSATIONS, llama, tokenizer
+from tests.generation.test_static import CONVERSATIONS, MODELS, llama, make, tokenizer
 from tests.generation.test_transformers import TokenList, complete, make_jobs
 from tests.support.plain import PlainGenerator
 from tests.support.tiny import make_model
@@ -24,6 +25,26 @@ __all__ = ["llama", "tokenizer"]  # fixtures
 
 CONTINUOUS = {"engine": "continuous", "continuous_batching": {"page_size": 32}}
 SAMPLING = {"temperature": 0.95, "top_p": 0.7, "top_k": 50}
+
+
+UNFIT = {
+    "GPTJ": {"n_embd": 32, "n_layer": 2, "n_head": 2, "rotary_dim": 8},
+    "CodeGen": {"n_embd": 32, "n_layer": 2, "n_head": 4, "rotary_dim": 8},
+    "Bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 2},
+    "Mpt": {"d_model": 32, "n_layers": 2, "n_heads": 2, "expansion_ratio": 2, "max_seq_len": 2048},
+    "XGLM": {"d_model": 32, "ffn_dim": 64, "num_layers": 2, "attention_heads": 2},
+    "GPTNeo": {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]]},
+}
+"""Models to which continuous batching gives other logits than their own."""
+
+
+def make_unfit(name: str, tokenizer):
+    torch.manual_seed(0)
+    special = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=len(tokenizer), initializer_range=0.4, **special, **UNFIT[name]
+    )
+    return getattr(transformers, f"{name}ForCausalLM")(config).eval()
 
 
 def count_threads():
@@ -57,6 +78,28 @@ def test_sampled_texts_are_those_of_the_other_engines_whatever_the_batch_and_the
         assert complete(generator, CONVERSATIONS) == expected
         seeds = list(range(len(CONVERSATIONS)))
         assert complete(generator, CONVERSATIONS[::-1], seeds[::-1])[::-1] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture_writes_what_generate_writes_or_is_refused(name, tokenizer):
+    model, settings = make(name, tokenizer), {"max_new_tokens": 8, "generation_kwargs": {"temperature": 1.2}}
+    expected = complete(PlainGenerator(model, tokenizer, max_batch_tokens=1, **settings), CONVERSATIONS)
+    generator = TransformersGenerator(model, tokenizer, **settings, **CONTINUOUS)
+    if name in ("Mamba", "Lfm2", "Qwen3Next"):  # state spaces
+        with pytest.raises(ConfigError, match="engine='continuous' cannot be used"):
+            complete(generator, CONVERSATIONS)
+    else:
+        assert complete(generator, CONVERSATIONS) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNFIT)
+def test_an_architecture_that_draws_something_else_is_refused(name, tokenizer):
+    model = make_unfit(name, tokenizer)
+    generator = TransformersGenerator(model, tokenizer, max_new_tokens=8, **CONTINUOUS)
+    with pytest.raises(ConfigError, match=r"away from what the model's probabilities say.*Pass engine='static'"):
+        complete(generator, CONVERSATIONS)
 
 
 def test_the_samples_of_a_row_share_the_reading_of_their_prompt(llama, tokenizer):
