@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+LOOP = "repeats itself"
+"""How the error begins of a completion that went round in a circle, whoever has ended it."""
+
 
 @dataclass(frozen=True)
 class Repetition:
@@ -27,7 +30,7 @@ class Repetition:
 
     def __str__(self) -> str:
         pattern = "token stands" if self.pattern_size == 1 else f"{self.pattern_size} tokens stand"
-        return f"repeats itself: the same {pattern} {self.count} times at its end"
+        return f"{LOOP}: the same {pattern} {self.count} times at its end"
 
 
 class RepetitionDetector:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_rare.generation.endpoints.faults import Fault, Kind, from_words
 from hf_rare.generation.protocol import Completion
+from hf_rare.generation.repetition import LOOP
 
 THOUGHT_FIELDS = ("reasoning", "reasoning_content", "thinking", "reasoning_details")
 """What servers call the thought that they have separated: vLLM has renamed it once already."""
@@ -65,7 +66,7 @@ def read_reply(output: Any) -> Completion:
     if reason in CUT:
         return Completion(join_thought(thought, answer, is_cut=True), "length", **counts)
     if reason in LOOPED:
-        error = "repeats itself: the server has ended it"
+        error = f"{LOOP}: the server has ended it"
         return Completion(join_thought(thought, answer, is_cut=True), "repetition", **counts, error=error)
     if reason in ENDED:
         return Completion(join_thought(thought, answer), "stop", **counts)

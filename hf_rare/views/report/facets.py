@@ -7,6 +7,7 @@ what is listed cannot differ.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hf_rare.generation.repetition import LOOP
 from hf_rare.rows.columns import (
     ANSWER,
     ATTEMPTS,
@@ -24,8 +25,6 @@ from hf_rare.rows.columns import (
 )
 from hf_rare.text import clean, shorten
 
-LOOP = "repeats itself"
-"""How the error of a trace begins that was ended as it went round in a circle."""
 MOST_ATTEMPTS, MOST_PLACES = 16, 30
 SMALLEST_BIN = 6
 """Bits of the numbers of tokens that are not told apart any more."""
@@ -46,7 +45,7 @@ GROUPS = {
 """What each kind of name is about, in the order of the page."""
 
 LABELS = {
-    "completion/loop": "repeats itself",
+    "completion/loop": LOOP,
     "completion/shortened": "documents were shortened",
     "completion/no_answer": "ok, without an answer",
     "completion/not_ok": "not ok",
@@ -60,7 +59,7 @@ LABELS = {
     "grounding/unknown": "cites a number that no document has",
     "evidence/on_positive": "rests on the positive",
     "evidence/elsewhere": "rests on another, or on none",
-    "evidence/cited_alone": "cites the positive, rests elsewhere",
+    "evidence/cited_alone": "cites or quotes the positive, rests elsewhere",
     "evidence/carried_alone": "rests on it, and does not say so",
     "change/only_here": "only here",
     "queue/borderline": "borderline",

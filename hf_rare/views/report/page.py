@@ -149,7 +149,7 @@ def _cost(tally: Tally) -> list[tuple[str, str]]:
 
 
 def _table(group: str, sides: Sequence[Side]) -> dict[str, Any] | None:
-    names = [name for name in sort_names({name for side in sides for name in side.tally.by_trace})]
+    names = sort_names({name for side in sides for name in side.tally.by_trace})
     own = [name for name in names if name.partition("/")[0] == group]
     rows = [(label_of(name), [_number(side, place, name) for place, side in enumerate(sides)]) for name in own]
     if group == "change":

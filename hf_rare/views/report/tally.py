@@ -2,6 +2,7 @@
 
 import math
 import random
+import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ APART = ("status", "completion", "verdict", "first", "grounding", "evidence", "c
 """Kinds of names by which rows are drawn apart, so that what is rare is there."""
 OFTEN = ("grounding/cites", "grounding/quotes")
 """Names of such kinds that do not set rows apart: the others of their kind say it."""
-CONFIDENCE = 1.959964
+CONFIDENCE = statistics.NormalDist().inv_cdf(0.975)
 """Standard deviations that 95 % of a normal distribution lie within."""
 
 
