@@ -147,8 +147,8 @@ class DecodingConfig(Config):
             When a completion is ended that repeats itself, and is `truncated`: when the same tokens, of
             `min_pattern_size` (by default 32) to `max_pattern_size` (1024), stand `min_count` times (8) one behind the
             other. Shorter patterns count several at a time, so that a loop has at least `min_pattern_size` times
-            `min_count` tokens: rules, tables and rows of zeros are shorter. Of 55 real rows that ended by themselves, 5
-            times would have cut one off, 6 and 8 times none (`benchmarks/loops.py`). `None` ends none. The names are
+            `min_count` tokens: rules, tables and rows of zeros are shorter. Of 55 real rows that ended by themselves,
+            5 times would have cut one off, 6 and 8 times none (`benchmarks/loops.py`). `None` ends none. The names are
             those of vLLM.
     """
 
