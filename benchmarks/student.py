@@ -76,6 +76,8 @@ def write_scripted(arguments: argparse.Namespace) -> Dataset:
 
 def write_own(arguments: argparse.Namespace) -> Dataset:
     """Let the model write several traces for each of other rows after a cold start, and check them all."""
+    from benchmarks.student_training import train
+
     folder = arguments.folder / COLD_START
     scripted = ReasonDistiller(
         ScriptedTeacher("train", arguments.cold_rows, COLD_SEED), template=TEMPLATE, journal_dir=None
@@ -122,58 +124,6 @@ def make_arm(arm: str, traces: Dataset, seed: int, model: str = "", journal: Pat
 def keep_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     """Make a completion of the answer alone."""
     return {"completion": [{"role": "assistant", "content": f"<answer>{row['answer']}</answer>"}]}
-
-
-def train(arguments: argparse.Namespace, rows: Dataset, seed: int, folder: Path, steps: int) -> dict[str, Any]:
-    """Train an adapter for a number of steps; say how fast."""
-    import torch
-    from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import SFTConfig, SFTTrainer
-
-    torch.set_num_threads(arguments.threads)
-    config = SFTConfig(
-        output_dir=str(folder),
-        max_steps=steps,
-        per_device_train_batch_size=arguments.batch_size,
-        learning_rate=arguments.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, steps // 20),
-        max_length=1024,
-        seed=seed,
-        use_cpu=True,
-        bf16=arguments.bf16,
-        gradient_checkpointing=False,
-        report_to=[],
-        save_strategy="no",
-        logging_steps=max(1, steps // 10),
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
-    trainer = SFTTrainer(
-        AutoModelForCausalLM.from_pretrained(arguments.model, dtype="float32"),
-        args=config,
-        train_dataset=rows,
-        processing_class=AutoTokenizer.from_pretrained(arguments.model),
-        peft_config=LoraConfig(
-            r=arguments.rank, lora_alpha=2 * arguments.rank, target_modules="all-linear", task_type="CAUSAL_LM"
-        ),
-    )
-    lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
-    start = time.perf_counter()
-    result = trainer.train()
-    seconds = time.perf_counter() - start
-    trainer.save_model(str(folder))
-    tokens = sum(lengths) / len(lengths) * steps * arguments.batch_size
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return {
-        "rows": len(rows),
-        "tokens of a row": round(sum(lengths) / len(lengths), 1),
-        "seconds": round(seconds, 1),
-        "tokens/s": round(tokens / seconds, 1),
-        "losses": [round(loss, 3) for loss in losses],
-        "loss": round(result.training_loss, 3),
-    }
 
 
 TEACHERS = {SCRIPTED: ("scripted", write_scripted), OWN: ("own", write_own)}
@@ -236,6 +186,8 @@ def write_traces(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def train_student(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     """Train a student, where that has not been done; say how it went."""
+    from benchmarks.student_training import train
+
     folder = arguments.folder / f"{arm}-{seed}"
     report = folder / "training.json"
     if not report.exists():
