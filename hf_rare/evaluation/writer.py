@@ -16,6 +16,7 @@ from hf_rare.checks.answers import check_answer
 from hf_rare.checks.citations import find_citations
 from hf_rare.evaluation.conditions import DOCUMENTS, ORIGINAL
 from hf_rare.evaluation.settings import EvaluationConfig
+from hf_rare.generation.protocol import Completion
 from hf_rare.prompts.prompt import DistillPrompts, Prompt, build_messages
 from hf_rare.rows.columns import (
     ABSTAINS,
@@ -97,6 +98,11 @@ class StudentWriter(ReasonDistiller):
 
     def _make_prompts(self) -> QuestionPrompts:
         return QuestionPrompts(self.config)
+
+    def _read(self, result: Result[Trace], completion: Completion) -> Trace:
+        """Read an answer: that of a student who gives no reasons is whole, as a teacher's trace would not be."""
+        trace = super()._read(result, completion)
+        return dataclasses.replace(trace, status="ok", error="") if trace.status == "empty" and trace.answer else trace
 
     def _lay_out(self, results: Sequence[Result[Trace]]) -> Layout:
         layout = super()._lay_out(results)

@@ -138,13 +138,17 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
 
     def _read_completions(self, results: Sequence[Result[Trace]], completions: Sequence[Sequence[Completion]]) -> None:
         read = [
-            [read_trace(result, completion, self.config) for completion in written]
+            [self._read(result, completion) for completion in written]
             for result, written in zip(results, completions, strict=True)
         ]
         checked = self._check(results, read) if self.config.gold_column else read
         for result, traces in zip(results, checked, strict=True):
             result.samples += traces
             result.is_complete = any(trace.will_do for trace in result.samples)
+
+    def _read(self, result: Result[Trace], completion: Completion) -> Trace:
+        """Read one completion of a row."""
+        return read_trace(result, completion, self.config)
 
     def _check(self, results: Sequence[Result[Trace]], read: list[list[Trace]]) -> list[list[Trace]]:
         """Compare the answers of traces with the gold ones, where a row has any. What is not whole is wrong."""

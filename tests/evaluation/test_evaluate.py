@@ -57,6 +57,21 @@ def test_one_that_reads_its_documents():
     assert found["closed_book"] == {"accuracy": 0.0, "read": 1.0, "abstains": 1.0, "tokens": 3.0}
 
 
+@pytest.mark.parametrize("tags", ["<answer>{}</answer>", "<think></think>{}", "<think>\n\n</think>\n\n{}"])
+def test_one_that_gives_its_answers_alone(tags):
+    def answer(prompt: str, seed: int) -> str:
+        found = fares.find_fare(prompt)
+        return tags.format(found[1] if found else "The documents do not say what it costs.")
+
+    found = values(ask(student(answer)))
+    assert {found[condition]["accuracy"] for condition in ("positive", "with_documents", "changed", "negatives")} == {
+        1.0
+    }
+    assert {measures["read"] for measures in found.values()} == {1.0}
+    assert found["negatives"]["abstains"] == 1.0
+    assert found["closed_book"]["accuracy"] == 0.0
+
+
 def test_one_that_always_says_the_same():
     found = values(ask(student(fares.seven)))
     for condition, measures in found.items():
