@@ -17,8 +17,8 @@ Students and the model before training answer the test rows by `evaluate`, with 
 negatives, and with negatives alone. Rates of an arm are those of all its students, with intervals over the rows. Of
 the first student of each arm, and before training, the evidence of the documents in ideal traces is measured too.
 
-What stands already in the folder is not done again. Adapters lie in `FOLDER/ARM-SEED`; an arm without a row, because
-no trace was right, has none.
+What stands already in the folder is not done again; the minutes are those of all parts but the evidence. Adapters lie
+in `FOLDER/ARM-SEED`; an arm without a row, because no trace was right, has none.
 """
 
 import argparse
@@ -137,6 +137,14 @@ def keep(path: Path, make: Callable[[], Dataset]) -> Dataset:
     return load_from_disk(path)
 
 
+def keep_report(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Measure something once, and keep what came of it in a file."""
+    if not path.exists():
+        path.write_text(json.dumps(make()))
+    kept: dict[str, Any] = json.loads(path.read_text())
+    return kept
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder of SmolLM2-135M-Instruct")
@@ -170,18 +178,24 @@ def write_traces(arguments: argparse.Namespace) -> dict[str, Any]:
     for arms, (name, write) in TEACHERS.items():
         if not set(arms) & set(arguments.arms):
             continue
-        start = time.perf_counter()
-        traces = keep(arguments.folder / f"traces-{name}", partial(write, arguments))
-        verdicts = [
-            one for value in traces["reasoning_verdict"] for one in (value if isinstance(value, list) else [value])
-        ]
-        written[name] = {
-            "rows": len(traces),
-            "traces": len(verdicts),
-            "right": round(verdicts.count("right") / len(verdicts), 3),
-            "seconds": round(time.perf_counter() - start, 1),
-        }
+        make = partial(write_with, arguments, name, write)
+        written[name] = keep_report(arguments.folder / f"traces-{name}.json", make)
     return written
+
+
+def write_with(arguments: argparse.Namespace, name: str, write: Callable[..., Dataset]) -> dict[str, Any]:
+    """Let a teacher write; say how many traces are right, and how long it took."""
+    start = time.perf_counter()
+    traces = keep(arguments.folder / f"traces-{name}", partial(write, arguments))
+    verdicts = [
+        one for value in traces["reasoning_verdict"] for one in (value if isinstance(value, list) else [value])
+    ]
+    return {
+        "rows": len(traces),
+        "traces": len(verdicts),
+        "right": round(verdicts.count("right") / len(verdicts), 3),
+        "seconds": round(time.perf_counter() - start, 1),
+    }
 
 
 def train_student(arguments: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
@@ -189,16 +203,15 @@ def train_student(arguments: argparse.Namespace, arm: str, seed: int) -> dict[st
     from benchmarks.student_training import train
 
     folder = arguments.folder / f"{arm}-{seed}"
-    report = folder / "training.json"
-    if not report.exists():
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def make() -> dict[str, Any]:
         name = next(name for arms, (name, _) in TEACHERS.items() if arm in arms)
         traces = load_from_disk(arguments.folder / f"traces-{name}")
         rows = make_arm(arm, traces, seed, arguments.model, arguments.folder / "journal")
-        made = train(arguments, rows, seed, folder, arguments.steps) if len(rows) else {"rows": 0}
-        folder.mkdir(parents=True, exist_ok=True)
-        report.write_text(json.dumps(made))
-    trained: dict[str, Any] = json.loads(report.read_text())
-    return trained
+        return train(arguments, rows, seed, folder, arguments.steps) if len(rows) else {"rows": 0}
+
+    return keep_report(folder / "training.json", make)
 
 
 def name_student(arguments: argparse.Namespace, student: str) -> dict[str, Any]:
@@ -266,7 +279,7 @@ def pool(evaluation: Evaluation, arms: Sequence[str]) -> dict[str, Any]:
     answers = evaluation.rows.to_pandas()
     answers["condition"] = answers["condition"].map(lambda name: name if name == "negatives" else "with_documents")
     answers["arm"] = answers["student"].map(lambda name: name if name == BEFORE else name.rpartition("-")[0])
-    answers["is right"] = (answers["reasoning_verdict"] == "right").astype(float)
+    answers["is right"] = answers["reasoning_right"].astype(float)
     pairs = [(arm, BEFORE) for arm in arms] + [pair for pair in COMPARED if set(pair) <= set(arms)]
     pooled: dict[str, Any] = {"accuracy": {}, "differences": {}}
     for condition, of_condition in answers.groupby("condition"):
@@ -293,9 +306,10 @@ def pool(evaluation: Evaluation, arms: Sequence[str]) -> dict[str, Any]:
 def main() -> None:
     arguments = make_parser().parse_args()
     if arguments.student:
-        Path(arguments.output).write_text(json.dumps(run_student(arguments)))
+        made = keep_report(arguments.folder / f"{arguments.student}.json", partial(run_student, arguments))
+        Path(arguments.output).write_text(json.dumps(made))
         return
-    start = time.perf_counter()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {"machine": describe_machine(), "teachers": write_traces(arguments)}
     names = [BEFORE, *(f"{arm}-{seed}" for seed in range(arguments.seeds) for arm in arguments.arms)]
     with ThreadPoolExecutor(arguments.at_once) as processes:
@@ -308,7 +322,12 @@ def main() -> None:
     evaluation = ask(arguments, asked)
     print(evaluation.table())
     result |= {"scores": json.loads(evaluation.to_json()), "arms": pool(evaluation, arguments.arms)}
-    result["minutes"] = round((time.perf_counter() - start) / 60, 1)
+    of_students = [
+        one.get("training", {}).get("seconds", 0) + one.get("seconds of asking", 0)
+        for one in result["students"].values()
+    ]
+    of_teachers = [one["seconds"] for one in result["teachers"].values()]
+    result["minutes"] = round((sum(of_teachers) + sum(of_students) / arguments.at_once) / 60, 1)
     write_result("student", result)
 
 
