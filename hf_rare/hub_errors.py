@@ -8,7 +8,6 @@ import ssl
 import traceback
 from collections.abc import Callable, Iterator
 
-import httpx2
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -17,12 +16,13 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from hf_rare.compat.huggingface_hub import CLIENT_ERROR
 from hf_rare.errors import ConfigError, HfRareError, HubError
 from hf_rare.text import hide_tokens, shorten
 
-NETWORK_ERRORS = (httpx2.HTTPError, OSError)
+NETWORK_ERRORS = (CLIENT_ERROR, OSError)
 """What huggingface_hub raises without a connection; its own errors of the server's answers are others."""
-CONNECTION_ERRORS = (httpx2.HTTPError, ConnectionError, TimeoutError, socket.gaierror, socket.herror, ssl.SSLError)
+CONNECTION_ERRORS = (CLIENT_ERROR, ConnectionError, TimeoutError, socket.gaierror, socket.herror, ssl.SSLError)
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
 """What huggingface_hub raises where an answer is not what the Hub sends: a page of a proxy, `null`, other fields."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)

@@ -7,11 +7,11 @@ import socket
 import ssl
 import traceback
 
-import httpx2
 import pytest
 from datasets import Dataset, Features, Image, load_dataset
 
 from hf_rare import push_to_hub
+from hf_rare.compat.huggingface_hub import CLIENT_ERROR
 from hf_rare.errors import ConfigError, HubError
 from hf_rare.hub_errors import explain
 from tests.support.loopback_hub import hub_fixture, quick_retries_fixture  # noqa: F401
@@ -224,7 +224,7 @@ def test_an_image_that_is_missing(hub, there, tmp_path):
         (ssl.SSLError(5, "EOF occurred"), "the Hub cannot be reached"),
         (OSError(errno.EHOSTUNREACH, "No route to host"), "the Hub cannot be reached"),
         (OSError("something"), "the Hub cannot be reached"),
-        (httpx2.ConnectError("refused"), "the Hub cannot be reached"),
+        (CLIENT_ERROR("refused"), "the Hub cannot be reached"),
     ],
 )
 def test_whether_disk_or_network_failed(error, words):
