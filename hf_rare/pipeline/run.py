@@ -42,6 +42,7 @@ from hf_rare.pipeline.settings import (
 )
 from hf_rare.runs.team import read_place
 from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.text import shorten
 from hf_rare.training.on_policy import to_prompts
 from hf_rare.training.one_trace import keep_one_trace
 from hf_rare.training.retrieval import to_retrieval
@@ -51,6 +52,9 @@ from hf_rare.writers.recipe import make_recipe, recipe_beside
 from hf_rare.writers.registry import WRITERS
 
 logger = logging.getLogger(__name__)
+
+MOST_OF_A_REASON = 300
+"""Characters of why a stage is made again."""
 
 NOTE = "stage.json"
 """The file beside the rows of a stage that says what they were made with."""
@@ -82,12 +86,14 @@ class StageResult:
         rows (`int`): rows that it left.
         path (`Path`): where they are.
         is_skipped (`bool`): whether they were there already.
+        why (`str`, *optional*): why those that were there have been made again.
     """
 
     name: str
     rows: int
     path: Path
     is_skipped: bool
+    why: str = ""
 
 
 def run_pipeline(
@@ -210,14 +216,17 @@ class _Run:
 
     def run_stages(self, rows: datasets.Dataset) -> datasets.Dataset:
         """Run the stages one after the other."""
-        key = Hasher.hash(json.dumps([__version__, fingerprint_of(rows)]))
+        key = before = Hasher.hash(json.dumps([__version__, fingerprint_of(rows)]))
         for number, stage in enumerate(list_stages(), start=1):
             if stage not in self.settings:
                 continue
             what = self.writers.get(stage) or _describe_stage(self.settings[stage])
-            key = Hasher.hash(json.dumps([key, stage, Hasher.hash(what)]))
+            key = Hasher.hash(json.dumps([before, stage, Hasher.hash(what)]))
+            note = {"stage": stage, "key": key, "before": before, "version": __version__}
+            note["settings"] = self._list_settings(stage)
             path = self.folder / f"{number}-{stage}"
-            rows = self._keep(stage, path, key, partial(self._run_stage, stage, rows))
+            rows = self._keep(stage, path, note, partial(self._run_stage, stage, rows))
+            before = key
         return rows
 
     def export(self, rows: datasets.Dataset) -> None:
@@ -252,19 +261,32 @@ class _Run:
         if "push" in self.settings:
             push_to_hub(rows, recipe=recipe, **{**card, **self.settings["push"]})
 
-    def _keep(self, stage: str, path: Path, key: str, make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
+    def _list_settings(self, stage: str) -> Settings:
+        """List what a stage depends on, to tell later what has changed: datasets are fingerprints."""
+        if stage not in self.writers:
+            settings: Settings = json.loads(json.dumps(self.settings[stage], default=_identify))
+            return settings
+        recipe = json.loads(json.dumps(make_recipe(self.writers[stage])))
+        sections = {name: section for name, section in recipe.items() if isinstance(section, dict)}
+        return {
+            **{name: value for name, value in recipe.items() if name not in sections},
+            **{name: value for section in sections.values() for name, value in section.items()},
+        }
+
+    def _keep(self, stage: str, path: Path, note: Settings, make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
         """Give the rows of a stage: those that are there, where they have this key, or else new ones."""
-        kept = _load_stage(path, key)
+        existing = _read_note(path)
+        kept, why = _load_stage(path, existing, note["key"]), _say_what_differs(existing, note)
         if kept is None:
             made = make()
             if len(made) == 0:
                 raise PipelineError(f"The stage {stage!r} has left no rows. {self._describe_loss(stage)}")
             shutil.rmtree(path, ignore_errors=True)
             outputs.save_output(made, path / "rows")
-            note = {"stage": stage, "key": key, "rows": len(made)}
-            outputs.write_text(json.dumps(note, indent=2) + "\n", path / NOTE)  # last, so that half a stage has none
+            text = json.dumps({**note, "rows": len(made)}, indent=2)
+            outputs.write_text(text + "\n", path / NOTE)  # last, so that half a stage has none
         rows = kept if kept is not None else datasets.load_from_disk(str(inputs.by_plain_name(path / "rows")))
-        self.on_stage(StageResult(stage, len(rows), path / "rows", kept is not None))
+        self.on_stage(StageResult(stage, len(rows), path / "rows", kept is not None, why))
         return rows
 
     def _describe_loss(self, stage: str) -> str:
@@ -284,12 +306,38 @@ class _Run:
         return made
 
 
-def _load_stage(path: Path, key: str) -> datasets.Dataset | None:
-    """Give the rows that a stage has left, where they have this key and are all there; else `None`."""
+def _read_note(path: Path) -> Settings:
+    """Read what a stage has noted of itself; nothing where it has not ended, or where that is damaged."""
     try:
         note = json.loads((path / NOTE).read_text(encoding="utf-8"))
-        if not isinstance(note, dict) or note.get("key") != key:
-            return None
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as err:
+        logger.warning("%s is damaged, and is made again: %s: %s", path, type(err).__name__, err)
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _say_what_differs(existing: Settings, note: Settings) -> str:
+    """Say why the rows that a stage has left are not those that it would make now."""
+    if not existing or existing.get("key") == note["key"]:
+        return ""
+    if existing.get("version") != note["version"]:
+        return f"they were made by hf_rare {existing.get('version')}, and this is {note['version']}"
+    before, now = existing.get("settings"), note["settings"]
+    before = before if isinstance(before, dict) else {}
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    reasons = [f"{name} is {now.get(name)!r} and was {before.get(name)!r}" for name in changed]
+    if existing.get("before") != note["before"]:
+        reasons.insert(0, "the rows before them are others")
+    return shorten("; ".join(reasons) or "what they depend on has changed", MOST_OF_A_REASON)
+
+
+def _load_stage(path: Path, note: Settings, key: str) -> datasets.Dataset | None:
+    """Give the rows that a stage has left, where they have this key and are all there; else `None`."""
+    if note.get("key") != key:
+        return None
+    try:
         rows = datasets.load_from_disk(str(inputs.by_plain_name(path / "rows")))
         is_whole = isinstance(rows, datasets.Dataset) and len(rows) == note.get("rows") and bool(rows[-1])
     except FileNotFoundError:
