@@ -1,26 +1,23 @@
-"""The quickstart notebook runs from a fresh kernel, every cell of it, against a Hub on this machine."""
+"""The notebooks run from a fresh kernel, every cell of them: the quickstart against a Hub on this machine."""
 
 import configparser
 import json
-import os
 import re
-import shutil
-import sys
-import venv
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
-from nbformat.v4 import new_code_cell
 
 from tests.conftest import REPOSITORY
 from tests.support.loopback_hub import LoopbackHub
+from tests.support.notebook import html_of, run_notebook, text_of
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 PATH = REPOSITORY / "notebooks" / "quickstart.ipynb"
+RECIPE = REPOSITORY / "notebooks" / "recipe.ipynb"
 NUM_ROWS = 2
+SMALL = {"num_documents": 3, "num_held_out": 2, "max_new_tokens": 12, "train_steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -30,78 +27,27 @@ def hub():
     assert not hub.errors, "\n".join(hub.errors)
 
 
-def copy_library(folder: Path) -> Path:
-    """Copy what a repository holds of this library, for pip to build."""
-    for name in ("hf_rare", "cards"):
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, folder)
-    return folder
-
-
-def make_kernel(folder: Path) -> Path:
-    """Make a virtual environment that has what this library needs, but not the library; give its `site-packages`.
-
-    It is offered to Jupyter as the kernel "fresh".
-    """
-    venv.create(folder / "venv")
-    (site_packages,) = folder.glob("venv/lib/python*/site-packages")
-    requirements = [path for path in sys.path if path.endswith("site-packages")]
-    (site_packages / "requirements.pth").write_text("\n".join(requirements))
-    kernel = folder / "jupyter" / "kernels" / "fresh" / "kernel.json"
-    kernel.parent.mkdir(parents=True)
-    command = [str(folder / "venv" / "bin" / "python"), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    kernel.write_text(json.dumps({"argv": command, "display_name": "Fresh", "language": "python"}))
-    return site_packages
+@pytest.fixture(scope="module")
+def executed(hub, smollm2, tmp_path_factory):
+    """The quickstart after a run."""
+    parameters = {"teacher": smollm2, "num_rows": NUM_ROWS, "max_new_tokens": 4}
+    return run_notebook(PATH, parameters, tmp_path_factory.mktemp("notebook"), hub.environment())
 
 
 @pytest.fixture(scope="module")
-def executed(hub, smollm2, tmp_path_factory):
-    """The notebook after a run: other parameters behind the cell that is tagged for them, all else as it is."""
-    folder = tmp_path_factory.mktemp("notebook")
-    source, site_packages = copy_library(folder / "source"), make_kernel(folder)
-    notebook = nbformat.read(PATH, as_version=4)
-    (place,) = (i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
-    parameters = f"teacher, num_rows, max_new_tokens = {smollm2!r}, {NUM_ROWS}, 4\nrepository = {source.as_uri()!r}"
-    notebook.cells.insert(place + 1, new_code_cell(parameters))
-    notebook.cells.append(new_code_cell("print(hf_rare.__file__)", id="where"))
-    environment = {
-        **hub.environment(),
-        "HF_HOME": str(folder / "home"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HOME": str(folder),
-        "IPYTHONDIR": str(folder / "ipython"),
-        "JUPYTER_PATH": str(folder / "jupyter"),
-        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-        "PIP_CONFIG_FILE": os.devnull,
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say that there is none
-        "PIP_NO_INDEX": "1",
-    }
-    not_there = ("HF_RARE_JOURNAL", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PYTHONPATH")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        for name in not_there:
-            patch.delenv(name, raising=False)
-        client = NotebookClient(
-            notebook, timeout=200, kernel_name="fresh", resources={"metadata": {"path": str(folder)}}
-        )
-        client.execute(env=dict(os.environ))
-    notebook.metadata["site_packages"] = str(site_packages)
-    return notebook
+def trained(smollm2, tmp_path_factory):
+    """The notebook from documents to a student after a run."""
+    parameters = {"teacher": smollm2, "student": smollm2, **SMALL}
+    return run_notebook(RECIPE, parameters, tmp_path_factory.mktemp("recipe"), {"HF_HUB_OFFLINE": "1"})
 
 
-def text_of(notebook, cell_id: str) -> str:
-    (cell,) = (cell for cell in notebook.cells if cell.id == cell_id)
-    return "".join(output.get("text", "") for output in cell.outputs if output.output_type == "stream")
-
-
-def test_every_cell_runs_and_none_is_skipped(executed):
-    code = [cell for cell in executed.cells if cell.cell_type == "code"]
+@pytest.mark.parametrize(("name", "path"), [("executed", PATH), ("trained", RECIPE)])
+def test_every_cell_runs_and_none_is_skipped(request, name, path):
+    notebook = request.getfixturevalue(name)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    own = [cell.source for cell in code if cell.id != "where" and not cell.source.startswith("teacher, num_rows")]
-    assert own == [cell.source for cell in nbformat.read(PATH, as_version=4).cells if cell.cell_type == "code"]
+    own = [cell.source for cell in code if cell.id not in ("where", "other-parameters")]
+    assert own == [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
 def test_the_library_that_the_notebook_installed_is_the_one_that_runs(executed):
@@ -110,8 +56,7 @@ def test_the_library_that_the_notebook_installed_is_the_one_that_runs(executed):
 
 
 def test_the_login_shows_a_link_and_a_code_and_waits_for_them(executed, hub):
-    (cell,) = (cell for cell in executed.cells if cell.id == "login")
-    html = "".join(output["data"].get("text/html", "") for output in cell.outputs if "data" in output)
+    html = html_of(executed, "login")
     assert f'href="{hub.url}/oauth/device"' in html
     assert "ABCD-EFGH" in html
     assert "Logged in as <b>me</b>" in html
@@ -120,9 +65,7 @@ def test_the_login_shows_a_link_and_a_code_and_waits_for_them(executed, hub):
 
 
 def test_the_rows_are_shown_and_pushed_with_card_and_recipe(executed, hub):
-    (cell,) = (cell for cell in executed.cells if cell.id == "look")
-    html = "".join(output["data"].get("text/html", "") for output in cell.outputs if "data" in output)
-    assert html.count('<div class="hf-rare') == NUM_ROWS
+    assert html_of(executed, "look").count('<div class="hf-rare') == NUM_ROWS
     assert f"{NUM_ROWS}/{NUM_ROWS}" in text_of(executed, "distill")  # the progress bar
     (commit, _) = hub.commits("me/rare-quickstart")
     assert {"README.md", "recipe.json", "assets/default.png"} < set(commit.files)
@@ -141,8 +84,22 @@ def test_a_new_machine_goes_on_from_the_private_checkpoint(executed, hub):
     assert f"Rows: {NUM_ROWS}\nGenerated now: {NUM_ROWS - NUM_ROWS // 2}\n" in text_of(executed, "resume")
 
 
-def test_the_file_is_normalised_and_holds_no_outputs():
-    text = PATH.read_text(encoding="utf-8")
+def test_from_documents_to_a_student_that_is_measured(trained):
+    assert "max_rows=1 is reached" in text_of(trained, "lost")
+    number = SMALL["num_documents"]
+    assert f"Generated now: {number - 1} of {number}" in text_of(trained, "distill")
+    assert html_of(trained, "look").count('<div class="hf-rare') == 2
+    assert f"{number} rows to train on" in text_of(trained, "export")
+    table = text_of(trained, "measure")
+    assert all(word in table for word in ("before", "after", "with_documents", "negatives"))
+    folder = Path(trained.metadata["site_packages"]).parents[3] / "rare-recipe"
+    names = ("report.html", "sft.parquet", "evaluation.json", "student/adapter_model.safetensors")
+    assert all((folder / name).exists() for name in names)
+
+
+@pytest.mark.parametrize("path", [PATH, RECIPE], ids=["quickstart", "recipe"])
+def test_the_file_is_normalised_and_holds_no_outputs(path):
+    text = path.read_text(encoding="utf-8")
     notebook = nbformat.reads(text, as_version=4)
     nbformat.validate(notebook)
     assert text == nbformat.writes(notebook) + "\n"
@@ -165,6 +122,8 @@ def test_the_address_of_the_repository_is_the_same_everywhere():
     cells = {cell.id: cell.source for cell in nbformat.read(PATH, as_version=4).cells}
     assert f'repository = "git+{url}"' in cells["parameters"]
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    recipe = {cell.id: cell.source for cell in nbformat.read(RECIPE, as_version=4).cells}
+    assert f'repository = "git+{url}"' in recipe["parameters"]
     notebook = f"https://colab.research.google.com/github/{name}/blob/main/{PATH.relative_to(REPOSITORY)}"
     badge = "https://colab.research.google.com/assets/colab-badge.svg"
     assert f"[![Open In Colab]({badge})]({notebook})" in readme
