@@ -1,6 +1,7 @@
 """`hf-rare evaluate`: what students have learnt, as a table, JSON, a plot and the answers themselves."""
 
 import argparse
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from hf_rare.cli.flags import (
     read_settings,
     read_text_form,
 )
+from hf_rare.cli.parser import Commands
+from hf_rare.cli.terminal import Outcome, add_manner, tell
 from hf_rare.errors import ConfigError, DatasetFileError, MissingPackageError, OutputExistsError
 from hf_rare.evaluation.conditions import CONDITIONS
 from hf_rare.evaluation.settings import FIXED, EvaluationConfig
@@ -35,14 +38,9 @@ JSON, TABLE, PLOT = "evaluation.json", "table.md", "plot.png"
 """Files beside the answers."""
 
 
-def add_evaluation_commands(commands: Any) -> None:
+def add_evaluation_command(commands: Commands) -> None:
     """Add `evaluate`."""
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="measure what students have learnt",
-        description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    evaluate = commands.add("train and measure", "evaluate", "measure what students have learnt", HELP)
     add_input(evaluate)
     evaluate.add_argument(
         "--student",
@@ -74,10 +72,11 @@ def add_evaluation_commands(commands: Any) -> None:
         "--batch-size", type=positive_int, default=argparse.SUPPRESS, metavar="N", help="default: 1000"
     )
     add_settings(evaluate, {"columns and prompt": EvaluationConfig, **MODEL_GROUPS}, leave_out=FIXED)
+    add_manner(evaluate)
     evaluate.set_defaults(run=_run_evaluate)
 
 
-def _run_evaluate(arguments: argparse.Namespace) -> None:
+def _run_evaluate(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import inputs, outputs
     from hf_rare.runs.team import is_first_process
     from hf_rare.writers.known_settings import known_settings
@@ -90,7 +89,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
     _check_reports(arguments.output, arguments.overwrite)
     columns = {**known_settings(arguments.recipe), **settings}
     form = read_text_form(arguments, inputs.expect_inputs(_config_of(columns)))
-    dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
+    dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
     names = ("conditions", "recipe", "num_negatives", "places", "keep_columns", "num_resamples")
     evaluation = hf_rare.evaluate(
         _name_students(arguments.students),
@@ -100,15 +99,21 @@ def _run_evaluate(arguments: argparse.Namespace) -> None:
         **{name: getattr(arguments, name) for name in names},
         **settings,
     )
-    if is_first_process():
-        outputs.save_output(evaluation.rows, rows)
+    if not is_first_process():
+        return Outcome(None, {})
+    outputs.save_output(evaluation.rows, rows)
+    scores = evaluation.to_json()
+    try:
+        (arguments.output / JSON).write_text(scores, encoding="utf-8")
+        (arguments.output / TABLE).write_text(evaluation.table() + "\n", encoding="utf-8")
         try:
-            (arguments.output / JSON).write_text(evaluation.to_json(), encoding="utf-8")
-            (arguments.output / TABLE).write_text(evaluation.table() + "\n", encoding="utf-8")
-            _plot(evaluation, arguments.output / PLOT)
-        except OSError as err:
-            raise DatasetFileError(f"{arguments.output} cannot be written: {err}") from err
-        print(f"{evaluation.table()}\n\n{len(evaluation.rows)} answers are in {rows}")
+            evaluation.plot(arguments.output / PLOT)
+        except MissingPackageError as err:
+            tell(arguments, f"There is no plot: {err}")
+    except OSError as err:
+        raise DatasetFileError(f"{arguments.output} cannot be written: {err}") from err
+    text = f"{evaluation.table()}\n\n{len(evaluation.rows)} answers are in {rows}"
+    return Outcome(text, {"output": arguments.output, "rows": len(evaluation.rows), "scores": json.loads(scores)})
 
 
 def _check_reports(folder: Path, overwrite: bool) -> None:
@@ -126,13 +131,6 @@ def _config_of(settings: dict[str, Any]) -> EvaluationConfig:
     """Give the settings that say which columns are read."""
     names = ("text_column", "question_column", "scenario_column", "hard_negatives_column", "options_column")
     return EvaluationConfig(**{name: settings[name] for name in names if name in settings})
-
-
-def _plot(evaluation: Any, path: Path) -> None:
-    try:
-        evaluation.plot(path)
-    except MissingPackageError as err:
-        print(f"There is no plot: {err}")
 
 
 def _name_students(given: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import docstring_parser
 
-from hf_rare.errors import ConfigError
+from hf_rare.cli.parser import Parser
+from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
 from hf_rare.settings.base import Config
 from hf_rare.settings.endpoint import EndpointConfig
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
@@ -24,6 +26,20 @@ from hf_rare.settings.yaml import read_yaml
 if TYPE_CHECKING:
     from hf_rare.pipeline.inputs import TextForm
     from hf_rare.pipeline.readers.csv_rows import Kind
+
+RARE = frozenset(
+    (
+        *("template_columns", "thought_tags", "answer_tags", "require_answer", "columns", "fallback", "keep_attempts"),
+        *("options_column", "duplicate_threshold", "gguf_file", "max_memory", "offload_folder", "tp_plan"),
+        *("attn_implementation", "adapter_revision", "trust_remote_code", "chat_template_kwargs"),
+        *("continuous_batching", "repetition_detection", "engine_kwargs", "silence_timeout", "bill_to"),
+        *("token_variable", "tokenizer", "stream", "read_timeout", "request_timeout", "max_retries", "send_seed"),
+        *("extra_body", "requests_per_batch", "poll_seconds", "journal_sync", "journal_prompts", "retry_failed"),
+        *("max_tries", "stall_timeout", "checkpoint_minutes", "share_rows", "rank_timeout", "max_batch_tokens"),
+        *("tolerance", "document_words", "min_quote_tokens", "statuses"),
+    )
+)
+"""Settings that most runs leave as they are: `--help-all` shows their flags."""
 
 MODEL_GROUPS: dict[str, type[Config]] = {
     "model": ModelConfig,
@@ -39,7 +55,7 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input", metavar="INPUT", help="a .json, .jsonl, .csv, .tsv or .parquet file, saved dataset, Hub name"
     )
-    parser.add_argument("--name", help="config of a dataset on the Hub")
+    parser.add_argument("--config-name", metavar="NAME", help="config of a dataset on the Hub")
     parser.add_argument("--split", help="split, or a part of it such as train[:100] (default: train)")
     add_text_form(parser)
 
@@ -70,21 +86,35 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
 
-def add_settings(
-    parser: argparse.ArgumentParser, groups: Mapping[str, type[Config]], leave_out: Collection[str] = ()
-) -> None:
+def check_page(path: Path, overwrite: bool) -> None:
+    """Find out before the work whether a file for people can be written.
+
+    Raises:
+        OutputExistsError: It exists, and is not to be replaced.
+        DatasetFileError: It is a folder, or there is none for it.
+    """
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists already. Pass --overwrite, or another --output.")
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise DatasetFileError(f"{path} cannot be written: it is a folder, or there is none for it.")
+
+
+def add_settings(parser: Parser, groups: Mapping[str, type[Config]], leave_out: Collection[str] = ()) -> None:
     """Add a flag for every setting of some configs, in groups by title, and a file with settings."""
     parser.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
     for title, config in groups.items():
-        _add_group(parser.add_argument_group(title), config, leave_out)
+        _add_group(parser, title, config, leave_out)
+    parser.add_help_all()
     parser.set_defaults(configs=tuple(groups.values()))
 
 
-def _add_group(group: Any, config: type[Config], leave_out: Collection[str]) -> None:
+def _add_group(parser: Parser, title: str, config: type[Config], leave_out: Collection[str]) -> None:
     """Add a flag for every setting of a config but some.
 
-    Its docstring, and those of the configs it extends, give the help.
+    Its docstring, and those of the configs it extends, give the help: the first sentence in short, all with
+    `--help-all`.
     """
+    group = parser.add_argument_group(title)
     docs: dict[str, str] = {}
     for kind in reversed(config.__mro__):
         docs |= {
@@ -98,12 +128,19 @@ def _add_group(group: Any, config: type[Config], leave_out: Collection[str]) -> 
         if setting.name == "model_id":
             names.insert(0, "--model")
         text = " ".join(docs[setting.name].replace("`", "").split())
+        default = ""
         if isinstance(setting.default, str | int | float) and setting.default is not False:
-            text += f" (default: {setting.default})"
+            default = f" (default: {setting.default})".replace("%", "%%")
         text = text.replace("%", "%%")
-        group.add_argument(
-            *names, dest=setting.name, default=argparse.SUPPRESS, help=text, **_flag_kwargs(kinds[setting.name])
+        short = re.split(r"(?<=[.;]) (?=[A-Z\"])", text, maxsplit=1)[0].rstrip(".")
+        action = group.add_argument(
+            *names,
+            dest=setting.name,
+            default=argparse.SUPPRESS,
+            help=text + default,
+            **_flag_kwargs(kinds[setting.name]),
         )
+        parser.abridge(action, None if setting.name in RARE else short + default)
 
 
 def _flag_kwargs(kind: Any) -> dict[str, Any]:

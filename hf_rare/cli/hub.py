@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
-from hf_rare.cli.flags import add_text_form, number_of_bytes, read_text_form
-from hf_rare.cli.terminal import say
-from hf_rare.errors import DatasetFileError, OutputExistsError
+from hf_rare.cli.flags import add_text_form, check_page, number_of_bytes, read_text_form
+from hf_rare.cli.parser import Commands
+from hf_rare.cli.terminal import Outcome, add_manner
 
 INPUT_HELP = "a .json, .jsonl, .csv, .tsv or .parquet file, or saved dataset"
 
 
-def add_hub_commands(commands: Any) -> None:
-    """Add `push` and `card`."""
-    push = commands.add_parser("push", help="push a dataset with its card and recipe to the Hub, in one commit")
+def add_hub_commands(commands: Commands) -> None:
+    """Add `card` and `push`."""
+    card = commands.add("publish", "card", "write the card of a dataset to look at it")
+    push = commands.add("publish", "push", "push a dataset with its card and recipe to the Hub, in one commit")
     push.add_argument("input", metavar="INPUT", help=INPUT_HELP)
     push.add_argument("repo_id", metavar="REPO", help="name of the dataset on the Hub, me/name")
     push.add_argument("--private", action=argparse.BooleanOptionalAction, help="whether a repository that is made is")
@@ -30,7 +31,6 @@ def add_hub_commands(commands: Any) -> None:
         help="of a shard's rows, in bytes or as a text such as 1GB (default: 500MB)",
     )
     push.set_defaults(run=_run_push)
-    card = commands.add_parser("card", help="write the card of a dataset to look at it")
     card.add_argument("input", metavar="INPUT", help=INPUT_HELP)
     card.add_argument("--output", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
     card.add_argument("--overwrite", action="store_true", help="replace an existing file")
@@ -52,6 +52,7 @@ def add_hub_commands(commands: Any) -> None:
         command.add_argument("--pretty-name", default=argparse.SUPPRESS, metavar="TEXT", help="title of the card")
         command.add_argument("--license", default=argparse.SUPPRESS, metavar="ID", help="licence, such as cc-by-4.0")
         command.add_argument("--language", default=argparse.SUPPRESS, nargs="+", metavar="CODE", help="such as en")
+        add_manner(command)
 
 
 def _read_recipe_of(arguments: argparse.Namespace) -> dict[str, Any] | None:
@@ -66,7 +67,7 @@ def _card_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
 
 
-def _run_push(arguments: argparse.Namespace) -> None:
+def _run_push(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import inputs
 
     names = ("private", "revision", "create_pr", "append", "commit_message", "max_shard_size")
@@ -79,23 +80,21 @@ def _run_push(arguments: argparse.Namespace) -> None:
         **{name: getattr(arguments, name) for name in names},
         **_card_settings(arguments),
     )
-    if pushed is not None:
-        words = "Pushed" if pushed.has_changed else "Nothing has changed since"
-        say(f"{words}: {pushed.pr_url or pushed.commit_url}")
+    if pushed is None:  # another process of the job pushes
+        return Outcome(None, {})
+    words, url = "Pushed" if pushed.has_changed else "Nothing has changed since", pushed.pr_url or pushed.commit_url
+    return Outcome(f"{words}: {url}", {"url": url, "has_changed": pushed.has_changed})
 
 
-def _run_card(arguments: argparse.Namespace) -> None:
+def _run_card(arguments: argparse.Namespace) -> Outcome:
     import datasets
 
     from hf_rare.pipeline import inputs
 
-    if arguments.output.exists() and not arguments.overwrite:
-        raise OutputExistsError(f"{arguments.output} exists already. Pass --overwrite, or another --output.")
-    if not arguments.output.absolute().parent.is_dir() or arguments.output.is_dir():
-        raise DatasetFileError(f"{arguments.output} cannot be written: it is a folder, or there is none for it.")
+    check_page(arguments.output, arguments.overwrite)
     dataset = inputs.load_splits(arguments.input, arguments.split, read_text_form(arguments, {}))
     if isinstance(dataset, datasets.Dataset) and arguments.split is not None and arguments.split.isidentifier():
         dataset = datasets.DatasetDict({arguments.split: dataset})
     card = hf_rare.build_card(dataset, _read_recipe_of(arguments), **_card_settings(arguments))
     arguments.output.write_text(card, encoding="utf-8")
-    say(f"The card is in {arguments.output}")
+    return Outcome(f"The card is in {arguments.output}", {"output": arguments.output})

@@ -2,21 +2,23 @@
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hf_rare.cli.flags import positive_int
-from hf_rare.cli.terminal import say
+from hf_rare.cli.parser import Commands, Parser
+from hf_rare.cli.terminal import Outcome, add_manner, tell
 from hf_rare.errors import ConfigError
 from hf_rare.settings.run import RunConfig
 
 
-def add_journal_commands(commands: Any) -> None:
+def add_journal_commands(commands: Commands) -> None:
     """Add `journal ls`, `show`, `export` and `prune`."""
-    journal = commands.add_parser("journal", help="look at the journals, in which completions are kept safe")
-    actions = journal.add_subparsers(title="actions", required=True, metavar="ACTION")
+    journal = commands.add("more", "journal", "look at the journals, in which completions are kept safe")
+    actions = journal.add_subparsers(title="actions", required=True, metavar="COMMAND", parser_class=Parser)
     for name, run, text in (
         ("ls", _run_journal_ls, "list the journals: name, entries, size, last write, model"),
         ("show", _run_journal_show, "show the settings of a journal and its latest entries"),
@@ -25,6 +27,7 @@ def add_journal_commands(commands: Any) -> None:
     ):
         action = actions.add_parser(name, help=text, description=text.capitalize() + ".")
         action.add_argument("--journal-dir", default="auto", metavar="FOLDER", help="folder of the journals")
+        add_manner(action)
         action.set_defaults(run=run)
         if name in ("show", "export"):
             action.add_argument("journal", metavar="JOURNAL", help="name of the journal, or how it begins")
@@ -56,39 +59,52 @@ def journals_folder(arguments: argparse.Namespace) -> Path:
     return folder
 
 
-def _describe_journal(info: Any) -> str:
+def _describe_journal(info: Any) -> dict[str, Any]:
     from hf_rare.runs.journal_list import iterate_entries
 
-    entries = sum(1 for _ in iterate_entries(info))
-    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.last_used))
-    return f"{info.name}  {entries:>8} entries  {info.size / 1e6:>9.1f} MB  {date}  {info.header.get('model_id', '?')}"
+    return {
+        "journal": info.name,
+        "entries": sum(1 for _ in iterate_entries(info)),
+        "bytes": info.size,
+        "last_write": time.strftime("%Y-%m-%d %H:%M", time.localtime(info.last_used)),
+        "model": info.header.get("model_id", "?"),
+    }
 
 
-def _run_journal_ls(arguments: argparse.Namespace) -> None:
+def _in_a_line(described: Mapping[str, Any]) -> str:
+    size = f"{described['bytes'] / 1e6:>9.1f} MB"
+    entries = f"{described['entries']:>8} entries"
+    return "  ".join([described["journal"], entries, size, described["last_write"], str(described["model"])])
+
+
+def _run_journal_ls(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.runs.journal_list import list_journals
 
     folder = journals_folder(arguments)
-    infos = list_journals(folder)
-    for info in infos:
-        say(_describe_journal(info))
-    say(f"{len(infos)} journal{'' if len(infos) == 1 else 's'} in {folder}")
+    described = []
+    for info in list_journals(folder):
+        described.append(_describe_journal(info))
+        tell(arguments, _in_a_line(described[-1]))
+    text = f"{len(described)} journal{'' if len(described) == 1 else 's'} in {folder}"
+    return Outcome(text, {"folder": folder, "journals": described})
 
 
-def _run_journal_show(arguments: argparse.Namespace) -> None:
+def _run_journal_show(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.runs.journal_list import find_journal, iterate_entries
 
     info = find_journal(journals_folder(arguments), arguments.journal)
-    say(_describe_journal(info))
-    say(yaml.safe_dump(info.header, sort_keys=False).rstrip())
-    for key, value in list(iterate_entries(info))[-arguments.entries :]:
+    described, latest = _describe_journal(info), list(iterate_entries(info))[-arguments.entries :]
+    lines = [_in_a_line(described), yaml.safe_dump(info.header, sort_keys=False).rstrip()]
+    for key, value in latest:
         completion = value["completion"]
-        say(f"\n{key}: {completion['finish_reason']}, {completion['completion_tokens']} tokens\n{'-' * 80}")
-        for message in value.get("messages", []):
-            say(f"[{message['role']}] {message['content']}")
-        say(f"[assistant] {completion['text'] or completion['error']}")
+        lines.append(f"\n{key}: {completion['finish_reason']}, {completion['completion_tokens']} tokens\n{'-' * 80}")
+        lines += [f"[{message['role']}] {message['content']}" for message in value.get("messages", [])]
+        lines.append(f"[assistant] {completion['text'] or completion['error']}")
+    entries = [{"key": key, **value} for key, value in latest]
+    return Outcome("\n".join(lines), {**described, "settings": info.header, "latest": entries})
 
 
-def _run_journal_export(arguments: argparse.Namespace) -> None:
+def _run_journal_export(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import outputs
     from hf_rare.runs.journal_list import export_journal, find_journal
 
@@ -98,16 +114,20 @@ def _run_journal_export(arguments: argparse.Namespace) -> None:
     outputs.save_output(dataset, arguments.output)
     if arguments.overwrite:
         outputs.drop_stale_recipe(arguments.output)
-    say(f"{len(dataset)} entries are in {arguments.output}")
+    text = f"{len(dataset)} entries are in {arguments.output}"
+    return Outcome(text, {"output": arguments.output, "rows": len(dataset)})
 
 
-def _run_journal_prune(arguments: argparse.Namespace) -> None:
+def _run_journal_prune(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.runs.journal_list import delete_journal, list_journals
 
     limit = time.time() - 86400 * arguments.older_than
     old = [info for info in list_journals(journals_folder(arguments)) if info.last_used < limit]
+    described = []
     for info in old:
-        say(_describe_journal(info))
+        described.append(_describe_journal(info))
+        tell(arguments, _in_a_line(described[-1]))
         if arguments.yes:
             delete_journal(info)
-    say(f"{len(old)} deleted" if arguments.yes else f"{len(old)} would be deleted; pass --yes to do it")
+    text = f"{len(old)} deleted" if arguments.yes else f"{len(old)} would be deleted; pass --yes to do it"
+    return Outcome(text, {"are_deleted": arguments.yes, "journals": described})

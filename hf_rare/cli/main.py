@@ -1,20 +1,53 @@
 """The command line `hf-rare`: a thin layer over the library."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import hf_rare
-from hf_rare.cli.evaluation import add_evaluation_commands
-from hf_rare.cli.flags import positive_int
+from hf_rare.cli.checks import add_check_commands
+from hf_rare.cli.demo import add_demo_command
+from hf_rare.cli.evaluation import add_evaluation_command
+from hf_rare.cli.export import add_export_command
 from hf_rare.cli.hub import add_hub_commands
 from hf_rare.cli.journal import add_journal_commands
+from hf_rare.cli.parser import Commands, Parser
+from hf_rare.cli.pipeline import add_pipeline_command
 from hf_rare.cli.report import add_report_command
 from hf_rare.cli.rows import add_row_commands
-from hf_rare.cli.terminal import begin_logging, say
-from hf_rare.cli.writers import add_writer_commands, write
-from hf_rare.errors import HfRareError
+from hf_rare.cli.terminal import Outcome, begin, fail, finish
+from hf_rare.cli.writers import add_writer_commands
+from hf_rare.errors import (
+    BatchTypeError,
+    ColumnError,
+    ConfigError,
+    DatasetFileError,
+    GenerationError,
+    HfRareError,
+    HubError,
+    OutputExistsError,
+    PipelineError,
+    RankError,
+    RunEndedError,
+)
+
+GROUPS = ("make rows", "let a teacher write", "look and check", "train and measure", "publish", "more")
+
+STATUSES: dict[int, tuple[type[HfRareError], ...]] = {
+    2: (ConfigError,),
+    3: (ColumnError, BatchTypeError, DatasetFileError, OutputExistsError, PipelineError),
+    4: (RunEndedError, GenerationError, RankError),
+    5: (HubError,),
+}
+"""Exit statuses by the errors that they stand for; any other error is 1."""
+
+DESCRIPTION = f"""{hf_rare.__doc__.splitlines()[0]}
+
+`hf-rare COMMAND --help` shows the flags of a command, --help-all also the rare ones."""
+
+EXIT = """exit status: 0 all went well, 2 a flag or setting cannot be right, 3 rows cannot be read or written,
+4 generation ended early, 5 the Hub refused or cannot be reached, 130 Ctrl-C, 1 anything else"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,79 +57,59 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv (`Sequence[str]`, *optional*): the arguments; by default those of the process.
 
     Returns:
-        `int`: 0 when all went well, 1 on an error that the user can mend, 130 after Ctrl-C.
+        `int`: the exit status: 0 when all went well, 2 where a flag or setting cannot be right, 3 where rows cannot be
+        read or written, 4 where generation ended early, 5 where the Hub refused or cannot be reached, 130 after
+        Ctrl-C, and 1 on any other error. With `HF_RARE_TRACEBACK=1` in the environment errors come with where they
+        were raised.
     """
     arguments = build_parser().parse_args(argv)
-    begin_logging()
+    begin(arguments)
     try:
-        arguments.run(arguments)
+        outcome: Outcome = arguments.run(arguments)
+        status = finish(arguments, outcome)
+        sys.stdout.flush()
+        return status
     except HfRareError as err:
-        say(f"hf-rare: {err}", is_error=True)
-        return 1
-    except KeyboardInterrupt:
-        say("hf-rare: stopped before the output was written; run the same command again to go on.", is_error=True)
-        return 130
-    return 0
+        return fail(arguments, err, str(err), _find_status(err))
+    except KeyboardInterrupt as err:
+        text = str(err) or "stopped before the output was written; run the same command again to go on."
+        return fail(arguments, err, text, 130)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what a shell gives for SIGPIPE
+    except Exception as err:
+        text = f"this should not have happened: {type(err).__name__}: {err}"
+        return fail(arguments, err, f"{text}\nSet HF_RARE_TRACEBACK=1 to see where, and report it.", 1)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def _find_status(error: HfRareError) -> int:
+    return next((status for status, kinds in STATUSES.items() if isinstance(error, kinds)), 1)
+
+
+def build_parser() -> Parser:
     """Build the parser with all its commands."""
-    parser = argparse.ArgumentParser(prog="hf-rare", description=hf_rare.__doc__)
+    parser = Parser(prog="hf-rare", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=hf_rare.__version__)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
+    commands = Commands(parser, GROUPS)
     add_writer_commands(commands)
     add_row_commands(commands)
-    add_evaluation_commands(commands)
-    add_hub_commands(commands)
+    add_pipeline_command(commands)
+    add_check_commands(commands)
     add_report_command(commands)
-
-    demo = commands.add_parser(
-        "demo", help="distill the rows that ship with the library, with a small model on the CPU"
-    )
-    demo.add_argument(
-        "--output",
-        type=Path,
-        default=Path("hf-rare-demo"),
-        metavar="FOLDER",
-        help="where the rows and their card go (default: hf-rare-demo)",
-    )
-    demo.add_argument("--model", metavar="MODEL_ID", help="another model than SmolLM2-135M-Instruct")
-    demo.add_argument("--max-new-tokens", type=positive_int, default=256, metavar="N", help="per trace (default: 256)")
-    demo.add_argument("--rows", type=positive_int, metavar="N", help="only the first N of the 14 rows")
-    demo.set_defaults(run=_run_demo)
+    add_export_command(commands)
+    add_evaluation_command(commands)
+    add_hub_commands(commands)
     add_journal_commands(commands)
+    add_demo_command(commands)
+    completion = commands.add("more", "completion", "print a script that completes commands and flags in a shell")
+    completion.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "tcsh"), help="bash, zsh or tcsh")
+    completion.set_defaults(run=_run_completion, quiet=False, json=False)
+    parser.epilog = f"{commands.describe()}\n\n{EXIT}"
     return parser
 
 
-def _run_demo(arguments: argparse.Namespace) -> None:
-    from hf_rare.cli.demo import find_demo_model
-    from hf_rare.pipeline import outputs
+def _run_completion(arguments: argparse.Namespace) -> Outcome:
+    import shtab
 
-    rows, card = arguments.output / "train.parquet", arguments.output / "README.md"
-    outputs.check_results(rows, card)
-    dataset = hf_rare.load_demo_dataset()
-    if arguments.rows:
-        dataset = dataset.select(range(min(arguments.rows, len(dataset))))
-    model: dict[str, Any] = {"model_id": arguments.model}
-    if arguments.model is None:
-        path = find_demo_model()
-        model = {"model_id": str(path.parent), "gguf_file": path.name, "dtype": "float32"}
-        say(f"Loading {path.stem}; then it writes {len(dataset)} traces on the CPU, in about two minutes ...")
-    distiller = hf_rare.ReasonDistiller.from_pretrained(
-        **model, max_new_tokens=arguments.max_new_tokens, generation_kwargs={"repetition_penalty": 1.1}
-    )
-    distilled = write(distiller, dataset)
-    shown = sorted(distilled, key=lambda row: row["reasoning_status"] != "ok")[:3]
-    for row in shown:
-        say(f"\n{row['id']}, {row['field']}: {row['question']}")
-        place = row["reasoning_positive_position"]
-        say(
-            f"status: {row['reasoning_status']}; the document that helps was [{place}]\n{'-' * 80}\n{row['reasoning']}"
-        )
-    if arguments.model is None:
-        say("\n(A model of 135 million parameters writes fluent nonsense: this shows the machinery, not a teacher.)")
-    outputs.save_card(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), card)
-    outputs.save_output(distilled, rows)
-    say(f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}")
-    say(f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")')
+    script = shtab.complete(build_parser(), shell=arguments.shell)
+    return Outcome(script, {"script": script})

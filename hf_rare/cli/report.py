@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
-from hf_rare.cli.flags import add_input, number_of_bytes, positive_int, read_text_form
-from hf_rare.cli.terminal import say
-from hf_rare.errors import DatasetFileError, OutputExistsError
+from hf_rare.cli.flags import add_input, check_page, number_of_bytes, positive_int, read_text_form
+from hf_rare.cli.parser import Commands
+from hf_rare.cli.terminal import Outcome, add_manner
 
 HELP = """Make a page about distilled rows: what to worry about, numbers that list the rows they count, and the rows.
 
@@ -19,14 +19,9 @@ examples:
 The page is one file that asks nothing of any server. It goes by the recipe that distill left beside INPUT."""
 
 
-def add_report_command(commands: Any) -> None:
+def add_report_command(commands: Commands) -> None:
     """Add `report`."""
-    report = commands.add_parser(
-        "report",
-        help="make a page about distilled rows",
-        description=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    report = commands.add("look and check", "report", "make a page about distilled rows", HELP)
     add_input(report)
     report.add_argument("-o", "--output", required=True, type=Path, metavar="HTML", help="file for the page")
     report.add_argument("--overwrite", action="store_true", help="replace an existing file")
@@ -55,18 +50,16 @@ def add_report_command(commands: Any) -> None:
         report.add_argument(
             f"--{name}-column", default=argparse.SUPPRESS, metavar="NAME", help="default: that of the recipe"
         )
+    add_manner(report)
     report.set_defaults(run=_run_report)
 
 
-def _run_report(arguments: argparse.Namespace) -> None:
+def _run_report(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import inputs
     from hf_rare.views.report.build import COLUMNS
     from hf_rare.writers.recipe import recipe_beside
 
-    if arguments.output.exists() and not arguments.overwrite:
-        raise OutputExistsError(f"{arguments.output} exists already. Pass --overwrite, or another --output.")
-    if not arguments.output.absolute().parent.is_dir() or arguments.output.is_dir():
-        raise DatasetFileError(f"{arguments.output} cannot be written: it is a folder, or there is none for it.")
+    check_page(arguments.output, arguments.overwrite)
     path = recipe_beside(Path(arguments.input))
     form = read_text_form(arguments, {})
     other = inputs.load_splits(arguments.compare, form=form) if arguments.compare is not None else None
@@ -84,15 +77,16 @@ def _run_report(arguments: argparse.Namespace) -> None:
     )
     made.save(arguments.output)
     held = "all of them" if made.embedded_rows == made.rows else f"a sample of {made.embedded_rows:,} of them"
-    say(f"The report counts {made.rows:,} rows and holds {held}. It is in {arguments.output}")
+    text = f"The report counts {made.rows:,} rows and holds {held}. It is in {arguments.output}"
+    return Outcome(text, {"output": arguments.output, "rows": made.rows, "embedded_rows": made.embedded_rows})
 
 
 def _load(arguments: argparse.Namespace, form: Any) -> Any:
     from hf_rare.pipeline import inputs
 
-    if arguments.name is None:
+    if arguments.config_name is None:
         return inputs.load_splits(arguments.input, arguments.split, form)
-    return inputs.load_input(arguments.input, arguments.name, arguments.split, form)
+    return inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
 
 
 def _name_both(mine: str, other: str | None) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The commands that turn rows into other rows: `hf-rare negatives`, `hf-rare export` and `hf-rare run`."""
+"""The commands that make rows for a teacher: `hf-rare negatives` and `hf-rare dedup`."""
 
 import argparse
 from pathlib import Path
@@ -14,10 +14,9 @@ from hf_rare.cli.flags import (
     read_settings,
     read_text_form,
 )
-from hf_rare.cli.terminal import say
-from hf_rare.errors import ConfigError, ModelLoadError
+from hf_rare.cli.parser import Commands
+from hf_rare.cli.terminal import Outcome, add_manner
 from hf_rare.negatives.settings import MiningConfig
-from hf_rare.settings.writers import DistillConfig
 
 NEGATIVES_HELP = """Add hard negatives: documents that rank high for the query of a row and that do not help.
 
@@ -29,41 +28,18 @@ examples:
 INPUT needs the columns text (the positive), question and scenario. Without --corpus the positives of the other rows
 are searched."""
 
-EXPORT_FORMS = ("sft", "dpo", "kto", "distillation", "self-distillation", "retrieval")
-EXPORT_FORMATS = {"preference": ("dpo", "kto"), "prompts": ("distillation", "self-distillation")}
-"""Forms by the name that pipelines have for them, the first by default."""
-
-EXPORT_HELP = """Write distilled rows as a trainer reads them.
+DEDUP_HELP = """Drop rows that ask nearly the same as an earlier one, or share wording with an evaluation set.
 
 examples:
-  hf-rare export traces.parquet sft --student Qwen/Qwen3-0.6B --output sft.parquet
-  hf-rare export traces.parquet sft --positive-share 0.8 --student-documents 2 --output raft.parquet
-  hf-rare export traces.parquet kto --output kto.parquet
-  hf-rare export traces.parquet self-distillation --output prompts.parquet
-  hf-rare export rows.parquet retrieval --num-negatives 3 --output triplets.parquet
+  hf-rare dedup questions.parquet --output rows.parquet
+  hf-rare dedup questions.parquet --evaluation-set test.jsonl --output rows.parquet
 
-sft: TRL's prompts and completions; dpo: chosen and rejected traces of one row; kto: traces with a label; distillation:
-prompts alone; self-distillation: prompts, and what a teacher knows beside them; retrieval: the anchors, positives and
-negatives of sentence-transformers. As in pipelines, preference --form kto is kto, and prompts --form self-distillation
-is self-distillation. INPUT's recipe, where it lies beside it, names the columns."""
+Rows are compared by the columns question and scenario, evaluation sets by the column question."""
 
 
-RUN_HELP = """Run a whole pipeline: questions, hard negatives, reasoning, checks, training files, Hub.
-
-examples:
-  hf-rare run pipelines/corpus.yaml --input corpus.jsonl --output traces
-  hf-rare run pipelines/rare.yaml --input questions.jsonl --corpus pages.jsonl --model ./teacher --output rare
-
-Each stage leaves its rows in a folder under the output. A stage whose rows stand already is skipped; one that was
-interrupted goes on where it was: run the same command again."""
-
-
-def add_row_commands(commands: Any) -> None:
-    """Add `negatives`, `export` and `run`."""
-    raw = argparse.RawDescriptionHelpFormatter
-    negatives = commands.add_parser(
-        "negatives", help="mine hard negatives", description=NEGATIVES_HELP, formatter_class=raw
-    )
+def add_row_commands(commands: Commands) -> None:
+    """Add `negatives` and `dedup`."""
+    negatives = commands.add("make rows", "negatives", "mine hard negatives", NEGATIVES_HELP)
     add_input(negatives)
     add_output(negatives)
     negatives.add_argument("--corpus", metavar="CORPUS", help="what to search: a dataset as INPUT")
@@ -76,161 +52,77 @@ def add_row_commands(commands: Any) -> None:
         "--dense", type=json_or_text, metavar="JSON", help="options of sentence-transformers' miner, by name"
     )
     add_settings(negatives, {"columns and search": MiningConfig})
+    add_manner(negatives)
     negatives.set_defaults(run=_run_negatives)
 
-    export = commands.add_parser(
-        "export", help="write rows for training", description=EXPORT_HELP, formatter_class=raw
+    dedup = commands.add("make rows", "dedup", "drop near-duplicates, and what evaluation sets have", DEDUP_HELP)
+    add_input(dedup)
+    add_output(dedup)
+    dedup.add_argument(
+        "--columns", nargs="+", metavar="NAME", help="columns to compare (default: question, and scenario if there)"
     )
-    add_input(export)
-    formats = (*EXPORT_FORMS, *EXPORT_FORMATS)
-    export.add_argument("form", metavar="FORM", choices=formats, help=", ".join(formats))
-    export.add_argument(
-        "--form",
-        dest="form_of_format",
-        choices=[form for forms in EXPORT_FORMATS.values() for form in forms],
-        help="of preference, dpo (default) or kto; of prompts, distillation (default) or self-distillation",
+    dedup.add_argument("--threshold", type=float, metavar="X", help="least overlap of near-duplicates (default: 0.8)")
+    dedup.add_argument(
+        "--evaluation-set",
+        dest="evaluation_sets",
+        action="append",
+        default=[],
+        metavar="INPUT",
+        help="a dataset as INPUT whose wording no row may share; may be given several times",
     )
-    add_output(export)
-    export.add_argument("--recipe", type=Path, metavar="JSON", help="default: the one that distill left with INPUT")
-    export.add_argument("--student", metavar="MODEL_ID", help="model whose chat template must keep the reasoning")
-    export.add_argument("--keep-columns", nargs="+", metavar="NAME", help="columns to carry along, such as ids")
-    export.add_argument("--correct-column", metavar="NAME", help="column that says which traces are right")
-    export.add_argument(
-        "--positive-share", type=float, metavar="P", help="share of rows whose prompt has the positive (default: 1)"
+    dedup.add_argument(
+        "--evaluation-columns", nargs="+", default=["question"], metavar="NAME", help="its columns (default: question)"
     )
-    export.add_argument(
-        "--student-documents",
-        type=_number_or_name,
-        metavar="N",
-        help="most hard negatives of a prompt, or the column with others",
-    )
-    export.add_argument(
-        "--privileged",
-        metavar="WHAT",
-        help="what a teacher knows, for self-distillation: positive (default), trace, or a column",
-    )
-    export.add_argument("--num-negatives", type=positive_int, metavar="N", help="negatives of a row, for retrieval")
-    export.set_defaults(run=_run_export)
-
-    run = commands.add_parser("run", help="run a pipeline from a YAML file", description=RUN_HELP, formatter_class=raw)
-    run.add_argument("pipeline", type=Path, metavar="YAML", help="the pipeline, such as pipelines/corpus.yaml")
-    run.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the results (default: the pipeline's)")
-    run.add_argument(
-        "--input", metavar="INPUT", help="rows or documents to start from, in the place of the pipeline's"
-    )
-    run.add_argument("--corpus", metavar="CORPUS", help="what to search, in the place of the pipeline's")
-    run.add_argument(
-        "--model", metavar="MODEL_ID", help="model of all stages, in the place of the pipeline's and its revision"
-    )
-    run.add_argument(
-        "--max-new-tokens", type=positive_int, metavar="N", help="per completion, in the place of the pipeline's"
-    )
-    run.set_defaults(run=_run_pipeline)
+    add_manner(dedup)
+    dedup.set_defaults(run=_run_dedup)
 
 
-def _run_negatives(arguments: argparse.Namespace) -> None:
+def _run_negatives(arguments: argparse.Namespace) -> Outcome:
     settings = read_settings(arguments)
     from hf_rare.pipeline import inputs, outputs
 
     outputs.check_output(arguments.output, arguments.overwrite)
     form = read_text_form(arguments, {})
-    dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
+    dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
     outputs.check_holds(arguments.output, dataset)
     corpus = inputs.load_input(arguments.corpus, form=form) if arguments.corpus else None
     settings |= {name: getattr(arguments, name) for name in ("method", "model", "dense", "num_proc")}
     mined = hf_rare.mine_hard_negatives(dataset, corpus, **settings)
-    _save(arguments, mined)
-    say(f"{len(mined)} rows are in {arguments.output}")
+    return save_rows(arguments, mined)
 
 
-def _save(arguments: argparse.Namespace, rows: Any) -> None:
-    """Save rows that have no recipe of their own."""
+def _run_dedup(arguments: argparse.Namespace) -> Outcome:
+    from hf_rare.pipeline import inputs, outputs
+
+    outputs.check_output(arguments.output, arguments.overwrite)
+    form = read_text_form(arguments, {})
+    dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
+    outputs.check_holds(arguments.output, dataset)
+    others = [inputs.load_input(name, form=form) for name in arguments.evaluation_sets]
+    settings = {} if arguments.threshold is None else {"threshold": arguments.threshold}
+    kept = hf_rare.drop_near_duplicates(dataset, arguments.columns, **settings)
+    near_duplicates = len(dataset) - len(kept)
+    if others:
+        kept = hf_rare.decontaminate(kept, others, arguments.columns, evaluation_columns=arguments.evaluation_columns)
+    shared = len(dataset) - near_duplicates - len(kept)
+    text = f"{near_duplicates} near-duplicates are dropped"
+    text += f", and {shared} rows that share wording with an evaluation set" if others else ""
+    return save_rows(arguments, kept, f"{text}.", near_duplicates=near_duplicates, contaminated=shared)
+
+
+def save_rows(arguments: argparse.Namespace, rows: Any, text: str = "", **counts: int) -> Outcome:
+    """Save rows that have no recipe of their own, and say where.
+
+    Args:
+        arguments (`argparse.Namespace`): those of [`add_input`] and [`add_output`].
+        rows ([`~datasets.Dataset`]): the rows.
+        text (`str`, *optional*): what is said before.
+        **counts (`int`): what `--json` says besides.
+    """
     from hf_rare.pipeline import outputs
 
     outputs.save_output(rows, arguments.output)
     if arguments.overwrite and arguments.output.resolve() != Path(arguments.input).resolve():
         outputs.drop_stale_recipe(arguments.output)
-
-
-def _run_export(arguments: argparse.Namespace) -> None:
-    from hf_rare.pipeline import inputs, outputs
-    from hf_rare.writers.recipe import read_recipe, recipe_beside
-
-    arguments.form = _choose_form(arguments.form, arguments.form_of_format)
-    outputs.check_output(arguments.output, arguments.overwrite)
-    settings: dict[str, Any] = {"keep_columns": arguments.keep_columns or ()}
-    path = arguments.recipe or recipe_beside(Path(arguments.input))
-    recipe = None
-    if arguments.form != "retrieval" and (arguments.recipe or path.exists()):
-        recipe = read_recipe(path, kind="distill")
-    expected = inputs.expect_inputs(DistillConfig(**(recipe or {}).get("distill", {})))
-    form = read_text_form(arguments, inputs.HARD_NEGATIVES if arguments.form == "retrieval" else expected)
-    dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
-    if arguments.form == "retrieval":
-        for name in ("recipe", "student", "correct_column", "positive_share", "student_documents", "privileged"):
-            if getattr(arguments, name) is not None:
-                raise ConfigError(f"--{name.replace('_', '-')} is not for retrieval.")
-        exported = hf_rare.to_retrieval(dataset, arguments.num_negatives, **settings)
-    else:
-        if arguments.num_negatives is not None:
-            raise ConfigError("--num-negatives is for retrieval.")
-        settings["recipe"] = recipe
-        for name in ("correct_column", "positive_share", "student_documents", "privileged"):
-            if getattr(arguments, name) is not None:
-                settings[name] = getattr(arguments, name)
-        if arguments.privileged is not None and arguments.form != "self-distillation":
-            raise ConfigError("--privileged is for self-distillation.")
-        if arguments.student is not None and arguments.form.endswith("distillation"):
-            raise ConfigError("--student is for sft, dpo and kto: prompts hold no reasoning.")
-        if arguments.student is not None:
-            settings["student_tokenizer"] = _load_student(arguments.student)
-        if arguments.form == "sft":
-            exported = hf_rare.to_sft(dataset, **settings)
-        elif arguments.form.endswith("distillation"):
-            exported = hf_rare.to_prompts(dataset, form=arguments.form, **settings)
-        else:
-            exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
-    _save(arguments, exported)
-    say(f"{len(exported)} rows are in {arguments.output}")
-
-
-def _choose_form(name: str, form: str | None) -> str:
-    """Give the form that is meant, by its own name or by the format that it is one of."""
-    forms = EXPORT_FORMATS.get(name)
-    if form is not None and form not in (forms or ()):
-        expected = f"Expected {' or '.join(forms)}." if forms else "Leave it out."
-        raise ConfigError(f"--form {form} is not for {name}. {expected}")
-    return form or (forms[0] if forms else name)
-
-
-def _number_or_name(text: str) -> int | str:
-    return int(text) if text.removeprefix("-").isdecimal() else text
-
-
-def _load_student(model_id: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(model_id)
-    except (OSError, ValueError) as err:
-        raise ModelLoadError(
-            f"--student {model_id}: its tokenizer cannot be loaded: {err} Pass the name of a model on the Hub, or the "
-            "folder of one."
-        ) from err
-
-
-def _run_pipeline(arguments: argparse.Namespace) -> None:
-    from hf_rare.pipeline.run import StageResult, run_pipeline
-    from hf_rare.pipeline.settings import load_pipeline
-
-    def tell(result: StageResult) -> None:
-        note = ", which stand already" if result.is_skipped else ""
-        say(f"{result.name}: {result.rows} rows in {result.path}{note}")
-
-    sections = load_pipeline(arguments.pipeline)
-    sections |= {name: value for name in ("input", "corpus") if (value := getattr(arguments, name)) is not None}
-    given = {"model_id": arguments.model, "max_new_tokens": arguments.max_new_tokens}
-    settings = {name: value for name, value in given.items() if value is not None}
-    rows = run_pipeline(sections, output=arguments.output, on_stage=tell, **settings)
-    folder = arguments.output or Path(sections["output"])
-    say(f"{len(rows)} rows are in {folder / 'rows.parquet'}, their card is in {folder / 'README.md'}")
+    said = f"{text} {len(rows)} rows are in {arguments.output}".strip()
+    return Outcome(said, {"output": arguments.output, "rows": len(rows), **counts})

@@ -1,19 +1,87 @@
-"""What people see: texts and logs without the control characters that could steer a terminal."""
+"""What people and scripts see: texts and logs that cannot steer a terminal, JSON, and exit statuses."""
 
+import argparse
+import json
 import logging
+import os
 import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from hf_rare.text import clean
 
 
-def say(text: object = "", *, is_error: bool = False) -> None:
-    """Print a text, which may hold words of documents, models and servers.
+@dataclass(frozen=True)
+class Outcome:
+    """What a command has done.
 
     Args:
-        text (`object`): what is printed.
-        is_error (`bool`, *optional*, defaults to `False`): whether it goes to `stderr`.
+        text (`object`, *optional*): for people; it may hold words of documents, models and servers. `None` where
+            another process of the job speaks.
+        data (`Mapping[str, Any]`): the same for scripts, behind `--json`.
+        status (`int`, *optional*, defaults to 0): the exit status.
     """
-    print(clean(text), file=sys.stderr if is_error else sys.stdout)
+
+    text: object
+    data: Mapping[str, Any]
+    status: int = 0
+
+
+def add_manner(parser: argparse.ArgumentParser) -> None:
+    """Add how a command speaks."""
+    manner = parser.add_argument_group("for scripts")
+    manner.add_argument("--json", action="store_true", help="print one JSON object, and nothing else, on stdout")
+    manner.add_argument("--quiet", action="store_true", help="no progress bars and no words but errors")
+
+
+def begin(arguments: argparse.Namespace) -> None:
+    """Show warnings on `stderr`, where nothing else has been set up, and no bars where a command is to be quiet."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(CleanFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.ERROR if arguments.quiet else logging.WARNING)
+    if arguments.quiet:
+        import datasets
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        disable_progress_bars()  # also those of transformers, which looks when it is imported
+        datasets.disable_progress_bars()
+
+
+def tell(arguments: argparse.Namespace, text: object = "") -> None:
+    """Say something on the way, which may hold words of documents, models and servers."""
+    if not arguments.quiet and not arguments.json:
+        print(clean(text), flush=True)
+
+
+def finish(arguments: argparse.Namespace, outcome: Outcome) -> int:
+    """Print what a command has done; give its exit status."""
+    if outcome.text is not None and arguments.json:
+        print(json.dumps(outcome.data, default=_as_json))
+    elif outcome.text is not None:
+        tell(arguments, outcome.text)
+    return outcome.status
+
+
+def fail(arguments: argparse.Namespace, error: BaseException, text: str, status: int) -> int:
+    """Say why a command has failed; give its exit status.
+
+    With `HF_RARE_TRACEBACK=1` in the environment, where it was raised is said too.
+    """
+    if os.environ.get("HF_RARE_TRACEBACK") == "1":
+        print(clean("".join(traceback.format_exception(error))), file=sys.stderr)
+    if arguments.json:
+        print(json.dumps({"error": type(error).__name__, "message": clean(str(error)), "status": status}))
+    print(clean(f"hf-rare: {text}"), file=sys.stderr)
+    return status
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in JSON.")
 
 
 class CleanFormatter(logging.Formatter):
@@ -22,10 +90,3 @@ class CleanFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
         return clean(super().format(record))
-
-
-def begin_logging() -> None:
-    """Show warnings on `stderr`, where nothing else has been set up."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(CleanFormatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)

@@ -16,8 +16,9 @@ from hf_rare.cli.flags import (
     read_settings,
     read_text_form,
 )
-from hf_rare.cli.terminal import say
-from hf_rare.errors import ConfigError, RunEndedError
+from hf_rare.cli.parser import Commands
+from hf_rare.cli.terminal import Outcome, add_manner, tell
+from hf_rare.errors import ConfigError, DatasetFileError, RunEndedError
 from hf_rare.writers.registry import WRITERS
 
 HELP = {
@@ -43,27 +44,16 @@ the output.""",
 """What the help of a command says beside its flags, by kind of the writer."""
 
 
-def add_writer_commands(commands: Any) -> None:
-    """Add a command for each writer that has one, such as `distill`, and `estimate`."""
-    for kind, entry in WRITERS.items():
-        if entry.command is None:
-            continue
-        description = HELP.get(kind, f"{entry.command[0].upper()}{entry.command[1:]}.")
-        command = commands.add_parser(
-            kind, help=entry.command, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        add_input(command)
-        add_output(command)
-        command.add_argument(
-            "--batch-size", type=positive_int, default=argparse.SUPPRESS, metavar="N", help="default: 1000"
-        )
-        command.add_argument(
-            "--num-proc", type=positive_int, metavar="N", help="worker processes, each with a model of its own"
-        )
-        add_settings(command, {entry.settings_title: entry.config, **MODEL_GROUPS})
-        command.set_defaults(run=_run_writer, writer=entry)
-    estimate = commands.add_parser(
-        "estimate", help="say what a run will take", description="Generate a few rows and say what all would take."
+GROUPS = {"questions": "make rows"}
+"""The group of a command, by kind of the writer, where it is another than that of teachers."""
+
+TEACHERS = "let a teacher write"
+
+
+def add_writer_commands(commands: Commands) -> None:
+    """Add `estimate`, and a command for each writer that has one, such as `distill`."""
+    estimate = commands.add(
+        TEACHERS, "estimate", "say what a run will take", "Generate a few rows and say what all would take."
     )
     add_input(estimate)
     estimate.add_argument(
@@ -75,10 +65,26 @@ def add_writer_commands(commands: Any) -> None:
     )
     distill = WRITERS["distill"]
     add_settings(estimate, {distill.settings_title: distill.config, **MODEL_GROUPS})
+    add_manner(estimate)
     estimate.set_defaults(run=_run_estimate)
+    for kind, entry in WRITERS.items():
+        if entry.command is None:
+            continue
+        command = commands.add(GROUPS.get(kind, TEACHERS), kind, entry.command, HELP.get(kind))
+        add_input(command)
+        add_output(command)
+        command.add_argument(
+            "--batch-size", type=positive_int, default=argparse.SUPPRESS, metavar="N", help="default: 1000"
+        )
+        command.add_argument(
+            "--num-proc", type=positive_int, metavar="N", help="worker processes, each with a model of its own"
+        )
+        add_settings(command, {entry.settings_title: entry.config, **MODEL_GROUPS})
+        add_manner(command)
+        command.set_defaults(run=_run_writer, writer=entry)
 
 
-def _run_writer(arguments: argparse.Namespace) -> None:
+def _run_writer(arguments: argparse.Namespace) -> Outcome:
     settings = read_settings(arguments)
     batch_size = settings.pop("batch_size", 1000)
     if not isinstance(batch_size, int) or batch_size < 1:
@@ -90,53 +96,75 @@ def _run_writer(arguments: argparse.Namespace) -> None:
     outputs.check_output(arguments.output, arguments.overwrite)
     writer = arguments.writer.load().from_pretrained(**settings)
     form = read_text_form(arguments, inputs.expect_columns(writer))
-    dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
+    dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
     outputs.check_holds(arguments.output, dataset)
     recipe = make_recipe(writer, describe_command())
     outputs.check_recipe(arguments.output, recipe)
+    early: RunEndedError | None = None
     try:
-        written, note = write(writer, dataset, batch_size, arguments.num_proc), ""
+        written = writer.apply(dataset, batch_size=batch_size, num_proc=arguments.num_proc)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_say_what_is_safe(writer)) from None
     except RunEndedError as err:
         finished = writer.select_finished(dataset)
         if len(finished) == 0:
             raise
-        written, note = write(writer, finished, batch_size), f", of {len(dataset)}: {err}"
-    if is_first_process():
-        recipe = make_recipe(writer, describe_command())  # which now knows who has answered
+        written, early = writer.apply(finished, batch_size=batch_size), err
+    if not is_first_process():
+        return Outcome(None, {}, 4 if early else 0)
+    tell(arguments, summarize(writer, written))
+    recipe = make_recipe(writer, describe_command())  # which now knows who has answered
+    try:
         outputs.save_output(written, arguments.output)
-        recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
-        say(f"{len(written)} rows are in {arguments.output}{note}")
+    except DatasetFileError as err:
+        raise DatasetFileError(f"{err} {_say_what_is_safe(writer)}") from err
+    recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
+    data = {
+        "output": arguments.output,
+        "recipe": recipe_beside(arguments.output),
+        "rows": len(written),
+        "rows_of_input": len(dataset),
+        "ended_early": early and str(early),
+        **count(writer, written),
+    }
+    note = f", of {len(dataset)}: {early}" if early else ""
+    return Outcome(f"{len(written)} rows are in {arguments.output}{note}", data, 4 if early else 0)
 
 
-def _run_estimate(arguments: argparse.Namespace) -> None:
+def _say_what_is_safe(writer: Any) -> str:
+    """Say what is left of a run that has no output."""
+    if not writer.completer.has_journal():
+        return "The journal is turned off, so that what was generated is lost."
+    number = f"{writer.completer.generated} completions" if writer.completer.generated else "What was generated"
+    safe = "are" if writer.completer.generated else "is"
+    return f"{number} {safe} in the journal; run the same command again to go on."
+
+
+def _run_estimate(arguments: argparse.Namespace) -> Outcome:
     settings = read_settings(arguments)
     settings.pop("batch_size", None)  # a file of settings may be that of `distill`
     from hf_rare.pipeline import inputs
 
     distiller = hf_rare.ReasonDistiller.from_pretrained(**settings)
     form = read_text_form(arguments, inputs.expect_columns(distiller))
-    dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
-    say(distiller.estimate(dataset, arguments.sample))
+    dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
+    estimate = distiller.estimate(dataset, arguments.sample)
+    return Outcome(estimate, dataclasses.asdict(estimate))
 
 
-def write(writer: Any, dataset: Any, batch_size: int = 1000, num_proc: int | None = None) -> Any:
-    """Apply a writer and print its summary."""
-    from hf_rare.runs.team import is_first_process
+def summarize(writer: Any, written: Any) -> Any:
+    """Sum up a run: what the columns say, which may come from the cache of `datasets`, and what was generated now."""
     from hf_rare.writers.summary import Summary
 
-    written = writer.apply(dataset, batch_size=batch_size, num_proc=num_proc)
-    if writer.config.columns == "full" and is_first_process():
-        # from the columns: rows may come from the cache of `datasets`
-        summary = Summary.of_dataset(written, writer.output_prefix)
-        now = writer.summary
-        say(
-            dataclasses.replace(
-                summary,
-                noun=now.noun,
-                generated=now.generated,
-                generated_tokens=now.generated_tokens,
-                cost=now.cost,
-                seconds=now.seconds,
-            )
-        )
-    return written
+    now = writer.summary
+    if writer.config.columns != "full":
+        return now
+    summary = Summary.of_dataset(written, writer.output_prefix)
+    names = ("noun", "generated", "generated_tokens", "cost", "seconds")
+    return dataclasses.replace(summary, **{name: getattr(now, name) for name in names})
+
+
+def count(writer: Any, written: Any) -> dict[str, Any]:
+    """Give the counts of a run for `--json`."""
+    counts = vars(summarize(writer, written))
+    return {name: value for name, value in counts.items() if name not in ("noun", "served_by")}

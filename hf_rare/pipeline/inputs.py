@@ -108,7 +108,9 @@ def load_input(
         raise DatasetFileError(f"{name!r} is no input: there is nothing there. Expected {INPUT_KINDS}.")
     loaded = load_local(name, form)
     if config_name is not None:
-        raise DatasetFileError(f"{name!r} is a file or folder, and has no config {config_name!r}. Leave out --name.")
+        raise DatasetFileError(
+            f"{name!r} is a file or folder, and has no config {config_name!r}. Leave out --config-name."
+        )
     return _select(loaded, split, name)
 
 

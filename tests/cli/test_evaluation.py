@@ -32,7 +32,7 @@ def test_students_are_asked(held_out, tiny, tmp_path, capsys):
     assert report["answers"]["with_documents"] == 18
     assert (output / "table.md").read_text().strip() in out
     assert (output / "plot.png").read_bytes().startswith(b"\x89PNG")
-    assert main(arguments) == 1
+    assert main(arguments) == 3
     assert "exists already" in capsys.readouterr().err
     card = ["card", held_out, "--evaluation", str(output / "evaluation.json"), "--output", str(tmp_path / "README.md")]
     assert main(card) == 0
@@ -46,7 +46,7 @@ def test_no_file_is_replaced_unasked(held_out, tiny, tmp_path, capsys, name):
     (output / name).write_text("mine")
     arguments = ["evaluate", held_out, "--student", tiny, "--max-new-tokens", "2", "--conditions", "positive"]
     arguments += ["--num-resamples", "10", "--output", str(output)]
-    assert main(arguments) == 1
+    assert main(arguments) == 3
     assert f"{output / name} exists already" in capsys.readouterr().err
     assert [(path.name, path.read_text()) for path in output.iterdir()] == [(name, "mine")]
     assert main([*arguments, "--overwrite"]) == 0
@@ -54,19 +54,19 @@ def test_no_file_is_replaced_unasked(held_out, tiny, tmp_path, capsys, name):
     capsys.readouterr()
     (output / name).unlink()
     (output / name).mkdir()
-    assert main([*arguments, "--overwrite"]) == 1
+    assert main([*arguments, "--overwrite"]) == 3
     assert "is a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "status", "words"),
     [
-        (["--student", "a=x", "--student", "a=y"], "Two students are called 'a'"),
-        (["--student", "x", "--model", "y"], "--model is for other commands"),
-        (["--student", "nowhere/at-all", "--gold-column", "gold"], "nowhere/at-all"),
+        (["--student", "a=x", "--student", "a=y"], 2, "Two students are called 'a'"),
+        (["--student", "x", "--model", "y"], 2, "--model is for other commands"),
+        (["--student", "nowhere/at-all", "--gold-column", "gold"], 1, "nowhere/at-all"),
     ],
 )
-def test_what_is_wrong_is_said(held_out, tmp_path, capsys, flags, words):
-    assert main(["evaluate", held_out, *flags, "--output", str(tmp_path / "out")]) == 1
+def test_what_is_wrong_is_said(held_out, tmp_path, capsys, flags, status, words):
+    assert main(["evaluate", held_out, *flags, "--output", str(tmp_path / "out")]) == status
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

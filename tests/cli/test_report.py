@@ -29,7 +29,7 @@ def test_a_report_goes_by_the_recipe_beside_the_rows(traces, tmp_path, capsys):
     html = output.read_text(encoding="utf-8")
     assert "<title>renamed.jsonl</title>" in html
     assert "model_id: Qwen/Qwen3-8B" in html
-    assert main(["report", traces, "-o", str(output)]) == 1
+    assert main(["report", traces, "-o", str(output)]) == 3
     assert "report.html exists already. Pass --overwrite" in capsys.readouterr().err
     assert main(["report", traces, "-o", str(output), "--overwrite", "--title", "Mine", "--marks", "good", "bad"]) == 0
     assert "<title>Mine</title>" in output.read_text(encoding="utf-8")
@@ -54,21 +54,21 @@ def test_a_report_of_two_datasets_with_a_journal(traces, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "status", "message"),
     [
-        (["--output-column", "why"], "has no column 'why'"),
-        (["--max-size", "1"], ""),
-        (["--journal", "3f2a", "--journal-dir", "nowhere"], "0 journals in"),
-        (["--compare", "missing.parquet"], "there is nothing there"),
-        (["--key-column", "key"], "key_column='key' cannot be right"),
+        (["--output-column", "why"], 3, "has no column 'why'"),
+        (["--max-size", "1"], 0, ""),
+        (["--journal", "3f2a", "--journal-dir", "nowhere"], 1, "0 journals in"),
+        (["--compare", "missing.parquet"], 3, "there is nothing there"),
+        (["--key-column", "key"], 2, "key_column='key' cannot be right"),
     ],
 )
-def test_what_is_wrong_is_said(traces, tmp_path, capsys, flags, message):
-    assert main(["report", traces, *flags, "-o", str(tmp_path / "report.html")]) == (1 if message else 0)
+def test_what_is_wrong_is_said(traces, tmp_path, capsys, flags, status, message):
+    assert main(["report", traces, *flags, "-o", str(tmp_path / "report.html")]) == status
     assert message in capsys.readouterr().err
 
 
 def test_a_place_where_no_page_can_be_is_found_out_first(traces, tmp_path, capsys):
     for place in (tmp_path, tmp_path / "missing" / "report.html"):
-        assert main(["report", traces, "-o", str(place), "--overwrite"]) == 1
+        assert main(["report", traces, "-o", str(place), "--overwrite"]) == 3
         assert "cannot be written" in capsys.readouterr().err

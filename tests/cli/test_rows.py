@@ -46,13 +46,13 @@ def test_negatives_from_the_rows_and_from_a_corpus(questions, demo_rows, tmp_pat
     corpus = tmp_path / "corpus.jsonl"
     Dataset.from_dict({"body": ["How much of what does it take, and when, for the water?"]}).to_json(corpus)
     arguments = ["negatives", questions, "--corpus", str(corpus), "--corpus-column", "body", "--output", str(output)]
-    assert main(arguments) == 1
+    assert main(arguments) == 3
     assert "exists already" in capsys.readouterr().err
     assert main([*arguments, "--overwrite"]) == 0
     negatives = load(output)["hard_negatives"]
     assert len(negatives) == len(demo_rows)
     assert {text for own in negatives for text in own} == {"How much of what does it take, and when, for the water?"}
-    assert main(["negatives", questions, "--text-column", "page", "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert main(["negatives", questions, "--text-column", "page", "--output", str(tmp_path / "x.jsonl")]) == 3
     assert "The dataset has no column 'page'" in capsys.readouterr().err
 
 
@@ -78,14 +78,14 @@ def test_a_recipe_of_other_rows_is_not_replaced(rows, tiny, tmp_path, capsys):
     arguments = ["distill", str(tmp_path / "rows.jsonl"), "--model", tiny, "--max-new-tokens", "4"]
     assert main([*arguments, "--output", str(tmp_path / "traces.parquet")]) == 0
     recipe = (tmp_path / "traces.recipe.json").read_text()
-    assert main([*arguments, "--seed", "1", "--output", str(tmp_path / "traces.jsonl")]) == 1
+    assert main([*arguments, "--seed", "1", "--output", str(tmp_path / "traces.jsonl")]) == 3
     assert "traces.recipe.json is the recipe of" in capsys.readouterr().err
     assert not (tmp_path / "traces.jsonl").exists()
     assert main([*arguments, "--output", str(tmp_path / "traces.jsonl")]) == 0  # of the same recipe
     assert json.loads((tmp_path / "traces.recipe.json").read_text()) == json.loads(recipe)
     (tmp_path / "traces.jsonl").unlink()
     (tmp_path / "traces.recipe.json").write_text("[")
-    assert main([*arguments, "--output", str(tmp_path / "traces.jsonl")]) == 1
+    assert main([*arguments, "--output", str(tmp_path / "traces.jsonl")]) == 3
     assert "cannot be read" in capsys.readouterr().err
 
 
@@ -107,7 +107,7 @@ def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
     output = tmp_path / "triplets.parquet"
     assert main(["export", str(traces), "retrieval", "--num-negatives", "1", "--output", str(output)]) == 0
     assert "negative_1" in load(output).column_names
-    assert main(["export", str(traces), "retrieval", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert main(["export", str(traces), "retrieval", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 2
     assert "--student is not for retrieval" in capsys.readouterr().err
     asked = ["--student-documents", "1", "--positive-share", "0", "--output", str(tmp_path / "prompts.parquet")]
     assert main(["export", str(traces), "self-distillation", "--privileged", "trace", *asked]) == 0
@@ -124,16 +124,16 @@ def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
         output = tmp_path / "named.parquet"
         assert main(["export", str(traces), *asked, "--output", str(output), "--overwrite"]) == 0
         assert load(output).column_names == columns
-    assert main(["export", str(traces), "prompts", "--form", "kto", "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert main(["export", str(traces), "prompts", "--form", "kto", "--output", str(tmp_path / "x.jsonl")]) == 2
     assert "--form kto is not for prompts. Expected distillation or self-dist" in capsys.readouterr().err
-    assert main(["export", str(traces), "sft", "--form", "kto", "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert main(["export", str(traces), "sft", "--form", "kto", "--output", str(tmp_path / "x.jsonl")]) == 2
     assert "--form kto is not for sft. Leave it out." in capsys.readouterr().err
-    assert main(["export", str(traces), "sft", "--privileged", "trace", "--output", str(tmp_path / "x.jsonl")]) == 1
-    assert "--privileged is for self-distillation" in capsys.readouterr().err
-    assert main(["export", str(traces), "distillation", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 1
-    assert "prompts hold no reasoning" in capsys.readouterr().err
-    assert main(["export", str(traces), "sft", "--num-negatives", "3", "--output", str(tmp_path / "x.jsonl")]) == 1
-    assert "--num-negatives is for retrieval" in capsys.readouterr().err
+    assert main(["export", str(traces), "sft", "--privileged", "trace", "--output", str(tmp_path / "x.jsonl")]) == 2
+    assert "--privileged is not for sft. It is for self-distillation" in capsys.readouterr().err
+    assert main(["export", str(traces), "distillation", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 2
+    assert "--student is not for distillation. It is for sft, dpo, kto." in capsys.readouterr().err
+    assert main(["export", str(traces), "sft", "--num-negatives", "3", "--output", str(tmp_path / "x.jsonl")]) == 2
+    assert "--num-negatives is not for sft. It is for retrieval." in capsys.readouterr().err
     nowhere = str(tmp_path / "nowhere")
     assert main(["export", str(traces), "sft", "--student", nowhere, "--output", str(tmp_path / "x.jsonl")]) == 1
     assert f"--student {nowhere}: its tokenizer cannot be loaded" in capsys.readouterr().err

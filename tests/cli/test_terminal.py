@@ -58,7 +58,7 @@ def test_logs_and_errors_are_cleaned_too(tmp_path, capsys, steering):
     record = logging.LogRecord("hf_rare", logging.WARNING, "", 0, "A row says %s.", (steering,), None)
     assert is_harmless(CleanFormatter("%(message)s").format(record))
     missing = tmp_path / f"rows{steering.replace('/', '')}.jsonl"
-    assert main(["distill", str(missing), "--model", "none", "--output", "out.jsonl"]) == 1
+    assert main(["distill", str(missing), "--model", "none", "--output", "out.jsonl"]) in (1, 3)
     assert is_harmless(capsys.readouterr().err)
 
 

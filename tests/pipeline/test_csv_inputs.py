@@ -163,7 +163,7 @@ def test_a_list_that_cannot_be_read_is_an_error_where_it_is_read(tmp_path, cell,
     path = tmp_path / "rows.csv"
     path.write_text(table(['["a"]', cell]).replace("text,x", "text,hard_negatives"))
     read = command("export", path, "retrieval", "--output", tmp_path / "out.parquet")
-    assert read.code == 1
+    assert read.code == 3
     assert [word for word in words if word not in read.said] == []
     assert search_rows(path, tmp_path / "out.jsonl").code == 0  # which does not read it
 

@@ -121,7 +121,7 @@ def test_a_fault_is_named_by_its_line(tmp_path, data, words):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(data)
     read = search_rows(path, tmp_path / "out.jsonl")
-    assert read.code == 1
+    assert read.code == 3
     assert [word for word in words if word not in read.said] == [], read.said[:400]
     assert len(read.said.splitlines()) == 1
     assert len(read.said) < 700

@@ -93,7 +93,7 @@ def test_what_an_output_cannot_hold_is_found_before_the_run(tmp_path, monkeypatc
     make().save_to_disk(tmp_path / "rows")
     monkeypatch.setattr(hf_rare, "mine_hard_negatives", lambda *arguments, **settings: pytest.fail("it has run"))
     read = search_rows(tmp_path / "rows", tmp_path / f"out{ending}")
-    assert read.code == 1
+    assert read.code == 3
     assert [word for word in words if word not in read.said] == [], read.said
     assert len(read.said.splitlines()) == 1
 
@@ -111,7 +111,7 @@ def test_what_an_export_carries_along_and_cannot_be_held_is_an_error_too(rows, t
     arguments = ["export", tmp_path / "rows", "retrieval", "--output", tmp_path / "out.jsonl"]
     assert command(*arguments).code == 0
     read = command(*arguments, "--overwrite", "--keep-columns", "x")
-    assert read.code == 1
+    assert read.code == 3
     assert "'x'" in read.said
 
 
@@ -122,7 +122,7 @@ def test_a_text_that_is_no_utf_8_is_named(tmp_path):
     Dataset(table(spoilt)).save_to_disk(tmp_path / "rows")
     for name in ("rows.parquet", "rows"):
         read = search_rows(tmp_path / name, tmp_path / "out.jsonl")
-        assert read.code == 1
+        assert read.code == 3
         assert "row 2, column 'x'" in read.said
 
 

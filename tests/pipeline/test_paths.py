@@ -85,7 +85,7 @@ REFUSED = [
     (("--split", "train[:1"), ["train[:1", "--split"]),
     (("--split", ""), ["--split"]),
     (("--split", "train[7:]+test"), ["--split"]),
-    (("--name", "default"), ["'default'", "--name"]),
+    (("--config-name", "default"), ["'default'", "--config-name"]),
 ]
 
 
@@ -95,7 +95,7 @@ def test_what_a_file_has_not_is_refused(tmp_path, flags, words, name):
     write(tmp_path / "rows.jsonl")
     Dataset.from_list([ROW]).save_to_disk(tmp_path / "rows")
     read = search_rows(tmp_path / name, tmp_path / "out.jsonl", *flags)
-    assert read.code == 1
+    assert read.code == 3
     assert [word for word in words if word not in read.said] == [], read.said
     assert len(read.said.splitlines()) == 1
 
@@ -113,7 +113,7 @@ def test_splits_of_saved_datasets(tmp_path):
         assert len(load_from_disk(tmp_path / "out")) == count
     DatasetDict({"validation": rows}).save_to_disk(tmp_path / "other")
     read = search_rows(tmp_path / "other", tmp_path / "new.jsonl")
-    assert read.code == 1
+    assert read.code == 3
     assert "'validation'" in read.said
 
 
@@ -140,7 +140,7 @@ def test_other_inputs_that_cannot_be(tmp_path, name, flags, words):
     (tmp_path / "empty").mkdir()
     given = name if name == "me/rows" else tmp_path / name
     read = search_rows(given, tmp_path / "out.jsonl", *flags)
-    assert read.code == 1
+    assert read.code == 3
     assert [word for word in words if word not in read.said] == [], read.said
     assert len(read.said.splitlines()) == 1
 
@@ -148,7 +148,7 @@ def test_other_inputs_that_cannot_be(tmp_path, name, flags, words):
 def test_a_card_and_its_folder(tmp_path):
     write(tmp_path / "q[1].jsonl")
     read = command("card", tmp_path / "q[1].jsonl", "--output", tmp_path / "new" / "README.md")
-    assert read.code == 1
+    assert read.code == 3
     assert "new" in read.said
     assert command("card", tmp_path / "q[1].jsonl", "--output", tmp_path / "README.md").code == 0
 
@@ -161,7 +161,7 @@ def test_a_card_of_a_part_and_of_a_split_of_that_name(tmp_path):
         assert read.code == 0, read.said
         assert [word for word in words if word not in output.read_text()] == []
     read = command("card", tmp_path / "rows.jsonl", "--split", "test[:1]", "--output", tmp_path / "no.md")
-    assert read.code == 1
+    assert read.code == 3
     assert "'test[:1]'" in read.said
 
 
@@ -179,5 +179,5 @@ def test_inputs_of_a_pipeline(tmp_path):
     ):  # fmt: skip
         (tmp_path / "pipeline.yaml").write_text(json.dumps({**pipeline, "input": {**source, **changed}}))
         read = command("run", tmp_path / "pipeline.yaml", "--output", tmp_path / "out")
-        assert read.code == 1
+        assert read.code == 3
         assert [word for word in words if word not in read.said] == [], read.said

@@ -428,5 +428,5 @@ def test_the_command_line(sections, tmp_path, capsys):
     assert "distill: 6 rows" in (again := capsys.readouterr().out)
     assert again.count("which stand already") == 6
     assert load_from_disk(tmp_path / "elsewhere" / "6-distill" / "rows").column_names
-    assert main(["run", str(tmp_path / "nothing.yaml")]) == 1
+    assert main(["run", str(tmp_path / "nothing.yaml")]) == 2
     assert "cannot be read" in capsys.readouterr().err

@@ -62,6 +62,6 @@ def test_a_spoilt_file_is_read_or_explained(tmp_path, ending):
             read = search_rows(path, output.with_suffix(".jsonl"))
         else:
             read = command("export", path, chance.choice(["retrieval", "sft", "kto"]), "--output", output)
-        assert read.code in (0, 1)
+        assert read.code in (0, 2, 3)
         if read.code:
             assert sum(line.startswith("hf-rare: ") for line in read.said.splitlines()) == 1, read.said

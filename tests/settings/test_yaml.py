@@ -82,7 +82,7 @@ def test_what_means_no_one_thing_is_refused(tmp_path, text, words):
     assert [word for word in words if word not in str(refused.value)] == [], str(refused.value)
     (tmp_path / "x.yaml").write_text(text)
     said = command("run", tmp_path / "x.yaml", "--output", tmp_path / "out")
-    assert said.code == 1
+    assert said.code == 2
     assert len(said.said.splitlines()) == 1
     arguments = ["distill", "in.jsonl", "--output", "out", "--config", str(tmp_path / "x.yaml")]
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -93,7 +93,7 @@ def test_what_means_no_one_thing_is_refused(tmp_path, text, words):
 def test_a_key_that_is_no_setting(tmp_path, key):
     (tmp_path / "x.yaml").write_text(f"input: rows.jsonl\n{key}: 1\n")
     said = command("run", tmp_path / "x.yaml", "--output", tmp_path / "out")
-    assert said.code == 1
+    assert said.code == 2
     assert key.strip("'") in said.said
     assert len(said.said.splitlines()) == 1
 
@@ -101,7 +101,7 @@ def test_a_key_that_is_no_setting(tmp_path, key):
 def test_a_file_in_another_encoding(tmp_path):
     (tmp_path / "x.yaml").write_bytes("a: é".encode("latin-1"))
     said = command("run", tmp_path / "x.yaml", "--output", tmp_path / "out")
-    assert said.code == 1
+    assert said.code == 2
     assert "cannot be read" in said.said
 
 

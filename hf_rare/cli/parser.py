@@ -1,0 +1,137 @@
+"""The parser of the command line: commands in groups, rare flags behind `--help-all`, and what was meant."""
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+_NO_CHOICE = re.compile(r"invalid choice: '(?P<given>[^']*)' \(choose from (?P<choices>.*)\)", re.DOTALL)
+_UNKNOWN = "unrecognized arguments: "
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose flags are written out in full, whose help is short, and which suggests what was meant.
+
+    Args:
+        **settings: those of [`argparse.ArgumentParser`].
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            **{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **settings}
+        )
+        self._rare: dict[argparse.Action, str | None] = {}
+
+    def add_help_all(self) -> None:
+        """Add `--help-all`, for a parser with rare flags or with help in several sentences."""
+        self.add_argument(
+            "--help-all", action=_HelpAll, nargs=0, default=argparse.SUPPRESS, help="show all flags and exit"
+        )
+
+    def abridge(self, action: argparse.Action, short: str | None) -> None:
+        """Let `--help` say of a flag what is short, or nothing; `--help-all` says all.
+
+        Args:
+            action (`argparse.Action`): the flag.
+            short (`str`, *optional*): its help in short; `None` for a rare flag, which `--help` leaves out.
+        """
+        self._rare[action] = short
+
+    def format_usage(self) -> str:
+        """Say how it is called: what must be given, and that there are flags."""
+        return f"usage: {self._summarize_usage()}\n"
+
+    def format_help(self) -> str:
+        """Give the help in short."""
+        whole = {action: action.help for action in self._rare}
+        for action, short in self._rare.items():
+            action.help = argparse.SUPPRESS if short is None else short
+        try:
+            return self.format_help_all()
+        finally:
+            for action, text in whole.items():
+                action.help = text
+
+    def format_help_all(self) -> str:
+        """Give the help with all flags."""
+        before, self.usage = self.usage, self._summarize_usage().replace("%", "%%")
+        try:
+            return super().format_help()
+        finally:
+            self.usage = before
+
+    def _summarize_usage(self) -> str:
+        needed = [action for action in self._actions if action.required and action.option_strings]
+        flags = [f"{action.option_strings[-1]} {action.metavar or action.dest.upper()}" for action in needed]
+        positionals = [str(action.metavar or action.dest) for action in self._actions if not action.option_strings]
+        return " ".join([self.prog, *positionals, *flags, "..." if "COMMAND" in positionals else "[flags]"])
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; those that are unknown end the program here, where the flags are known."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(_UNKNOWN + " ".join(unknown))
+        return parsed, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and what may have been meant, and exit with 2."""
+        if found := _NO_CHOICE.search(message):
+            choices = [choice.strip(" '\"") for choice in found["choices"].split(",")]
+            message += _suggest(found["given"], choices)
+        elif message.startswith(_UNKNOWN):
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            given = message.removeprefix(_UNKNOWN).split()[0].partition("=")[0]
+            message += _suggest(given, flags)
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+class _HelpAll(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        if isinstance(parser, Parser):
+            print(parser.format_help_all(), end="")
+        parser.exit()
+
+
+def _suggest(given: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    near = near or sorted(name for name in known if len(given) > 4 and name.startswith(given))
+    return f". Did you mean {near[0]}?" if near else ""
+
+
+class Commands:
+    """The commands of a program, in groups.
+
+    Args:
+        parser (`Parser`): the program's.
+        groups (`Sequence[str]`): titles of the groups, in order.
+    """
+
+    def __init__(self, parser: Parser, groups: Sequence[str]) -> None:
+        self._parsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+        parser.abridge(self._parsers, None)  # `describe` says more of them
+        self._summaries: dict[str, list[tuple[str, str]]] = {group: [] for group in groups}
+
+    def add(self, group: str, name: str, summary: str, description: str | None = None) -> Parser:
+        """Add a command.
+
+        Args:
+            group (`str`): title of its group.
+            name (`str`): its name.
+            summary (`str`): what it does, for the list of commands.
+            description (`str`, *optional*): what its own help says first; by default the summary as a sentence.
+        """
+        self._summaries[group].append((name, summary))
+        description = description or f"{summary[0].upper()}{summary[1:]}."
+        made: Parser = self._parsers.add_parser(name, description=description)
+        return made
+
+    def describe(self) -> str:
+        """List the commands by group."""
+        blocks = [
+            f"{group}:\n" + "\n".join(f"  {name:<12}{summary}" for name, summary in commands)
+            for group, commands in self._summaries.items()
+        ]
+        return "\n\n".join(blocks)

@@ -1,0 +1,212 @@
+"""Commands in groups, help in short and in full, what was meant, and what scripts see."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from datasets import Dataset
+
+from hf_rare.cli.flags import RARE
+from hf_rare.cli.main import GROUPS, STATUSES, build_parser, main
+from hf_rare.errors import HfRareError
+from hf_rare.settings.generation import DecodingConfig
+
+
+def said_by(capsys, *arguments) -> str:
+    with pytest.raises(SystemExit, match="0"):
+        main(arguments)
+    return capsys.readouterr().out
+
+
+def test_commands_stand_in_their_groups(capsys):
+    text = said_by(capsys, "--help")
+    assert [text.index(f"\n{group}:\n") for group in GROUPS] == sorted(text.index(f"\n{group}:\n") for group in GROUPS)
+    assert text.index("\nlook and check:") < text.index("\n  verify ") < text.index("\ntrain and measure:")
+    for name in next(action.choices for action in build_parser()._actions if action.choices):
+        assert f"\n  {name} " in text
+
+
+def test_rare_flags_are_shown_where_all_are_asked_for(capsys):
+    short, full = said_by(capsys, "distill", "--help"), said_by(capsys, "distill", "--help-all")
+    for name in DecodingConfig.names():
+        flag = f"--{name.replace('_', '-')} "
+        assert flag in full
+        assert (flag in short) == (name not in RARE)
+    assert "usage: hf-rare distill INPUT --output OUT [flags]\n" in short
+    assert len(short) < len(full) / 2
+    assert said_by(capsys, "distill", "--help") == short
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("distil", "in.jsonl"), "distill"),
+        (("export", "in.jsonl", "sfd", "--output", "out"), "sft"),
+        (("distill", "in.jsonl", "--output", "out", "--max-new-token", "3"), "--max-new-tokens"),
+        (("distill", "in.jsonl", "--output", "out", "--templat", "rare"), "--template"),
+        (("journal", "lst"), "ls"),
+    ],
+)
+def test_what_may_have_been_meant_is_said(capsys, arguments, meant):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    error = capsys.readouterr().err
+    assert f"Did you mean {meant}?" in error
+    assert len(error.splitlines()) == 2
+
+
+def test_flags_are_written_out(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["distill", "in.jsonl", "--out", "out.jsonl"])
+    assert "--out" in capsys.readouterr().err
+
+
+def test_every_error_has_an_exit_status():
+    statuses = {
+        kind.__name__: next((status for status, kinds in STATUSES.items() if issubclass(kind, kinds)), 1)
+        for kind in _list_kinds(HfRareError)
+    }
+    assert {name for name, status in statuses.items() if status == 1} == {
+        *("ModelLoadError", "MissingPackageError", "JournalError"),
+    }
+    assert {statuses[name] for name in ("ConfigError", "TemplateError", "RecipeError")} == {2}
+    assert statuses["ColumnError"] == statuses["OutputExistsError"] == 3
+    assert statuses["BudgetReachedError"] == statuses["RankError"] == 4
+    assert statuses["HubError"] == 5
+
+
+def _list_kinds(kind: type) -> list[type]:
+    return [
+        found
+        for child in kind.__subclasses__()
+        if child.__module__ == "hf_rare.errors"
+        for found in [child, *_list_kinds(child)]
+    ]
+
+
+@pytest.fixture
+def traces(rows, tiny, tmp_path) -> str:
+    rows.to_json(tmp_path / "rows.jsonl")
+    path = tmp_path / "traces.parquet"
+    arguments = ["distill", str(tmp_path / "rows.jsonl"), "--model", tiny, "--max-new-tokens", "4", "--quiet"]
+    assert main([*arguments, "--output", str(path)]) == 0
+    return str(path)
+
+
+def test_a_run_as_json(rows, tiny, tmp_path, capsys):
+    rows.to_json(tmp_path / "rows.jsonl")
+    arguments = ["distill", str(tmp_path / "rows.jsonl"), "--model", tiny, "--max-new-tokens", "4", "--json"]
+    arguments += ["--journal-dir", str(tmp_path / "journal"), "--output", str(tmp_path / "out.parquet")]
+    assert main([*arguments, "--max-rows", "2"]) == 4
+    data = json.loads(capsys.readouterr().out)
+    assert (data["rows"], data["rows_of_input"], data["generated"]) == (2, 6, 2)
+    assert "max_rows=2 is reached" in data["ended_early"]
+    assert main([*arguments, "--overwrite"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["output"] == str(tmp_path / "out.parquet")
+    assert (data["rows"], data["generated"], data["ended_early"]) == (6, 4, None)
+    assert data["statuses"] == {"truncated": 6}
+    assert main(arguments) == 3
+    error = json.loads(capsys.readouterr().out)
+    assert (error["error"], error["status"]) == ("OutputExistsError", 3)
+    assert "exists already" in error["message"]
+
+
+def test_quiet_commands_say_nothing(traces, tmp_path, capsys):
+    capsys.readouterr()
+    assert main(["verify", traces, "--output", str(tmp_path / "verified.parquet"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["verify", traces, "--output", str(tmp_path / "verified.parquet"), "--quiet"]) == 3
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_the_whole_job_from_rows_to_a_training_file(traces, tmp_path, capsys):
+    verified, audited, sft = (tmp_path / f"{name}.parquet" for name in ("verified", "audited", "sft"))
+    assert main(["verify", traces, "--gold-column", "answer", "--statuses", "ok", "truncated", *out(verified)]) == 0
+    assert "6 rows are in" in (said := capsys.readouterr().out)
+    wrong = Dataset.from_parquet(str(verified))["reasoning_verdict"][:].count("wrong")
+    assert f"{wrong} wrong" in said
+    assert main(["audit", str(verified), *out(audited)]) == 0
+    assert "all: " in capsys.readouterr().out
+    assert (tmp_path / "audited.recipe.json").read_text() == (tmp_path / "traces.recipe.json").read_text()
+    asked = ["--statuses", "all", "--reasoning-format", "plain", "--template", "plain", "--keep-columns", "id"]
+    assert main(["export", str(audited), "sft", *asked, *out(sft)]) == 0
+    row = Dataset.from_parquet(str(sft))[0]
+    assert "<think>" not in row["completion"][0]["content"]
+    assert main(["export", str(audited), "sft", *asked, "--json", "--overwrite", *out(sft)]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["rows"] == 6
+    assert main(["export", str(audited), "retrieval", "--template", "plain", *out(tmp_path / "x.jsonl")]) == 2
+    assert "--template is not for retrieval. Leave it out." in capsys.readouterr().err
+
+
+def out(path) -> list[str]:
+    return ["--output", str(path)]
+
+
+def test_rows_are_shown(traces, tmp_path, capsys):
+    capsys.readouterr()
+    assert main(["preview", traces, "--rows", "2"]) == 0
+    text = capsys.readouterr().out
+    rows = Dataset.from_parquet(traces)
+    assert all(question in text for question in rows["question"][:2])
+    assert rows["question"][2] not in text
+    assert main(["preview", traces, *out(tmp_path / "preview.html")]) == 0
+    assert '<div class="hf-rare' in (tmp_path / "preview.html").read_text()
+    assert main(["preview", traces, *out(tmp_path / "preview.html")]) == 3
+
+
+def test_what_a_teacher_would_be_asked(rows, tiny, tmp_path, capsys):
+    rows.to_json(tmp_path / "rows.jsonl")
+    source = str(tmp_path / "rows.jsonl")
+    assert main(["prompt", source, "--row", "1", "--system-prompt", "Be brief."]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("[system]\nBe brief.\n\n[user]\n")
+    assert rows[1]["question"] in text
+    assert main(["prompt", source, "--row", "1", "--model", tiny, "--max-new-tokens", "4", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert rows[1]["question"] in data["text"]
+    assert data["tokens"] > 50
+    assert main(["prompt", source, "--row", "6"]) == 3
+    assert "has 6 rows" in capsys.readouterr().err
+
+
+def test_near_duplicates_and_contamination(tmp_path, capsys):
+    questions = ["How many coins does the ferry to Orla cost on a Sunday in May?"] * 2 + ["Who may fish in the lake?"]
+    Dataset.from_dict({"question": questions}).to_json(tmp_path / "rows.jsonl")
+    Dataset.from_dict({"question": questions[2:]}).to_json(tmp_path / "test.jsonl")
+    arguments = ["dedup", str(tmp_path / "rows.jsonl"), "--evaluation-set", str(tmp_path / "test.jsonl"), "--json"]
+    assert main([*arguments, *out(tmp_path / "kept.jsonl")]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["rows"], data["near_duplicates"], data["contaminated"]) == (1, 1, 1)
+
+
+def test_a_shell_completes_commands_and_flags():
+    script = subprocess.run(
+        [sys.executable, "-m", "hf_rare", "completion", "bash"], capture_output=True, text=True, check=True
+    ).stdout
+    asked = 'COMP_WORDS=(hf-rare dis); COMP_CWORD=1; _shtab_hf_rare; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["distill"]
+
+
+def test_an_error_that_nobody_foresaw_is_no_traceback(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "?"}')
+    monkeypatch.setattr("hf_rare.preview", lambda *_: 1 / 0, raising=False)
+    assert main(["preview", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "ZeroDivisionError" in error
+    assert "Traceback" not in error
+    monkeypatch.setenv("HF_RARE_TRACEBACK", "1")
+    assert main(["preview", str(path)]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
+    text = "word " * 50_000
+    Dataset.from_list([{"question": text, "reasoning": text}]).to_json(tmp_path / "rows.jsonl")
+    command = f"{sys.executable} -m hf_rare preview {tmp_path / 'rows.jsonl'} | head -c 10"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, env={**os.environ})
+    assert done.stderr == ""
