@@ -113,7 +113,7 @@ def check_pipeline(
                 own = settings[name][companion] = _as_settings(companion, settings[name][companion])
                 reject_unknown_names(own, [*WRITERS[companion].config.names(), *MODEL_NAMES], f"{companion!r}")
         elif name in functions:
-            reject_unknown_names(settings[name], _names_of(name, functions), f"{name!r}")
+            reject_unknown_names(settings[name], names_of(name, functions), f"{name!r}")
     for name, export in settings.get("export", {}).items():
         _check_export(name, export, exports)
     if "push" in settings:
@@ -217,7 +217,7 @@ def _check_export(name: str, export: Any, exports: Mapping[str, Callable[..., An
         raise ConfigError(
             f"The export {name!r} is {export!r}; expected settings with `format: ` and one of {', '.join(exports)}."
         )
-    known = ["format", "one_trace", *_parameters_of(exports[export["format"]])]
+    known = ["format", "one_trace", *parameters_of(exports[export["format"]])]
     known += [] if export["format"] == "retrieval" else DistillConfig.names()
     reject_unknown_names(export, known, f"the export {name!r}")
     if isinstance(export.get("student_tokenizer"), str):
@@ -237,17 +237,17 @@ def _check_push(push: Mapping[str, Any], card: Mapping[str, Any]) -> None:
         raise ConfigError(f"'card' has {others[0]!r}, which 'push' sets itself. Leave it out.")
 
 
-def _names_of(section: str, functions: Mapping[str, Callable[..., Any]]) -> list[str]:
+def names_of(section: str, functions: Mapping[str, Callable[..., Any]]) -> list[str]:
     """List the settings that a section may have, without what the pipeline itself gives to its function."""
-    names = _parameters_of(functions[section])
+    names = parameters_of(functions[section])
     if section in FURTHER_SETTINGS:
         names += FURTHER_SETTINGS[section].names()
     if section == "push":
-        names += [name for name in _parameters_of(functions["card"]) if name not in SET_BY_PUSH]
+        names += [name for name in parameters_of(functions["card"]) if name not in SET_BY_PUSH]
     return [name for name in names if section not in ("card", "push") or name != "recipe"]
 
 
-def _parameters_of(function: Callable[..., Any]) -> list[str]:
+def parameters_of(function: Callable[..., Any]) -> list[str]:
     """List the names that a function takes, without the rows."""
     names = [name for name, one in inspect.signature(function).parameters.items() if one.kind.name != "VAR_KEYWORD"]
     return names[1:]

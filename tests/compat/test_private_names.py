@@ -118,6 +118,13 @@ def test_a_name_that_is_gone_is_said_with_what_to_do(tiny, monkeypatch):
     assert not is_in_bad_fork()
 
 
+@pytest.mark.parametrize(("devices", "is_bad"), [(0, False), (2, True)])
+def test_a_fork_is_bad_where_there_is_a_gpu_alone(monkeypatch, devices, is_bad):
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    assert is_in_bad_fork() == is_bad
+
+
 def test_what_datasets_says_of_rows():
     rows = Dataset.from_dict({"text": ["a"], "scores": [[0.5]]})
     assert fingerprint_of(rows) == fingerprint_of(rows) != fingerprint_of(rows.select([]))

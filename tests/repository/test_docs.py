@@ -22,8 +22,11 @@ from hf_rare import ReasonDistiller
 from hf_rare.checks.answers import CHECKS
 from hf_rare.cli.flags import MODEL_GROUPS
 from hf_rare.cli.main import build_parser
+from hf_rare.pipeline.run import EXPORTS, FUNCTIONS
+from hf_rare.pipeline.settings import INPUT_NAMES, names_of, parameters_of
 from hf_rare.rows.columns import GROUNDING_COLUMNS, STATUSES
 from hf_rare.settings.writers import DistillConfig
+from hf_rare.writers.registry import WRITERS
 from tests.conftest import REPOSITORY
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
 from tests.support.pages import (  # noqa: F401
@@ -136,6 +139,31 @@ def test_every_setting_is_in_the_table():
     named = names_in([row[0] for row in read_table(page_of("settings.md").text, "setting")])
     assert len(named) == len(set(named))
     assert set(named) == {name for config in (DistillConfig, *MODEL_GROUPS.values()) for name in config.names()}
+
+
+def keys_of(what: str) -> set[str]:
+    rows = read_table(page_of("pipeline-reference.md").text, f"key of {what}")
+    return set(names_in([row[0] for row in rows]))
+
+
+@pytest.mark.parametrize("section", FUNCTIONS)
+def test_every_key_of_a_section_is_in_its_table(section):
+    assert keys_of(f"`{section}`") == set(names_of(section, FUNCTIONS))
+
+
+def test_every_key_of_inputs_and_exports_is_in_its_table():
+    assert keys_of("`input`") == set(INPUT_NAMES)
+    own = {name for export in EXPORTS.values() for name in parameters_of(export)}
+    assert keys_of("an export") == own
+
+
+def test_every_key_of_what_a_model_writes_is_in_the_table():
+    rows = read_table(
+        page_of("pipeline-reference.md").text, "section | what it takes beside the settings of its model"
+    )
+    named = {row[0].split("`")[1]: set(names_in([row[1]])) for row in rows}
+    for section in ("questions", "negatives", "judge"):
+        assert named[section] == set(WRITERS[section].config.names())
 
 
 def test_every_new_column_is_explained_with_its_type():
