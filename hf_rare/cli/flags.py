@@ -115,6 +115,8 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
     if kind == tuple[str, str]:
         return {"nargs": 2, "metavar": ("OPENING", "CLOSING")}
     origins = [typing.get_origin(member) or member for member in members]
+    if tuple in origins and str in origins:
+        return NAMES
     if tuple in origins:
         return {"nargs": "+", "metavar": "NAME"}
     parsers: dict[type, tuple[str, Callable[[str], Any]]] = {
@@ -125,6 +127,13 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
     }
     metavar, parse = next(parsers[member] for member in parsers if member in origins)
     return {"metavar": metavar, "type": partial(_or_none, parse) if type(None) in members else parse}
+
+
+class _OneOrMore(argparse.Action):
+    """Stores one name as a text, and several as a list; a JSON list is one as it is."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else values)
 
 
 def positive_int(text: str, least: int = 1) -> int:
@@ -160,6 +169,10 @@ def json_or_text(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as err:
         raise argparse.ArgumentTypeError(f"not JSON ({err}): {text}") from err
+
+
+NAMES: dict[str, Any] = {"action": _OneOrMore, "nargs": "+", "type": json_or_text, "metavar": "NAME"}
+"""What a flag is that names a column or several."""
 
 
 def read_settings(arguments: argparse.Namespace, needs_model: bool = True) -> dict[str, Any]:

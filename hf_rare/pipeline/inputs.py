@@ -78,7 +78,11 @@ def expect_inputs(config: DistillConfig) -> dict[str, Kind]:
 
 def _expect(config: object, read: Collection[str]) -> dict[str, Kind]:
     settings: dict[str, Kind] = {"hard_negatives_column": "texts", "options_column": "options"}
-    named = {str(getattr(config, setting, "")): kind for setting, kind in settings.items()}
+    named = {
+        name: kind
+        for setting, kind in settings.items()
+        if isinstance(name := getattr(config, setting, None), str)  # several columns hold texts
+    }
     return {name: kind for name, kind in named.items() if name in read}
 
 
