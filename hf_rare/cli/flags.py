@@ -23,7 +23,7 @@ from hf_rare.settings.yaml import read_yaml
 
 if TYPE_CHECKING:
     from hf_rare.pipeline.inputs import TextForm
-    from hf_rare.pipeline.readers.csv_rows import Kind
+    from hf_rare.pipeline.readers.cells import Kind
 
 MODEL_GROUPS: dict[str, type[Config]] = {
     "model": ModelConfig,
@@ -37,9 +37,12 @@ MODEL_GROUPS: dict[str, type[Config]] = {
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add the dataset that is read."""
     parser.add_argument(
-        "input", metavar="INPUT", help="a .json, .jsonl, .csv, .tsv or .parquet file, saved dataset, Hub name"
+        "input",
+        metavar="INPUT",
+        help="a .json, .jsonl, .csv, .tsv, .xlsx or .parquet file (also packed, such as .jsonl.gz), a pattern in "
+        "quotes such as 'data/*.jsonl', a folder of files, a saved dataset, or a name on the Hub",
     )
-    parser.add_argument("--name", help="config of a dataset on the Hub")
+    parser.add_argument("--name", help="config of a dataset on the Hub, or sheet of a spreadsheet")
     parser.add_argument("--split", help="split, or a part of it such as train[:100] (default: train)")
     add_text_form(parser)
 

@@ -15,7 +15,7 @@ from hf_rare.cli.flags import (
     read_text_form,
 )
 from hf_rare.cli.terminal import say
-from hf_rare.errors import ConfigError, ModelLoadError
+from hf_rare.errors import ConfigError, ModelLoadError, NothingUsableError
 from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.writers import DistillConfig
 
@@ -154,44 +154,73 @@ def _save(arguments: argparse.Namespace, rows: Any) -> None:
 
 def _run_export(arguments: argparse.Namespace) -> None:
     from hf_rare.pipeline import inputs, outputs
+    from hf_rare.training.left_out import hear_left_out
     from hf_rare.writers.recipe import read_recipe, recipe_beside
+    from hf_rare.writers.usable import advise, count_statuses
 
     arguments.form = _choose_form(arguments.form, arguments.form_of_format)
     outputs.check_output(arguments.output, arguments.overwrite)
-    settings: dict[str, Any] = {"keep_columns": arguments.keep_columns or ()}
     path = arguments.recipe or recipe_beside(Path(arguments.input))
     recipe = None
-    if arguments.form != "retrieval" and (arguments.recipe or path.exists()):
-        recipe = read_recipe(path, kind="distill")
-    expected = inputs.expect_inputs(DistillConfig(**(recipe or {}).get("distill", {})))
-    form = read_text_form(arguments, inputs.HARD_NEGATIVES if arguments.form == "retrieval" else expected)
+    if arguments.recipe or path.exists():
+        needs_traces = arguments.form != "retrieval" or arguments.recipe is not None
+        recipe = read_recipe(path, kind="distill" if needs_traces else None)
+        recipe = recipe if recipe["kind"] == "distill" else None
+    config = DistillConfig(**(recipe or {}).get("distill", {}))
+    settings = _export_settings(arguments, config, recipe)
+    form = read_text_form(arguments, inputs.expect_inputs(config))
     dataset = inputs.load_input(arguments.input, arguments.name, arguments.split, form)
-    if arguments.form == "retrieval":
-        for name in ("recipe", "student", "correct_column", "positive_share", "student_documents", "privileged"):
-            if getattr(arguments, name) is not None:
-                raise ConfigError(f"--{name.replace('_', '-')} is not for retrieval.")
-        exported = hf_rare.to_retrieval(dataset, arguments.num_negatives, **settings)
-    else:
-        if arguments.num_negatives is not None:
-            raise ConfigError("--num-negatives is for retrieval.")
-        settings["recipe"] = recipe
-        for name in ("correct_column", "positive_share", "student_documents", "privileged"):
-            if getattr(arguments, name) is not None:
-                settings[name] = getattr(arguments, name)
-        if arguments.privileged is not None and arguments.form != "self-distillation":
-            raise ConfigError("--privileged is for self-distillation.")
-        if arguments.student is not None and arguments.form.endswith("distillation"):
-            raise ConfigError("--student is for sft, dpo and kto: prompts hold no reasoning.")
-        if arguments.student is not None:
-            settings["student_tokenizer"] = _load_student(arguments.student)
-        if arguments.form == "sft":
-            exported = hf_rare.to_sft(dataset, **settings)
-        elif arguments.form.endswith("distillation"):
-            exported = hf_rare.to_prompts(dataset, form=arguments.form, **settings)
-        else:
-            exported = hf_rare.to_preference(dataset, form=arguments.form, **settings)
+    with hear_left_out() as left_out:
+        exported = _export(arguments.form, dataset, settings)
+    if len(dataset) and not len(exported):
+        advice = advise(count_statuses(dataset, config.output_column)) if arguments.form != "retrieval" else ""
+        raise NothingUsableError(
+            f"No row of {arguments.input} can be exported as {arguments.form}, and nothing was written. "
+            f"{' '.join([*left_out, advice])}".rstrip()
+        )
     _save(arguments, exported)
     say(f"{len(exported)} rows are in {arguments.output}")
+
+
+def _export_settings(
+    arguments: argparse.Namespace, config: DistillConfig, recipe: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Give the settings of an export.
+
+    Raises:
+        ConfigError: A flag is not for its form.
+        ModelLoadError: The student's tokenizer cannot be loaded.
+    """
+    settings: dict[str, Any] = {"keep_columns": arguments.keep_columns or ()}
+    of_prompts = ("correct_column", "positive_share", "student_documents", "privileged")
+    if arguments.form == "retrieval":
+        for name in ("student", *of_prompts):
+            if getattr(arguments, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} is not for retrieval.")
+        settings |= {name: getattr(config, name) for name in ("text_column", "hard_negatives_column")}
+        settings["query"] = [name for name in (config.scenario_column, config.question_column) if name is not None]
+        return settings | {"num_negatives": arguments.num_negatives}
+    if arguments.num_negatives is not None:
+        raise ConfigError("--num-negatives is for retrieval.")
+    settings |= {name: value for name in of_prompts if (value := getattr(arguments, name)) is not None}
+    if arguments.privileged is not None and arguments.form != "self-distillation":
+        raise ConfigError("--privileged is for self-distillation.")
+    if arguments.student is not None and arguments.form.endswith("distillation"):
+        raise ConfigError("--student is for sft, dpo and kto: prompts hold no reasoning.")
+    if arguments.student is not None:
+        settings["student_tokenizer"] = _load_student(arguments.student)
+    return settings | {"recipe": recipe}
+
+
+def _export(form: Any, dataset: Any, settings: dict[str, Any]) -> Any:
+    """Export rows in a form."""
+    if form == "retrieval":
+        return hf_rare.to_retrieval(dataset, **settings)
+    if form == "sft":
+        return hf_rare.to_sft(dataset, **settings)
+    if form.endswith("distillation"):
+        return hf_rare.to_prompts(dataset, form=form, **settings)
+    return hf_rare.to_preference(dataset, form=form, **settings)
 
 
 def _choose_form(name: str, form: str | None) -> str:

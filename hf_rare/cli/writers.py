@@ -86,6 +86,7 @@ def _run_writer(arguments: argparse.Namespace) -> None:
     from hf_rare.pipeline import inputs, outputs
     from hf_rare.runs.team import is_first_process
     from hf_rare.writers.recipe import describe_command, make_recipe, recipe_beside
+    from hf_rare.writers.usable import check_usable
 
     outputs.check_output(arguments.output, arguments.overwrite)
     writer = arguments.writer.load().from_pretrained(**settings)
@@ -106,6 +107,7 @@ def _run_writer(arguments: argparse.Namespace) -> None:
         outputs.save_output(written, arguments.output)
         recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
         say(f"{len(written)} rows are in {arguments.output}{note}")
+        check_usable(writer, written, arguments.output)
 
 
 def _run_estimate(arguments: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from hf_rare.rows.hard_negatives import gather, name_columns
 from hf_rare.settings.kinds import AtLeastZero, ColumnNames, check_value
 from hf_rare.text import normalize
 from hf_rare.training.convert import check_exportable, check_kinds, convert_rows
+from hf_rare.training.left_out import say_left_out
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +103,9 @@ def to_retrieval(
             rows.append(number)
     if left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        logger.warning("%d of %d rows are left out: %s.", left_out.total(), len(dataset), reasons)
+        say_left_out(logger, "%d of %d rows are left out: %s.", left_out.total(), len(dataset), reasons)
     if positives:
-        logger.warning("%d negatives are left out, which are the positive of their row.", positives)
+        say_left_out(logger, "%d negatives are left out, which are the positive of their row.", positives)
     names = ["anchor", "positive", *(f"negative_{number}" for number in range(1, num_negatives + 1))]
     features = dict.fromkeys(names, datasets.Value("string"))
     name_texts = partial(_name_texts, names, make)
