@@ -7,7 +7,6 @@ import pytest
 from datasets import Dataset
 
 from hf_rare import ColumnError, NothingUsableError, PipelineError, run_pipeline
-from hf_rare.cli.main import main
 from tests.support.chat_server import complete, serving
 from tests.support.commands import command
 
