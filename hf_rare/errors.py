@@ -15,7 +15,8 @@ HfRareError
 │   └── EndpointError                    nothing goes well any more with an endpoint
 ├── RankError (RuntimeError)             another process of the job failed, died, ended, or disagrees
 ├── HubError (RuntimeError)              the Hub refused, cannot be reached, or was faster
-├── PipelineError (RuntimeError)         a stage of a pipeline left no rows
+├── NothingUsableError (RuntimeError)    a run or an export that leaves nothing that can be used
+│   └── PipelineError                    a stage or an export of a pipeline left no rows
 ├── DatasetFileError (OSError)           an input or output of the command line that cannot be read or written
 └── OutputExistsError (FileExistsError)  an output of the command line that would be overwritten
 
@@ -80,8 +81,12 @@ class HubError(HfRareError, RuntimeError):
     """A push or a checkpoint failed; the message says what is on the Hub now, and what to do."""
 
 
-class PipelineError(HfRareError, RuntimeError):
-    """A stage of a pipeline left no rows for the next one."""
+class NothingUsableError(HfRareError, RuntimeError):
+    """A run or an export has left nothing that can be used; the message says why, and what to change."""
+
+
+class PipelineError(NothingUsableError):
+    """A stage or an export of a pipeline left no rows."""
 
 
 class DatasetFileError(HfRareError, OSError):

@@ -14,10 +14,11 @@ from hf_rare.checks.citation_forms import DOCUMENT_WORDS
 from hf_rare.checks.evidence import MIN_QUOTE_TOKENS, Grounding, assess_grounding
 from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.rows.batches import add_columns, column_names, read_columns
-from hf_rare.rows.column_types import is_list
+from hf_rare.rows.column_types import check_types, is_list, kinds_of_negatives
 from hf_rare.rows.columns import DOCUMENT_ORDER, GROUNDING_COLUMNS, name_features
+from hf_rare.rows.hard_negatives import gather, name_columns
 from hf_rare.settings.base import Config
-from hf_rare.settings.kinds import AtLeastOne, ColumnName, Texts
+from hf_rare.settings.kinds import AtLeastOne, ColumnName, ColumnNames, Texts
 from hf_rare.settings.transformers_names import reject_unknown_names
 
 GROUNDING_REVISION = 2
@@ -52,8 +53,8 @@ class GroundingAudit(Config):
             Column with the question, where there is one.
         scenario_column (`str`, *optional*, defaults to `"scenario"`):
             Column with the situation, where there is one.
-        hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
-            Column with the hard negatives.
+        hard_negatives_column (`str` or `list[str]`, *optional*, defaults to `"hard_negatives"`):
+            Column with the hard negatives, or several columns of texts.
         min_quote_tokens (`int`, *optional*, defaults to 8):
             Words in a row that make a quote; see [`longest_quotes`].
         document_words (`tuple[str, ...]`, *optional*):
@@ -68,7 +69,7 @@ class GroundingAudit(Config):
     text_column: ColumnName = "text"
     question_column: ColumnName = "question"
     scenario_column: ColumnName = "scenario"
-    hard_negatives_column: ColumnName = "hard_negatives"
+    hard_negatives_column: ColumnNames = "hard_negatives"
     min_quote_tokens: AtLeastOne = MIN_QUOTE_TOKENS
     document_words: Annotated[Texts, MinLen(1), "a list of words"] = DOCUMENT_WORDS
 
@@ -115,10 +116,10 @@ class GroundingAudit(Config):
 
     def _needed(self) -> list[str]:
         order = self.output_column + DOCUMENT_ORDER
-        return [self.output_column, order, self.text_column, self.hard_negatives_column]
+        return [self.output_column, order, self.text_column, *name_columns(self.hard_negatives_column)]
 
     def _assess(self, row: Mapping[str, Any], trace: Any) -> Grounding:
-        negatives = row[self.hard_negatives_column]
+        negatives = gather(row, self.hard_negatives_column)
         documents = [row[self.text_column], *(negatives if isinstance(negatives, list) else [])]
         return assess_grounding(
             _as_text(trace),
@@ -154,7 +155,7 @@ def audit_grounding(
 
     Raises:
         ConfigError: A setting is unknown or cannot be right.
-        ColumnError: A column that is needed is missing, or a new one exists already.
+        ColumnError: A column that is needed is missing or of another type, or a new one exists already.
         BatchTypeError: `dataset` is neither a `Dataset` nor a `DatasetDict`.
 
     Example:
@@ -176,6 +177,7 @@ def audit_grounding(
     reject_unknown_names(settings, GroundingAudit.names(), "settings")
     audit = GroundingAudit(output_column=output_column, **settings)
     audit.check_names(dataset.column_names)
+    check_types(dataset.features, kinds_of_negatives(audit.hard_negatives_column))
     as_lists = is_list(dataset.features[output_column])
     features = datasets.Features({**dataset.features, **audit.features(as_lists)})
     if not len(dataset):  # `map` never calls the audit

@@ -17,7 +17,7 @@ from hf_rare.cli.flags import (
 from hf_rare.cli.parser import Commands
 from hf_rare.cli.rows import save_rows
 from hf_rare.cli.terminal import Outcome, add_manner
-from hf_rare.errors import ConfigError, ModelLoadError
+from hf_rare.errors import ConfigError, ModelLoadError, NothingUsableError
 from hf_rare.rows.columns import STATUSES
 from hf_rare.settings.writers import DistillConfig
 
@@ -46,7 +46,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "privileged": ("self-distillation",),
     **dict.fromkeys(("student", "reasoning_format", "chat_template_kwargs"), ("sft", "dpo", "kto")),
     **dict.fromkeys(
-        ("recipe", "correct_column", "threshold", "positive_share", "student_documents"),
+        ("correct_column", "threshold", "positive_share", "student_documents"),
         ("sft", "dpo", "kto", "distillation", "self-distillation"),
     ),
     "statuses": (*EXPORT_FORMS,),
@@ -118,32 +118,50 @@ def add_export_command(commands: Commands) -> None:
 
 def _run_export(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import inputs, outputs
+    from hf_rare.training.left_out import hear_left_out
     from hf_rare.writers.known_settings import known_settings
     from hf_rare.writers.recipe import read_recipe, recipe_beside
+    from hf_rare.writers.usable import advise, count_statuses
 
     form = _choose_form(arguments.form, arguments.form_of_format)
     settings = {**read_settings(arguments), **_read_choices(arguments, form)}
     outputs.check_output(arguments.output, arguments.overwrite)
     path = arguments.recipe or recipe_beside(Path(arguments.input))
-    if form != "retrieval" and (arguments.recipe or path.exists()):
-        settings["recipe"] = read_recipe(path, kind="distill")
+    recipe = read_recipe(path, kind="distill" if form != "retrieval" else None) if path.exists() else None
+    recipe = read_recipe(path, kind="distill") if arguments.recipe else recipe
+    recipe = recipe if recipe is not None and recipe["kind"] == "distill" else None
     if "student" in settings:
         settings["student_tokenizer"] = _load_student(settings.pop("student"))
-    columns = {**known_settings(settings.get("recipe")), **settings}
+    columns = {**known_settings(recipe), **settings}
     config = DistillConfig(**{name: columns[name] for name in DistillConfig.names() if name in columns})
-    expected = inputs.HARD_NEGATIVES if form == "retrieval" else inputs.expect_inputs(config)
-    text_form = read_text_form(arguments, expected)
+    text_form = read_text_form(arguments, inputs.expect_inputs(config))
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, text_form)
     settings["keep_columns"] = arguments.keep_columns
-    if form == "sft":
-        exported = hf_rare.to_sft(dataset, **settings)
-    elif form == "retrieval":
-        exported = hf_rare.to_retrieval(dataset, **settings)
-    elif form in ("distillation", "self-distillation"):
-        exported = hf_rare.to_prompts(dataset, **settings | {"form": form})
+    if form == "retrieval":
+        settings |= {name: getattr(config, name) for name in OF_RETRIEVAL}
+        settings["query"] = [name for name in (config.scenario_column, config.question_column) if name is not None]
     else:
-        exported = hf_rare.to_preference(dataset, **settings | {"form": form})
+        settings["recipe"] = recipe
+    with hear_left_out() as left_out:
+        exported = _export(form, dataset, settings)
+    if len(dataset) and not len(exported):
+        advice = advise(count_statuses(dataset, config.output_column)) if form != "retrieval" else ""
+        raise NothingUsableError(
+            f"No row of {arguments.input} can be exported as {form}, and nothing was written. "
+            f"{' '.join([*left_out, advice])}".rstrip()
+        )
     return save_rows(arguments, exported)
+
+
+def _export(form: str, dataset: Any, settings: dict[str, Any]) -> Any:
+    """Export rows in a form."""
+    if form == "sft":
+        return hf_rare.to_sft(dataset, **settings)
+    if form == "retrieval":
+        return hf_rare.to_retrieval(dataset, **settings)
+    if form in ("distillation", "self-distillation"):
+        return hf_rare.to_prompts(dataset, **settings | {"form": form})
+    return hf_rare.to_preference(dataset, **settings | {"form": form})
 
 
 def _choose_form(name: str, form: str | None) -> str:

@@ -25,7 +25,7 @@ from hf_rare.settings.yaml import read_yaml
 
 if TYPE_CHECKING:
     from hf_rare.pipeline.inputs import TextForm
-    from hf_rare.pipeline.readers.csv_rows import Kind
+    from hf_rare.pipeline.readers.cells import Kind
 
 RARE = frozenset(
     (
@@ -53,9 +53,14 @@ MODEL_GROUPS: dict[str, type[Config]] = {
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add the dataset that is read."""
     parser.add_argument(
-        "input", metavar="INPUT", help="a .json, .jsonl, .csv, .tsv or .parquet file, saved dataset, Hub name"
+        "input",
+        metavar="INPUT",
+        help="a .json, .jsonl, .csv, .tsv, .xlsx or .parquet file (also packed, such as .jsonl.gz), a pattern in "
+        "quotes such as 'data/*.jsonl', a folder of files, a saved dataset, or a name on the Hub",
     )
-    parser.add_argument("--config-name", metavar="NAME", help="config of a dataset on the Hub")
+    parser.add_argument(
+        "--config-name", metavar="NAME", help="config of a dataset on the Hub, or sheet of a spreadsheet"
+    )
     parser.add_argument("--split", help="split, or a part of it such as train[:100] (default: train)")
     add_text_form(parser)
 
@@ -152,6 +157,8 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
     if kind == tuple[str, str]:
         return {"nargs": 2, "metavar": ("OPENING", "CLOSING")}
     origins = [typing.get_origin(member) or member for member in members]
+    if tuple in origins and str in origins:
+        return NAMES
     if tuple in origins:
         return {"nargs": "+", "metavar": "NAME"}
     parsers: dict[type, tuple[str, Callable[[str], Any]]] = {
@@ -162,6 +169,13 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
     }
     metavar, parse = next(parsers[member] for member in parsers if member in origins)
     return {"metavar": metavar, "type": partial(_or_none, parse) if type(None) in members else parse}
+
+
+class _OneOrMore(argparse.Action):
+    """Stores one name as a text, and several as a list; a JSON list is one as it is."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else values)
 
 
 def positive_int(text: str, least: int = 1) -> int:
@@ -197,6 +211,10 @@ def json_or_text(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as err:
         raise argparse.ArgumentTypeError(f"not JSON ({err}): {text}") from err
+
+
+NAMES: dict[str, Any] = {"action": _OneOrMore, "nargs": "+", "type": json_or_text, "metavar": "NAME"}
+"""What a flag is that names a column or several."""
 
 
 def read_settings(arguments: argparse.Namespace, needs_model: bool = True) -> dict[str, Any]:

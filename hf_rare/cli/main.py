@@ -26,6 +26,7 @@ from hf_rare.errors import (
     GenerationError,
     HfRareError,
     HubError,
+    NothingUsableError,
     OutputExistsError,
     PipelineError,
     RankError,
@@ -36,7 +37,7 @@ GROUPS = ("make rows", "let a teacher write", "look and check", "train and measu
 
 STATUSES: dict[int, tuple[type[HfRareError], ...]] = {
     2: (ConfigError,),
-    3: (ColumnError, BatchTypeError, DatasetFileError, OutputExistsError, PipelineError),
+    3: (ColumnError, BatchTypeError, DatasetFileError, OutputExistsError, PipelineError, NothingUsableError),
     4: (RunEndedError, GenerationError, RankError),
     5: (HubError,),
 }
@@ -46,7 +47,7 @@ DESCRIPTION = f"""{hf_rare.__doc__.splitlines()[0]}
 
 `hf-rare COMMAND --help` shows the flags of a command, --help-all also the rare ones."""
 
-EXIT = """exit status: 0 all went well, 2 a flag or setting cannot be right, 3 rows cannot be read or written,
+EXIT = """exit status: 0 all went well, 2 a flag or setting cannot be right, 3 rows cannot be read, written or used,
 4 generation ended early, 5 the Hub refused or cannot be reached, 130 Ctrl-C, 1 anything else"""
 
 
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         `int`: the exit status: 0 when all went well, 2 where a flag or setting cannot be right, 3 where rows cannot be
-        read or written, 4 where generation ended early, 5 where the Hub refused or cannot be reached, 130 after
+        read, written or used, 4 where generation ended early, 5 where the Hub refused or cannot be reached, 130 after
         Ctrl-C, and 1 on any other error. With `HF_RARE_TRACEBACK=1` in the environment errors come with where they
         were raised.
     """

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
-from hf_rare.cli.flags import add_input, check_page, number_of_bytes, positive_int, read_text_form
+from hf_rare.cli.flags import NAMES, add_input, check_page, number_of_bytes, positive_int, read_text_form
 from hf_rare.cli.parser import Commands
 from hf_rare.cli.terminal import Outcome, add_manner
 
@@ -46,10 +46,13 @@ def add_report_command(commands: Commands) -> None:
     report.add_argument(
         "--max-size", type=number_of_bytes, default=12_000_000, metavar="SIZE", help="of these rows (default: 12MB)"
     )
-    for name in ("output", "text", "question", "scenario", "hard-negatives"):
+    for name in ("output", "text", "question", "scenario"):
         report.add_argument(
             f"--{name}-column", default=argparse.SUPPRESS, metavar="NAME", help="default: that of the recipe"
         )
+    report.add_argument(
+        "--hard-negatives-column", default=argparse.SUPPRESS, help="one or more; default: as in the recipe", **NAMES
+    )
     add_manner(report)
     report.set_defaults(run=_run_report)
 

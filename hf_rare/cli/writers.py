@@ -92,6 +92,7 @@ def _run_writer(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import inputs, outputs
     from hf_rare.runs.team import is_first_process
     from hf_rare.writers.recipe import describe_command, make_recipe, recipe_beside
+    from hf_rare.writers.usable import check_usable
 
     outputs.check_output(arguments.output, arguments.overwrite)
     writer = arguments.writer.load().from_pretrained(**settings)
@@ -119,6 +120,7 @@ def _run_writer(arguments: argparse.Namespace) -> Outcome:
     except DatasetFileError as err:
         raise DatasetFileError(f"{err} {_say_what_is_safe(writer)}") from err
     recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
+    check_usable(writer, written, arguments.output)
     data = {
         "output": arguments.output,
         "recipe": recipe_beside(arguments.output),

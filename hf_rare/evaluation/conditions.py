@@ -8,7 +8,8 @@ import datasets
 
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.evaluation.settings import EvaluationConfig
-from hf_rare.prompts.prompt import input_columns
+from hf_rare.prompts.prompt import input_columns, input_kinds
+from hf_rare.rows.column_types import check_types
 from hf_rare.rows.columns import INTEGER, STRING
 from hf_rare.rows.gold import check_gold_feature, label_names, list_golds, name_label, pair_options
 from hf_rare.rows.row import InvalidRowError, Row, read_row
@@ -117,6 +118,7 @@ class Questions:
         inputs = list(dict.fromkeys([*input_columns(config), *options]))
         named = [change for change in (self.changed, self.changed_gold) if isinstance(change, str)]
         self._check_columns(dataset, [*inputs, *gold, *named])
+        check_types(dataset.features, {name: kind for name, kind in input_kinds(config).items() if name in inputs})
         for name in gold:
             check_gold_feature(dataset.features, name)
         is_function = callable(self.changed) or callable(self.changed_gold)

@@ -1,16 +1,17 @@
-"""Datasets from files, from folders that `save_to_disk` has left, and from the Hub, by what a name says.
+"""Datasets from files, from folders, and from the Hub, by what a name says.
 
 A path is a path, whatever characters it has. A file goes through an Arrow file in the cache of `datasets` that is
 known by its content: what was changed is read anew, whatever its time says.
 """
 
 import codecs
+import dataclasses
 import hashlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,17 +24,27 @@ import xxhash
 from datasets.table import MemoryMappedTable, table_cast
 
 from hf_rare.errors import DatasetFileError
-from hf_rare.pipeline.readers.csv_rows import CsvFile, Kind
+from hf_rare.pipeline.files import is_pattern, list_shards, match_files, suggest
+from hf_rare.pipeline.readers.cells import CellFile, Kind
+from hf_rare.pipeline.readers.csv_rows import CsvFile
 from hf_rare.pipeline.readers.json_rows import read_json_rows
+from hf_rare.pipeline.readers.packing import OPENERS, unpack
+from hf_rare.pipeline.readers.sheets import SheetFile
 from hf_rare.pipeline.readers.table import ROWS_AT_ONCE, RowError, write_rows
 from hf_rare.prompts.prompt import input_columns
+from hf_rare.rows.column_types import describe
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.writers.base import ColumnWriter
 
 READ_REVISION = 1
 """Bumped by hand whenever the same file is read in another way: what is in the cache goes by it."""
 
-INPUT_KINDS = "a .json, .jsonl, .csv, .tsv or .parquet file, a folder from `save_to_disk`, or a dataset on the Hub"
+INPUT_KINDS = (
+    "a .json, .jsonl, .csv, .tsv, .xlsx or .parquet file (or one of these packed as .gz, .bz2, .xz or .zst), a "
+    "pattern such as 'data/*.jsonl', a folder of such files or from `save_to_disk`, or a dataset on the Hub"
+)
+SAVED = ("state.json", "dataset_dict.json")
+"""Files by which a folder from `save_to_disk` is known."""
 HARD_NEGATIVES: Mapping[str, Kind] = {"hard_negatives": "texts"}
 _SPOILT = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError),
@@ -51,11 +62,13 @@ class TextForm:
         encoding (`str`, *optional*): what its bytes mean; by default UTF-8, or what the mark at its beginning says.
         expected (`Mapping[str, Kind]`, *optional*): columns of a CSV file that are meant as lists of texts or as
             options, where a cell that is none is an error; by default the hard negatives.
+        sheet (`str`, *optional*): the sheet of a spreadsheet that is read; by default the first.
     """
 
     delimiter: str | None = None
     encoding: str | None = None
     expected: Mapping[str, Kind] = field(default_factory=lambda: HARD_NEGATIVES)
+    sheet: str | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n\0'):
@@ -78,7 +91,11 @@ def expect_inputs(config: DistillConfig) -> dict[str, Kind]:
 
 def _expect(config: object, read: Collection[str]) -> dict[str, Kind]:
     settings: dict[str, Kind] = {"hard_negatives_column": "texts", "options_column": "options"}
-    named = {str(getattr(config, setting, "")): kind for setting, kind in settings.items()}
+    named = {
+        name: kind
+        for setting, kind in settings.items()
+        if isinstance(name := getattr(config, setting, None), str)  # several columns hold texts
+    }
     return {name: kind for name, kind in named.items() if name in read}
 
 
@@ -89,10 +106,11 @@ def load_input(
 
     Args:
         name (`str`):
-            A .json, .jsonl, .csv, .tsv or .parquet file, a folder from `save_to_disk`, or a name on the Hub. The cells
-            of a CSV file are texts; a column of lists of texts is known by its cells.
+            A .json, .jsonl, .csv, .tsv, .xlsx or .parquet file, or one of these packed as .gz, .bz2, .xz or .zst; a
+            pattern such as `data/*.jsonl`; a folder of such files, or one from `save_to_disk`; or a name on the Hub.
+            The cells of a CSV file and of a spreadsheet are texts; a column of lists of texts is known by its cells.
         config_name (`str`, *optional*):
-            Config of a dataset on the Hub.
+            Config of a dataset on the Hub, or sheet of a spreadsheet.
         split (`str`, *optional*):
             Split, or a part of it such as `train[:100]`. By default `train`; of a saved `Dataset` all.
         form ([`TextForm`], *optional*):
@@ -102,10 +120,12 @@ def load_input(
         DatasetFileError: It is none of these, or cannot be read; or it has no such split.
     """
     path = Path(name)
-    if not path.exists():
+    if not path.exists() and not is_pattern(name):
         if not _ending_of(path) and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
             return _load_from_hub(name, config_name, split, form)
-        raise DatasetFileError(f"{name!r} is no input: there is nothing there. Expected {INPUT_KINDS}.")
+        raise DatasetFileError(f"{name!r} is no input: there is nothing there.{suggest(path)} Expected {INPUT_KINDS}.")
+    if config_name is not None and READERS.get(_ending_of(path)) is _write_sheet:
+        form, config_name = dataclasses.replace(form or TextForm(), sheet=config_name), None
     loaded = load_local(name, form)
     if config_name is not None:
         raise DatasetFileError(
@@ -115,14 +135,18 @@ def load_input(
 
 
 def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | datasets.DatasetDict:
-    """Load a file or a saved folder as it is: of a saved `DatasetDict` all splits.
+    """Load a file, several files or a saved folder as they are: of a saved `DatasetDict` all splits.
 
     Raises:
-        DatasetFileError: It is neither, or cannot be read.
+        DatasetFileError: It is none of these, cannot be read, or the files have different columns.
     """
     path, form = Path(name), form or TextForm()
+    if is_pattern(name):
+        return _load_files(match_files(name), form)
+    if path.is_dir() and not any((path / saved).exists() for saved in SAVED):
+        return _load_files(list_shards(path, _ending_of), form)
     reader = READERS.get(_ending_of(path))
-    is_text = reader is not None and reader is not _write_parquet
+    is_text = reader in (_write_csv, _write_json)
     for flag, value in (("--delimiter", form.delimiter), ("--encoding", form.encoding)):
         if value is not None and (not is_text or (flag == "--delimiter" and reader is _write_json)):
             raise DatasetFileError(f"{flag} is for CSV{' and JSON' * (flag == '--encoding')} files; {name!r} is none.")
@@ -138,6 +162,43 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
     raise DatasetFileError(f"{name!r} is no input. Expected {INPUT_KINDS}.")
 
 
+def _load_files(paths: Sequence[Path], form: TextForm) -> datasets.Dataset:
+    """Load several files, one after the other, as one dataset.
+
+    Raises:
+        DatasetFileError: One cannot be read, or two have different columns.
+    """
+    parts: list[datasets.Dataset] = []
+    for path in paths:
+        part = load_local(str(path), form)
+        if isinstance(part, datasets.DatasetDict):
+            raise DatasetFileError(f"{str(path)!r} has several splits, and cannot be read beside other files.")
+        first = parts[0] if parts else part
+        if lacking := set(part.column_names) ^ set(first.column_names):
+            raise DatasetFileError(
+                f"{str(paths[0])!r} and {str(path)!r} have different columns: only one of them has "
+                f"{', '.join(map(repr, sorted(lacking)))}. Pass files with the same columns."
+            )
+        parts.append(part.select_columns(first.column_names))
+    known = parts[0].select(range(min(1, len(parts[0]))))
+    for path, part in zip(paths[1:], parts[1:], strict=True):
+        try:  # of one row each: which files do not go together is found out without joining all of them each time
+            joined = datasets.concatenate_datasets([known, part.select(range(min(1, len(part))))])
+        except (ValueError, pa.ArrowException) as err:
+            pairs = {name: (feature, part.features[name]) for name, feature in known.features.items()}
+            differing = [
+                f"{name!r} holds {describe(one)}, and {describe(other)}"
+                for name, (one, other) in pairs.items()
+                if one != other
+            ]
+            raise DatasetFileError(
+                f"{str(path)!r} has columns of other types than {str(paths[0])!r} and those between: "
+                f"{'; '.join(differing)}. Write them with the same types."
+            ) from err
+        known = joined
+    return datasets.concatenate_datasets(parts) if len(parts) > 1 else parts[0]
+
+
 def load_splits(
     name: str, split: str | None = None, form: TextForm | None = None
 ) -> datasets.Dataset | datasets.DatasetDict:
@@ -148,7 +209,7 @@ def load_splits(
     Raises:
         DatasetFileError: It cannot be read.
     """
-    if not Path(name).exists():
+    if not Path(name).exists() and not is_pattern(name):
         return load_input(name, None, split, form)
     loaded = load_local(name, form)
     if split is None or (split.isidentifier() and isinstance(loaded, datasets.Dataset)):
@@ -176,7 +237,9 @@ def by_plain_name(path: Path) -> Path:
 
 
 def _ending_of(path: Path) -> str:
-    ending = path.suffix.lower()
+    """Give the ending that says how a file is read, without the one that says how it is packed; nothing for others."""
+    plain = path.with_suffix("") if path.suffix.lower() in OPENERS else path
+    ending = plain.suffix.lower()
     return ending if ending in READERS else ""
 
 
@@ -192,7 +255,8 @@ def _load_from_hub(name: str, config_name: str | None, split: str | None, form: 
     except StopIteration as err:
         raise DatasetFileError(f"{name!r} holds no rows.") from err
     except (*_SPOILT, datasets.exceptions.DatasetsError) as err:
-        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {_in_one_line(err)}") from err
+        near = suggest(Path(name)) if Path(name).parent.is_dir() else ""
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {_in_one_line(err)}{near}") from err
 
 
 def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, name: str) -> datasets.Dataset:
@@ -217,13 +281,17 @@ def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, 
 
 def _load_file(path: Path, write: Callable[[Path, Path, TextForm], None], form: TextForm) -> datasets.Dataset:
     """Load a file by the Arrow file that stands for its content, which is written where it is not there yet."""
-    digest = _digest(path, [write.__name__, path.suffix.lower(), form.delimiter, form.encoding, dict(form.expected)])
+    how = [write.__name__, path.suffix.lower(), form.delimiter, form.encoding, dict(form.expected), form.sheet]
+    digest = _digest(path, [_ending_of(path), *how])
     made = _cache_folder() / digest / "rows.arrow"
     if not made.exists():
         made.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=made.parent) as folder:
-            temporary = Path(folder) / made.name
-            write(path, temporary, form)
+            temporary, plain = Path(folder) / made.name, path
+            if path.suffix.lower() in OPENERS:
+                plain = Path(folder) / f"plain{_ending_of(path)}"
+                unpack(path, plain)
+            write(plain, temporary, form)
             temporary.replace(made)
     table = MemoryMappedTable.from_file(str(made))
     info = datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(table.schema))
@@ -247,7 +315,14 @@ def _write_json(source: Path, target: Path, form: TextForm) -> None:
 
 def _write_csv(source: Path, target: Path, form: TextForm) -> None:
     delimiter = "\t" if source.suffix.lower() == ".tsv" and form.delimiter is None else form.delimiter
-    file = CsvFile(source, delimiter, form.encoding, form.expected)
+    _write_cells(CsvFile(path=source, expected=form.expected, delimiter=delimiter, encoding=form.encoding), target)
+
+
+def _write_sheet(source: Path, target: Path, form: TextForm) -> None:
+    _write_cells(SheetFile(path=source, expected=form.expected, sheet=form.sheet), target)
+
+
+def _write_cells(file: CellFile, target: Path) -> None:
     header, kinds = file.read()
     if not header:
         raise RowError("it holds no rows.")
@@ -274,6 +349,7 @@ READERS: Mapping[str, Callable[[Path, Path, TextForm], None]] = {
     ".jsonl": _write_json,
     ".csv": _write_csv,
     ".tsv": _write_csv,
+    **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"), _write_sheet),
     ".parquet": _write_parquet,
 }
 """What writes the rows of a file into an Arrow file, by its ending."""

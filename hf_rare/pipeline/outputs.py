@@ -20,7 +20,7 @@ from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
 from hf_rare.hub.card.header import read_header, split_header
 from hf_rare.hub.card.merge import find_blocks, merge_cards
 from hf_rare.pipeline.holding import find_what_no_file_holds, without_lost_files, write_json_lines
-from hf_rare.pipeline.inputs import by_plain_name
+from hf_rare.pipeline.inputs import SAVED, by_plain_name
 from hf_rare.rows.parquet import write_parquet
 from hf_rare.writers.recipe import recipe_beside
 from hf_rare.writers.recipe_checks import Recipe
@@ -32,8 +32,6 @@ CARD_SETTINGS = ("pretty_name", "license", "language")
 LEFT_SECONDS = 86_400.0
 REPLACED = "replaced"
 """What an output is called that is being replaced, until the new one is in its place."""
-
-SAVED_DATASET_FILES = ("state.json", "dataset_dict.json")
 
 
 def _write_parquet(dataset: datasets.Dataset, path: Path) -> None:
@@ -68,7 +66,7 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{path} exists already. Let it be replaced (`--overwrite`), or choose another output."
         )
-    is_saved_dataset = any((path / name).exists() for name in SAVED_DATASET_FILES)
+    is_saved_dataset = any((path / name).exists() for name in SAVED)
     if path.is_dir() and any(path.iterdir()) and (path.suffix or not is_saved_dataset):
         raise OutputExistsError(f"{path} is a folder with other things in it. Choose another output.")
     if path.is_file() and not path.suffix:

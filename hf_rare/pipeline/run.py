@@ -23,14 +23,14 @@ from hf_rare.checks.grounding import audit_grounding
 from hf_rare.checks.near_duplicates import drop_near_duplicates
 from hf_rare.checks.verify import verify
 from hf_rare.compat.datasets import fingerprint_of
-from hf_rare.errors import ConfigError, DatasetFileError, PipelineError
+from hf_rare.errors import ConfigError, DatasetFileError, NothingUsableError, PipelineError
 from hf_rare.generation.revisions import digest_folder, is_local
 from hf_rare.hub.card.build import build_card
 from hf_rare.hub.push import push_to_hub
 from hf_rare.negatives.mine import mine_hard_negatives
 from hf_rare.negatives.retrieve import retrieve_documents
 from hf_rare.pipeline import inputs, outputs
-from hf_rare.pipeline.readers.csv_rows import Kind
+from hf_rare.pipeline.readers.cells import Kind
 from hf_rare.pipeline.settings import (
     MODEL_NAMES,
     Settings,
@@ -43,13 +43,16 @@ from hf_rare.pipeline.settings import (
 from hf_rare.runs.team import read_place
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.text import shorten
+from hf_rare.training.left_out import hear_left_out
 from hf_rare.training.on_policy import to_prompts
 from hf_rare.training.one_trace import keep_one_trace
 from hf_rare.training.retrieval import to_retrieval
 from hf_rare.training.trl import to_preference, to_sft
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.recipe import make_recipe, recipe_beside
+from hf_rare.writers.recipe_checks import Recipe
 from hf_rare.writers.registry import WRITERS
+from hf_rare.writers.usable import advise, check_usable, count_statuses
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +158,8 @@ def run_pipeline(
         DatasetFileError: An input cannot be read, or the output folder cannot be written to.
         OutputExistsError: The output folder has a `README.md` that is no card of this library, or a `rows.parquet`
             that no earlier run has left.
-        PipelineError: A stage has left no rows.
+        PipelineError: A stage or an export has left no rows. Where it is an export, or where no trace can be used and
+            there is no export, all else was written, and nothing was pushed.
         HfRareError: What a stage raises.
 
     Example:
@@ -176,8 +180,11 @@ def run_pipeline(
     rows = _load("input", settings["input"], _expect_columns(settings, writers))
     outputs.check_holds(folder / "rows.parquet", rows)
     rows = run.run_stages(rows)
-    run.export(rows)
-    run.describe(rows)
+    losses = run.export(rows)
+    recipe = run.describe(rows)
+    if losses:  # all that there is has been written, and nothing of it is pushed
+        raise PipelineError(" ".join(losses))
+    run.push(rows, recipe)
     return rows
 
 
@@ -229,37 +236,51 @@ class _Run:
             before = key
         return rows
 
-    def export(self, rows: datasets.Dataset) -> None:
-        """Write the training files."""
-        for name, section in self.settings.get("export", {}).items():
+    def export(self, rows: datasets.Dataset) -> list[str]:
+        """Write the training files; give why there is nothing in some of them, or in the rows where there are none."""
+        exports, losses = self.settings.get("export", {}), list[str]()
+        distiller = self.writers.get("distill")
+        prefix = distiller.output_prefix if distiller is not None else "reasoning"
+        advice = advise(count_statuses(rows, prefix))
+        for name, section in exports.items():
             settings = dict(section)
             form = settings.pop("format")
-            distiller = self.writers.get("distill")
             if form != "retrieval" and distiller is not None:
                 settings = {"recipe": distiller, **settings}
-            prefix = distiller.output_prefix if distiller is not None else "reasoning"
             given = keep_one_trace(rows, prefix) if settings.pop("one_trace", False) else rows
-            made = EXPORTS[form](given, **settings)
+            with hear_left_out() as left_out:
+                made = EXPORTS[form](given, **settings)
             path = self.folder / "export" / f"{name}.parquet"
             outputs.save_output(made, path)
             self.on_stage(StageResult(f"export {name}", len(made), path, is_skipped=False))
+            if not len(made):
+                words = " ".join([*left_out, "" if form == "retrieval" else advice]).strip()
+                losses.append(f"The export {name!r} has no rows. {words}")
+        if distiller is not None and not exports:
+            try:
+                check_usable(distiller, rows, self.folder / "rows.parquet")
+            except NothingUsableError as err:
+                losses.append(str(err))
+        return losses
 
-    def describe(self, rows: datasets.Dataset) -> None:
-        """Write rows, card and recipe, and push them where that is asked for."""
+    def describe(self, rows: datasets.Dataset) -> Recipe | None:
+        """Write rows, card and recipe, and give the recipe."""
         last = next((self.writers[stage] for stage in reversed(list_stages()) if stage in self.writers), None)
         recipe = make_recipe(last) if last is not None else None
-        card = self.settings.get("card", {})
-        outputs.save_card(
-            build_card(rows, recipe, **card), self.folder / "README.md"
-        )  # before the rows: see the check
+        card = build_card(rows, recipe, **self.settings.get("card", {}))
+        outputs.save_card(card, self.folder / "README.md")  # before the rows: see the check
         outputs.save_output(rows, self.folder / "rows.parquet")
         path = recipe_beside(self.folder / "rows.parquet")
         if recipe is not None:
             outputs.write_text(json.dumps(recipe, indent=2, sort_keys=True) + "\n", path)
         else:
             path.unlink(missing_ok=True)
+        return recipe
+
+    def push(self, rows: datasets.Dataset, recipe: Recipe | None) -> None:
+        """Push the rows where that is asked for."""
         if "push" in self.settings:
-            push_to_hub(rows, recipe=recipe, **{**card, **self.settings["push"]})
+            push_to_hub(rows, recipe=recipe, **{**self.settings.get("card", {}), **self.settings["push"]})
 
     def _list_settings(self, stage: str) -> Settings:
         """List what a stage depends on, to tell later what has changed: datasets are fingerprints."""

@@ -29,6 +29,7 @@ class ItemPrompts(PromptBuilder[R]):
         get_item_template(config)  # a wrong template is found out now
         self.config = config
         self.columns = list(dict.fromkeys([*columns, *config.template_columns]))
+        self.kinds = dict.fromkeys(self.columns, "texts")
         self._read = read
 
     def read(self, values: Mapping[str, Any]) -> R:

@@ -8,9 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from hf_rare.prompts.templates import Template, read_template_source
+from hf_rare.rows.column_types import Kind, kinds_of_negatives
+from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.rows.row import JudgedAnswer, Row, derive_seed, read_row
 from hf_rare.settings.writers import DistillConfig
 
@@ -43,9 +46,11 @@ class PromptBuilder(ABC, Generic[R]):
     Attributes:
         columns (`list[str]`): the columns that are read and must be there.
         optional_columns (`list[str]`): the columns that are read where they are there.
+        kinds (`Mapping[str, Kind]`): what columns are read for, of those whose type says whether they can be.
     """
 
     columns: list[str]
+    kinds: Mapping[str, Kind] = MappingProxyType({})
     optional_columns: Sequence[str] = ()
 
     @abstractmethod
@@ -79,6 +84,7 @@ class DistillPrompts(PromptBuilder[Row]):
         gold = [config.gold_column] if config.gold_column else []
         self.config = config
         self.columns = list(dict.fromkeys([*input_columns(config), *gold]))
+        self.kinds = {name: kind for name, kind in input_kinds(config).items() if name in self.columns}
         self.optional_columns = [config.options_column] if gold else []  # a gold answer may be one of them
 
     def read(self, values: Mapping[str, Any]) -> Row:
@@ -120,10 +126,17 @@ def _fill_in(row: Row, documents: Sequence[str | None], config: DistillConfig) -
 def input_columns(config: DistillConfig) -> list[str]:
     """List the columns that the prompt of a row is made of: those that the template uses."""
     used = get_template(config).placeholders
-    names = [config.text_column, config.question_column, config.hard_negatives_column]
+    names = [config.text_column, config.question_column, *name_columns(config.hard_negatives_column)]
     names += [config.scenario_column] if config.scenario_column and "scenario" in used else []
     names += [config.options_column] if "options" in used else []
     return list(dict.fromkeys([*names, *config.template_columns]))
+
+
+def input_kinds(config: DistillConfig) -> dict[str, Kind]:
+    """Say what the columns of texts and of hard negatives are read for."""
+    names = [config.text_column, config.question_column, config.scenario_column, *config.template_columns]
+    texts: dict[str, Kind] = dict.fromkeys(filter(None, names), "texts")
+    return texts | kinds_of_negatives(config.hard_negatives_column)
 
 
 def shuffle_documents(row: Row, seed: int) -> list[int]:

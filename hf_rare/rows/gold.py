@@ -128,7 +128,10 @@ def _is_gold_feature(feature: Any) -> bool:
 def read_features(batch: Any) -> datasets.Features | None:
     """Read the types of the columns that a batch of `Dataset.map` brings along; `None` where it brings none."""
     if isinstance(batch, pa.Table):
-        return datasets.Features.from_arrow_schema(batch.schema)
+        try:
+            return datasets.Features.from_arrow_schema(batch.schema)
+        except ValueError:  # a table that no dataset has made may have types that none can have
+            return None
     features = getattr(getattr(batch, "formatter", None), "features", None)
     return features if isinstance(features, datasets.Features) else None
 

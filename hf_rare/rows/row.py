@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hf_rare.rows.gold import check_gold_value, list_golds, pair_options
+from hf_rare.rows.hard_negatives import list_cell
 from hf_rare.settings.writers import DistillConfig
 
 
@@ -122,11 +123,22 @@ def read_row(values: Mapping[str, Any], config: DistillConfig) -> Row:
         question=_read_text(values.get(config.question_column), config.question_column),
         scenario=_read_optional_text(values.get(scenario), scenario) if scenario else "",
         positive=_read_text(values.get(config.text_column), config.text_column),
-        hard_negatives=_read_texts(values.get(config.hard_negatives_column), config.hard_negatives_column),
+        hard_negatives=read_negatives(values, config.hard_negatives_column),
         options=options,
         extra=read_extra(values, config.template_columns),
         gold=tuple(list_golds(gold, options)),
     )
+
+
+def read_negatives(values: Mapping[str, Any], columns: str | Sequence[str]) -> tuple[str, ...]:
+    """Read the hard negatives of a row: those of a column of lists, or the texts of several columns.
+
+    Raises:
+        InvalidRowError: A value cannot be used.
+    """
+    if isinstance(columns, str):
+        return _read_texts(values.get(columns), columns)
+    return tuple(text for name in columns for text in _read_texts(list_cell(values.get(name)), name))
 
 
 def read_document(values: Mapping[str, Any], text_column: str, template_columns: Sequence[str] = ()) -> Row:

@@ -24,6 +24,7 @@ from hf_rare.rows.columns import (
     SAMPLE,
     STATUS,
 )
+from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.settings.writers import DistillConfig
 
 BATCH_SIZE = 1000
@@ -134,15 +135,15 @@ def named_splits(dataset: Any) -> dict[str, datasets.Dataset]:
     )
 
 
-def measure(dataset: datasets.Dataset, columns: Mapping[str, str] = DEFAULT_COLUMNS) -> Statistics:
+def measure(dataset: datasets.Dataset, columns: Mapping[str, Any] = DEFAULT_COLUMNS) -> Statistics:
     """Count what is in the rows of a dataset.
 
     Args:
         dataset ([`~datasets.Dataset`]):
             The dataset, distilled or not.
-        columns (`Mapping[str, str]`, *optional*):
+        columns (`Mapping[str, Any]`, *optional*):
             Names of its columns by setting: `output_column` (the prefix of the columns of the row contract),
-            `text_column`, `question_column`, `hard_negatives_column`.
+            `text_column`, `question_column`, `hard_negatives_column`, which may be several.
 
     Returns:
         [`Statistics`]: the counts.
@@ -155,7 +156,7 @@ def measure(dataset: datasets.Dataset, columns: Mapping[str, str] = DEFAULT_COLU
             sinks.setdefault(column, []).append(sink)
 
     def prefixed(ending: str) -> str:
-        return columns["output_column"] + ending
+        return f"{columns['output_column']}{ending}"
 
     read(prefixed(STATUS), lambda array: _count_texts(array, statistics.statuses))
     read(prefixed(COMPLETION_TOKENS), lambda array: _count_numbers(array, statistics.completion_tokens))
@@ -166,9 +167,9 @@ def measure(dataset: datasets.Dataset, columns: Mapping[str, str] = DEFAULT_COLU
         prefixed(POSITIVE_POSITION): lambda array: _count_numbers(array, statistics.positive_positions),
         prefixed(DOCUMENT_ORDER): lambda array: _count_items(array, statistics.documents),
         columns["question_column"]: lambda array: _count_lengths(array, statistics.question_characters),
-        columns["text_column"]: lambda array: _count_lengths(array, statistics.document_characters),
-        columns["hard_negatives_column"]: lambda array: _count_lengths(array, statistics.document_characters),
     }
+    for column in (columns["text_column"], *name_columns(columns["hard_negatives_column"])):
+        of_rows[column] = lambda array: _count_lengths(array, statistics.document_characters)
     for column, sink in of_rows.items():
         read(column, sink)
     if not sinks:

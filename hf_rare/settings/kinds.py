@@ -78,6 +78,9 @@ Places = Annotated[tuple[AtLeastOne, ...], BeforeValidator(_as_tuple), "a list o
 
 Text = Annotated[str, MinLen(1), "a text"]
 ColumnName = Annotated[str, MinLen(1), "a column name"]
+ColumnNames = Annotated[
+    Text | Annotated[tuple[Text, ...], MinLen(1)], BeforeValidator(_as_tuple), "a column name, or a list of them"
+]
 PathText = Annotated[str, BeforeValidator(_as_text)]
 """A path becomes a text."""
 TemplateText = Annotated[Text | Path, BeforeValidator(_as_text), "a name, a path or Jinja source"]

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from hf_rare.errors import ConfigError
 from hf_rare.settings.base import Config
-from hf_rare.settings.kinds import AtLeastOne, ColumnName, Fraction, TagPair, TemplateText, Text, Texts
+from hf_rare.settings.kinds import AtLeastOne, ColumnName, ColumnNames, Fraction, TagPair, TemplateText, Text, Texts
 
 Check = Literal["auto", "choice", "number", "text", "math"]
 """How an answer is compared with the gold one."""
@@ -69,8 +69,9 @@ class DistillConfig(WriterConfig):
         scenario_column (`str`, *optional*, defaults to `"scenario"`):
             Column with the situation the question is about, a string; empty or null where there is none. `None`
             where no row has one.
-        hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
-            Column with the hard negatives, a list of strings; empty or null where there are none.
+        hard_negatives_column (`str` or `list[str]`, *optional*, defaults to `"hard_negatives"`):
+            Column with the hard negatives, a list of strings; empty or null where there are none. Or several columns,
+            each a string, such as `("neg1", "neg2", "neg3")`: cells that are null or empty are left out.
         options_column (`str`, *optional*, defaults to `"options"`):
             Column with the choices of a multiple-choice question, a list of strings or a struct of key to string. The
             key, such as E or 3, is the letter of the option in the prompt, and what an answer names it by.
@@ -120,7 +121,7 @@ class DistillConfig(WriterConfig):
     text_column: ColumnName = "text"
     question_column: ColumnName = "question"
     scenario_column: ColumnName | None = "scenario"
-    hard_negatives_column: ColumnName = "hard_negatives"
+    hard_negatives_column: ColumnNames = "hard_negatives"
     options_column: ColumnName = "options"
     output_column: ColumnName = "reasoning"
     columns: Literal["full", "minimal"] = "full"

@@ -1,22 +1,19 @@
 """What exports share: columns are checked, rows turned into examples, other columns carried along as they are."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import datasets
 import pyarrow as pa
 
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.rows.batches import read_columns, take_rows
-from hf_rare.rows.column_types import describe, is_integer, is_list, is_text, item_of
+from hf_rare.rows.column_types import Kind, check_types
 
 EXPORT_REVISION = 3
 """Bumped by hand whenever the same row is written in another way: the cache of `map` goes by it."""
 
 BATCH_SIZE = 1000
-
-Kind = Literal["texts", "lists of texts", "texts or lists of texts", "whole numbers", "lists of whole numbers"]
-"""What a column is read for, in words."""
 
 
 def check_exportable(dataset: Any) -> None:
@@ -46,20 +43,7 @@ def check_kinds(dataset: datasets.Dataset, kinds: Mapping[str, Kind]) -> None:
         kinds (`Mapping[str, Kind]`): what columns are read for.
     """
     check_columns(dataset, kinds)
-    for name, kind in kinds.items():
-        feature = dataset.features[name]
-        if not _is_of(kind, feature):
-            raise ColumnError(f"The column {name!r} holds {describe(feature)}; expected {kind}.")
-
-
-def _is_of(kind: Kind, feature: Any) -> bool:
-    if getattr(feature, "dtype", None) == "null":  # a column of nothing may become any other
-        return True
-    if kind.startswith("lists of ") and not is_list(feature):
-        return False
-    if kind in ("texts", "whole numbers") and is_list(feature):
-        return False
-    return (is_integer if kind.endswith("whole numbers") else is_text)(item_of(feature))
+    check_types(dataset.features, kinds)
 
 
 def convert_rows(

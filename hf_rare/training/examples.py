@@ -12,7 +12,7 @@ from hf_rare.checks.citations import find_citations
 from hf_rare.errors import ColumnError
 from hf_rare.prompts.prompt import build_messages, get_template, input_columns, shuffle_documents
 from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, OUTCOMES, SAMPLE, STATUS
-from hf_rare.rows.row import InvalidRowError, read_row
+from hf_rare.rows.row import InvalidRowError, read_negatives, read_row
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.training.student_documents import StudentDocuments, choose_documents
 
@@ -152,7 +152,7 @@ def build_student_prompt(form: TrainingFormat, values: Values) -> StudentPrompt 
     try:
         row = read_row(values, config)
         if isinstance(column, str):
-            negatives = read_row({**values, config.hard_negatives_column: values[column]}, config).hard_negatives
+            negatives = read_negatives(values, column)
     except InvalidRowError:
         return None
     order_column = config.output_column + DOCUMENT_ORDER

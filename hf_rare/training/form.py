@@ -7,13 +7,13 @@ import datasets
 from annotated_types import Ge, Le
 
 from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.prompts.prompt import build_messages, get_template
-from hf_rare.rows.column_types import describe, is_list, is_text, item_of
+from hf_rare.prompts.prompt import build_messages, get_template, input_kinds
+from hf_rare.rows.column_types import Kind, describe, is_list, is_text, item_of
 from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, SAMPLE, STATUS, check_statuses
 from hf_rare.rows.row import Row
 from hf_rare.settings.kinds import AtLeastZero, ColumnName, check_value
 from hf_rare.settings.writers import DistillConfig
-from hf_rare.training.convert import Kind, check_columns, check_kinds
+from hf_rare.training.convert import check_columns, check_kinds
 from hf_rare.training.examples import ReasoningFormat, TrainingFormat
 from hf_rare.writers.known_settings import read_distill_config
 
@@ -84,15 +84,11 @@ def check_read(dataset: datasets.Dataset, form: TrainingFormat, read: Collection
     config, output = form.config, form.config.output_column
     of_traces = [name for name in (output, output + ANSWER, output + STATUS) if name in read]
     kinds: dict[str, Kind] = {
-        config.text_column: "texts",
-        config.question_column: "texts",
-        config.hard_negatives_column: "lists of texts",
-        **dict.fromkeys(config.template_columns, "texts"),
+        **input_kinds(config),
         output + DOCUMENT_ORDER: "lists of whole numbers",
         output + SAMPLE: "whole numbers",
         **dict.fromkeys(of_traces, "texts or lists of texts"),
     }
-    kinds |= {config.scenario_column: "texts"} if config.scenario_column else {}
     if isinstance(form.student_documents, str):
         kinds[form.student_documents] = "lists of texts"
     check_columns(dataset, read)

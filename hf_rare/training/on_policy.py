@@ -25,6 +25,7 @@ from hf_rare.training.examples import (
     read_traces,
 )
 from hf_rare.training.form import TRAINER_COLUMNS, check_read, make_format, message_features
+from hf_rare.training.left_out import say_left_out
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +181,8 @@ def _list_columns(dataset: datasets.Dataset, form: TrainingFormat, privileged: s
 
 def _say_what_was_made(dataset: datasets.Dataset, made: datasets.Dataset, form: TrainingFormat) -> None:
     if len(made) < len(dataset):
-        logger.warning(
+        say_left_out(
+            logger,
             "%d of %d rows are left out: they cannot be used, or have nothing for the teacher.",
             len(dataset) - len(made),
             len(dataset),

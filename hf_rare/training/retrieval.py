@@ -10,10 +10,13 @@ from typing import Any
 
 import datasets
 
+from hf_rare.rows.column_types import Kind, kinds_of_negatives
 from hf_rare.rows.columns import STATUS, check_statuses
-from hf_rare.settings.kinds import AtLeastZero, check_value
+from hf_rare.rows.hard_negatives import gather, name_columns
+from hf_rare.settings.kinds import AtLeastZero, ColumnNames, check_value
 from hf_rare.text import normalize
-from hf_rare.training.convert import Kind, check_exportable, check_kinds, convert_rows
+from hf_rare.training.convert import check_exportable, check_kinds, convert_rows
+from hf_rare.training.left_out import say_left_out
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +29,9 @@ def to_retrieval(
     *,
     query: Collection[str] = ("scenario", "question"),
     text_column: str = "text",
-    hard_negatives_column: str = "hard_negatives",
+    hard_negatives_column: str | Sequence[str] = "hard_negatives",
     output_column: str = "reasoning",
-    statuses: Collection[str] | None = ("ok",),
+    statuses: Collection[str] | None = None,
     pad: bool = False,
     keep_columns: Collection[str] = (),
 ) -> datasets.Dataset:
@@ -47,12 +50,13 @@ def to_retrieval(
             Columns that make up the anchor, joined by line breaks, empty ones left out.
         text_column (`str`, *optional*, defaults to `"text"`):
             Column with the positive.
-        hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
-            Column with the negatives.
+        hard_negatives_column (`str` or `list[str]`, *optional*, defaults to `"hard_negatives"`):
+            Column with the negatives, or several columns of texts.
         output_column (`str`, *optional*, defaults to `"reasoning"`):
             Prefix of the status column.
-        statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
-            Rows with a trace of one of these statuses are used, where there is a status column; `None` for all.
+        statuses (`Collection[str]`, *optional*):
+            Rows with a trace of one of these statuses are used, where there is a status column. By default all rows:
+            what is exported needs no trace.
         pad (`bool`, *optional*, defaults to `False`):
             Whether rows with fewer negatives repeat theirs; otherwise they are left out.
         keep_columns (`Collection[str]`, *optional*):
@@ -69,19 +73,21 @@ def to_retrieval(
     """
     check_value("num_negatives", num_negatives, AtLeastZero | None)
     check_exportable(dataset)
-    columns = [*([query] if isinstance(query, str) else query), text_column, hard_negatives_column]
-    kinds: dict[str, Kind] = dict.fromkeys(columns, "texts")
-    kinds[hard_negatives_column] = "lists of texts"
+    negatives = check_value("hard_negatives_column", hard_negatives_column, ColumnNames)
+    of_query = [query] if isinstance(query, str) else list(query)
+    kinds: dict[str, Kind] = dict.fromkeys([*of_query, text_column], "texts")
+    kinds |= kinds_of_negatives(negatives)
+    columns = list(kinds)
     wanted, status = check_statuses(statuses), output_column + STATUS
     if wanted is not None and status in dataset.column_names:
         kinds[status] = "texts or lists of texts"
     check_kinds(dataset, kinds)
     if num_negatives is None:
-        num_negatives = _most_common_length(dataset, text_column, hard_negatives_column)
-    make = partial(_make_texts, columns, num_negatives, pad)
+        num_negatives = _most_common_length(dataset, text_column, negatives)
+    make = partial(_make_texts, of_query, text_column, negatives, num_negatives, pad)
     rows, left_out, seen, positives = [], Counter[str](), set(), 0
     for number, row in enumerate(dataset.select_columns(list(kinds)).with_format(None)):
-        positives += sum(_is_same(text, row[text_column]) for text in row[hard_negatives_column] or [])
+        positives += sum(_is_same(text, row[text_column]) for text in gather(row, negatives) or [])
         texts = make(row)
         digest = hashlib.blake2b("\0".join(texts).encode(errors="surrogatepass"), digest_size=16).digest()
         if wanted is not None and status in row and not _has_status(row[status], wanted):
@@ -97,22 +103,24 @@ def to_retrieval(
             rows.append(number)
     if left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        logger.warning("%d of %d rows are left out: %s.", left_out.total(), len(dataset), reasons)
+        say_left_out(logger, "%d of %d rows are left out: %s.", left_out.total(), len(dataset), reasons)
     if positives:
-        logger.warning("%d negatives are left out, which are the positive of their row.", positives)
+        say_left_out(logger, "%d negatives are left out, which are the positive of their row.", positives)
     names = ["anchor", "positive", *(f"negative_{number}" for number in range(1, num_negatives + 1))]
     features = dict.fromkeys(names, datasets.Value("string"))
     name_texts = partial(_name_texts, names, make)
-    return convert_rows(dataset.select(rows), name_texts, list(dict.fromkeys(columns)), features, keep_columns, names)
+    return convert_rows(dataset.select(rows), name_texts, columns, features, keep_columns, names)
 
 
-def _make_texts(columns: Sequence[str], num_negatives: int, pad: bool, row: Values) -> list[str]:
+def _make_texts(
+    query: Sequence[str], text_column: str, columns: str | Sequence[str], num_negatives: int, pad: bool, row: Values
+) -> list[str]:
     """Give anchor, positive and negatives of a row; fewer than `num_negatives` where it has no more."""
-    *query, positive, hard_negatives = (row[name] for name in columns)
-    negatives = _list_negatives(positive, hard_negatives)
+    positive = row[text_column]
+    negatives = _list_negatives(positive, gather(row, columns))
     if pad and negatives:
         negatives = [*itertools.islice(itertools.cycle(negatives), max(num_negatives, len(negatives)))]
-    return ["\n".join(filter(None, query)), positive or "", *negatives[:num_negatives]]
+    return ["\n".join(filter(None, (row[name] for name in query))), positive or "", *negatives[:num_negatives]]
 
 
 def _list_negatives(positive: str | None, hard_negatives: Sequence[str | None] | None) -> list[str]:
@@ -132,8 +140,8 @@ def _has_status(found: str | list[str] | None, wanted: Sequence[str]) -> bool:
     return any(status in wanted for status in (found if isinstance(found, list) else [found]))
 
 
-def _most_common_length(dataset: datasets.Dataset, text_column: str, column: str) -> int:
+def _most_common_length(dataset: datasets.Dataset, text_column: str, columns: str | Sequence[str]) -> int:
     """Give the number of negatives that most rows have; of two such numbers the greater."""
-    rows = dataset.select_columns(list(dict.fromkeys([text_column, column]))).with_format(None)
-    counts = Counter(len(_list_negatives(row[text_column], row[column])) for row in rows)
+    read = dataset.select_columns(list(dict.fromkeys([text_column, *name_columns(columns)])))
+    counts = Counter(len(_list_negatives(row[text_column], gather(row, columns))) for row in read.with_format(None))
     return max(counts, key=lambda length: (counts[length], length), default=0)

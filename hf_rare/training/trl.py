@@ -33,6 +33,7 @@ from hf_rare.training.examples import (
     write_completion,
 )
 from hf_rare.training.form import TRAINER_COLUMNS, check_read, make_format, message_features
+from hf_rare.training.left_out import say_left_out
 from hf_rare.training.student import PROBE, Student
 
 logger = logging.getLogger(__name__)
@@ -257,7 +258,7 @@ def _write(
         if make is make_labelled and len(dataset):
             _say_what_labels_say(made)
     elif len(dataset) and not len(made):
-        logger.warning("No row has a right and a wrong trace that can be used: there are no pairs.")
+        say_left_out(logger, "No row has a right and a wrong trace that can be used: there are no pairs.")
     if student_tokenizer is not None:
         made = _fit_to_student(made, form, student_tokenizer, chat_template_kwargs)
     if chat_template_kwargs:
@@ -281,7 +282,7 @@ def _say_what_is_left_out(dataset: datasets.Dataset, form: TrainingFormat, used:
         reasons[f"{verdict}, or {of_rows}" if form.correct_column else of_rows] = others
     if left_out > 0:
         words = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        logger.warning("%d of %d traces are left out: %s.", left_out, counts.total(), words)
+        say_left_out(logger, "%d of %d traces are left out: %s.", left_out, counts.total(), words)
 
 
 def _say_what_students_lack(made: datasets.Dataset, form: TrainingFormat) -> None:
@@ -307,7 +308,7 @@ def _say_what_labels_say(made: datasets.Dataset) -> None:
             "right" if labels == {True} else "wrong",
         )
     elif not labels:
-        logger.warning("There are no examples: no trace is known to be right or wrong.")
+        say_left_out(logger, "There are no examples: no trace is known to be right or wrong.")
 
 
 def _make(make: Make, form: TrainingFormat, values: Values) -> Iterator[Example]:
@@ -331,7 +332,7 @@ def _fit_to_student(
     spoilt = [fault for fault in faults if fault]
     if not spoilt:
         return made
-    logger.warning(
-        "%d of %d rows are left out: the chat template spoils them (%s).", len(spoilt), len(made), spoilt[0]
+    say_left_out(
+        logger, "%d of %d rows are left out: the chat template spoils them (%s).", len(spoilt), len(made), spoilt[0]
     )
     return made.select([number for number, fault in enumerate(faults) if not fault])

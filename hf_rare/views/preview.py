@@ -24,6 +24,7 @@ from hf_rare.rows.columns import (
     PROMPT_TOKENS,
     STATUS,
 )
+from hf_rare.rows.hard_negatives import gather, name_columns
 from hf_rare.text import clean, shorten
 
 MAX_CHARACTERS = 20_000
@@ -86,7 +87,7 @@ def preview(
     text_column: str = "text",
     question_column: str = "question",
     scenario_column: str = "scenario",
-    hard_negatives_column: str = "hard_negatives",
+    hard_negatives_column: str | Sequence[str] = "hard_negatives",
 ) -> Preview:
     """Show the first rows of a distilled dataset.
 
@@ -106,8 +107,8 @@ def preview(
             Column with the question.
         scenario_column (`str`, *optional*, defaults to `"scenario"`):
             Column with the situation.
-        hard_negatives_column (`str`, *optional*, defaults to `"hard_negatives"`):
-            Column with the hard negatives.
+        hard_negatives_column (`str` or `list[str]`, *optional*, defaults to `"hard_negatives"`):
+            Column with the hard negatives, or several columns of texts.
 
     Returns:
         [`Preview`]: an object that a notebook shows.
@@ -134,13 +135,14 @@ def preview(
         "text": text_column,
         "question": question_column,
         "scenario": scenario_column,
-        "hard_negatives": hard_negatives_column,
         "trace": output_column,
         **{ending[1:]: output_column + ending for ending in SHOWN_ENDINGS},
     }
-    shown = dataset.select_columns([column for column in dataset.column_names if column in names.values()])
+    read = {*names.values(), *name_columns(hard_negatives_column)}
+    shown = dataset.select_columns([column for column in dataset.column_names if column in read])
     views = [
         {name: row.get(column) for name, column in names.items()}
+        | {"hard_negatives": gather(row, hard_negatives_column)}
         for row in shown.with_format(None).select(range(max(0, min(rows, len(shown)))))
     ]
     return Preview([_section(view, number) for number, view in enumerate(views)], [_text(view) for view in views])

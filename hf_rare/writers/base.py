@@ -21,6 +21,8 @@ from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.prompts.prompt import PromptBuilder
 from hf_rare.prompts.templates import read_template_source
 from hf_rare.rows.batches import add_columns, column_names, map_with_features, read_columns
+from hf_rare.rows.column_types import check_types
+from hf_rare.rows.gold import read_features
 from hf_rare.runs.completer import Completer
 from hf_rare.runs.pickling import reduce_to_settings
 from hf_rare.settings.base import split_settings
@@ -140,7 +142,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
 
         Raises:
             BatchTypeError: This is one row, or not a batch at all.
-            ColumnError: An input column is missing, or an output column exists already.
+            ColumnError: An input column is missing or of another type, or an output column exists already.
             JournalError: The journal cannot be read or written.
             GenerationError: A row failed and `on_error="raise"`.
             BudgetReachedError: `max_rows`, `max_tokens`, `max_hours` or `max_cost` ended the run.
@@ -179,8 +181,9 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             [`datasets.Features`]: `features` and the new columns.
 
         Raises:
-            ColumnError: An output column exists already.
+            ColumnError: An output column exists already, or an input column holds something else than it is read for.
         """
+        check_types(features or {}, self.prompts.kinds)
         self._check_outputs(list(features or ()))
         return datasets.Features({**(features or {}), **self.output_features})
 
@@ -209,7 +212,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             A dataset of the same kind with the new columns.
 
         Raises:
-            ColumnError: An input column is missing, or an output column exists already.
+            ColumnError: An input column is missing or of another type, or an output column exists already.
         """
         to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
         inputs = [*self.input_columns, *self.optional_columns]
@@ -271,7 +274,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             [`~datasets.Dataset`]: rows of which everything is in the journal, and rows that cannot be generated.
 
         Raises:
-            ColumnError: An input column is missing.
+            ColumnError: An input column is missing, or of another type.
             JournalError: The journal cannot be read.
 
         Example:
@@ -302,7 +305,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             [`Estimate`]: tokens, hours with their error, rows of the largest micro-batch.
 
         Raises:
-            ColumnError: An input column is missing.
+            ColumnError: An input column is missing, or of another type.
             ConfigError: There are fewer than 2 rows that can be generated.
         """
         self.completer.join()
@@ -322,9 +325,10 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
 
         Raises:
             BatchTypeError: This is one row, or not a batch at all.
-            ColumnError: An input column is missing.
+            ColumnError: An input column is missing, or of another type.
         """
         existing = column_names(batch)
+        check_types(read_features(batch) or {}, self.prompts.kinds)
         names = [*self.input_columns, *(name for name in self.optional_columns if name in existing)]
         rows = read_columns(batch, list(dict.fromkeys(names)))
         return prepare_rows(rows, self.prompts, self.generator)

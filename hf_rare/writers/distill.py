@@ -97,7 +97,8 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
             [`datasets.Features`]: `features` and the new columns.
 
         Raises:
-            ColumnError: An output column exists already, or the gold column cannot hold gold answers.
+            ColumnError: An output column exists already, an input column is of another type, or the gold column cannot
+                hold gold answers.
         """
         if self.config.gold_column:
             check_gold_feature(features, self.config.gold_column)

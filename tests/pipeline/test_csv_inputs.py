@@ -7,7 +7,7 @@ import json
 import pytest
 from datasets import Dataset
 
-from tests.support.commands import command, search_rows
+from tests.support.commands import RAN, command, search_rows
 
 
 def table(x: list[str], delimiter: str = ",", line_end: str = "\n") -> str:
@@ -182,7 +182,7 @@ def test_distilled_rows_come_back_from_csv(rows, tiny, tmp_path):
     assert command(
         *("distill", tmp_path / "rows.jsonl", "--model", tiny, "--max-new-tokens", 4),
         *("--output", tmp_path / "traces.parquet"),
-    ).code == 0  # fmt: skip
+    ).code in RAN  # fmt: skip
     traces = Dataset.from_parquet(str(tmp_path / "traces.parquet"))
     whole = traces.remove_columns("reasoning_status").add_column("reasoning_status", ["ok"] * len(traces))
     whole.to_parquet(tmp_path / "whole.parquet")
@@ -211,13 +211,13 @@ def test_options_are_lists_or_letters(tmp_path, tiny, cell, status):
         csv.writer(file).writerows(rows)
     flags = ("--model", tiny, "--max-new-tokens", 4, "--output", tmp_path / "out.jsonl")
     read = command("distill", tmp_path / "rows.csv", "--template", "rare-qa", *flags)
-    assert read.code == (1 if status is None else 0), read.said
+    assert read.code in ((1,) if status in (None, "invalid_input") else RAN), read.said
     if status is None:
         assert "row 1, column 'options'" in read.said
     else:
         (row,) = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
         assert (row["reasoning_status"] == "invalid_input") == (status == "invalid_input")
-    assert command("distill", tmp_path / "rows.csv", *flags, "--overwrite").code == 0  # which does not read them
+    assert command("distill", tmp_path / "rows.csv", *flags, "--overwrite").code in RAN  # and does not read them
 
 
 @pytest.mark.parametrize("data", [HEAD, b"question\n", HEAD + b"\n\n"])

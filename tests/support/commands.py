@@ -9,6 +9,9 @@ from typing import Any
 
 from hf_rare.cli.main import main
 
+RAN = (0, 3)
+"""Exit codes of a run that has written its rows: the tiny teacher may end none of its traces, which is an error."""
+
 
 @dataclass
 class Outcome:

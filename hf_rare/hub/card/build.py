@@ -18,6 +18,7 @@ from hf_rare.hub.card import markdown, provenance, tables
 from hf_rare.hub.card.evaluation import describe_evaluation
 from hf_rare.hub.card.header import describe_config, dump_header, size_category
 from hf_rare.hub.card.merge import CLOSING_MARKER, INTRODUCTION, NO_LICENCE, describe_sources, opening_marker
+from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.rows.statistics import Statistics, measure, named_splits
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.text import clean
@@ -151,6 +152,7 @@ def build_card(
         "reproduction": provenance.describe_reproduction(known, recipe_path, repo_id, config_name),
         "has": set(features),
         "names": columns,
+        "negatives": [name for name in name_columns(columns["hard_negatives_column"]) if name in features],
         "in_lists": isinstance(features.get(columns["output_column"]), datasets.List | datasets.LargeList),
         "licence": _describe_licence(_as_list(licence.get("license")), is_of_source=license is None),
         "introduction": INTRODUCTION,
@@ -164,13 +166,18 @@ def build_card(
     return environment.from_string(source).render(values)
 
 
-def _column_names(recipe: Mapping[str, Any] | None, output_column: str | None) -> dict[str, str]:
+def _column_names(recipe: Mapping[str, Any] | None, output_column: str | None) -> dict[str, Any]:
     """Give the names of the columns by setting: what the recipe says, or else the defaults."""
     defaults, said = DistillConfig(), provenance.own_settings(recipe)
     if provenance.kind_of(recipe) != "distill":
         said.pop("output_column", None)  # it has no traces in it
-    names = {name: str(said.get(name) or getattr(defaults, name)) for name in tables.COLUMN_SETTINGS}
+    names = {name: _as_names(said.get(name)) or getattr(defaults, name) for name in tables.COLUMN_SETTINGS}
     return {**names, **({"output_column": output_column} if output_column else {})}
+
+
+def _as_names(said: Any) -> Any:
+    """Give what a stranger's recipe says of a column: a name, or several."""
+    return tuple(map(str, said)) if isinstance(said, list | tuple) else str(said or "")
 
 
 def _choose_licence_and_language(license: str | None, language: str | list[str] | None, source: Any) -> dict[str, Any]:

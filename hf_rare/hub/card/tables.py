@@ -29,6 +29,7 @@ from hf_rare.rows.columns import (
     STATUSES,
     VERDICT,
 )
+from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.rows.statistics import BATCH_SIZE, Distribution, Statistics
 from hf_rare.text import clean, shorten
 
@@ -62,14 +63,14 @@ OUTPUT_MEANINGS = {
 }
 
 
-def describe_columns(features: datasets.Features, config: Mapping[str, str]) -> str:
+def describe_columns(features: datasets.Features, config: Mapping[str, Any]) -> str:
     """Give the table of the columns: name, type, and meaning where it is known.
 
     Args:
         features ([`~datasets.Features`]): the columns.
-        config (`Mapping[str, str]`): names of the columns by setting (`text_column`, ..., `output_column`).
+        config (`Mapping[str, Any]`): names of the columns by setting (`text_column`, ..., `output_column`).
     """
-    meanings = {config[setting]: meaning for setting, meaning in INPUT_MEANINGS.items()}
+    meanings = {name: meaning for setting, meaning in INPUT_MEANINGS.items() for name in name_columns(config[setting])}
     meanings |= {config["output_column"] + ending: meaning for ending, meaning in OUTPUT_MEANINGS.items()}
     shown = list(features.items())[:MOST_COLUMNS]
     rows = [(code(name), code(_type_name(feature)), meanings.get(name, "")) for name, feature in shown]

@@ -28,7 +28,9 @@ def describe_byte(err: UnicodeDecodeError) -> str:
 def describe_byte_in(byte: int, encoding: str) -> str:
     """Say that a byte means nothing in an encoding, and what to do."""
     name = "UTF-8" if encoding.replace("_", "-").lower() in ("utf-8", "utf-8-sig") else encoding
+    meant = bytes([byte]).decode("cp1252", "replace")
+    likely = f", where it is {meant!r}" if meant.isprintable() and meant != "\ufffd" else ""
     return (
-        f"the byte 0x{byte:02x} is no {name}. Save the file as UTF-8, or say how it is written: --encoding, such as "
-        "cp1252 or latin-1."
+        f"the byte 0x{byte:02x} is no {name}. Save the file as UTF-8, or say how it is written: most likely "
+        f"`--encoding cp1252`{likely}."
     )

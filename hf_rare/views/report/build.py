@@ -68,7 +68,7 @@ def report(
     max_rows: int = MAX_ROWS,
     max_bytes: int = MAX_BYTES,
     seed: int = 0,
-    **columns: str | None,
+    **columns: Any,
 ) -> Report:
     """Make a page about a distilled dataset, to find out what to worry about and to look at the rows.
 
@@ -101,7 +101,7 @@ def report(
             Most bytes that they take; it holds fewer rows where they are longer.
         seed (`int`, *optional*, defaults to 0):
             Seed of the sample, and of the queue of rows at random.
-        **columns (`str`):
+        **columns (`str`, or for hard negatives also `list[str]`):
             `output_column`, `text_column`, `question_column`, `scenario_column` and `hard_negatives_column`, by
             default those of the recipe.
 

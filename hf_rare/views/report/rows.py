@@ -15,6 +15,7 @@ from hf_rare.rows.columns import (
     TRACE,
     VERDICT,
 )
+from hf_rare.rows.hard_negatives import gather
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.text import clean, shorten
 from hf_rare.views.preview import MAX_CHARACTERS
@@ -39,7 +40,7 @@ def embed_row(row: Mapping[str, Any], traces: Sequence[Mapping[str, Any]], confi
         `dict`: question, scenario, documents, which of them is the positive, and the traces.
     """
     order = _order_of(traces)
-    negatives = row.get(config.hard_negatives_column)
+    negatives = gather(row, config.hard_negatives_column)
     documents = [row.get(config.text_column), *(negatives if isinstance(negatives, list) else [])]
     shown = order or [place for place, text in enumerate(documents) if text is not None]
     texts = [documents[place] if 0 <= place < len(documents) else None for place in shown]

@@ -20,6 +20,7 @@ from hf_rare.rows.columns import (
     TRACE_COLUMNS,
     VERDICT,
 )
+from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.rows.statistics import named_splits
 from hf_rare.settings.writers import DistillConfig
 
@@ -108,7 +109,8 @@ class Traces:
     def _choose_shown(self, split: datasets.Dataset) -> datasets.Dataset:
         """Give a split with the columns that the page shows: others may hold pictures, and take long to read."""
         config = self._config
-        shown = {config.text_column, config.question_column, config.scenario_column, config.hard_negatives_column}
+        shown = {config.text_column, config.question_column, config.scenario_column}
+        shown |= set(name_columns(config.hard_negatives_column))
         shown |= {config.output_column + ending for ending in FEATURES}
         return split.select_columns([column for column in split.column_names if column in shown]).with_format(None)
 

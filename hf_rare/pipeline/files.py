@@ -1,0 +1,91 @@
+"""Which files a name stands for: those that a pattern matches or a folder holds, or those near one that is missing."""
+
+import difflib
+import glob
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from hf_rare.errors import DatasetFileError
+
+_SPLIT = re.compile(r"(train|training|validation|valid|val|dev|test|eval)(?=[._-])", re.IGNORECASE)
+"""How the name of a shard begins that says which split it is of."""
+
+
+def is_pattern(name: str) -> bool:
+    """Tell whether a name that no file has stands for several."""
+    return glob.has_magic(name) and not Path(name).exists()
+
+
+def match_files(name: str) -> list[Path]:
+    """List the files that a pattern matches, by name.
+
+    Raises:
+        DatasetFileError: There are none.
+    """
+    pattern = Path(name)
+    start = Path(pattern.anchor)
+    found = sorted(path for path in start.glob(str(pattern.relative_to(start))) if path.is_file())
+    found = [path for path in found if not path.name.startswith(".")]
+    if not found:
+        folder = pattern.parent
+        is_missing = not glob.has_magic(str(folder)) and not folder.is_dir()
+        hint = f" There is no folder {str(folder)!r}." if is_missing else ""
+        raise DatasetFileError(f"{name!r} matches no file.{hint}")
+    return found
+
+
+def list_shards(folder: Path, ending_of: Callable[[Path], str]) -> list[Path]:
+    """List the files of a folder that hold rows, all of one kind; of JSON only where there is nothing else.
+
+    Args:
+        folder (`Path`):
+            The folder.
+        ending_of (`Callable`):
+            Gives the ending by which a file is read; nothing for one that is not.
+
+    Raises:
+        DatasetFileError: There are none, or those of several kinds or splits.
+    """
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith((".", "_")) and (ending := ending_of(path)):
+            kinds.setdefault(ending, []).append(path)
+    if len(kinds) > 1:
+        kinds.pop(".json", None)  # which describe others, as dataset_info.json does
+    if not kinds:
+        inner = next((path for path in sorted(folder.rglob("*")) if path.is_file() and ending_of(path)), None)
+        hint = f" Did you mean {str(inner.parent)!r}?" if inner is not None else ""
+        raise DatasetFileError(
+            f"{str(folder)!r} is no input: it was not written by `save_to_disk`, and has no files of rows.{hint}"
+        )
+    if len(kinds) > 1:
+        one, other, *_ = (paths[0].name for paths in kinds.values())
+        raise DatasetFileError(
+            f"{str(folder)!r} holds files of several kinds, such as {one!r} and {other!r}. Pass a pattern, in quotes: "
+            f"{str(folder / f'*{next(iter(kinds))}')!r}."
+        )
+    (shards,) = kinds.values()
+    _check_splits(folder, shards)
+    return shards
+
+
+def _check_splits(folder: Path, shards: list[Path]) -> None:
+    """Raise where the names of shards say that they are of several splits."""
+    splits: Mapping[str, str] = {match[0].lower(): path.name for path in shards if (match := _SPLIT.match(path.name))}
+    if len(splits) > 1:
+        (name, one), (_, other), *_ = splits.items()
+        raise DatasetFileError(
+            f"{str(folder)!r} holds several splits, such as {one!r} and {other!r}. Pass a pattern, in quotes: "
+            f"{str(folder / f'{name}*')!r}."
+        )
+
+
+def suggest(path: Path) -> str:
+    """Say which names are near one that is missing; nothing where none is."""
+    parent = path.parent
+    if not parent.is_dir():
+        return f" There is no folder {str(parent)!r}."
+    names = [other.name for other in parent.iterdir()]
+    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(str(parent / name)) for name in near)}?" if near else ""
