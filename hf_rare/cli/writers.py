@@ -120,7 +120,8 @@ def _run_writer(arguments: argparse.Namespace) -> Outcome:
     except DatasetFileError as err:
         raise DatasetFileError(f"{err} {_say_what_is_safe(writer)}") from err
     recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
-    check_usable(writer, written, arguments.output)
+    if early is None:
+        check_usable(writer, written, arguments.output)
     data = {
         "output": arguments.output,
         "recipe": recipe_beside(arguments.output),

@@ -13,7 +13,6 @@ from hf_rare.cli.main import GROUPS, STATUSES, build_parser, main
 from hf_rare.errors import HfRareError
 from hf_rare.settings.generation import DecodingConfig
 
-
 ENDING = ("--max-new-tokens", "60", "--generation-kwargs", '{"stop_strings": ["a", "e", " "]}')
 """Flags with which the tiny teacher ends traces of its own accord."""
 
