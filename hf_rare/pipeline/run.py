@@ -166,6 +166,8 @@ def run_pipeline(
     folder = Path(folder)
     outputs.check_results(folder / "rows.parquet", folder / "README.md", has_run=any(folder.glob("*/stage.json")))
     writers = _make_writers(settings, model_settings)
+    for writer in writers.values():
+        writer.check_sampling()
     run = _Run(folder, _load_inputs(settings), writers, on_stage or (lambda result: None))
     rows = _load("input", settings["input"], _expect_columns(settings, writers))
     outputs.check_holds(folder / "rows.parquet", rows)

@@ -213,6 +213,7 @@ def test_a_stage_that_leaves_no_rows_says_why(sections):
         ({"negatives": {"num_negativs": 3}}, "Did you mean 'num_negatives'"),
         ({"near_duplicates": {"treshold": 3}}, "Did you mean 'threshold'"),
         ({"distill": [1]}, "expected settings by name"),
+        ({"distill": {"generation_kwargs": {"temperature": 0}, "num_samples": 2}}, "num_samples=2 asks for different"),
         ({"export": {"x": {"format": "excel"}}}, "one of sft, preference, prompts, retrieval"),
         ({"model": {}}, "No model is given for 'questions'"),
         ({"distill": {"judge": {"max_new_tokns": 3}}}, "Did you mean 'max_new_tokens'"),
