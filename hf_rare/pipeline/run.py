@@ -40,6 +40,7 @@ from hf_rare.pipeline.settings import (
     load_pipeline,
     writer_settings,
 )
+from hf_rare.pipeline.told import tell_command, tell_stages
 from hf_rare.runs.team import read_place
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.training.on_policy import to_prompts
@@ -141,8 +142,8 @@ def run_pipeline(
             get the `revision`, `gguf_file` and `adapter` that the pipeline gives to its own.
 
     Returns:
-        [`~datasets.Dataset`]: the rows of the last stage. They lie in the output folder, with their card and recipe.
-        What people have written into a card that is there already stays.
+        [`~datasets.Dataset`]: the rows of the last stage. They lie in the output folder, with their card and recipe,
+        which tell of all stages. What people have written into a card that is there already stays.
 
     Raises:
         ConfigError: The pipeline cannot be read, or a setting cannot be right.
@@ -168,12 +169,14 @@ def run_pipeline(
     writers = _make_writers(settings, model_settings)
     for writer in writers.values():
         writer.check_sampling()
-    run = _Run(folder, _load_inputs(settings), writers, on_stage or (lambda result: None))
+    loaded = _load_inputs(settings)
+    run = _Run(folder, loaded, writers, on_stage or (lambda result: None))
     rows = _load("input", settings["input"], _expect_columns(settings, writers))
     outputs.check_holds(folder / "rows.parquet", rows)
     rows = run.run_stages(rows)
     run.export(rows)
-    run.describe(rows)
+    told = {"stages": tell_stages(settings, loaded, writers, FUNCTIONS)}
+    run.describe(rows, {**told, "command": tell_command(pipeline, output, model_settings)})
     return rows
 
 
@@ -237,16 +240,18 @@ class _Run:
             outputs.save_output(made, path)
             self.on_stage(StageResult(f"export {name}", len(made), path, is_skipped=False))
 
-    def describe(self, rows: datasets.Dataset) -> None:
-        """Write rows, card and recipe, and push them where that is asked for."""
+    def describe(self, rows: datasets.Dataset, told: Mapping[str, Any]) -> None:
+        """Write rows, card and recipe, with what is told of the whole pipeline, and push them where that is asked for.
+
+        Rows that no model has written to have no recipe: their card tells it all the same.
+        """
         last = next((self.writers[stage] for stage in reversed(list_stages()) if stage in self.writers), None)
-        recipe = make_recipe(last) if last is not None else None
-        card = self.settings.get("card", {})
-        outputs.save_card(
-            build_card(rows, recipe, **card), self.folder / "README.md"
-        )  # before the rows: see the check
-        outputs.save_output(rows, self.folder / "rows.parquet")
+        recipe = {**make_recipe(last), **told} if last is not None else None
+        card = {**(told if recipe is None else {}), **self.settings.get("card", {})}
         path = recipe_beside(self.folder / "rows.parquet")
+        here = {"recipe_path": path.name, **card} if recipe is not None else card
+        outputs.save_card(build_card(rows, recipe, **here), self.folder / "README.md")  # before rows: see the check
+        outputs.save_output(rows, self.folder / "rows.parquet")
         if recipe is not None:
             outputs.write_text(json.dumps(recipe, indent=2, sort_keys=True) + "\n", path)
         else:

@@ -114,16 +114,13 @@ def test_without_sampling_a_row_is_tried_once_and_it_is_said_once(caplog):
 )
 def test_different_traces_of_a_model_that_does_not_sample_are_refused(settings, setting):
     generator = ScriptedGenerator(lambda text, seed: "<think>So.</think><answer>B</answer>", is_sampling=False)
-    with pytest.raises(
-        ConfigError, match=rf"{setting} asks for different traces.*or leave {setting.split('=')[0]} out"
-    ):
+    name = setting.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"{setting} asks for different traces.*or leave {name} out"):
         ReasonDistiller(generator, journal_dir=None, **settings).apply(ROWS)
     assert generator.asked == []
 
 
-@pytest.mark.parametrize(
-    "settings", [{"temperature": 0}, {"do_sample": False, "top_p": 0.9}, {}, {"temperature": 1.0}]
-)
+@pytest.mark.parametrize("settings", [{"temperature": 0}, {"do_sample": False}, {}, {"temperature": 1.0}])
 def test_sampling_of_an_endpoint_and_of_a_local_model(settings, tiny):
     endpoint = {"base_url": "http://localhost:1/v1", "num_samples": 2}
     for is_endpoint in (True, False):
