@@ -70,7 +70,7 @@ def choose_panels(statistics: Statistics) -> "list[Callable[..., None]]":
         `list[Callable]`: draws a panel each, of axes and `statistics`.
     """
     told = {_draw_tokens: statistics.completion_tokens, _draw_places: statistics.positive_positions}
-    others = [draw for draw, distribution in told.items() if distribution]
+    others: list[Callable[..., None]] = [draw for draw, distribution in told.items() if distribution]
     has_statuses = len(statistics.statuses) > 1 or (statistics.traces > 0 and not others)
     return [_draw_statuses, *others] if has_statuses else others
 

@@ -124,8 +124,6 @@ def test_different_traces_of_a_model_that_does_not_sample_are_refused(settings, 
 def test_sampling_of_an_endpoint_and_of_a_local_model(settings, tiny):
     endpoint = {"base_url": "http://localhost:1/v1", "num_samples": 2}
     for is_endpoint in (True, False):
-        if is_endpoint and "do_sample" in settings:
-            continue
         distill_fn = ReasonDistiller.from_pretrained(
             tiny, generation_kwargs=settings, **(endpoint if is_endpoint else {"num_samples": 2})
         )

@@ -81,7 +81,8 @@ def _say_how_compared(recipe: AnyRecipe | None, stages: Stages) -> str:
 
 
 def _name(stage: Mapping[str, Any]) -> str:
-    return stage["stage"] if isinstance(stage.get("stage"), str) else str(kind_of(stage))
+    name = stage.get("stage")
+    return name if isinstance(name, str) else str(kind_of(stage))
 
 
 def _describe(stage: Mapping[str, Any], recipe: AnyRecipe | None) -> str:

@@ -107,12 +107,13 @@ def _read_config(
 
     A recipe that cannot be read says nothing but the names of the columns.
     """
+    names: dict[str, Any] = dict(columns)
     if recipe is None or kind_of(recipe) != "distill":
-        return DistillConfig(**columns), None
+        return DistillConfig(**names), None
     try:
         said = read_distill_config(recipe, {})
     except HfRareError:
-        return DistillConfig(**columns), None
+        return DistillConfig(**names), None
     config = read_distill_config(recipe, {"output_column": columns["output_column"]})
     return config, said if is_pushed else None
 
