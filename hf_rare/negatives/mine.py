@@ -41,7 +41,7 @@ CANDIDATES = 4
 
 METHODS = ("bm25", "dense", "generated")
 _QUERY = ("scenario", "question")
-_FOR_BM25 = ("language", "k1", "b", "max_score_ratio", "tokenizer", "num_proc")
+FOR_BM25 = ("language", "k1", "b", "max_score_ratio", "tokenizer", "num_proc")
 _FOR_DENSE = ("model", "dense")
 _FOR_MINING = ("corpus", "skip_top", "query", "tokenizer")
 
@@ -204,7 +204,7 @@ def _check_method(method: Any, given: set[str]) -> None:
         raise ConfigError("method='dense' needs model=...: a SentenceTransformer, or the name of one.")
     others = {
         "bm25": (*_FOR_DENSE, "generator"),
-        "dense": (*_FOR_BM25, "generator"),
+        "dense": (*FOR_BM25, "generator"),
         "generated": (*_FOR_DENSE, *_FOR_MINING, "distractor_model"),
     }[method]
     if "num_candidates" in given and "distractor_model" not in given:

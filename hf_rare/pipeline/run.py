@@ -40,6 +40,7 @@ from hf_rare.pipeline.settings import (
     load_pipeline,
     writer_settings,
 )
+from hf_rare.pipeline.told import tell_command, tell_stages
 from hf_rare.runs.team import read_place
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.text import shorten
@@ -150,8 +151,8 @@ def run_pipeline(
             get the `revision`, `gguf_file` and `adapter` that the pipeline gives to its own.
 
     Returns:
-        [`~datasets.Dataset`]: the rows of the last stage. They lie in the output folder, with their card and recipe.
-        What people have written into a card that is there already stays.
+        [`~datasets.Dataset`]: the rows of the last stage. They lie in the output folder, with their card and recipe,
+        which tell of all stages. What people have written into a card that is there already stays.
 
     Raises:
         ConfigError: The pipeline cannot be read, or a setting cannot be right.
@@ -176,15 +177,22 @@ def run_pipeline(
     folder = Path(folder)
     outputs.check_results(folder / "rows.parquet", folder / "README.md", has_run=any(folder.glob("*/stage.json")))
     writers = _make_writers(settings, model_settings)
-    run = _Run(folder, _load_inputs(settings), writers, on_stage or (lambda result: None))
+    for writer in writers.values():
+        writer.check_sampling()
+    loaded = _load_inputs(settings)
+    run = _Run(folder, loaded, writers, on_stage or (lambda result: None))
     rows = _load("input", settings["input"], _expect_columns(settings, writers))
     outputs.check_holds(folder / "rows.parquet", rows)
     rows = run.run_stages(rows)
     losses = run.export(rows)
-    recipe = run.describe(rows)
+    told = {
+        "stages": tell_stages(settings, loaded, writers, FUNCTIONS),
+        "command": tell_command(pipeline, output, model_settings),
+    }
+    recipe = run.describe(rows, told)
     if losses:  # all that there is has been written, and nothing of it is pushed
         raise PipelineError(" ".join(losses))
-    run.push(rows, recipe)
+    run.push(rows, recipe, told)
     return rows
 
 
@@ -263,24 +271,29 @@ class _Run:
                 losses.append(str(err))
         return losses
 
-    def describe(self, rows: datasets.Dataset) -> Recipe | None:
-        """Write rows, card and recipe, and give the recipe."""
+    def describe(self, rows: datasets.Dataset, told: Mapping[str, Any]) -> Recipe | None:
+        """Write rows, card and recipe, with what is told of the whole pipeline; give the recipe.
+
+        Rows that no model has written to have no recipe: their card tells it all the same.
+        """
         last = next((self.writers[stage] for stage in reversed(list_stages()) if stage in self.writers), None)
-        recipe = make_recipe(last) if last is not None else None
-        card = build_card(rows, recipe, **self.settings.get("card", {}))
-        outputs.save_card(card, self.folder / "README.md")  # before the rows: see the check
-        outputs.save_output(rows, self.folder / "rows.parquet")
+        recipe = {**make_recipe(last), **told} if last is not None else None
+        card = {**(told if recipe is None else {}), **self.settings.get("card", {})}
         path = recipe_beside(self.folder / "rows.parquet")
+        here = {"recipe_path": path.name, **card} if recipe is not None else card
+        outputs.save_card(build_card(rows, recipe, **here), self.folder / "README.md")  # before rows: see the check
+        outputs.save_output(rows, self.folder / "rows.parquet")
         if recipe is not None:
             outputs.write_text(json.dumps(recipe, indent=2, sort_keys=True) + "\n", path)
         else:
             path.unlink(missing_ok=True)
         return recipe
 
-    def push(self, rows: datasets.Dataset, recipe: Recipe | None) -> None:
+    def push(self, rows: datasets.Dataset, recipe: Recipe | None, told: Mapping[str, Any]) -> None:
         """Push the rows where that is asked for."""
         if "push" in self.settings:
-            push_to_hub(rows, recipe=recipe, **{**self.settings.get("card", {}), **self.settings["push"]})
+            card = {**(told if recipe is None else {}), **self.settings.get("card", {})}
+            push_to_hub(rows, recipe=recipe, **{**card, **self.settings["push"]})
 
     def _list_settings(self, stage: str) -> Settings:
         """List what a stage depends on, to tell later what has changed: datasets are fingerprints."""

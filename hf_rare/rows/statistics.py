@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from hf_rare.errors import ConfigError
 from hf_rare.rows.columns import (
+    ANSWER,
     COMPLETION_TOKENS,
     DOCUMENT_ORDER,
     DOCUMENTS_TRUNCATED,
@@ -23,6 +24,7 @@ from hf_rare.rows.columns import (
     PROMPT_TOKENS,
     SAMPLE,
     STATUS,
+    VERDICT,
 )
 from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.settings.writers import DistillConfig
@@ -31,7 +33,14 @@ BATCH_SIZE = 1000
 SETTINGS = ("output_column", "text_column", "question_column", "hard_negatives_column")
 DEFAULT_COLUMNS = {name: getattr(DistillConfig(), name) for name in SETTINGS}
 
-OF_WHAT_IS_THERE = ("prompt_tokens", "completion_tokens", "trace_characters", "documents", "positive_positions")
+OF_WHAT_IS_THERE = (
+    "prompt_tokens",
+    "completion_tokens",
+    "trace_characters",
+    "answer_characters",
+    "documents",
+    "positive_positions",
+)
 
 
 @dataclass
@@ -88,9 +97,11 @@ class Statistics:
     Args:
         rows (`int`): the rows.
         statuses (`Counter[str]`): traces by status.
+        verdicts (`Counter[str]`): traces by verdict.
         prompt_tokens ([`Distribution`]): of the prompts, each row's counted once.
         completion_tokens ([`Distribution`]): of the traces.
         trace_characters ([`Distribution`]): of the traces.
+        answer_characters ([`Distribution`]): of the answers that stand apart from their traces.
         question_characters ([`Distribution`]): of the questions.
         document_characters ([`Distribution`]): of the documents.
         documents ([`Distribution`]): documents in a prompt.
@@ -100,9 +111,11 @@ class Statistics:
 
     rows: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
     prompt_tokens: Distribution = field(default_factory=Distribution)
     completion_tokens: Distribution = field(default_factory=Distribution)
     trace_characters: Distribution = field(default_factory=Distribution)
+    answer_characters: Distribution = field(default_factory=Distribution)
     question_characters: Distribution = field(default_factory=Distribution)
     document_characters: Distribution = field(default_factory=Distribution)
     documents: Distribution = field(default_factory=Distribution)
@@ -159,6 +172,8 @@ def measure(dataset: datasets.Dataset, columns: Mapping[str, Any] = DEFAULT_COLU
         return f"{columns['output_column']}{ending}"
 
     read(prefixed(STATUS), lambda array: _count_texts(array, statistics.statuses))
+    read(prefixed(VERDICT), lambda array: _count_texts(array, statistics.verdicts))
+    read(prefixed(ANSWER), lambda array: _count_lengths(array, statistics.answer_characters))
     read(prefixed(COMPLETION_TOKENS), lambda array: _count_numbers(array, statistics.completion_tokens))
     read(columns["output_column"], lambda array: _count_lengths(array, statistics.trace_characters))
     of_rows: dict[str, Callable[[Any], None]] = {

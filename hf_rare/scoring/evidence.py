@@ -118,11 +118,11 @@ def measure_evidence(
 
     Prompts are those of the teacher, by the row's own `_document_order`: a document is left out and the others keep
     their numbers, by which the trace cites them. The trace is the reasoning without the answer, behind the opening
-    thought tag, as [`to_sft`] writes it; the tag is part of the context, and so is one that the model's chat template
-    opens. Documents stand in full, also where the teacher got them shortened; where the model that measures has no
-    room for prompt and trace, they are shortened as for a teacher, for each trace of a row by itself. A trace that has
-    no room even so is not measured. Where no document has evidence above 0, none carries the trace:
-    `_evidence_document` is null, and `_evidence_on_positive` false.
+    thought tag, as [`to_sft`] writes one that has an answer; the tag is part of the context, and so is one that the
+    model's chat template opens. Documents stand in full, also where the teacher got them shortened; where the model
+    that measures has no room for prompt and trace, they are shortened as for a teacher, for each trace of a row by
+    itself. A trace that has no room even so is not measured. Where no document has evidence above 0, none carries the
+    trace: `_evidence_document` is null, and `_evidence_on_positive` false.
 
     Nothing is generated. A row of n documents costs n + 1 readings of prompt and trace, of which what comes before the
     document that is left out is read once. Models for which that cannot be done (sliding windows, recurrent layers)

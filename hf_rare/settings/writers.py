@@ -53,8 +53,16 @@ class WriterConfig(Config):
 
     @property
     def asks_for_more(self) -> bool:
-        """Whether whoever made these settings wants several completions of a row, which then must not all be equal."""
-        return True
+        """Whether several attempts were asked for, of which there is one where the model does not sample."""
+        return self.attempts > 1
+
+    @property
+    def needs_sampling(self) -> str:
+        """The setting, with its value, that asks for different completions of a row; empty where none does.
+
+        Attempts that stand in for one that has failed are none of it: without sampling each row has one.
+        """
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +99,7 @@ class DistillConfig(WriterConfig):
             Whether a completion without an answer is `unparsed`. By default only for `template="rare-qa"`.
         num_samples (`int`, *optional*, defaults to 1):
             Completions for each row. From 2 on, the columns that differ between samples (trace, answer, status, error,
-            completion tokens) hold lists of this length; see `expand`.
+            completion tokens) hold lists of this length; see `expand`. More than 1 needs a model that samples.
         expand (`bool`, *optional*, defaults to `False`):
             One row per sample instead of lists: every row is repeated `num_samples` times, with plain columns and the
             number of the sample, from 0, in `reasoning_sample`. Input columns are repeated too, so that no id is lost:
@@ -106,7 +114,8 @@ class DistillConfig(WriterConfig):
             [`check_answer`].
         max_attempts (`int`, *optional*):
             How often a row is tried until a trace is `ok` and, with `gold_column`, has the right answer. By default 8
-            with `gold_column` (RARE, section 3), else 1.
+            with `gold_column` (RARE, section 3), else 1. Where the model does not sample, further attempts would be
+            the same text: with `gold_column` more than 1 is an error, and otherwise each row is tried once.
         fallback (`"first"`, `"last"` or `"none"`, *optional*, defaults to `"first"`):
             Which trace a row keeps when no attempt will do: the first (RARE), the last, or none, as a row that failed.
         keep_attempts (`bool`, *optional*, defaults to `False`):
@@ -150,6 +159,15 @@ class DistillConfig(WriterConfig):
     def needs_answer(self) -> bool:
         """Whether a completion without an answer is `unparsed`."""
         return self.template in self.templates_with_answer if self.require_answer is None else self.require_answer
+
+    @property
+    def needs_sampling(self) -> str:
+        """The setting that asks for several samples of a row, or for draws until one is right; else empty."""
+        if self.num_samples > 1:
+            return f"num_samples={self.num_samples}"
+        if self.gold_column and (self.max_attempts or 1) > 1:
+            return f"max_attempts={self.max_attempts}"
+        return "keep_attempts=True" if self.keep_attempts and self.attempts > 1 else ""
 
     @property
     def has_many_traces(self) -> bool:

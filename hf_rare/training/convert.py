@@ -10,7 +10,7 @@ from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.rows.batches import read_columns, take_rows
 from hf_rare.rows.column_types import Kind, check_types
 
-EXPORT_REVISION = 3
+EXPORT_REVISION = 4
 """Bumped by hand whenever the same row is written in another way: the cache of `map` goes by it."""
 
 BATCH_SIZE = 1000

@@ -20,8 +20,8 @@ ReasoningFormat = Literal["tags", "plain", "field"]
 
 _BOOLEANS = {"true": True, "false": False}
 
-HAS_POSITIVE, LACKS_CITED = "__has_positive", "__lacks_cited"
-"""What an example says of its documents, for the log alone: no column is made of it."""
+HAS_POSITIVE, LACKS_CITED, LACKS_ANSWER = "__has_positive", "__lacks_cited", "__lacks_answer"
+"""What an example says of its documents and completions, for the log alone: no column is made of it."""
 
 Example = dict[str, Any]
 Values = Mapping[str, Any]
@@ -91,12 +91,14 @@ class LabelledTrace:
         completion (`list[dict[str, str]]`): the assistant's message.
         is_right (`bool`, *optional*): whether it is right; `None` where that is not known.
         text (`str`): reasoning and answer, in which documents are cited.
+        has_answer (`bool`): whether the teacher gave an answer apart from the reasoning.
     """
 
     number: int
     completion: list[dict[str, str]]
     is_right: bool | None
     text: str
+    has_answer: bool
 
 
 def make_examples(form: TrainingFormat, values: Values) -> Iterator[Example]:
@@ -136,10 +138,15 @@ def _pair_traces(form: TrainingFormat, values: Values) -> Iterator[tuple[Student
 
 
 def _describe(prompt: StudentPrompt, *traces: LabelledTrace) -> Example:
-    """Give the prompt of an example, and say whether it has the positive and whether it lacks a cited document."""
+    """Give the prompt of an example, and say whether it has the positive, and lacks a cited document or an answer."""
     left_out = prompt.documents.left_out
     lacks_cited = bool(left_out) and any(not left_out.isdisjoint(find_citations(trace.text)) for trace in traces)
-    return {"prompt": prompt.messages, HAS_POSITIVE: prompt.documents.has_positive, LACKS_CITED: lacks_cited}
+    return {
+        "prompt": prompt.messages,
+        HAS_POSITIVE: prompt.documents.has_positive,
+        LACKS_CITED: lacks_cited,
+        LACKS_ANSWER: not all(trace.has_answer for trace in traces),
+    }
 
 
 def build_student_prompt(form: TrainingFormat, values: Values) -> StudentPrompt | None:
@@ -206,7 +213,7 @@ def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]
             is_right = read_grade(grade, form)
         if reasoning and (form.statuses is None or status in form.statuses):
             completion = write_completion(reasoning, answer or "", form)
-            yield LabelledTrace(number + place, completion, is_right, f"{reasoning}\n{answer or ''}")
+            yield LabelledTrace(number + place, completion, is_right, f"{reasoning}\n{answer or ''}", bool(answer))
 
 
 def read_grade(grade: Any, form: TrainingFormat) -> bool | None:
@@ -230,15 +237,22 @@ def read_grade(grade: Any, form: TrainingFormat) -> bool | None:
 
 
 def write_completion(reasoning: str, answer: str, form: TrainingFormat) -> list[dict[str, str]]:
-    """Write the assistant's message: reasoning, then answer, in answer tags where the template asks for them."""
+    """Write the assistant's message: reasoning, then answer, in answer tags where the template asks for them.
+
+    Where the teacher gave no answer apart from the reasoning, that is all it said, and so the answer is in it: it
+    stands as plain text. In a thought it would teach a student to say nothing.
+    """
     config = form.config
-    if answer and "answer_tags" in get_template(config).placeholders:
+    if not answer:
+        thought = {"reasoning_content": ""} if form.reasoning_format == "field" else {}
+        return [{"role": "assistant", **thought, "content": reasoning}]
+    if "answer_tags" in get_template(config).placeholders:
         answer = f"{config.answer_tags[0]}{answer}{config.answer_tags[1]}"
     if form.reasoning_format == "field":
         return [{"role": "assistant", "reasoning_content": reasoning, "content": answer}]
     if form.reasoning_format == "tags":
         reasoning = f"{config.thought_tags[0]}\n{reasoning}\n{config.thought_tags[1]}"
-    return [{"role": "assistant", "content": "\n\n".join(filter(None, (reasoning, answer)))}]
+    return [{"role": "assistant", "content": f"{reasoning}\n\n{answer}"}]
 
 
 def columns_to_read(config: DistillConfig, names: Collection[str]) -> list[str]:

@@ -21,6 +21,7 @@ from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 from hf_rare.training.examples import (
     HAS_POSITIVE,
+    LACKS_ANSWER,
     LACKS_CITED,
     Example,
     ReasoningFormat,
@@ -59,7 +60,9 @@ def to_sft(
     """Write rows as TRL's conversational prompts and completions.
 
     `prompt` holds the question, the situation and the documents in the teacher's order, `completion` the reasoning and
-    the answer: TRL's `SFTTrainer` computes its loss on the completion alone. Each sample of a row becomes a row.
+    the answer: TRL's `SFTTrainer` computes its loss on the completion alone. Each sample of a row becomes a row. Where
+    the teacher gave no answer apart from the reasoning, all it said stands as plain text, without a thought around it,
+    and the log says for how many rows: else a student would learn to think and then say nothing.
 
     With `positive_share` or `student_documents` the student gets other documents than the teacher had. The trace stays
     as it is, and so do the numbers of the documents that stay: documents that are left out leave gaps, such as [2] and
@@ -80,7 +83,8 @@ def to_sft(
             Passed to the student's `apply_chat_template`, here and, as a column of that name, by TRL.
         reasoning_format (`"tags"`, `"plain"` or `"field"`, *optional*, defaults to `"tags"`):
             Whether the reasoning stands in thought tags before the answer, as plain text before it, or in a field of
-            its own, `reasoning_content`, which some chat templates read.
+            its own, `reasoning_content`, which some chat templates read. Reasoning without an answer is plain text in
+            all three.
         statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
             Traces with these statuses are used; `None` for all with a trace.
         correct_column (`str`, *optional*):
@@ -248,11 +252,15 @@ def _write(
     if keep_columns and has_samples and make is not make_pairs and number not in dataset.column_names:
         features = {**features, number: datasets.Value("int64")}
     reserved = (*features, *TRAINER_COLUMNS)
-    said = dict.fromkeys((HAS_POSITIVE, LACKS_CITED), datasets.Value("bool")) if form.changes_documents else {}
-    made = convert_rows(dataset, partial(_make, make, form), read, {**features, **said}, keep_columns, reserved)
-    if said:
+    said = [*([HAS_POSITIVE, LACKS_CITED] if form.changes_documents else []), LACKS_ANSWER]
+    written = {**features, **dict.fromkeys(said, datasets.Value("bool"))}
+    made = convert_rows(dataset, partial(_make, make, form), read, written, keep_columns, reserved)
+    if form.changes_documents:
         _say_what_students_lack(made, form)
-        made = made.remove_columns(list(said))
+    bare = sum(made[LACKS_ANSWER])
+    if bare and form.reasoning_format != "plain":
+        _say_what_has_no_answer(bare, len(made))
+    made = made.remove_columns(said)
     if make is not make_pairs:
         _say_what_is_left_out(dataset, form, len(made), "not graded" if make is make_labelled else "not right")
         if make is make_labelled and len(dataset):
@@ -260,7 +268,9 @@ def _write(
     elif len(dataset) and not len(made):
         say_left_out(logger, "No row has a right and a wrong trace that can be used: there are no pairs.")
     if student_tokenizer is not None:
-        made = _fit_to_student(made, form, student_tokenizer, chat_template_kwargs)
+        answer = PROBE["answer"] if bare < len(made) or not bare else ""
+        probe = write_completion(PROBE["thought"], answer, form)
+        made = _fit_to_student(made, probe, form, student_tokenizer, chat_template_kwargs)
     if chat_template_kwargs:
         made = made.add_column("chat_template_kwargs", [dict(chat_template_kwargs)] * len(made))
     return made
@@ -298,6 +308,18 @@ def _say_what_students_lack(made: datasets.Dataset, form: TrainingFormat) -> Non
         )
 
 
+def _say_what_has_no_answer(count: int, examples: int) -> None:
+    """Log how many examples are written without a thought, since all that the teacher said is one text."""
+    logger.warning(
+        "%d of %d examples (%.1f%%) have no answer apart from the reasoning, as the teacher gave none. Their text "
+        "stands without a thought around it: in one it would teach a student to think and then say nothing. Where all "
+        "should have an answer, distill with require_answer=True.",
+        count,
+        examples,
+        100 * count / examples,
+    )
+
+
 def _say_what_labels_say(made: datasets.Dataset) -> None:
     """Log where all labels are the same: KTO weighs right traces against wrong ones."""
     labels = set(made["label"])
@@ -318,12 +340,17 @@ def _make(make: Make, form: TrainingFormat, values: Values) -> Iterator[Example]
 
 
 def _fit_to_student(
-    made: datasets.Dataset, form: TrainingFormat, tokenizer: Any, chat_template_kwargs: Mapping[str, Any] | None
+    made: datasets.Dataset,
+    probe: list[dict[str, str]],
+    form: TrainingFormat,
+    tokenizer: Any,
+    chat_template_kwargs: Mapping[str, Any] | None,
 ) -> datasets.Dataset:
+    """Leave out the rows that the student's chat template spoils; one that spoils the probe fits none."""
     student = Student(tokenizer, form.config.thought_tags, chat_template_kwargs)
     system = [{"role": "system", "content": ""}] if form.config.system_prompt else []
     prompt = [*system, {"role": "user", "content": ""}]
-    student.check(prompt, write_completion(PROBE["thought"], PROBE["answer"], form))
+    student.check(prompt, probe)
     completions = [name for name in ("completion", "chosen", "rejected") if name in made.column_names]
     faults = [
         next(filter(None, (student.find_fault(row["prompt"], row[name]) for name in completions)), "")

@@ -1,4 +1,4 @@
-"""The picture of a dataset card: statuses, lengths of traces, and places of the positive."""
+"""The picture of a dataset card: statuses, lengths of traces, and places of the positive, where they say something."""
 
 import io
 import math
@@ -26,6 +26,8 @@ COLOURS = {"ok": GREEN, "truncated": AMBER, "unparsed": AMBER, "empty": AMBER}
 def plot_statistics(dataset: datasets.Dataset | datasets.DatasetDict, output_column: str = "reasoning") -> bytes:
     """Draw traces by status, tokens of a trace, and places of the positive among the documents.
 
+    What is not known has no panel, and neither has the status where all traces have the same and there is another.
+
     Needs matplotlib (`pip install hf-rare[plots]`). Equal data and versions give equal bytes.
 
     Args:
@@ -39,24 +41,38 @@ def plot_statistics(dataset: datasets.Dataset | datasets.DatasetDict, output_col
 
     Raises:
         MissingPackageError: matplotlib is not installed.
-        ColumnError: The dataset has none of the columns.
+        ColumnError: The dataset has none of the columns, or they say nothing.
     """
     _import_matplotlib()  # or there is no need to read the rows
     parts = named_splits(dataset).values()
-    panels = {
-        output_column + STATUS: _draw_statuses,
-        output_column + COMPLETION_TOKENS: _draw_tokens,
-        output_column + POSITIVE_POSITION: _draw_places,
-    }
-    there = {name for split in parts for name in split.column_names}
-    drawn = [draw for name, draw in panels.items() if name in there]
-    if not drawn:
+    names = [output_column + ending for ending in (STATUS, COMPLETION_TOKENS, POSITIVE_POSITION)]
+    if not any(name in split.column_names for split in parts for name in names):
         raise ColumnError(
-            f"There is nothing to plot: the dataset has none of the columns {', '.join(map(repr, panels))}. Pass "
+            f"There is nothing to plot: the dataset has none of the columns {', '.join(map(repr, names))}. Pass "
             "output_column=..."
         )
     statistics = sum((measure(split, _only(output_column)) for split in parts), Statistics())
+    drawn = choose_panels(statistics)
+    if not drawn:
+        raise ColumnError(
+            f"There is nothing to plot: the columns {', '.join(map(repr, names))} say nothing. Distill the rows first."
+        )
     return draw_panels([partial(draw, statistics=statistics) for draw in drawn], 2.9)
+
+
+def choose_panels(statistics: Statistics) -> "list[Callable[..., None]]":
+    """Choose what is drawn: nothing that would be empty, and no bar of a single status where there is something else.
+
+    Args:
+        statistics ([`Statistics`]): counts over the rows.
+
+    Returns:
+        `list[Callable]`: draws a panel each, of axes and `statistics`.
+    """
+    told = {_draw_tokens: statistics.completion_tokens, _draw_places: statistics.positive_positions}
+    others: list[Callable[..., None]] = [draw for draw, distribution in told.items() if distribution]
+    has_statuses = len(statistics.statuses) > 1 or (statistics.traces > 0 and not others)
+    return [_draw_statuses, *others] if has_statuses else others
 
 
 def draw_panels(draws: "Sequence[Callable[[Axes], None]]", height: float) -> bytes:

@@ -16,6 +16,7 @@ from hf_rare.errors import BatchTypeError, ColumnError
 from hf_rare.rows.columns import (
     ANSWER,
     COMPLETION_TOKENS,
+    DISTRACTED,
     DOCUMENT_ORDER,
     ERROR,
     EVIDENCE,
@@ -23,6 +24,7 @@ from hf_rare.rows.columns import (
     GROUNDED_ON_POSITIVE,
     PROMPT_TOKENS,
     STATUS,
+    VERDICT,
 )
 from hf_rare.rows.hard_negatives import gather, name_columns
 from hf_rare.text import clean, shorten
@@ -45,6 +47,7 @@ STYLE = """
 .hf-rare .trace a { color: #3b82f6; font-weight: 600; }
 .hf-rare .mark { border-radius: 4px; padding: 1px 6px; font-weight: 600; background: #8884; }
 .hf-rare .good { background: #2a9d4a55; }
+.hf-rare .bad { background: #d9605a55; }
 """
 
 SHOWN_ENDINGS = (
@@ -57,7 +60,11 @@ SHOWN_ENDINGS = (
     EVIDENCE,
     EVIDENCE_DOCUMENT,
     GROUNDED_ON_POSITIVE,
+    DISTRACTED,
+    VERDICT,
 )
+MARKS = {"ok": "mark good", "right": "mark good", "wrong": "mark bad"}
+"""How a status or a verdict is marked; others are grey."""
 
 
 class Preview:
@@ -89,7 +96,7 @@ def preview(
     scenario_column: str = "scenario",
     hard_negatives_column: str | Sequence[str] = "hard_negatives",
 ) -> Preview:
-    """Show the first rows of a distilled dataset.
+    """Show the first rows of a distilled dataset, with verdict and grounding of each trace where there are any.
 
     Documents stand under the numbers that the teacher saw, which citations in the trace link to. Without the column
     `<output_column>_document_order` these numbers are not known, so documents have none and nothing is linked.
@@ -185,7 +192,8 @@ def _documents(view: Mapping[str, Any]) -> list[tuple[str, bool]]:
 
 def _samples(view: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Give what differs between the samples of a row, of which there is one where the trace is no list."""
-    names = ("trace", "answer", "status", "error", "completion_tokens", "evidence_document", "grounded_on_positive")
+    of_trace = (ANSWER, STATUS, VERDICT, ERROR, COMPLETION_TOKENS, EVIDENCE_DOCUMENT, GROUNDED_ON_POSITIVE, DISTRACTED)
+    names = ("trace", *(ending[1:] for ending in of_trace))
     lists = {name: view[name] if isinstance(view[name], list) else [view[name]] for name in names}
     lists["evidence"] = view["evidence"] or [] if isinstance(view["evidence_document"], list) else [view["evidence"]]
     count = len(lists["trace"])
@@ -213,11 +221,10 @@ def _link_citations(text: str, row_id: str, documents: int) -> str:
 
 
 def _numbers(sample: Mapping[str, Any]) -> str:
-    """Give the line below a trace: status, why it is not ok, and tokens."""
+    """Give the line below a trace: status and verdict, why it is not ok, and tokens."""
     words = [f"sample {sample['sample']}"] if sample["sample"] is not None else []
-    if sample["status"]:
-        kind = "mark good" if sample["status"] == "ok" else "mark"
-        words.append(f'<span class="{kind}">{_escape(sample["status"])}</span>')
+    for said in filter(None, (sample["status"], sample["verdict"])):
+        words.append(f'<span class="{MARKS.get(str(said), "mark")}">{_escape(said)}</span>')
     if sample["error"]:
         words.append(_escape(sample["error"]))
     for name, unit in (("prompt_tokens", "tokens read"), ("completion_tokens", "tokens written")):
@@ -230,7 +237,8 @@ def _rests_on(sample: Mapping[str, Any]) -> list[str]:
     """Say what a trace rests on, by its own words and by evidence, where that was looked at."""
     words = []
     if (is_grounded := sample["grounded_on_positive"]) is not None:
-        words.append("names the positive" if is_grounded else "does not name the positive")
+        others = "names hard negatives alone" if sample["distracted"] else "does not name the positive"
+        words.append("names the positive" if is_grounded else others)
     document, order = sample["evidence_document"], sample["order"] or []
     if document is not None and document in order:
         words.append(f"most evidence from [{order.index(document) + 1}]: {sample['evidence'][document]:.1f} nats")
@@ -245,7 +253,7 @@ def _text(view: Mapping[str, Any]) -> str:
         lines.append(f"{label}{' (positive)' if is_positive else ''} {_begin(text, 100)}")
     for sample in _samples(view):
         lines.append(f"{sample['status'] or 'trace'}: {sample['trace']}")
-        lines += [f"{name}: {sample[name]}" for name in ("answer", "error") if sample[name]]
+        lines += [f"{name}: {sample[name]}" for name in ("answer", "verdict", "error") if sample[name]]
         lines += _rests_on(sample)
     return "\n".join(shorten(clean(line), MAX_CHARACTERS) for line in lines)
 

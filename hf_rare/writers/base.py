@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import datasets
 
-from hf_rare.errors import ColumnError
+from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.prompts.prompt import PromptBuilder
 from hf_rare.prompts.templates import read_template_source
@@ -143,6 +143,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         Raises:
             BatchTypeError: This is one row, or not a batch at all.
             ColumnError: An input column is missing or of another type, or an output column exists already.
+            ConfigError: Different samples of a row are asked for, and the model does not sample.
             JournalError: The journal cannot be read or written.
             GenerationError: A row failed and `on_error="raise"`.
             BudgetReachedError: `max_rows`, `max_tokens`, `max_hours` or `max_cost` ended the run.
@@ -213,6 +214,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
 
         Raises:
             ColumnError: An input column is missing or of another type, or an output column exists already.
+            ConfigError: Different samples of a row are asked for, and the model does not sample.
         """
         to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
         inputs = [*self.input_columns, *self.optional_columns]
@@ -306,8 +308,9 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
 
         Raises:
             ColumnError: An input column is missing, or of another type.
-            ConfigError: There are fewer than 2 rows that can be generated.
+            ConfigError: There are fewer than 2 rows that can be generated, or the model does not sample and must.
         """
+        self.check_sampling()
         self.completer.join()
         config = self.config
         dataset = self._select_inputs(dataset)
@@ -352,16 +355,34 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
                 f"(`ds.remove_columns({taken!r})`), or let the new one have another name."
             )
 
+    def check_sampling(self) -> None:
+        """Find out whether the model samples, where that is needed. Loads no weights.
+
+        Raises:
+            ConfigError: Several completions of a row are asked for, and all of them would be the same text.
+        """
+        if (setting := self.config.needs_sampling) and not self.generator.is_sampling:
+            name = setting.partition("=")[0]
+            raise ConfigError(
+                f"{setting} asks for different {self.noun}s of a row, and the model does not sample: all would be "
+                "the same text. Pass generation_kwargs={'temperature': 0.7} or other settings of sampling, or leave "
+                f"{name} out."
+            )
+
     def make_attempts(self) -> WriterAttempts[S]:
-        """Make what says how rows are tried, and reads their completions."""
+        """Make what says how rows are tried, and reads their completions.
+
+        Raises:
+            ConfigError: As in [`ColumnWriter.check_sampling`].
+        """
+        self.check_sampling()
         is_sampling = self.generator.is_sampling
-        again = max(self.config.samples_per_attempt, self.config.attempts)
-        if again > 1 and self.config.asks_for_more and not is_sampling and not self._has_warned:
+        if self.config.asks_for_more and not is_sampling and not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "A row may be written %d times, but the model does not sample, so that all samples of a row are "
-                "equal: each row is tried once. Pass generation_kwargs={'temperature': ...}.",
-                again,
+                "The model does not sample, so that another attempt at a row would be the same text: each row is "
+                "tried once. Pass generation_kwargs={'temperature': ...} for up to %d attempts.",
+                self.config.attempts,
             )
         companions = list(self.companions.values())
         return WriterAttempts(self.config, is_sampling, self._read_completions, companions, self.generator.cost)

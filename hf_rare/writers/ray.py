@@ -103,7 +103,8 @@ def distill_with_ray(
         [`~datasets.Dataset`]: the rows with the new columns, which are in a temporary file that ends with the process.
 
     Raises:
-        ConfigError: A setting or `source` cannot be right, or this machine has less than one actor needs.
+        ConfigError: A setting or `source` cannot be right, the model does not sample and must, or this machine has
+            less than one actor needs.
         ColumnError: An input column is missing, or an output column exists already.
         DatasetFileError: The parquet files cannot be read.
         OutputExistsError: `output` has something in it.
@@ -120,6 +121,7 @@ def distill_with_ray(
     ray = _import_ray()
     folder = _check_output(output) if output is not None else None
     dataset = _load(source)
+    distill_fn.check_sampling()
     features = distill_fn.features(dataset.features)
     inputs = [*distill_fn.input_columns, *(name for name in distill_fn.optional_columns if name in dataset.features)]
     read_columns({name: [] for name in dataset.features}, inputs)

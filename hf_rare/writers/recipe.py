@@ -9,7 +9,7 @@ import logging
 import platform
 import shlex
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,24 @@ def make_recipe(writer: Any, command: str | None = None) -> Recipe:
 def describe_command() -> str | None:
     """Give the command line of this process when it is `hf-rare`, with the folders of paths left out."""
     program, *arguments = sys.argv
-    if Path(program).name not in ("hf-rare", "__main__.py"):
-        return None
+    is_module = Path(program).parts[-2:] == ("hf_rare", "__main__.py")
+    return join_command(arguments) if Path(program).stem == "hf-rare" or is_module else None
+
+
+def join_command(arguments: Sequence[str]) -> str:
+    """Give the command line of `hf-rare` with these arguments, with the folders of paths left out."""
     return shlex.join(["hf-rare", *map(_without_folders, arguments)])
+
+
+def hide_places(value: Any) -> Any:
+    """Leave out tokens and the folders of paths in values of JSON; what is none becomes a text."""
+    if isinstance(value, Mapping):
+        return {str(name): hide_places(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide_places(inner) for inner in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return hide_tokens(_without_folders(value)) if isinstance(value, str | Path) else type(value).__name__
 
 
 def read_recipe(
@@ -228,8 +243,9 @@ def _folder_name(path: Path) -> str:
     return path.name if path.name not in ("", "..") else path.resolve().name
 
 
-def _without_folders(argument: str) -> str:
+def _without_folders(argument: str | Path) -> str:
     """Leave the folders out of an argument that is a path, or that is an option with `=` and a path."""
+    argument = str(argument)
     if _is_path(argument):
         return Path(argument).name or argument
     option, equals, value = argument.partition("=")

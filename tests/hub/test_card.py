@@ -31,6 +31,7 @@ from hf_rare.hub.card.merge import find_blocks
 from hf_rare.hub.card.provenance import describe_writer, find_hub_teacher, without_folders
 from hf_rare.prompts.templates import read_template_source
 from hf_rare.settings.writers import DistillConfig
+from hf_rare.training.trl import to_sft
 from hf_rare.writers.judge import AnswerJudge
 from hf_rare.writers.negatives import NegativeWriter
 from hf_rare.writers.recipe import make_recipe
@@ -101,38 +102,76 @@ def test_a_folder_with_the_card_loads(distilled, tmp_path):
     assert loaded.to_list() == distilled.to_list()
 
 
-def test_the_code_in_the_card_runs(distilled):
+def test_the_code_in_the_card_is_all_there(distilled):
     blocks = re.findall(r"```python\n(.*?)```", _full_card(distilled), re.DOTALL)
-    assert [block.split()[1] for block in blocks] == ["hf_rare", "datasets", "trl"]
-    assert "ReasonDistiller.from_recipe(" in blocks[0]
-    namespace = {"ds": distilled, "SFTTrainer": lambda *args, **kwargs: SimpleNamespace(train=lambda: None)}
-    exec(blocks[2].replace("from trl import SFTConfig, SFTTrainer", "SFTConfig = dict"), namespace)
-    train, source = namespace["train"], distilled[0]
-    assert len(train) == 11
-    (prompt,), (completion,) = train[0]["prompt"], train[0]["completion"]
-    documents = [source["text"], *source["hard_negatives"]]
-    for number, document in enumerate(source["reasoning_document_order"], 1):
-        assert f"[{number}] {documents[document]}" in prompt["content"]
-    assert prompt["content"].endswith(source["question"])
-    assert completion["content"] == f"{source['reasoning']}\n\n{source['reasoning_answer']}"
+    assert [block.split()[1] for block in blocks] == ["datasets", "hf_rare", "datasets"]
+    assert 'train = to_sft(ds, recipe="me/rare-small")\n' in blocks[0]
+    assert "ReasonDistiller.from_recipe(" in blocks[1]
+    medicine = _full_card(distilled, config_name="medicine", recipe_path="medicine/recipe.json")
+    assert "from hf_rare import read_recipe, to_sft\n" in medicine
+    assert 'to_sft(ds, recipe=read_recipe("me/rare-small", config_name="medicine"))\n' in medicine
 
 
-def test_code_for_columns_of_other_shapes(distilled):
-    kept = ["question", "text", "hard_negatives", "reasoning"]
-    for dataset, rows in (
-        (distilled.select_columns(kept), 13),
-        (distilled.select_columns(["question", "text", "reasoning"]), 13),
-        (distilled.select_columns(kept).map(lambda row: {"reasoning": [row["reasoning"], "other"]}), 13),
-        (distilled.rename_columns({"question": 'say "why"\n'}), 11),
-    ):
-        said = recipe()
-        said["distill"] |= {"question_column": dataset.column_names[2]} if "question" not in dataset.features else {}
-        code = build_card(dataset, said).split("## Training")[1].split("```python\n")[1].split("```")[0]
-        code = code.replace("from trl import SFTConfig, SFTTrainer", "SFTConfig = dict")
-        namespace = {"ds": dataset, "SFTTrainer": lambda *args, **kwargs: SimpleNamespace(train=lambda: None)}
-        exec(code, namespace)
-        assert len(namespace["train"]) == rows
-        assert namespace["train"].column_names == ["prompt", "completion"]
+def train_on(card: str, dataset: Dataset) -> tuple[Dataset, str]:
+    """Run the code for training that a card has on rows that are here, up to the trainer; give its rows, and it."""
+    code = card.split("### Training on it")[1].split("```python\n")[1].split("```")[0]
+    local = code.replace("from datasets import load_dataset\n", "")
+    namespace = {
+        "load_dataset": lambda *args, **kwargs: dataset,
+        "SFTTrainer": lambda *args, **kwargs: SimpleNamespace(train=lambda: None),
+    }
+    exec(local.replace("from trl import SFTConfig, SFTTrainer", "SFTConfig = dict"), namespace)
+    return namespace["train"], code
+
+
+def test_without_a_recipe_in_the_repository_the_code_has_its_settings(distilled):
+    said = recipe()
+    made, code = train_on(build_card(distilled, said), distilled)
+    assert made.to_list() == to_sft(distilled, recipe=said).to_list()
+    assert (len(made), made[0]["prompt"][0]["role"]) == (11, "system")
+    assert '\n    system_prompt="Answer in English.",\n    seed=5,\n' in code
+    said["distill"] |= {"template": "{{ question }}\n{% for d in documents %}{{ d.text }}{% endfor %}"}
+    said["distill"] |= {"question_column": 'say "why"\n', "thought_tags": ["<a>", "</a>"], "seed": 0}
+    renamed = distilled.rename_columns({"question": 'say "why"\n'})
+    made, _ = train_on(build_card(renamed, said), renamed)
+    assert made.to_list() == to_sft(renamed, recipe=said).to_list()
+    assert made[0]["completion"][0]["content"].startswith("<a>\n")
+
+
+@pytest.mark.parametrize("said", [None, {"kind": "distill", "distill": {"template": "/a"}}, {"kind": "questions"}])
+def test_code_without_a_recipe_that_can_be_read(distilled, said):
+    made, code = train_on(build_card(distilled, said, recipe_path="recipe.json"), distilled)
+    assert made.to_list() == to_sft(distilled).to_list()
+    assert "recipe=" not in code
+
+
+def test_code_takes_right_traces_alone_where_verdicts_say_which(distilled):
+    verdicts = ["right", "wrong", "right", *["unchecked"] * 11]
+    checked = distilled.add_column("reasoning_verdict", verdicts)
+    made, code = train_on(card := build_card(checked), checked)
+    assert 'to_sft(ds, correct_column="reasoning_verdict")' in code
+    assert "whose status is `ok` and whose verdict is `right`" in card
+    assert made.to_list() == to_sft(checked, correct_column="reasoning_verdict").to_list()
+    assert len(made) == 1  # the other right trace is cut off
+    made, code = train_on(build_card(bare := checked.remove_columns("reasoning_status")), bare)
+    assert "statuses=None" in code
+    assert len(made) == 2
+    assert "correct_column" not in build_card(distilled.add_column("reasoning_verdict", ["unchecked"] * 14))
+    none = build_card(distilled.add_column("reasoning_verdict", ["wrong"] * 14))
+    assert "As no trace is right, there are none." in none
+    silent = distilled.map(lambda _: {"reasoning_answer": ""})
+    made, code = train_on(build_card(silent), silent)
+    assert 'to_sft(ds, reasoning_format="plain")' in code
+    assert made.to_list() == to_sft(silent).to_list()
+
+
+def test_rows_that_cannot_become_training_text_say_what_they_lack(distilled):
+    card = build_card(distilled.select_columns(["question", "text", "reasoning"]), recipe())
+    assert "`to_sft` writes rows for trainers, and these do not have `hard_negatives`, `reasoning_answer`," in card
+    assert "`reasoning_document_order` and `reasoning_status`, which a distiller writes with" in card
+    said = recipe()
+    said["distill"] |= {"template": "{{ question }} {{ nothing }}"}
+    assert "These rows cannot be written as training text: " in build_card(distilled, said)
 
 
 def test_a_distiller_is_as_good_as_its_recipe(rows, tiny):
@@ -178,7 +217,7 @@ def test_what_is_unknown_is_said_and_not_guessed(rows):
         'load_dataset("OWNER/NAME"',
     ):
         assert words in card, words
-    assert "## Training" not in card
+    assert "Training on it" not in card
     assert "![" not in card
     assert "recipe.json" not in card
 
@@ -285,11 +324,21 @@ ODD = [None, 3, "?", [], {}, [["a"]], {"a": {}}, True]
 @pytest.mark.parametrize("kind", ["distill", "questions", "negatives", "judge", "other", None, 3, ["distill"], {}])
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_no_recipe_of_a_stranger_breaks_the_card(distilled, kind, odd):
-    names = ("model", "identity", "decoding", "versions", "command", "hf_rare", "generation_revision", "judge")
+    names = ("model", "identity", "decoding", "versions", "command", "hf_rare", "generation_revision")
+    names += ("judge", "stages")
+    stages = [
+        {"stage": "negatives", "settings": odd},
+        {"stage": "verify", "settings": {"gold_column": odd, "check": odd}},
+        {"stage": "retrieval", "settings": {"corpus": odd}},
+        {"stage": odd, "kind": kind, str(kind): odd},
+        {"stage": odd},
+        odd,
+    ]
     small = distilled.select([0])
     for said in (
         {"kind": kind},
         {"kind": kind, **dict.fromkeys(names, odd), str(kind): odd},
+        {"kind": kind, "stages": stages},
         {"kind": kind, str(kind): dict.fromkeys(DistillConfig.names(), odd), "model": dict.fromkeys(MODEL, odd)},
     ):
         card = build_card(small, said, recipe_path="recipe.json", repo_id="me/rare")
@@ -446,10 +495,17 @@ TEXTS = ("text", "code_inline", "text_special", "html_inline", "softbreak")
 def _nasty_card(text: str) -> str:
     text = f"x{text}"  # an empty column has no lengths to tell
     row = {"question": text, "text": text, "hard_negatives": [text, text], "scenario": text, "reasoning": text}
+    row |= {"reasoning_verdict": "right"}
     features = Features({**dict.fromkeys(row, Value("string")), "hard_negatives": List(Value("string"))})
     said = recipe(command=f"run {text}", versions={f"p{text}": text + "1"})
     said["distill"] |= {"system_prompt": f"p{text}", "template": "{{ question }} " + text}
     said["identity"] |= {"model_id": f"p{text}", "revision": f"p{text}", "generation_config": {"a": [text]}}
+    corpus = {"name": f"c{text}", "split": f"s{text}", "rows": 3}
+    said["stages"] = [
+        {"stage": "negatives", "settings": {f"a{text}": text, "method": f"m{text}", "corpus": corpus}},
+        {"stage": f"q{text}", "kind": "questions", "questions": {"system_prompt": f"p{text}", "template": f"t{text}"}},
+        {"stage": "verify", "settings": {"gold_column": f"g{text}", "check": f"c{text}"}},
+    ]
     return build_card(
         Dataset.from_list([row], features=features),
         said,
@@ -493,7 +549,55 @@ def test_the_card_imports_no_torch():
 
 def test_a_grounding_audit_that_ran_is_in_the_card(distilled):
     assert "rest on" not in build_card(distilled)
+    assert "Nothing of what a model wrote was checked for truth." in build_card(distilled)
     card = build_card(DatasetDict(train=audit_grounding(distilled), test=audit_grounding(distilled)))
     assert "What the traces with status `ok` rest on" in card
     line = next(line for line in card.splitlines() if line.startswith("| anywhere |"))
-    assert line.split(" | ")[1:4] == ["22", "100.0%", "100.0%"]
+    assert line.split(" | ")[1:4] == ["22", "22 (100.0%)", "22 (100.0%)"]
+    assert "cite and quote, not whether they do so rightly. Nothing else of what a model wrote was checked" in card
+
+
+JUDGED = {"gold_column": "gold", "check": "text"}
+JUDGE = {"identity": {"model_id": "me/judge"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({}, "compared with gold ones, and"),
+        ({"stages": [{"stage": "verify", "settings": {"gold_column": "answer", "check": "choice"}}]},
+         "compared with gold ones in `answer` by rules (`choice`), and"),
+        ({"kind": "distill", "distill": JUDGED}, "compared with gold ones in `gold` by rules (`text`), and"),
+        ({"kind": "distill", "distill": JUDGED, "judge": JUDGE}, "in `gold` by a model, `me/judge`, and"),
+    ],
+)  # fmt: skip
+def test_what_was_checked_is_said_and_counted(distilled, said, words):
+    checked = distilled.add_column("reasoning_verdict", ["right"] * 3 + ["wrong"] * 9 + ["unchecked"] * 2)
+    card = build_card(checked, said)
+    assert words in card
+    assert "`reasoning_verdict` says which are right. Nothing else of what a model wrote was checked for" in card
+    for line in ("| `right` | 3 | 25.0% |", "| `wrong` | 9 | 75.0% |", "| `unchecked` | 2 |  |"):
+        assert line in card
+    assert "was not checked for truth" not in card
+    unchecked = build_card(distilled.add_column("reasoning_verdict", ["unchecked"] * 14), said)
+    assert "`reasoning_verdict` says that no answer was compared with a gold one." in unchecked
+
+
+def test_the_stages_of_a_pipeline_are_in_the_card(distilled):
+    said = recipe()
+    mined = {"method": "bm25", "num_negatives": 3, "corpus": {"name": "pages.jsonl", "split": "train", "rows": 1234}}
+    asked = {"kind": "questions", "questions": {"num_questions": 2}, "identity": {"model_id": "Qwen/Qwen3-8B"}}
+    said["stages"] = [
+        {"stage": "questions", **asked},
+        {"stage": "negatives", "settings": mined},
+        {"stage": "distill", "kind": "distill", "distill": said["distill"]},
+    ]
+    card = build_card(distilled, said)
+    assert "pipeline, whose stages were, in their order:\n\n- `questions`: Each document was given to a model" in card
+    assert "`num_questions` `2`" in card
+    assert "Searched: `pages.jsonl` of 1,234 documents (`split` `train`). Settings: `method` `bm25`, `num_neg" in card
+    assert "the teacher reasoned over them. Its settings stand above." in card
+    own = [{"stage": "negatives", "settings": {"method": "bm25", "corpus": None}}]
+    card = build_card(distilled, stages=own, command="hf-rare run mine.yaml")
+    assert "Searched: the documents of the rows themselves." in card
+    assert "hf-rare run mine.yaml\n```\n\nThe rest was not recorded." in card

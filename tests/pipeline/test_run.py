@@ -4,15 +4,19 @@ import json
 import logging
 import os
 import shutil
+import sys
 
 import pytest
+import yaml
 from datasets import Dataset, load_from_disk
 
 from hf_rare.cli.main import main
 from hf_rare.errors import BudgetReachedError, ConfigError, DatasetFileError, OutputExistsError, PipelineError
 from hf_rare.pipeline.run import EXPORTS, FUNCTIONS, run_pipeline
 from hf_rare.pipeline.settings import check_pipeline, load_pipeline, writer_settings
+from hf_rare.pipeline.told import tell_command
 from hf_rare.writers.questions import make_question_schema
+from hf_rare.writers.recipe import read_recipe
 from tests.conftest import REPOSITORY
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
 
@@ -77,8 +81,17 @@ def test_from_a_corpus_to_training_files(sections, tmp_path):
     sft = Dataset.from_parquet(str(out / "export" / "sft.parquet"))
     assert {"prompt", "completion", "id"} <= set(sft.column_names)
     assert "negative_2" in Dataset.from_parquet(str(out / "export" / "triplets.parquet")).column_names
-    assert "# Traces about things" in (out / "README.md").read_text()
-    assert json.loads((out / "rows.recipe.json").read_text())["kind"] == "distill"
+    card, recipe = (out / "README.md").read_text(), json.loads((out / "rows.recipe.json").read_text())
+    assert "# Traces about things" in card
+    assert (recipe["kind"], recipe["command"]) == ("distill", None)  # sections have no command
+    stages = ["questions", "near_duplicates", "decontamination", "negatives", "distill", "grounding"]
+    assert [stage["stage"] for stage in recipe["stages"]] == stages
+    assert [line.split("`")[1] for line in card.splitlines() if line.startswith("- `")] == stages
+    assert "Searched: the documents of the rows themselves. Settings: `num_negatives` `2`, `skip_top` `0`, `q" in card
+    assert "`method` `bm25`, `duplicate_threshold` `0.5`, `language` `english`" in card
+    assert recipe["stages"][2]["settings"]["evaluation_sets"] == [{"name": "corpus.jsonl"}]
+    assert str(tmp_path) not in card + json.dumps(recipe)
+    assert read_recipe(out / "rows.recipe.json")["distill"] == recipe["distill"]
 
 
 def test_what_stands_is_skipped_and_what_depends_on_a_change_is_not(sections):
@@ -213,6 +226,7 @@ def test_a_stage_that_leaves_no_rows_says_why(sections):
         ({"negatives": {"num_negativs": 3}}, "Did you mean 'num_negatives'"),
         ({"near_duplicates": {"treshold": 3}}, "Did you mean 'threshold'"),
         ({"distill": [1]}, "expected settings by name"),
+        ({"distill": {"generation_kwargs": {"temperature": 0}, "num_samples": 2}}, "num_samples=2 asks for different"),
         ({"export": {"x": {"format": "excel"}}}, "one of sft, preference, prompts, retrieval"),
         ({"model": {}}, "No model is given for 'questions'"),
         ({"distill": {"judge": {"max_new_tokns": 3}}}, "Did you mean 'max_new_tokens'"),
@@ -263,11 +277,39 @@ def test_the_settings_of_what_is_called_are_known(sections):
     assert given == {name: checked[name] for name in given}
 
 
+def test_the_command_and_how_negatives_were_mined_are_in_the_card(mining, corpus, tmp_path, monkeypatch):
+    pages = tmp_path / "pages.jsonl"
+    Dataset.from_dict({"text": [f"What is known of {topic}?" for topic in TOPICS]}).to_json(pages)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**mining, "corpus": {"name": str(pages), "rows": 4}}))
+    run(path, output=tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "```bash\nhf-rare run mine.yaml --output out\n```\n\nThe rest was not recorded." in card
+    assert "- `negatives`: Hard negatives were mined: documents that rank high for a question" in card
+    assert "Searched: `pages.jsonl` of 4 documents. Settings: `num_negatives` `1`" in card
+    assert str(tmp_path) not in card
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/hf-rare", "run", str(path), "--input", corpus])
+    run(mining)
+    assert "```bash\nhf-rare run mine.yaml --input corpus.jsonl\n```" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_command_of_a_file_and_models_that_stand_in(tmp_path, monkeypatch):
+    assert tell_command({}, None, {}) is None
+    assert tell_command(tmp_path / "a.yaml", None, {"seed": 3}) is None  # there is no such flag
+    path = tmp_path / "a.yaml"
+    path.touch()
+    told = tell_command(path, None, {"model_id": "me/teacher", "max_new_tokens": 9})
+    assert told == "hf-rare run a.yaml --model me/teacher --max-new-tokens 9"
+    monkeypatch.setattr(sys, "argv", ["/lib/pytest/__main__.py", "-x"])
+    assert tell_command(path, None, {}) == "hf-rare run a.yaml"
+
+
 def test_a_pipeline_that_pushes(mining, hub):
     rows, _ = run({**mining, "push": {"repo_id": "me/rare", "language": "en"}, "card": {"license": "mit"}})
     card = hub.read("me/rare", "README.md").decode()
     assert "license: mit" in card
     assert f"num_examples: {len(rows)}" in card
+    assert "- `negatives`: Hard negatives were mined" in card
 
 
 @pytest.fixture

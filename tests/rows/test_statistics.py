@@ -47,6 +47,14 @@ def test_rows_with_several_samples_count_their_prompt_once(rows, tiny, expand):
     assert statistics.completion_tokens.total == summary.completion_tokens
 
 
+def test_verdicts_and_answers_are_counted_in_lists_too():
+    columns = {"reasoning_verdict": ["right", "wrong"], "reasoning_answer": ["", "Yes."]}
+    plain = measure(Dataset.from_dict(columns))
+    assert (plain.verdicts, plain.answer_characters.counts) == ({"right": 1, "wrong": 1}, {4: 1})
+    lists = Dataset.from_dict({name: [values, values[:1]] for name, values in columns.items()})
+    assert (measure(lists).verdicts, measure(lists).answer_characters.counts) == ({"right": 2, "wrong": 1}, {4: 1})
+
+
 def test_batches_indices_and_formats_change_nothing(demo_rows):
     rows = distilled_rows(demo_rows)
     many = Dataset.from_list(rows.to_list() * (2 * BATCH_SIZE // len(rows) + 1), features=rows.features)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_rare import ReasonDistiller, TransformersGenerator
-from hf_rare.errors import BudgetReachedError, GenerationError, JournalError
+from hf_rare.errors import BudgetReachedError, ConfigError, GenerationError, JournalError
 from hf_rare.generation.protocol import Completion, EncodedPrompt
 from hf_rare.runs.keys import hash_job, journal_folder
 from hf_rare.settings.run import RunConfig
@@ -144,7 +144,6 @@ def test_equal_rows_are_written_once_and_samples_are_not_equal(rows, tiny, journ
         {"on_error": "raise"},
         {"max_rows": 100},
         {"stall_timeout": None},
-        {"num_samples": 2},  # greedy samples are equal
     ],
 )
 def test_settings_that_do_not_change_a_completion_find_it_in_the_journal(rows, tiny, journal_dir, settings):
@@ -326,9 +325,13 @@ def test_a_limit_that_is_reached_with_the_last_row_ends_nothing(rows, tiny, jour
     assert distill(make(tiny, journal_dir, max_tokens=1, max_rows=1), rows.select([0]))
 
 
-def test_equal_samples_are_pointed_out(rows, tiny, caplog):
-    distill(make(tiny, None, num_samples=2), rows.select([0]))
-    assert "all samples of a row are equal" in caplog.text
+def test_equal_samples_are_refused_before_the_model_is_loaded(rows, tiny):
+    distill_fn = make(tiny, None, num_samples=2)
+    distill_fn.generator.unload()
+    for ask in (distill_fn.apply, distill_fn.estimate, distill_fn.select_finished):
+        with pytest.raises(ConfigError, match="num_samples=2 asks for different traces of a row, and the model does"):
+            ask(rows)
+    assert not distill_fn.generator.is_loaded
 
 
 def test_the_summary_tells_what_was_generated_now(rows, tiny, journal_dir):

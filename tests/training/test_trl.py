@@ -94,6 +94,53 @@ def test_where_the_reasoning_stands(distilled, reasoning_format, message):
     assert exported["completion"] == [{"role": "assistant", **message}]
 
 
+BARE = {
+    "plain": {"content": "R"},
+    "tags": {"content": "R"},
+    "field": {"content": "R", "reasoning_content": ""},
+}
+
+
+@pytest.mark.parametrize("reasoning_format", BARE)
+def test_a_trace_without_an_answer_is_no_thought_with_nothing_behind_it(distilled, caplog, reasoning_format):
+    rows = [distilled[0] | {"reasoning": "R", "reasoning_answer": answer} for answer in ("A", "", None, "B")]
+    exported = to_sft(Dataset.from_list(rows), reasoning_format=reasoning_format)
+    assert exported.column_names == ["prompt", "completion"]
+    contents = [row["completion"][0] for row in exported]
+    assert contents[1] == contents[2] == {"role": "assistant", **BARE[reasoning_format]}
+    if reasoning_format == "tags":
+        assert contents[0]["content"] == "<think>\nR\n</think>\n\nA"
+    assert contents[3]["content"].endswith("B")
+    words = "2 of 4 examples (50.0%) have no answer apart from the reasoning"
+    assert caplog.text.count(words) == (reasoning_format != "plain")
+
+
+def test_pairs_and_labels_of_traces_without_an_answer(sampled, caplog):
+    rows = sampled.map(lambda _: {"reasoning_answer": ["", "B", "", ""]})
+    (pair, _) = to_preference(rows)
+    assert pair["chosen"][0]["content"] == sampled[0]["reasoning"][0]
+    assert pair["rejected"][0]["content"].startswith("<think>\n")
+    assert "2 of 2 examples (100.0%)" in caplog.text
+    labelled = to_preference(rows, form="kto")
+    assert [row["completion"][0]["content"].startswith("<think>") for row in labelled] == [False, True] * 2
+    assert "2 of 4 examples (50.0%)" in caplog.text
+
+
+def test_a_student_that_always_thinks_learns_from_no_bare_trace(distilled, caplog):
+    tokenizer = make_tokenizer(THINKING_CHAT_TEMPLATE)
+    rows = distilled.select([0, 1])
+    mixed = rows.map(lambda row, number: {"reasoning_answer": ["", "A"][number]}, with_indices=True)
+    exported = to_sft(mixed, student_tokenizer=tokenizer, keep_columns=["id"])
+    assert exported["id"][:] == [rows[1]["id"]]
+    assert "1 of 2 rows are left out: the chat template spoils them (it opens the assistant's turn" in caplog.text
+    with pytest.raises(ConfigError, match="The student's chat template does not fit: it opens the assistant's turn"):
+        to_sft(rows.map(lambda _: {"reasoning_answer": ""}), student_tokenizer=tokenizer)
+    off = {"enable_thinking": False}
+    bare = rows.map(lambda _: {"reasoning_answer": ""})
+    assert len(to_sft(bare, student_tokenizer=tokenizer, chat_template_kwargs=off)) == 2
+    assert len(to_sft(bare, student_tokenizer=make_tokenizer())) == 2
+
+
 def test_settings_come_from_a_recipe_and_from_the_caller(distilled, tiny):
     row = distilled.select([0])
     system, user = to_sft(row, recipe=recipe())[0]["prompt"]

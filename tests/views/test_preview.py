@@ -128,6 +128,26 @@ def test_status_answer_error_and_tokens_are_shown():
     assert "failed · out of memory · 71 tokens read" in show(failed).text
 
 
+def test_verdict_and_grounding_are_shown_where_they_are_there():
+    checked = ROW | {"reasoning_verdict": "wrong", "reasoning_grounded_on_positive": False}
+    page = show(checked | {"reasoning_distracted": True})
+    assert "ok · wrong · 71 tokens read · 23 tokens written · names hard negatives alone" in page.text
+    assert ("span", {"class": "mark bad"}) in page.tags
+    assert "does not name the positive" in show(checked | {"reasoning_distracted": False}).text
+    right = preview(Dataset.from_list([ROW | {"reasoning_verdict": "right", "reasoning_grounded_on_positive": True}]))
+    assert "verdict: right\nnames the positive" in repr(right)
+    samples = {
+        "reasoning": ["First [2].", "Second [3]."],
+        "reasoning_verdict": ["right", "unchecked"],
+        "reasoning_grounded_on_positive": [True, False],
+        "reasoning_distracted": [False, True],
+    }
+    text = show({name: value for name, value in ROW.items() if "answer" not in name} | samples).text
+    assert "sample 0 · ok · right · 71 tokens read · 23 tokens written · names the positive" in text
+    assert "sample 1 · unchecked · 71 tokens read · names hard negatives alone" in text
+    assert "verdict" not in repr(preview(Dataset.from_list([ROW])))
+
+
 def test_every_sample_has_its_own_line():
     samples = {
         "reasoning": ["First [2].", "Second [3]."],

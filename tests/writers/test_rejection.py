@@ -103,6 +103,44 @@ def test_without_sampling_a_row_is_tried_once_and_it_is_said_once(caplog):
     assert caplog.text.count("each row is tried once") == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "setting"),
+    [
+        ({"num_samples": 2}, "num_samples=2"),
+        ({"gold_column": "answer", "max_attempts": 2}, "max_attempts=2"),
+        ({"gold_column": "answer", "keep_attempts": True}, "keep_attempts=True"),
+        ({"max_attempts": 2, "keep_attempts": True}, "keep_attempts=True"),
+    ],
+)
+def test_different_traces_of_a_model_that_does_not_sample_are_refused(settings, setting):
+    generator = ScriptedGenerator(lambda text, seed: "<think>So.</think><answer>B</answer>", is_sampling=False)
+    name = setting.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"{setting} asks for different traces.*or leave {name} out"):
+        ReasonDistiller(generator, journal_dir=None, **settings).apply(ROWS)
+    assert generator.asked == []
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0}, {"do_sample": False}, {}, {"temperature": 1.0}])
+def test_sampling_of_an_endpoint_and_of_a_local_model(settings, tiny):
+    endpoint = {"base_url": "http://localhost:1/v1", "num_samples": 2}
+    for is_endpoint in (True, False):
+        distill_fn = ReasonDistiller.from_pretrained(
+            tiny, generation_kwargs=settings, **(endpoint if is_endpoint else {"num_samples": 2})
+        )
+        if settings == {"temperature": 1.0} or (is_endpoint and not settings):  # a server samples by default
+            distill_fn.check_sampling()
+            continue
+        with pytest.raises(ConfigError, match="the model does not sample"):
+            distill_fn.check_sampling()
+
+
+def test_a_row_that_failed_may_be_tried_again_without_sampling(caplog):
+    generator = ScriptedGenerator(lambda text, seed: Completion("<think>on", "length", 7, 9), is_sampling=False)
+    (row,) = ReasonDistiller(generator, max_attempts=3).apply(ROWS.select([0])).to_list()
+    assert (row["reasoning_status"], row["reasoning_attempts"]) == ("truncated", 1)
+    assert "each row is tried once" in caplog.text
+
+
 def test_attempts_without_a_gold_answer_go_on_until_a_trace_is_whole():
     rows, _ = distill(gold_column=None, max_attempts=3, require_answer=True)
     assert "reasoning_verdict" not in rows[0]

@@ -18,6 +18,8 @@ from hf_rare.hub.card import markdown, provenance, tables
 from hf_rare.hub.card.evaluation import describe_evaluation
 from hf_rare.hub.card.header import describe_config, dump_header, size_category
 from hf_rare.hub.card.merge import CLOSING_MARKER, INTRODUCTION, NO_LICENCE, describe_sources, opening_marker
+from hf_rare.hub.card.stages import describe_checks, describe_stages, read_stages
+from hf_rare.hub.card.training import describe_training
 from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.rows.statistics import Statistics, measure, named_splits
 from hf_rare.settings.writers import DistillConfig
@@ -47,6 +49,7 @@ def build_card(
     recipe_path: str | None = None,
     recipe_is_of_all_rows: bool = True,
     command: str | None = None,
+    stages: Sequence[Mapping[str, Any]] | None = None,
     evaluation: Evaluation | Mapping[str, Any] | str | Path | None = None,
 ) -> str:
     """Write the card of a distilled dataset.
@@ -85,6 +88,9 @@ def build_card(
             Whether all rows were made by the recipe. Where they were not, the card says so.
         command (`str`, *optional*):
             Command that made the rows. By default what the recipe says.
+        stages (`Sequence[dict]`, *optional*):
+            Stages of the pipeline that made the rows, in order: for each its name as `stage` and its `settings`, such
+            as `{"stage": "negatives", "settings": {"method": "bm25"}}`. By default what the recipe says.
         evaluation ([`Evaluation`], `dict`, `str` or `Path`, *optional*):
             What students have learnt from the rows: the result of [`evaluate`], its JSON, or a file with that.
 
@@ -122,6 +128,7 @@ def build_card(
     command = command or (known or {}).get("command")
     template = provenance.find_template(known)
     template_name = str(provenance.own_settings(known).get("template") or "")
+    told, output = read_stages(known, stages), columns["output_column"]
     values = {
         "header": dump_header(header),
         "pretty_name": markdown.inline(title),
@@ -138,6 +145,7 @@ def build_card(
         "other_rows": "" if recipe_is_of_all_rows else provenance.OTHER_ROWS,
         "settings": markdown.table(("setting", "value"), provenance.describe_settings(known or {})),
         "versions": provenance.describe_versions(known),
+        "stages": describe_stages(known, told),
         "command": markdown.fenced(provenance.without_folders(str(command)), "bash", 4000) if command else None,
         "template_name": markdown.code(provenance.without_folders(template_name), 40),
         "template": markdown.fenced(template, "jinja") if template else None,
@@ -145,15 +153,26 @@ def build_card(
         "counts": tables.describe_counts(counted),
         "lengths": tables.describe_lengths(over_all),
         "positions": tables.describe_positions(over_all.positive_positions),
-        "grounding": tables.describe_grounding(parts.values(), columns["output_column"]),
+        "verdicts": tables.describe_verdicts(over_all.verdicts),
+        "grounding": tables.describe_grounding(parts.values(), output),
+        "checks": describe_checks(known, told, over_all, features, output) if known or output in features else "",
         "evaluation": describe_evaluation(evaluation),
         "plot_path": plot_path,
         "sample": markdown.fenced(tables.describe_sample(row), "text") if row else None,
         "reproduction": provenance.describe_reproduction(known, recipe_path, repo_id, config_name),
+        "training": describe_training(
+            known,
+            columns,
+            features,
+            over_all,
+            load=call,
+            recipe_path=recipe_path,
+            repo_id=repo_id,
+            config_name=config_name,
+        ),
         "has": set(features),
         "names": columns,
         "negatives": [name for name in name_columns(columns["hard_negatives_column"]) if name in features],
-        "in_lists": isinstance(features.get(columns["output_column"]), datasets.List | datasets.LargeList),
         "licence": _describe_licence(_as_list(licence.get("license")), is_of_source=license is None),
         "introduction": INTRODUCTION,
         "sources": describe_sources(source_datasets),
@@ -162,7 +181,6 @@ def build_card(
     environment = ImmutableSandboxedEnvironment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"literal": markdown.literal}
     return environment.from_string(source).render(values)
 
 

@@ -21,6 +21,7 @@ from hf_rare.rows.columns import (
     DOCUMENTS_TRUNCATED,
     ERROR,
     GROUNDED_ON_POSITIVE,
+    OUTCOMES,
     POSITIVE_POSITION,
     PROMPT_TOKENS,
     QUOTED_DOCUMENTS,
@@ -125,6 +126,16 @@ def describe_positions(positions: Distribution) -> str:
     return table(("place", "prompts", "share"), rows, numbers=True)
 
 
+def describe_verdicts(verdicts: Mapping[str, int]) -> str:
+    """Give the table of the verdicts on traces, with shares of those that were checked; empty where there are none."""
+    rows, checked = list[tuple[str, str, str]](), verdicts.get("right", 0) + verdicts.get("wrong", 0)
+    for outcome in OUTCOMES:
+        if count := verdicts.get(outcome, 0):
+            share = "" if outcome == "unchecked" else f"{count / checked:.1%}"
+            rows.append((code(outcome), f"{count:,}", share))
+    return table(("verdict", "traces", "share of the checked"), rows, numbers=True) if rows else ""
+
+
 def describe_grounding(splits: Iterable[datasets.Dataset], output_column: str) -> str:
     """Give the table of what the traces rest on, by the place of the positive; empty where no audit has run."""
     parts: list[GroundingSummary] = []
@@ -137,7 +148,8 @@ def describe_grounding(splits: Iterable[datasets.Dataset], output_column: str) -
     names = ("grounded_on_positive", "cites_positive", "quotes_positive", "distracted", "silent")
     named = [("anywhere", total.overall), *((str(place), rates) for place, rates in total.by_position.items())]
     rows = [
-        (place, f"{r.traces:,}", *(f"{r.rates[name]:.1%}" for name in names)) for place, r in named[:MOST_POSITIONS]
+        (place, f"{r.traces:,}", *(f"{getattr(r, name):,} ({r.rates[name]:.1%})" for name in names))
+        for place, r in named[:MOST_POSITIONS]
     ]
     header = ("positive at", "traces", *(name.replace("_", " ") for name in names))
     return table(header, rows, numbers=True)
