@@ -165,7 +165,7 @@ def test_a_setting_that_cannot_be_right_is_said_in_a_line(
     monkeypatch.setenv("HF_RARE_JOURNAL", str(tmp_path / "journal"))
     put_questions(hub, tmp_path, rows)
     assert main(["me/questions", "me/traces", "--model", tiny, *arguments]) == 1
-    assert re.match(said, capsys.readouterr().err)
+    assert re.search(f"^{said}", capsys.readouterr().err, re.MULTILINE)
 
 
 def test_settings_are_an_object(capsys):
@@ -269,11 +269,11 @@ def test_what_the_page_passes_to_containers_can_be_given():
         assert callable(build_parser().parse_args(arguments).run)
 
 
-def test_what_the_page_passes_to_the_script_can_be_given():
-    parser, commands = runpy.run_path(str(SCRIPT))["build_parser"](), 0
-    for block in Page(REPOSITORY / "docs" / "jobs.md").blocks_of("bash"):
-        for line in block.text.splitlines():
-            arguments = shlex.split(line)
-            parser.parse_args(arguments[arguments.index("examples/distill.py") + 1 :])
-            commands += 1
-    assert commands == 3
+@pytest.mark.parametrize(("name", "script", "times"), [("jobs", "distill", 3), ("ray", "distill_with_ray", 1)])
+def test_what_a_page_passes_to_a_script_can_be_given(name, script, times):
+    parser = runpy.run_path(str(EXAMPLES / f"{script}.py"))["build_parser"]()
+    code = "".join(block.text for block in Page(REPOSITORY / "docs" / f"{name}.md").blocks_of("bash"))
+    commands = [shlex.split(line) for line in code.splitlines() if f"examples/{script}.py" in line]
+    assert len(commands) == times
+    for arguments in commands:
+        parser.parse_args(arguments[arguments.index(f"examples/{script}.py") + 1 :])

@@ -120,7 +120,8 @@ def test_what_was_written_by_hand_is_written_here_too(tmp_path, monkeypatch, ent
     namespace = [namespace for _, namespace in run_blocks(short, folder)][-1]
     by_hand, here = namespace["by_hand"], namespace["distilled"]
     assert len(set(by_hand["reasoning"])) == len(rows)
-    assert [text.strip() for text in by_hand["reasoning"]] == here["reasoning"][:]
+    for text, trace in zip(by_hand["reasoning"], here["reasoning"], strict=True):
+        assert text.strip() == re.sub(r"<\|im_\w+\|>", "", trace).strip()  # by hand, special tokens are left out
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is here, and would be started")
