@@ -98,7 +98,7 @@ def test_a_page_opens_with_the_job_it_does_and_for_whom_and_can_be_found(page):
     title, first = page.text.split("\n\n")[:2]
     assert title == f"# {page.headings[0]}"
     assert first.startswith("For who")
-    indices = [page_of("index.md"), page_of("reference/index.md")]
+    indices = [page_of("index.md"), page_of("migration.md"), page_of("reference/index.md")]
     linked = {(index.path.parent / link).resolve() for index in indices for link in index.links if ":" not in link}
     assert page.path in {*linked, *(index.path for index in indices)}
 
@@ -199,7 +199,7 @@ def test_every_command_is_in_the_table():
 
 
 def test_the_original_operators_parameters_are_mapped():
-    rows = dict(row[:2] for row in read_table(page_of("migration.md").text, "operator"))
+    rows = dict(row[:2] for row in read_table(page_of("migration/dataflow.md").text, "operator"))
     names = [*(f"input_{name}_key" for name in ("text", "question", "scenario", "hardneg")), "output_key"]
     assert [old.partition("=")[0].strip("`") for old in rows] == ["llm_serving", "storage", *names]
     defaults = DistillConfig()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import runpy
 import shutil
 import sys
 import threading
@@ -364,3 +365,19 @@ def test_the_page_on_ray_runs(cluster, inputs_of_pages):
     assert namespace["ds"]["reasoning_status"][:] == ["ok"] * 6
     written = load_dataset("parquet", data_files=str(inputs_of_pages / "traces" / "*.parquet"), split="train")
     assert written["question"][:] == namespace["ds"]["question"][:]
+
+
+EXAMPLE = REPOSITORY / "examples" / "distill_with_ray.py"
+
+
+@pytest.mark.slow
+def test_the_example_writes_what_map_writes(cluster, rows, tiny, tmp_path, capsys):
+    rows.to_parquet(tmp_path / "rows.parquet")
+    arguments = [str(tmp_path / "rows.parquet"), str(tmp_path / "traces"), "--model", tiny, "--max-new-tokens", "12"]
+    main = runpy.run_path(str(EXAMPLE))["main"]
+    assert main([*arguments, "--journal", str(tmp_path / "journal")]) == 0
+    assert "30 rows are in" in capsys.readouterr().out
+    whole = ReasonDistiller.from_pretrained(tiny, max_new_tokens=12, journal_dir=None).apply(rows)
+    assert is_equal(load_dataset("parquet", data_files=str(tmp_path / "traces" / "*.parquet"), split="train"), whole)
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.startswith("OutputExistsError: ")
