@@ -313,8 +313,7 @@ class Completer:
             return found
 
         check = self._team.check if self._team is not None else None
-        watch = (self.run.stall_timeout, check, self._doing, self._listener, is_again)
-        with RowProgress(total, *watch) as progress:
+        with RowProgress(total, self.run.stall_timeout, check, self._doing, self._listener, is_again) as progress:
             stream = JobStream(
                 progress.follow(rows),
                 attempts,

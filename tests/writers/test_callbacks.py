@@ -1,5 +1,6 @@
 """Callbacks: what they are told of a run equals its summary, and nothing that they do changes it."""
 
+import contextlib
 import itertools
 import logging
 import subprocess
@@ -313,12 +314,12 @@ def test_the_journal_of_a_run_without_callbacks_is_that_of_one_with(rows, tmp_pa
 
 @pytest.mark.slow
 def test_with_workers_apply_tells_of_the_beginning_and_the_end(rows, tmp_path, monkeypatch):
-    logger = logging.getLogger("hf_rare")
-    monkeypatch.setattr(logger, "handlers", [*logger.handlers, logging.FileHandler(tmp_path / "log")])
-    noting = Noting()
+    noting, logger = Noting(), logging.getLogger("hf_rare")
     distill_fn = ReasonDistiller(ByName(), journal_dir=None, callbacks=[noting])
     splits = DatasetDict(train=rows.select(range(4)), test=rows.select(range(4, 6)))
-    written = distill_fn.apply(splits, num_proc=2)
+    with contextlib.closing(logging.FileHandler(tmp_path / "log")) as handler:
+        monkeypatch.setattr(logger, "handlers", [*logger.handlers, handler])
+        written = distill_fn.apply(splits, num_proc=2)
     begin, *_, last, end = noting.events
     assert (begin.rows, last.rows_ended) == (6, 6)
     summaries = [Summary.of_dataset(split) for split in written.values()]
