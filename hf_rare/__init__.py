@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from hf_rare.views.plots import plot_statistics
     from hf_rare.views.preview import Preview, preview
     from hf_rare.views.report.build import Report, report
+    from hf_rare.writers.callbacks import Callback, RunBegin, RunEnd, RunProgress
     from hf_rare.writers.distill import ReasonDistiller
     from hf_rare.writers.estimate import Estimate
     from hf_rare.writers.judge import AnswerJudge
@@ -80,6 +81,7 @@ __all__ = [
     "AnswerJudge",
     "BatchTypeError",
     "BudgetReachedError",
+    "Callback",
     "ColumnError",
     "Completion",
     "ConfigError",
@@ -115,7 +117,10 @@ __all__ = [
     "ReasonDistiller",
     "RecipeError",
     "Report",
+    "RunBegin",
+    "RunEnd",
     "RunEndedError",
+    "RunProgress",
     "Score",
     "StageResult",
     "Summary",
@@ -157,6 +162,7 @@ __all__ = [
 _HOMES = {
     "AnswerCheck": "hf_rare.checks.verify",
     "AnswerJudge": "hf_rare.writers.judge",
+    "Callback": "hf_rare.writers.callbacks",
     "Completion": "hf_rare.generation.protocol",
     "EncodedPrompt": "hf_rare.generation.protocol",
     "Encoder": "hf_rare.generation.protocol",
@@ -177,6 +183,9 @@ _HOMES = {
     "QueryGenerator": "hf_rare.writers.questions",
     "ReasonDistiller": "hf_rare.writers.distill",
     "Report": "hf_rare.views.report.build",
+    "RunBegin": "hf_rare.writers.callbacks",
+    "RunEnd": "hf_rare.writers.callbacks",
+    "RunProgress": "hf_rare.writers.callbacks",
     "Score": "hf_rare.evaluation.bootstrap",
     "StageResult": "hf_rare.pipeline.run",
     "Summary": "hf_rare.writers.summary",

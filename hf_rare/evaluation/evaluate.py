@@ -32,6 +32,7 @@ from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, Places, check_value
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.vllm import VLLMConfig
+from hf_rare.writers.callbacks import Callbacks
 from hf_rare.writers.distill import ReasonDistiller
 from hf_rare.writers.judge import AnswerJudge
 from hf_rare.writers.known_settings import known_settings
@@ -60,6 +61,7 @@ def evaluate(
     confidence: float = 0.95,
     resample_seed: int = 0,
     batch_size: int = 1000,
+    callbacks: Callbacks = (),
     **settings: Any,
 ) -> Evaluation:
     """Ask students about held-out rows, with and without the documents that help, and measure their answers.
@@ -126,6 +128,9 @@ def evaluate(
             Seed of these draws.
         batch_size (`int`, *optional*, defaults to 1000):
             Questions that `map` hands over at a time. It changes no number.
+        callbacks (`Sequence`, *optional*):
+            Who is told how it goes: [`Callback`] objects, and functions that are called with each [`RunProgress`].
+            Each student is a run.
         **settings:
             The settings of [`DistillConfig`] (columns, template, `gold_column`, which is `"answer"` by default,
             `check`, ...) but for those of samples, and of [`RunConfig`]; for students that are names or dicts also
@@ -161,7 +166,8 @@ def evaluate(
     config = {**_shared_settings(recipe, named), **own}
     model = {name: value for part in others for name, value in part.items()}
     _check_model_settings(named, model)
-    writers = {name: _make_writer(student, config, run, model, judge) for name, student in named.items()}
+    making = (config, run, model, judge, callbacks)
+    writers = {name: _make_writer(student, *making) for name, student in named.items()}
     checked = EvaluationConfig.from_json(next(iter(writers.values())).config.to_json())
     chosen = _choose_conditions(conditions, changed)
     questions = Questions(checked, chosen, changed, changed_gold, num_negatives, places)
@@ -294,15 +300,17 @@ def _make_writer(
     run: Mapping[str, Any],
     model: Mapping[str, Any],
     judge: AnswerJudge | None,
+    callbacks: Callbacks,
 ) -> StudentWriter:
     EvaluationConfig(**config)  # what is wrong with it is found out before a model is looked for
     if isinstance(student, ReasonDistiller):
         of_distiller = json.loads(student.run.to_json())
-        return StudentWriter(student.generator, judge=judge, **config, **{**of_distiller, **run})
+        given = {**config, **of_distiller, **run}
+        return StudentWriter(student.generator, judge=judge, callbacks=callbacks, **given)
     if isinstance(student, Generator):
-        return StudentWriter(student, judge=judge, **config, **run)
+        return StudentWriter(student, judge=judge, callbacks=callbacks, **config, **run)
     own = {"model_id": student} if isinstance(student, str) else dict(student)
-    return StudentWriter.from_pretrained(judge=judge, **{**config, **run, **model, **own})
+    return StudentWriter.from_pretrained(judge=judge, callbacks=callbacks, **{**config, **run, **model, **own})
 
 
 def _answer(writer: StudentWriter, student: OneStudent, asked: datasets.Dataset, batch_size: int) -> datasets.Dataset:

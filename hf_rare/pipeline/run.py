@@ -50,6 +50,7 @@ from hf_rare.training.one_trace import keep_one_trace
 from hf_rare.training.retrieval import to_retrieval
 from hf_rare.training.trl import to_preference, to_sft
 from hf_rare.writers.base import ColumnWriter
+from hf_rare.writers.callbacks import Callbacks
 from hf_rare.writers.recipe import make_recipe, recipe_beside
 from hf_rare.writers.recipe_checks import Recipe
 from hf_rare.writers.registry import WRITERS
@@ -105,6 +106,7 @@ def run_pipeline(
     *,
     output: str | Path | None = None,
     on_stage: Callable[[StageResult], None] | None = None,
+    callbacks: Callbacks = (),
     **model_settings: Any,
 ) -> datasets.Dataset:
     """Run a pipeline, and skip what stands already.
@@ -146,6 +148,9 @@ def run_pipeline(
             Folder for the results; by default what the pipeline says.
         on_stage (`Callable`, *optional*):
             Called with the [`StageResult`] of each stage that is done.
+        callbacks (`Sequence`, *optional*):
+            Who is told how the stages with a model go: [`Callback`] objects, and functions of a [`RunProgress`]. Each
+            stage is a run.
         **model_settings:
             Settings of all models that stand in for those of the pipeline, such as `model_id`. Another model does not
             get the `revision`, `gguf_file` and `adapter` that the pipeline gives to its own.
@@ -176,7 +181,7 @@ def run_pipeline(
         raise ConfigError("The pipeline names no folder for its results. Pass output=..., or write `output: FOLDER`.")
     folder = Path(folder)
     outputs.check_results(folder / "rows.parquet", folder / "README.md", has_run=any(folder.glob("*/stage.json")))
-    writers = _make_writers(settings, model_settings)
+    writers = _make_writers(settings, model_settings, callbacks)
     for writer in writers.values():
         writer.check_sampling()
     loaded = _load_inputs(settings)
@@ -197,7 +202,7 @@ def run_pipeline(
 
 
 def _make_writers(
-    settings: Mapping[str, Settings], model_settings: Mapping[str, Any]
+    settings: Mapping[str, Settings], model_settings: Mapping[str, Any], callbacks: Callbacks
 ) -> dict[str, ColumnWriter[Any, Any]]:
     """Make what lets models write, by stage; no model is loaded yet."""
     writers = {}
@@ -210,7 +215,8 @@ def _make_writers(
             for name in writer.companion_names
             if name in own
         }
-        writers[stage] = writer.from_pretrained(**writer_settings(stage, settings, own, model_settings), **companions)
+        given = writer_settings(stage, settings, own, model_settings)
+        writers[stage] = writer.from_pretrained(callbacks=callbacks, **given, **companions)
     return writers
 
 

@@ -20,7 +20,7 @@ from hf_rare.runs.checkpoint import FLUSH_SECONDS, INTERRUPTED_SECONDS, Checkpoi
 from hf_rare.runs.completions import KeptCompletions
 from hf_rare.runs.keys import journal_folder
 from hf_rare.runs.orphans import end_with_parent
-from hf_rare.runs.progress import RowProgress
+from hf_rare.runs.progress import RowProgress, RunListener
 from hf_rare.runs.share import Share, TeamShare
 from hf_rare.runs.stream import Attempts, JobStream, read_known
 from hf_rare.runs.team import Team, get_team
@@ -41,12 +41,16 @@ class Completer:
             Journal, failures, limits, and whether rows are shared out.
         doing (`str`, *optional*, defaults to `"Writing"`):
             What the progress bar says.
+        listener ([`RunListener`], *optional*):
+            Who is told how far a run is.
 
     Attributes:
         seconds (`float`): time spent generating, without loading.
     """
 
-    def __init__(self, generator: Generator, run: RunConfig, doing: str = "Writing") -> None:
+    def __init__(
+        self, generator: Generator, run: RunConfig, doing: str = "Writing", listener: RunListener | None = None
+    ) -> None:
         if run.max_hours is not None and generator.spans_processes:
             raise ConfigError("max_hours does not go with tp_plan: processes would stop at different micro-batches.")
         if run.max_cost is not None and not generator.has_prices:
@@ -58,6 +62,7 @@ class Completer:
         self.run = run
         self.seconds = 0.0
         self._doing = doing
+        self._listener = listener or RunListener()
         self._budget = Budget(run)
         self._kept = KeptCompletions(generator, run)
         self._is_alone = False
@@ -106,7 +111,9 @@ class Completer:
         finally:
             self._is_alone = before
 
-    def complete(self, make_rows: Callable[[], Sequence[R]], attempts: Attempts[R]) -> Sequence[R]:
+    def complete(
+        self, make_rows: Callable[[], Sequence[R]], attempts: Attempts[R], is_again: bool = False
+    ) -> Sequence[R]:
         """Complete the rows of a batch. In a job of several processes all come to it together, with the same rows.
 
         Args:
@@ -114,6 +121,8 @@ class Completer:
                 Makes the rows. What fails in it in one process ends the call in all.
             attempts ([`Attempts`]):
                 How they are tried.
+            is_again (`bool`, *optional*, defaults to `False`):
+                Whether these rows have run ahead, so that they are counted already.
 
         Returns:
             `Sequence[R]`: the rows, of which none needs a completion any more. One that failed says why in `error`.
@@ -128,25 +137,31 @@ class Completer:
         if self._team is None:
             rows = make_rows()
             with self._ending_well():
-                self._end(self._write(iter([rows]), len(rows), attempts, Share())[1])
+                self._end(self._write(iter([rows]), len(rows), attempts, Share(), is_again=is_again)[1])
             return rows
         with self._calling() as share:
             rows = make_rows()
             known = self._agree(rows, attempts, share)
 
+        found = list[int]()
+
         def look_up(jobs: Sequence[Job]) -> Mapping[str, Completion]:
+            found.append(sum(job.key in known for job in jobs))
             return known
 
         left = read_known(rows, attempts, self._kept.make_job, look_up)
+        if not is_again:
+            self._count_known(rows, left, sum(found))
         while left:  # once, unless a judge judges an answer otherwise the second time
             with self._calling() as share:
-                known |= self._share_out(left, attempts, known, share)
+                known |= self._share_out(left, attempts, known, share, is_again)
+            is_again = True
             left = read_known(left, attempts, self._kept.make_job, look_up)
         return rows
 
     def run_ahead(
         self, total: int, make_rows: Callable[[range], Sequence[R]], attempts: Attempts[R], is_kept: bool = True
-    ) -> None:
+    ) -> bool:
         """Write everything that the rows of a dataset need into the journal, in one stream.
 
         Nothing is done where there is no journal to hold it, where the processes of a job have different journals, or
@@ -158,26 +173,33 @@ class Completer:
             attempts ([`Attempts`]): how they are tried.
             is_kept (`bool`, *optional*, defaults to `True`): whether what reads completions keeps what it writes.
 
+        Returns:
+            `bool`: whether it was done.
+
         Raises:
             As [`Completer.complete`].
         """
         if self.generator.spans_processes:
-            return
+            return False
         if self._team is None:
             self._kept.open()
-            if self._kept.journal is not None and is_kept:
-                share = Share()
-                with self._ending_well():
-                    self._end(self._write(map(make_rows, share.claim(total)), total, attempts, share)[1])
-            return
+            if self._kept.journal is None or not is_kept:
+                return False
+            share = Share()
+            with self._ending_well():
+                self._end(self._write(map(make_rows, share.claim(total)), total, attempts, share)[1])
+            return True
         with self._calling() as team_share:
             self._kept.open()
             digest = self._kept.journal.digest() if self._kept.journal is not None and is_kept else ""
-            if team_share.agree_on_journals(total, digest) and digest:  # all come here, whatever journals they have
-                self._end(self._write(map(make_rows, team_share.claim(total)), total, attempts, team_share)[1])
+            # all come here, whatever journals they have
+            if not team_share.agree_on_journals(total, digest) or not digest:
+                return False
+            self._end(self._write(map(make_rows, team_share.claim(total)), total, attempts, team_share)[1])
+        return True
 
     def run_rows(self, rows: Iterator[Sequence[R]], attempts: Attempts[R]) -> None:
-        """Write everything that rows need into the journal, in this process alone.
+        """Write everything that rows need into the journal, in this process alone. What reads them counts them.
 
         Args:
             rows (`Iterator[Sequence[R]]`): the rows, a few at a time; it ends where none are there or being written.
@@ -187,7 +209,7 @@ class Completer:
             As [`Completer.complete`].
         """
         with self._ending_well():
-            self._end(self._write(rows, None, attempts, Share())[1])
+            self._end(self._write(rows, None, attempts, Share(), is_again=True)[1])
 
     def has_journal(self) -> bool:
         """Tell whether there is a journal."""
@@ -222,13 +244,29 @@ class Completer:
         self._keep_on_this_machine(jobs, learnt)
         return known | learnt
 
+    def _count_known(self, rows: Sequence[R], left: Sequence[R], found: int) -> None:
+        """Count rows that all processes know, and what was found of them: rank 0 does, for all."""
+        unknown, counts = set(map(id, left)), self._listener.counts
+        known = [row for row in rows if id(row) not in unknown]
+        counts.rows_ended_by_all += len(known)
+        if self.generator.spans_processes or (self._team is not None and self._team.rank == 0):
+            counts.rows_begun += len(known)
+            counts.rows_ended += len(known)
+            counts.found += found
+            self._listener.end_rows(known)
+
     def _share_out(
-        self, rows: Sequence[R], attempts: Attempts[R], known: Mapping[str, Completion], share: TeamShare
+        self,
+        rows: Sequence[R],
+        attempts: Attempts[R],
+        known: Mapping[str, Completion],
+        share: TeamShare,
+        is_again: bool,
     ) -> dict[str, Completion]:
         """Let the processes write what rows need, and give all that they have written."""
         own = [attempts.copy(row) for row in rows]
         claimed = ([own[number] for number in numbers] for numbers in share.claim(len(own)))
-        written, limit = self._write(claimed, len(own), attempts, share, known)
+        written, limit = self._write(claimed, len(own), attempts, share, known, is_again)
         jobs = (self._kept.make_job(*wanted) for row in rows for wanted in attempts.all(row))  # made where needed
         self._keep_on_this_machine(jobs, written)
         self._end(limit)
@@ -246,6 +284,7 @@ class Completer:
         attempts: Attempts[R],
         share: Share,
         known: Mapping[str, Completion] | None = None,
+        is_again: bool = False,
     ) -> tuple[dict[str, Completion], str]:
         """Write what rows need, as many as this process takes.
 
@@ -255,6 +294,7 @@ class Completer:
             attempts ([`Attempts`]): how they are tried.
             share ([`Share`]): what the processes count together.
             known (`Mapping[str, Completion]`, *optional*): what is known of the rows; else the journal is asked.
+            is_again (`bool`, *optional*): whether the rows are counted already.
 
         Returns:
             `tuple[dict[str, Completion], str]`: where `known` is given, what all processes have written, by key; and
@@ -269,17 +309,18 @@ class Completer:
             found = self._kept.look_up(jobs) if known is None else {}
             for source in (known or {}, written):
                 found |= {job.key: source[job.key] for job in jobs if job.key in source}
+            progress.find(sum(job.key in found for job in jobs))
             return found
 
         check = self._team.check if self._team is not None else None
-        with RowProgress(total, self.run.stall_timeout, check, self._doing) as progress:
+        with RowProgress(total, self.run.stall_timeout, check, self._doing, self._listener, is_again) as progress:
             stream = JobStream(
-                rows,
+                progress.follow(rows),
                 attempts,
                 self._kept.make_job,
                 look_up,
                 allow=lambda count: self._budget.allow(count, share.add),
-                finish=lambda count: progress.finish(count, share.add("finished", count)),
+                finish=lambda rows: progress.finish(rows, share.add("finished", len(rows))),
                 note=self._kept.note,
                 read_notes=self._kept.read_notes,
                 is_shared=share.is_shared,
@@ -291,6 +332,7 @@ class Completer:
             except RunEndedError as err:  # of a judge or an endpoint, which ends the run in this process first
                 limit, self._ended_by = str(err), type(err)
             written, limit = share.finish(written, limit, lambda: progress.show(share.add("finished", 0)))
+            progress.show(share.add("finished", 0))
         self._budget.end(share.add)
         return written, limit
 
@@ -318,6 +360,7 @@ class Completer:
                         remember({job.key: completion for job, completion in done})
                     limit = self._budget.count([completion for _, completion in done], self.generator.cost, share.add)
                     progress.cost = self._budget.cost
+                    progress.add_completions([completion for _, completion in done])
                     if self.run.on_error == "raise":
                         _raise_failures(done)
                     stream.hand_in(done)
@@ -326,6 +369,7 @@ class Completer:
                     if limit and not stream.is_over:
                         return limit
             finally:
+                progress.stop()
                 self.seconds += progress.seconds
         if not stream.is_over and not stream.is_cut:
             raise GenerationError(

@@ -1,17 +1,65 @@
-"""What people see while a run goes on: a bar in rows with tokens per second, and a warning when no token comes."""
+"""What people see while a run goes on: a bar in rows with tokens per second, and a warning when no token comes.
+
+What is counted for the bar is counted for others too, who listen.
+"""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 from datasets.utils import tqdm
 
-from hf_rare.generation.protocol import Job
+from hf_rare.generation.protocol import Completion, Job
 from hf_rare.text import show_cost
 
 logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+@dataclass
+class RunCounts:
+    """What this process has done of a run so far.
+
+    Args:
+        rows_begun (`int`): rows that were begun.
+        rows_ended (`int`): those of them that need no completion any more.
+        rows_ended_by_all (`int`): rows that all processes of the job have ended.
+        found (`int`): completions that needed no writing: they were in the journal, or an equal row had them.
+        generated (`int`): completions that were generated.
+        generated_tokens (`int`): their tokens.
+        told_tokens (`int`): tokens that the generator has told of, those of completions under way too.
+        seconds (`float`): time spent generating, without loading.
+    """
+
+    rows_begun: int = 0
+    rows_ended: int = 0
+    rows_ended_by_all: int = 0
+    found: int = 0
+    generated: int = 0
+    generated_tokens: int = 0
+    told_tokens: int = 0
+    seconds: float = 0.0
+
+
+class RunListener:
+    """Who is told how far a run is; this one does nothing with it.
+
+    Attributes:
+        counts ([`RunCounts`]): where is counted.
+    """
+
+    def __init__(self) -> None:
+        self.counts = RunCounts()
+
+    def end_rows(self, rows: Sequence[Any]) -> None:
+        """Take note of rows that need no completion any more."""
+
+    def look(self) -> None:
+        """Take note that counts have changed. Called with every token."""
 
 
 class RowProgress:
@@ -26,6 +74,8 @@ class RowProgress:
         stall_timeout (`float`, *optional*): seconds without a token after which to warn; `None` for never.
         check (`Callable`, *optional*): called with every token; what it raises ends the generation.
         description (`str`, *optional*): what the bar says.
+        listener ([`RunListener`], *optional*): who is told too.
+        is_again (`bool`, *optional*, defaults to `False`): whether these are rows that the listener was told of.
 
     Attributes:
         cost (`float`): what the completions have cost so far, where prices are given.
@@ -37,10 +87,13 @@ class RowProgress:
         stall_timeout: float | None = None,
         check: Callable[[], None] | None = None,
         description: str = "Writing",
+        listener: RunListener | None = None,
+        is_again: bool = False,
     ) -> None:
         settings = {"leave": False, "mininterval": 0.5, "smoothing": 0, "delay": 0.5}  # none where all is known
         self._bar = tqdm(total=total, desc=description, unit="row", dynamic_ncols=True, **settings)
         self._start = self._last_token = time.perf_counter()
+        self._stop: float | None = None
         self._is_writing = False
         self._prompt_tokens = 0
         self._prompt_seconds = 0.0
@@ -50,6 +103,10 @@ class RowProgress:
         self._jobs: Sequence[Job] = ()
         self._stall_timeout = stall_timeout
         self._is_over = threading.Event()
+        self._listener = listener or RunListener()
+        self._is_again = is_again
+        counts = self._listener.counts
+        self._ended_before, self._seconds_before = counts.rows_ended_by_all, counts.seconds
 
     def __enter__(self) -> Self:
         return self
@@ -64,8 +121,8 @@ class RowProgress:
 
     @property
     def seconds(self) -> float:
-        """Time since the start of generation."""
-        return time.perf_counter() - self._start
+        """Time since the start of generation, up to its end."""
+        return (time.perf_counter() if self._stop is None else self._stop) - self._start
 
     def start(self) -> None:
         """Start the clock and the watch."""
@@ -75,6 +132,23 @@ class RowProgress:
             self._bar.start_t = self._bar.last_print_t = time.time()
         if self._stall_timeout is not None:
             threading.Thread(target=self._watch, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop the clock."""
+        self._stop = time.perf_counter()
+        self._listener.counts.seconds = self._seconds_before + self.seconds
+
+    def follow(self, rows: Iterator[Sequence[R]]) -> Iterator[Sequence[R]]:
+        """Count rows as they are begun."""
+        for part in rows:
+            if not self._is_again:
+                self._listener.counts.rows_begun += len(part)
+            yield part
+
+    def find(self, count: int) -> None:
+        """Take note of completions that need no writing."""
+        if not self._is_again:
+            self._listener.counts.found += count
 
     def begin(self, jobs: Sequence[Job]) -> None:
         """Take note of the jobs that are being written now."""
@@ -97,22 +171,40 @@ class RowProgress:
         rates += f", cost {show_cost(self.cost)}" if self.cost else ""
         self._bar.set_postfix_str(rates, refresh=False)
         self._bar.update(0)  # redraws at most every `mininterval`
+        self._listener.counts.told_tokens += generated_tokens
+        self._tell()
 
-    def finish(self, count: int, done: int) -> None:
+    def add_completions(self, completions: Sequence[Completion]) -> None:
+        """Take note of completions that were generated."""
+        self._listener.counts.generated += len(completions)
+        self._listener.counts.generated_tokens += sum(completion.completion_tokens for completion in completions)
+
+    def finish(self, rows: Sequence[Any], done: int) -> None:
         """Take note of rows that this process has finished.
 
         Args:
-            count (`int`): rows.
-            done (`int`): rows that all processes have finished.
+            rows (`Sequence`): the rows.
+            done (`int`): how many all processes have finished.
         """
         self._last_token = time.perf_counter()  # a sign of life, from generators that tell of no tokens too
         if not self._is_writing and not self._bar.disable:  # found in the journal, which says nothing of times
-            self._bar.initial += count
+            self._bar.initial += len(rows)
+        if not self._is_again:
+            self._listener.counts.rows_ended += len(rows)
+            self._listener.end_rows(rows)
         self.show(done)
 
     def show(self, done: int) -> None:
         """Show how many rows all processes have finished."""
         self._bar.update(max(0, done - self._bar.n))
+        if not self._is_again:
+            self._listener.counts.rows_ended_by_all = self._ended_before + done
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._is_writing:
+            self._listener.counts.seconds = self._seconds_before + self.seconds
+        self._listener.look()
 
     def _watch(self) -> None:
         timeout, reported = float(self._stall_timeout or 0), 0.0

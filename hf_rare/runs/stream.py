@@ -75,8 +75,8 @@ class JobStream(Generic[R]):
             Gives the completions that need not be written.
         allow (`Callable[[int], int]`, *optional*):
             Tells how many of so many jobs may be written.
-        finish (`Callable[[int], None]`, *optional*):
-            Told of the number of rows that have become finished.
+        finish (`Callable[[Sequence[R]], None]`, *optional*):
+            Told of the rows that have become finished.
         note (`Callable`, *optional*):
             Keeps a note on jobs.
         read_notes (`Callable`, *optional*):
@@ -96,7 +96,7 @@ class JobStream(Generic[R]):
         make_job: Callable[[EncodedPrompt, int], Job],
         look_up: LookUp,
         allow: Callable[[int], int] = lambda count: count,
-        finish: Callable[[int], None] = lambda count: None,
+        finish: Callable[[Sequence[R]], None] = lambda rows: None,
         note: Callable[[Sequence[Job], str], None] = lambda jobs, text: None,
         read_notes: Callable[[Sequence[Job]], Mapping[str, str]] = lambda jobs: {},
         is_shared: bool = False,
@@ -176,8 +176,8 @@ class JobStream(Generic[R]):
 
     def _ask(self, rows: Sequence[R], queue: Callable[[list[Job]], None]) -> None:
         """Ask rows for their next attempt, and queue the jobs that are neither known nor under way."""
-        asked = [(row, [self._make_job(*wanted) for wanted in self._attempts.next(row)]) for row in rows]
-        asked = [(row, jobs) for row, jobs in asked if jobs]
+        tried = [(row, [self._make_job(*wanted) for wanted in self._attempts.next(row)]) for row in rows]
+        asked = [(row, jobs) for row, jobs in tried if jobs]
         known = self._look_up([job for _, jobs in asked for job in jobs])
         new: list[Job] = []
         for row, jobs in asked:
@@ -192,7 +192,7 @@ class JobStream(Generic[R]):
                     new.append(job)
                 self._waiting[job.key].append((attempt, place))
         queue(new)
-        if finished := len(rows) - len(asked):
+        if finished := [row for row, jobs in tried if not jobs]:
             self._finish(finished)
 
 

@@ -7,11 +7,12 @@ own for each attempt. `apply` lets a whole dataset run ahead in one stream befor
 asked of the model, and what its completions mean, is the business of the subclasses.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import datasets
@@ -30,9 +31,11 @@ from hf_rare.settings.run import RunConfig
 from hf_rare.settings.writers import WriterConfig
 from hf_rare.writers.ahead import RowsAhead, can_be_read_ahead
 from hf_rare.writers.attempt import WriterAttempts
+from hf_rare.writers.callbacks import Callbacks
 from hf_rare.writers.estimate import Estimate, estimate_run
 from hf_rare.writers.made import MadeOfModel
 from hf_rare.writers.preparing import PreparedRow, prepare_rows
+from hf_rare.writers.reporter import RunReporter
 from hf_rare.writers.result import Layout, Result, Sample
 from hf_rare.writers.summary import Summary
 
@@ -51,10 +54,14 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
     Args:
         generator ([`Generator`]):
             What writes: a [`TransformersGenerator`], or another [`Generator`].
+        callbacks (`Sequence`, *optional*):
+            Who is told how its runs go: [`Callback`] objects, and functions that are called with each
+            [`RunProgress`]. They are not pickled: a copy has none.
         **settings:
             The settings of `config_type` and of [`RunConfig`] (journal, failures, limits).
 
     Attributes:
+        callbacks (`Sequence`): who is told how its runs go.
         config ([`WriterConfig`]): what becomes of a row.
         run ([`RunConfig`]): journal, failures, limits.
         prompts ([`PromptBuilder`]): what reads a row and makes its prompt.
@@ -71,11 +78,13 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
     doing: ClassVar[str] = "Writing"
     """What its progress bar says."""
 
-    def __init__(self, generator: Generator, **settings: Any) -> None:
+    def __init__(self, generator: Generator, *, callbacks: Callbacks = (), **settings: Any) -> None:
         own, run = split_settings(settings, self.config_type, RunConfig)
         self.generator = generator
         self.run = RunConfig(**run)
-        self.completer = Completer(generator, self.run, self.doing)
+        self.reporter = RunReporter(callbacks)
+        self.callbacks = tuple(callbacks)
+        self.completer = Completer(generator, self.run, self.doing, self.reporter)
         config: Any = self.config_type(**own)
         if config.template not in config.builtin_templates:  # keep the text, not the path of a file that may change
             source = read_template_source(str(config.template), config.builtin_templates)
@@ -84,6 +93,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         self.summary = Summary(noun=self.noun)
         self._has_warned = False
         self._ahead: RowsAhead | None = None
+        self._has_run_ahead = False
         self.prompts = self._make_prompts()
 
     @property
@@ -125,7 +135,8 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         team = self.completer.team_of_launcher
-        return reduce_to_settings(type(self), self.config, self.generator, self.run, self.companions, team)
+        made_of = (self.config, self.generator, self.run, self.companions)
+        return reduce_to_settings(type(self), *made_of, team, bool(self.callbacks))
 
     def __call__(self, batch: Any, *context: Any) -> Any:
         """Write the new columns of a batch.
@@ -150,11 +161,15 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             EndpointError: Nothing goes well any more with an endpoint.
             RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
+        with self.reporter.writing_batch(self):
+            return self._write(batch)
+
+    def _write(self, batch: Any) -> Any:
         attempts = self.make_attempts()
         if self._ahead is not None:  # the first batch of `apply`: there is no result in the cache of `datasets`
             ahead, self._ahead = self._ahead, None
             is_kept = all(companion.completer.has_journal() for companion in self.companions.values())
-            self.completer.run_ahead(
+            self._has_run_ahead = self.completer.run_ahead(
                 len(ahead), lambda numbers: ahead.read(numbers, self.begin_rows), attempts, is_kept
             )
 
@@ -162,9 +177,11 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             self._check_outputs(column_names(batch))
             return self.begin_rows(batch)
 
-        results = self.completer.complete(make_rows, attempts)
+        results = self.completer.complete(make_rows, attempts, self._has_run_ahead)
         layout = self._lay_out(results)
-        self.summary += Summary.of_batch(results, layout.samples)
+        counted = Summary.of_batch(results, layout.samples)
+        self.summary += counted
+        self.reporter.add_batch(counted)
         self.summary.generated = self.completer.generated
         self.summary.generated_tokens = self.completer.tokens
         self.summary.seconds = self.completer.seconds
@@ -219,17 +236,47 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
         inputs = [*self.input_columns, *self.optional_columns]
         first = [name for name in to_remove if name not in inputs]
-        splits = list(dataset.values()) if isinstance(dataset, dict) else [dataset]
-        if (map_kwargs.get("num_proc") or 1) == 1 and all(map(can_be_read_ahead, splits)):
+        splits = _splits_of(dataset)
+        is_alone = (map_kwargs.get("num_proc") or 1) == 1
+        if is_alone and all(map(can_be_read_ahead, splits)):
             self._ahead = RowsAhead([self._select_inputs(split) for split in splits])
+        is_lazy = not all(isinstance(split, datasets.Dataset) for split in splits)  # which is written when it is read
+        rows = None if is_lazy else sum(map(len, splits))
         try:
-            written = map_with_features(
-                dataset, self, self.features, self.input_columns, first, batch_size, map_kwargs
-            )
+            with contextlib.nullcontext() if is_lazy else self.running(rows):
+                written = map_with_features(
+                    dataset, self, self.features, self.input_columns, first, batch_size, map_kwargs
+                )
+                if not is_alone and self.reporter.is_open:
+                    for split, rows_of_split in zip(_splits_of(written), map(len, splits), strict=True):
+                        self.reporter.add_columns(split, rows_of_split)
         finally:
-            self._ahead = None
+            self._ahead, self._has_run_ahead = None, False
         last = [name for name in to_remove if name in inputs]
         return written.remove_columns(last) if last else written
+
+    @contextlib.contextmanager
+    def running(self, rows: int | None = None) -> Iterator[None]:
+        """Say what a run is, to the callbacks: all that is written in this block.
+
+        `apply` does so by itself. Around `map` it says where the run ends, and around several calls that they are one.
+
+        Args:
+            rows (`int`, *optional*): rows of the run.
+
+        Example:
+            >>> with distill_fn.running(len(rows)):
+            ...     ds = rows.map(distill_fn, batched=True)
+        """
+        with contextlib.ExitStack() as stack:
+            for companion in self.companions.values():
+                stack.enter_context(companion.running())
+            stack.enter_context(self.reporter.running(self, rows))
+            yield
+
+    def count_rows(self, results: Sequence[Result[S]]) -> Summary:
+        """Count rows that are finished, and what goes into their columns."""
+        return Summary.of_batch(results, self._lay_out(results).samples)
 
     def with_run(self, **changes: Any) -> Self:
         """Make an equal one whose run settings differ; so do those of its companions.
@@ -259,8 +306,8 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             ConfigError: A setting is unknown or cannot be right.
         """
         companions = {name: companion.with_generator(wrap, **changes) for name, companion in self.companions.items()}
-        run = json.loads(self.run.to_json()) | changes
-        return type(self)(wrap(self.generator), **json.loads(self.config.to_json()), **run, **companions)
+        settings = json.loads(self.config.to_json()) | json.loads(self.run.to_json()) | changes
+        return type(self)(wrap(self.generator), callbacks=self.callbacks, **settings, **companions)
 
     def select_finished(self, dataset: datasets.Dataset) -> datasets.Dataset:
         """Select the rows that need no generation any more: what a run has done that a limit or a crash has ended.
@@ -386,3 +433,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             )
         companions = list(self.companions.values())
         return WriterAttempts(self.config, is_sampling, self._read_completions, companions, self.generator.cost)
+
+
+def _splits_of(dataset: Any) -> list[Any]:
+    return list(dataset.values()) if isinstance(dataset, dict) else [dataset]

@@ -16,6 +16,7 @@ from hf_rare.rows.gold import check_gold_feature, label_names, name_label, pair_
 from hf_rare.rows.row import Row
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.writers.base import ColumnWriter
+from hf_rare.writers.callbacks import Callbacks
 from hf_rare.writers.judge import AnswerJudge
 from hf_rare.writers.preparing import PreparedRow
 from hf_rare.writers.result import Layout, Result
@@ -51,6 +52,9 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
             What writes: a [`TransformersGenerator`], or another [`Generator`].
         judge ([`AnswerJudge`], *optional*):
             A model that compares answers with the gold ones, in the place of `check`.
+        callbacks (`Sequence`, *optional*):
+            Who is told how its runs go: [`Callback`] objects, and functions that are called with each
+            [`RunProgress`]. They are not pickled: a copy has none.
         **settings:
             The settings of [`DistillConfig`] (columns, template, tags, samples,
             gold answers, seed) and [`RunConfig`] (journal, failures, limits).
@@ -70,8 +74,15 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
     noun = "trace"
     doing = "Distilling"
 
-    def __init__(self, generator: Generator, *, judge: AnswerJudge | None = None, **settings: Any) -> None:
-        super().__init__(generator, **settings)
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        judge: AnswerJudge | None = None,
+        callbacks: Callbacks = (),
+        **settings: Any,
+    ) -> None:
+        super().__init__(generator, callbacks=callbacks, **settings)
         if judge is not None and not self.config.gold_column:
             raise ConfigError("judge= needs gold_column=, the column with the answers that it compares with.")
         self.judge = judge

@@ -14,6 +14,7 @@ from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.vllm import VLLMConfig
 from hf_rare.settings.writers import WriterConfig
+from hf_rare.writers.callbacks import Callbacks
 from hf_rare.writers.recipe import read_recipe, recipe_settings
 from hf_rare.writers.recipe_checks import explaining_recipe
 
@@ -30,11 +31,11 @@ class MadeOfModel:
     companion_names: ClassVar[tuple[str, ...]] = ()
     """Arguments that are other writers, which it needs for its own work."""
 
-    def __init__(self, generator: Generator, **settings: Any) -> None:
+    def __init__(self, generator: Generator, *, callbacks: Callbacks = (), **settings: Any) -> None:
         """Make one around what writes."""
 
     @classmethod
-    def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
+    def from_pretrained(cls, model_id: str, *, callbacks: Callbacks = (), **settings: Any) -> Self:
         """Make one whose model is a local one, loaded on first use by transformers, or by vLLM with `engine="vllm"`.
 
         With `base_url` or `provider` it is that of a server, as in [`ColumnWriter.from_endpoint`].
@@ -42,6 +43,8 @@ class MadeOfModel:
         Args:
             model_id (`str`):
                 Name of the model on the Hub, or a local folder.
+            callbacks (`Sequence`, *optional*):
+                Who is told how its runs go: [`Callback`] objects, and functions of a [`RunProgress`].
             **settings:
                 The settings of `config_type`, [`RunConfig`],
                 [`ModelConfig`] and [`DecodingConfig`]; with `engine="vllm"` also those of [`VLLMConfig`], and with
@@ -60,10 +63,12 @@ class MadeOfModel:
         )
         cls.config_type(**own), RunConfig(**run)  # what is wrong with them is found out before the Hub is asked
         generator = make_generator(model_id, **{name: value for part in others for name, value in part.items()})
-        return cls(generator, **own, **run, **companions)
+        return cls(generator, callbacks=callbacks, **own, **run, **companions)
 
     @classmethod
-    def from_endpoint(cls, model_id: str, *, token: str | None = None, **settings: Any) -> Self:
+    def from_endpoint(
+        cls, model_id: str, *, token: str | None = None, callbacks: Callbacks = (), **settings: Any
+    ) -> Self:
         """Make one whose model is behind an address: a server of one's own, an Inference Provider, a gateway.
 
         Args:
@@ -71,6 +76,8 @@ class MadeOfModel:
                 What the server calls the model.
             token (`str`, *optional*):
                 The key; see [`InferenceClientGenerator.from_endpoint`].
+            callbacks (`Sequence`, *optional*):
+                Who is told how its runs go.
             **settings:
                 The settings of `config_type`, [`RunConfig`], [`EndpointConfig`] (`base_url` or `provider`, ...) and
                 [`DecodingConfig`].
@@ -89,7 +96,7 @@ class MadeOfModel:
             settings, cls.config_type, RunConfig, DecodingConfig, EndpointConfig
         )
         generator = InferenceClientGenerator.from_endpoint(model_id, token=token, **decoding, **endpoint)
-        return cls(generator, **own, **run, **companions)
+        return cls(generator, callbacks=callbacks, **own, **run, **companions)
 
     @classmethod
     def from_recipe(
@@ -99,6 +106,7 @@ class MadeOfModel:
         config_name: str = "default",
         revision: str | None = None,
         token: str | bool | None = None,
+        callbacks: Callbacks = (),
         **settings: Any,
     ) -> Self:
         """Make the one that a recipe describes: equal prompts, equal journal keys, equal hash.
@@ -114,6 +122,8 @@ class MadeOfModel:
                 Revision of the dataset on the Hub.
             token (`str` or `bool`, *optional*):
                 Token for the Hub; by default the one of `hf auth login`.
+            callbacks (`Sequence`, *optional*):
+                Who is told how its runs go. They are no part of a recipe.
             **settings:
                 Settings that are not the recipe's: those of [`RunConfig`], and whatever
                 should differ. `model_id` and `adapter` say where these lie here, when they came from a local folder.
@@ -145,4 +155,4 @@ class MadeOfModel:
                     "hold. Pass base_url=..., the address of a server that has it, or provider=..., an Inference "
                     "Provider."
                 )
-            return cls.from_pretrained(**settings)
+            return cls.from_pretrained(callbacks=callbacks, **settings)

@@ -134,7 +134,8 @@ def distill_with_ray(
             map_kwargs["num_cpus"] = num_cpus
         with _session(ray, CPU=num_cpus, GPU=num_gpus), _quiet_logs():
             results = _map(ray, batches, distill_fn, num_actors, num_cpus, map_kwargs)
-            new = _collect(results, distill_fn, len(dataset))
+            with distill_fn.running(len(dataset)):
+                new = _collect(results, distill_fn, len(dataset))
         repeated = dataset.select(new[ROW][:])  # a row may come back several times
         distilled = datasets.concatenate_datasets([repeated, new.remove_columns(ROW)], axis=1)
     if folder is not None:
@@ -300,7 +301,8 @@ def _collect(tables: Iterable[pa.Table], distill_fn: ColumnWriter[Any, Any], tot
     ):
         for table in tables:
             writer.write_table(table)
-            bar.update(len(table[ROW].unique()))
+            bar.update(rows := len(table[ROW].unique()))
+            distill_fn.reporter.add_columns(table, rows)
         writer.finalize()
     return datasets.Dataset.from_file(path)
 

@@ -61,6 +61,12 @@ class Summary:
         statistics = measure(dataset, {**DEFAULT_COLUMNS, "output_column": output_column})
         return cls(statistics.statuses, statistics.prompt_tokens.total, statistics.completion_tokens.total)
 
+    def numbers(self) -> dict[str, float]:
+        """Give all numbers by name, for loggers; texts by status as `status/ok` and its like."""
+        names = ("prompt_tokens", "completion_tokens", "generated", "generated_tokens", "seconds", "cost")
+        statuses = {f"status/{status}": count for status, count in sorted(self.statuses.items())}
+        return {name: getattr(self, name) for name in names} | statuses
+
     def __add__(self, other: "Summary") -> "Summary":
         names = [field.name for field in fields(self) if field.name != "noun"]
         return Summary(noun=self.noun, **{name: getattr(self, name) + getattr(other, name) for name in names})

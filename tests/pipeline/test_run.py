@@ -66,7 +66,9 @@ def run(sections, **settings):
 
 
 def test_from_a_corpus_to_training_files(sections, tmp_path):
-    rows, told = run(sections)
+    progress = []
+    rows, told = run(sections, callbacks=[progress.append])
+    assert [one.rows_ended for one in progress if one.rows_ended == one.rows] == [len(TOPICS)] * 2
     assert list(told) == [
         "questions", "near_duplicates", "decontamination", "negatives", "distill", "grounding",
         "export sft", "export triplets",

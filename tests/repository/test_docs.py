@@ -42,6 +42,8 @@ PAGES = find_pages()
 DOCS = REPOSITORY / "docs"
 WITH_RAY = DOCS / "ray.md"
 """Runs in `tests/writers/test_ray.py`, with real actors."""
+WITH_LOGGERS = DOCS / "callbacks.md"
+"""Runs in `tests/writers/test_callbacks.py`, with stand-ins for loggers."""
 
 
 SECTIONS = re.findall(r"^    - `(\w+)`:", hf_rare.run_pipeline.__doc__, re.MULTILINE)[4:]
@@ -62,7 +64,7 @@ def names_in(cells: list[str]) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
-WITH_CODE = [page for page in PAGES if page.blocks_of("python") and page.path != WITH_RAY]
+WITH_CODE = [page for page in PAGES if page.blocks_of("python") and page.path not in (WITH_RAY, WITH_LOGGERS)]
 QUICK = [page for page in WITH_CODE if page.path.name in ("README.md", "running.md", "exports.md", "rows.md")]
 
 

@@ -21,8 +21,8 @@ def test_the_bar_counts_rows_and_tokens_per_second(capsys, monkeypatch):
     monkeypatch.setattr("hf_rare.runs.progress.tqdm", EagerBar)
     with RowProgress(4) as progress:
         progress.add_tokens(1000, 10)
-        progress.finish(1, done=1)
-        progress.finish(2, done=3)
+        progress.finish([0], done=1)
+        progress.finish([1, 2], done=3)
         bar = capsys.readouterr().err
     assert "Writing" in bar
     assert "3/4" in bar.split("\r")[-1]
@@ -33,11 +33,11 @@ def test_the_bar_counts_rows_and_tokens_per_second(capsys, monkeypatch):
 def test_the_time_that_is_left_is_reckoned_from_what_is_written_and_not_from_what_was_found(capsys, monkeypatch):
     monkeypatch.setattr("hf_rare.runs.progress.tqdm", EagerBar)
     with RowProgress(1_000_000) as progress:
-        progress.finish(999_000, done=999_000)
+        progress.finish(range(999_000), done=999_000)
         progress.start()
         for done in range(999_001, 999_011):
             time.sleep(0.01)
-            progress.finish(1, done)
+            progress.finish([0], done)
         last = capsys.readouterr().err.split("\r")[-1]
     left = re.search(r"<(?:(\d+):)?(\d\d):(\d\d)", last)
     assert int(left[2]) * 60 + int(left[3]) >= 9  # 990 rows of at least 0.01 seconds each

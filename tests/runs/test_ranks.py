@@ -118,6 +118,25 @@ def test_every_row_is_generated_once_and_every_rank_has_all(job, whole, ranks):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("in_one_stream", [True, False])
+def test_callbacks_are_told_what_each_process_has_done_and_the_summary_of_all(job, in_one_stream):
+    parts = job.run(rank_job.share_and_tell, in_one_stream)
+    assert [part["begin"] for part in parts] == [[0, 2, ROWS], [1, 2, ROWS]], parts
+    written = [part["progress"] for part in parts]
+    assert all(part["rows_ended"] == part["rows_begun"] == part["generated"] > 0 for part in written)
+    assert [part["rows_ended_by_all"] for part in written] == [ROWS, ROWS]
+    for part in parts:
+        for name in ("generated", "generated_tokens", "prompt_tokens", "completion_tokens"):
+            assert written[0][name] + written[1][name] == part["end"][name], name
+        assert part["end"]["how"] == "finished"
+    for cached in (job.folder / "datasets").rglob("cache-*.arrow"):
+        cached.unlink()
+    again = [part["progress"] for part in job.run(rank_job.share_and_tell, in_one_stream)]
+    assert sum(part["found"] for part in again) == sum(part["rows_ended"] for part in again) == ROWS
+    assert [part["generated"] for part in again] == [0, 0]
+
+
+@pytest.mark.slow
 def test_a_journal_that_is_complete_needs_no_model(job, whole):
     job.run(rank_job.share)
     for cached in (job.folder / "datasets").rglob("cache-*.arrow"):

@@ -61,9 +61,9 @@ def distil_and_say(
             if self.written >= pause_after:
                 signal.pause()
 
-        def finish(self, count, done):
-            super().finish(count, done)
-            self.written += count
+        def finish(self, rows, done):
+            super().finish(rows, done)
+            self.written += len(rows)
 
     completer.RowProgress = Pausing
     datasets.disable_progress_bars()

@@ -101,6 +101,35 @@ def share(rank, rows, teacher, journal, output, settings=()):
     distill(rows, teacher, journal, output, **dict(settings))
 
 
+def share_and_tell(rank, rows, teacher, journal, output, in_one_stream):
+    """Share the rows of a dataset, and give what a callback was told last, and of the end."""
+    import datasets
+
+    from hf_rare import Callback
+
+    class Noting(Callback):
+        interval = 0.0
+
+        def on_run_begin(self, begin):
+            told["begin"] = [begin.rank, begin.world_size, begin.rows]
+
+        def on_progress(self, progress):
+            assert progress.rows_ended <= progress.rows_ended_by_all
+            told["progress"] = progress.numbers()
+
+        def on_run_end(self, end):
+            told["end"] = {"how": end.how, **end.summary.numbers()}
+
+    told: dict = {}
+    os.environ["RANK_JOB_MEET"] = "1"
+    datasets.disable_progress_bars()
+    ds = datasets.load_dataset("json", data_files=rows, split="train")
+    distill_fn = make(teacher, journal, callbacks=[Noting()])
+    with distill_fn.running(len(ds)):
+        distill_fn.apply(ds) if in_one_stream else ds.map(distill_fn, batched=True, batch_size=40)
+    return told
+
+
 def share_equally(rank, rows, teacher, journal, output):
     """Share the rows of a dataset, so that every rank gets some, however busy the machine is."""
     os.environ["RANK_JOB_MEET"] = "1"

@@ -22,7 +22,7 @@ from datasets import (
     load_dataset,
 )
 
-from hf_rare import ReasonDistiller
+from hf_rare import ReasonDistiller, RunProgress, Summary
 from hf_rare.errors import (
     ColumnError,
     ConfigError,
@@ -194,9 +194,10 @@ def test_actors_make_of_parquet_files_what_map_makes_of_the_rows(
         rows.select(part).to_parquet(tmp_path / f"in-{name}.parquet")
     preserve_order = ray.data.DataContext.get_current().execution_options.preserve_order
     output = tmp_path / "new" / "out"
+    told: list[RunProgress] = []
     distilled = distill_with_ray(
         str(tmp_path / "in-*.parquet"),
-        make(tiny, ray_job.Logging),
+        make(tiny, ray_job.Logging, callbacks=[told.append]),
         num_actors=2,
         num_gpus=1,
         batch_size=4,
@@ -204,6 +205,8 @@ def test_actors_make_of_parquet_files_what_map_makes_of_the_rows(
     )
     assert is_equal(distilled, whole)
     assert is_equal(load_dataset("parquet", data_files=str(output / "*.parquet"), split="train"), whole)
+    assert told[-1].rows == told[-1].rows_ended == 30
+    assert told[-1].summary.statuses == Summary.of_dataset(whole).statuses
     assert len(list(output.iterdir())) > 1
     assert [path.name for path in output.parent.iterdir()] == ["out"]
     statuses = distilled["reasoning_status"][:]
