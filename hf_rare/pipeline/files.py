@@ -21,17 +21,20 @@ def match_files(name: str) -> list[Path]:
     """List the files that a pattern matches, by name.
 
     Raises:
-        DatasetFileError: There are none.
+        DatasetFileError: There are none, or it is no pattern.
     """
     pattern = Path(name)
     start = Path(pattern.anchor)
-    found = sorted(path for path in start.glob(str(pattern.relative_to(start))) if path.is_file())
+    try:
+        found = sorted(path for path in start.glob(str(pattern.relative_to(start))) if path.is_file())
+    except (ValueError, OSError, re.error) as err:
+        raise DatasetFileError(f"{name!r} is no pattern of files: {err}.") from err
     found = [path for path in found if not path.name.startswith(".")]
     if not found:
         folder = pattern.parent
         is_missing = not glob.has_magic(str(folder)) and not folder.is_dir()
         hint = f" There is no folder {str(folder)!r}." if is_missing else ""
-        raise DatasetFileError(f"{name!r} matches no file.{hint}")
+        raise DatasetFileError(f"{name!r} is no input: there is no such file, and as a pattern it matches none.{hint}")
     return found
 
 
@@ -48,13 +51,17 @@ def list_shards(folder: Path, ending_of: Callable[[Path], str]) -> list[Path]:
         DatasetFileError: There are none, or those of several kinds or splits.
     """
     kinds: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as err:
+        raise DatasetFileError(f"{str(folder)!r} cannot be read: {err}.") from err
+    for path in entries:
         if path.is_file() and not path.name.startswith((".", "_")) and (ending := ending_of(path)):
             kinds.setdefault(ending, []).append(path)
     if len(kinds) > 1:
         kinds.pop(".json", None)  # which describe others, as dataset_info.json does
     if not kinds:
-        inner = next((path for path in sorted(folder.rglob("*")) if path.is_file() and ending_of(path)), None)
+        inner = next((path for path in sorted(folder.glob("*/*")) if path.is_file() and ending_of(path)), None)
         hint = f" Did you mean {str(inner.parent)!r}?" if inner is not None else ""
         raise DatasetFileError(
             f"{str(folder)!r} is no input: it was not written by `save_to_disk`, and has no files of rows.{hint}"
@@ -86,6 +93,9 @@ def suggest(path: Path) -> str:
     parent = path.parent
     if not parent.is_dir():
         return f" There is no folder {str(parent)!r}."
-    names = [other.name for other in parent.iterdir()]
+    try:
+        names = [other.name for other in parent.iterdir()]
+    except OSError:
+        return ""
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(str(parent / name)) for name in near)}?" if near else ""

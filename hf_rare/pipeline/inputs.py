@@ -141,6 +141,8 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
         DatasetFileError: It is none of these, cannot be read, or the files have different columns.
     """
     path, form = Path(name), form or TextForm()
+    if not name:  # which would be the folder that one is in
+        raise DatasetFileError(f"The name of an input is empty. Expected {INPUT_KINDS}.")
     if is_pattern(name):
         return _load_files(match_files(name), form)
     if path.is_dir() and not any((path / saved).exists() for saved in SAVED):

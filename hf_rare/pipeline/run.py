@@ -114,8 +114,9 @@ def run_pipeline(
     Sections, all but `input` optional. The stages that have a section run in this order:
 
     - `output`: folder for the results.
-    - `input`: rows or documents: a file, a saved dataset, a name on the Hub, or a dict with `name`, `config`, `split`,
-      `rows` (the first so many) and, for a CSV or JSON file, `delimiter` and `encoding`.
+    - `input`: rows or documents: a file, a pattern of files, a folder of files or a saved dataset, a name on the Hub,
+      or a dict with `name`, `config` (of a dataset on the Hub, or the sheet of a spreadsheet), `split`, `rows` (the
+      first so many) and, for a CSV or JSON file, `delimiter` and `encoding`.
     - `corpus`: what is searched for documents and negatives, likewise; negatives are by default searched in the rows
       themselves. `retrieval` and `negatives` may each have a `corpus` of their own.
     - `model`: settings that the models of all stages share: those of [`ModelConfig`],

@@ -210,8 +210,9 @@ MISSING = {
     "question.jsonl": r"Did you mean '.*questions.jsonl'\?",
     "other/questions.jsonl": "There is no folder '.*other'",
     "nothing like it.csv": "there is nothing there. Expected",
-    "*.csv": r"\*.csv' matches no file.",
-    "other/*.csv": "matches no file. There is no folder",
+    "a**/*.csv": "is no pattern of files",
+    "*.csv": r"\*.csv' is no input: there is no such file, and as a pattern it matches none.",
+    "other/*.csv": "as a pattern it matches none. There is no folder",
 }
 
 
@@ -220,6 +221,15 @@ def test_a_name_that_is_missing_says_what_is_near(tmp_path, name, reason):
     (tmp_path / "questions.jsonl").write_bytes(as_lines())
     with pytest.raises(DatasetFileError, match=reason):
         load_input(str(tmp_path / name))
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(tmp_path, monkeypatch):
+    (tmp_path / "questions.jsonl").write_bytes(as_lines())
+    monkeypatch.chdir(tmp_path)
+    for load in (load_input, load_splits):
+        with pytest.raises(DatasetFileError, match="of an input is empty"):
+            load("")
+    assert load_input(".").to_list() == ROWS
 
 
 def test_a_name_that_could_be_one_on_the_hub_says_what_is_near_here(tmp_path, monkeypatch):

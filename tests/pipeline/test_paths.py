@@ -127,7 +127,7 @@ def test_splits_of_saved_datasets(tmp_path):
         ("rows.txt", (), ["no input"]),
         ("nothing[1].jsonl", (), ["no input"]),
         ("rows.parquet.jsonl", (), ["line ", "UTF-8"]),
-        ("empty", (), ["cannot be read"]),
+        ("empty", (), ["no files of rows"]),
         ("text.parquet", (), ["cannot be read"]),
     ],
 )
