@@ -50,13 +50,19 @@ MODEL_GROUPS: dict[str, type[Config]] = {
 }
 
 
+INPUT_FILES = (
+    "a .json, .jsonl, .csv, .tsv, .xlsx or .parquet file (also packed, such as .jsonl.gz), a pattern in quotes "
+    "such as 'data/*.jsonl', a folder of files, a saved dataset"
+)
+"""What a dataset on the disk may be."""
+
+
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add the dataset that is read."""
     parser.add_argument(
         "input",
         metavar="INPUT",
-        help="a .json, .jsonl, .csv, .tsv, .xlsx or .parquet file (also packed, such as .jsonl.gz), a pattern in "
-        "quotes such as 'data/*.jsonl', a folder of files, a saved dataset, or a name on the Hub",
+        help=f"{INPUT_FILES}, or a name on the Hub",
     )
     parser.add_argument(
         "--config-name", metavar="NAME", help="config of a dataset on the Hub, or sheet of a spreadsheet"

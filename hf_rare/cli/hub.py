@@ -5,18 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
-from hf_rare.cli.flags import add_text_form, check_page, number_of_bytes, read_text_form
+from hf_rare.cli.flags import INPUT_FILES, add_text_form, check_page, number_of_bytes, read_text_form
 from hf_rare.cli.parser import Commands
 from hf_rare.cli.terminal import Outcome, add_manner
-
-INPUT_HELP = "a .json, .jsonl, .csv, .tsv or .parquet file, or saved dataset"
 
 
 def add_hub_commands(commands: Commands) -> None:
     """Add `card` and `push`."""
     card = commands.add("publish", "card", "write the card of a dataset to look at it")
     push = commands.add("publish", "push", "push a dataset with its card and recipe to the Hub, in one commit")
-    push.add_argument("input", metavar="INPUT", help=INPUT_HELP)
+    push.add_argument("input", metavar="INPUT", help=INPUT_FILES)
     push.add_argument("repo_id", metavar="REPO", help="name of the dataset on the Hub, me/name")
     push.add_argument("--private", action=argparse.BooleanOptionalAction, help="whether a repository that is made is")
     push.add_argument("--revision", metavar="BRANCH", help="branch to commit to (default: main)")
@@ -31,7 +29,7 @@ def add_hub_commands(commands: Commands) -> None:
         help="of a shard's rows, in bytes or as a text such as 1GB (default: 500MB)",
     )
     push.set_defaults(run=_run_push)
-    card.add_argument("input", metavar="INPUT", help=INPUT_HELP)
+    card.add_argument("input", metavar="INPUT", help=INPUT_FILES)
     card.add_argument("--output", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
     card.add_argument("--overwrite", action="store_true", help="replace an existing file")
     card.set_defaults(run=_run_card)
