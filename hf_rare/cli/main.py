@@ -16,7 +16,7 @@ from hf_rare.cli.parser import Commands, Parser
 from hf_rare.cli.pipeline import add_pipeline_command
 from hf_rare.cli.report import add_report_command
 from hf_rare.cli.rows import add_row_commands
-from hf_rare.cli.terminal import Outcome, begin, fail, finish
+from hf_rare.cli.terminal import Outcome, fail, finish, speaking
 from hf_rare.cli.writers import add_writer_commands
 from hf_rare.errors import (
     BatchTypeError,
@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         were raised.
     """
     arguments = build_parser().parse_args(argv)
-    begin(arguments)
     try:
-        outcome: Outcome = arguments.run(arguments)
+        with speaking(arguments):
+            outcome: Outcome = arguments.run(arguments)
         status = finish(arguments, outcome)
         sys.stdout.flush()
         return status

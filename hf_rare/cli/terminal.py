@@ -1,12 +1,14 @@
 """What people and scripts see: texts and logs that cannot steer a terminal, JSON, and exit statuses."""
 
 import argparse
+import contextlib
+import importlib
 import json
 import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,17 +39,32 @@ def add_manner(parser: argparse.ArgumentParser) -> None:
     manner.add_argument("--quiet", action="store_true", help="no progress bars and no words but errors")
 
 
-def begin(arguments: argparse.Namespace) -> None:
-    """Show warnings on `stderr`, where nothing else has been set up, and no bars where a command is to be quiet."""
+@contextlib.contextmanager
+def speaking(arguments: argparse.Namespace) -> Iterator[None]:
+    """Show warnings on `stderr`, where nothing else has been set up.
+
+    Bars are for terminals: a log gets a line a minute, and a command that is to be quiet nothing.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(CleanFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.ERROR if arguments.quiet else logging.WARNING)
-    if arguments.quiet:
-        import datasets
-        from huggingface_hub.utils.tqdm import disable_progress_bars
+    if not arguments.quiet and sys.stderr.isatty():
+        yield
+        return
+    import datasets
 
-        disable_progress_bars()  # also those of transformers, which looks when it is imported
-        datasets.disable_progress_bars()
+    hub: Any = importlib.import_module("huggingface_hub.utils.tqdm")  # `import` gives the class of that name
+    progress = logging.getLogger("hf_rare.runs.progress")
+    level, switches = progress.level, [one for one in (datasets, hub) if not one.are_progress_bars_disabled()]
+    hub.disable_progress_bars()  # also those of transformers, which looks when it is imported
+    datasets.disable_progress_bars()
+    progress.setLevel(logging.WARNING if arguments.quiet else logging.INFO)
+    try:
+        yield
+    finally:
+        progress.setLevel(level)
+        for switch in switches:
+            switch.enable_progress_bars()
 
 
 def tell(arguments: argparse.Namespace, text: object = "") -> None:

@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
+SECONDS_OF_A_LINE = 60.0
+"""How often a line is logged where there is no bar."""
+
 
 @dataclass
 class RunCounts:
@@ -65,8 +68,8 @@ class RunListener:
 class RowProgress:
     """A progress bar in rows, with prompt and generated tokens per second and the time that is left.
 
-    It obeys `datasets.disable_progress_bars()`. The time that is left is reckoned from the rows that were written, not
-    from those that were found in the journal. It also watches the run: when no token comes for `stall_timeout`
+    It obeys `datasets.disable_progress_bars()`, and then logs a line once a minute in its place, as information. The
+    time that is left is reckoned from the rows that were written, not from those that were found in the journal. It also watches the run: when no token comes for `stall_timeout`
     seconds, the prompts that are being written are logged as a warning.
 
     Args:
@@ -92,7 +95,9 @@ class RowProgress:
     ) -> None:
         settings = {"leave": False, "mininterval": 0.5, "smoothing": 0, "delay": 0.5}  # none where all is known
         self._bar = tqdm(total=total, desc=description, unit="row", dynamic_ncols=True, **settings)
-        self._start = self._last_token = time.perf_counter()
+        self._description = description
+        self._start = self._last_token = self._last_line = time.perf_counter()
+        self._begun = self._done = 0
         self._stop: float | None = None
         self._is_writing = False
         self._prompt_tokens = 0
@@ -141,6 +146,7 @@ class RowProgress:
     def follow(self, rows: Iterator[Sequence[R]]) -> Iterator[Sequence[R]]:
         """Count rows as they are begun."""
         for part in rows:
+            self._begun += len(part)
             if not self._is_again:
                 self._listener.counts.rows_begun += len(part)
             yield part
@@ -167,9 +173,14 @@ class RowProgress:
         self._generated_tokens += generated_tokens
         prompt_rate = self._prompt_tokens / max(self._prompt_seconds, 1e-6)
         rate = self._generated_tokens / max(self.seconds - self._prompt_seconds, 1e-6)
-        rates = f"{len(self._jobs)} texts, {prompt_rate:.0f} prompt + {rate:.0f} generated tokens/s"
-        rates += f", cost {show_cost(self.cost)}" if self.cost else ""
-        self._bar.set_postfix_str(rates, refresh=False)
+        told = f"{self._begun} begun, {self._generated_tokens} tokens, "
+        told += f"{prompt_rate:.0f} prompt + {rate:.0f} generated tokens/s"
+        told += f", cost {show_cost(self.cost)}" if self.cost else ""
+        self._bar.set_postfix_str(told, refresh=False)
+        if self._bar.disable and now - self._last_line >= SECONDS_OF_A_LINE:
+            self._last_line = now
+            of_all = f" of {self._bar.total}" if self._bar.total is not None else ""
+            logger.info("%s: %d%s rows ended, %s", self._description, self._done, of_all, told)
         self._bar.update(0)  # redraws at most every `mininterval`
         self._listener.counts.told_tokens += generated_tokens
         self._tell()
@@ -196,6 +207,7 @@ class RowProgress:
 
     def show(self, done: int) -> None:
         """Show how many rows all processes have finished."""
+        self._done = max(done, self._done)
         self._bar.update(max(0, done - self._bar.n))
         if not self._is_again:
             self._listener.counts.rows_ended_by_all = self._ended_before + done

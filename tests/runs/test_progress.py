@@ -30,6 +30,25 @@ def test_the_bar_counts_rows_and_tokens_per_second(capsys, monkeypatch):
     assert "generated tokens/s" in bar
 
 
+def test_a_log_gets_a_line_a_minute_in_the_place_of_a_bar(capsys, caplog, monkeypatch):
+    datasets.disable_progress_bars()
+    now = 1000.0
+    monkeypatch.setattr("hf_rare.runs.progress.time.perf_counter", lambda: now)
+    try:
+        with caplog.at_level(logging.INFO), RowProgress(14, description="Distilling") as progress:
+            list(progress.follow(iter([range(8), range(4)])))
+            for _ in range(130):
+                now += 1.0
+                progress.add_tokens(0, 10)
+                progress.finish([], done=3)
+    finally:
+        datasets.enable_progress_bars()
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0].startswith("Distilling: 3 of 14 rows ended, 12 begun, 600 tokens, ")
+    assert capsys.readouterr().err == ""
+
+
 def test_the_time_that_is_left_is_reckoned_from_what_is_written_and_not_from_what_was_found(capsys, monkeypatch):
     monkeypatch.setattr("hf_rare.runs.progress.tqdm", EagerBar)
     with RowProgress(1_000_000) as progress:
