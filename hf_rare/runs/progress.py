@@ -69,8 +69,9 @@ class RowProgress:
     """A progress bar in rows, with prompt and generated tokens per second and the time that is left.
 
     It obeys `datasets.disable_progress_bars()`, and then logs a line once a minute in its place, as information. The
-    time that is left is reckoned from the rows that were written, not from those that were found in the journal. It also watches the run: when no token comes for `stall_timeout`
-    seconds, the prompts that are being written are logged as a warning.
+    time that is left is reckoned from the rows that were written, not from those that were found in the journal. It
+    also watches the run: when no token comes for `stall_timeout` seconds, the prompts that are being written are
+    logged as a warning.
 
     Args:
         total (`int`, *optional*): rows of the run, where this is known.
