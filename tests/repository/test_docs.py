@@ -15,6 +15,7 @@ import datasets
 import pytest
 
 import hf_rare
+from benchmarks import student_table
 from benchmarks.batch_invariance import SAMPLING
 from benchmarks.machine import RESULTS
 from benchmarks.plot_throughput import make_table
@@ -232,6 +233,14 @@ def test_the_words_of_every_error_stand_in_the_code():
 
 def test_the_table_of_speeds_is_that_of_the_result():
     assert make_table(json.loads((RESULTS / "throughput.json").read_text())) in page_of("speed.md").text
+
+
+def test_what_students_have_learnt_is_what_was_measured():
+    result = json.loads((RESULTS / "student.json").read_text())
+    readme, page = (REPOSITORY / "README.md").read_text(encoding="utf-8"), page_of("evaluation.md").text
+    assert student_table.make_table(result) in readme
+    assert student_table.make_table(result) in page
+    assert student_table.make_sentence(result) in re.sub(r"\s+", " ", page)
 
 
 FIGURES = {
