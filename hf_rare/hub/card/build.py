@@ -189,13 +189,14 @@ def _column_names(recipe: Mapping[str, Any] | None, output_column: str | None) -
     defaults, said = DistillConfig(), provenance.own_settings(recipe)
     if provenance.kind_of(recipe) != "distill":
         said.pop("output_column", None)  # it has no traces in it
-    names = {name: _as_names(said.get(name)) or getattr(defaults, name) for name in tables.COLUMN_SETTINGS}
+    names = {name: _as_names(name, said.get(name)) or getattr(defaults, name) for name in tables.COLUMN_SETTINGS}
     return {**names, **({"output_column": output_column} if output_column else {})}
 
 
-def _as_names(said: Any) -> Any:
-    """Give what a stranger's recipe says of a column: a name, or several."""
-    return tuple(map(str, said)) if isinstance(said, list | tuple) else str(said or "")
+def _as_names(setting: str, said: Any) -> Any:
+    """Give what a stranger's recipe says of a column: a name, or several where hard negatives stand in several."""
+    may_be_several = setting == "hard_negatives_column"
+    return tuple(map(str, said)) if may_be_several and isinstance(said, list | tuple) else str(said or "")
 
 
 def _choose_licence_and_language(license: str | None, language: str | list[str] | None, source: Any) -> dict[str, Any]:
