@@ -87,9 +87,7 @@ def test_from_a_corpus_to_training_files(sections, tmp_path):
     stages = ["questions", "near_duplicates", "decontamination", "negatives", "distill", "grounding"]
     assert [stage["stage"] for stage in recipe["stages"]] == stages
     assert [line.split("`")[1] for line in card.splitlines() if line.startswith("- `")] == stages
-    assert (
-        "Searched: the documents of the rows themselves. Settings: `num_negatives` `2`, `skip_top` `0`, `q" in card
-    )
+    assert "Searched: the documents of the rows themselves. Settings: `num_negatives` `2`, `skip_top` `0`, `q" in card
     assert "`method` `bm25`, `duplicate_threshold` `0.5`, `language` `english`" in card
     assert recipe["stages"][2]["settings"]["evaluation_sets"] == [{"name": "corpus.jsonl"}]
     assert str(tmp_path) not in card + json.dumps(recipe)
