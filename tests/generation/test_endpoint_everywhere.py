@@ -86,7 +86,7 @@ def test_a_server_that_ends_leaves_the_rows_that_are_done(tmp_path, capsys, monk
         monkeypatch.setattr("hf_rare.generation.endpoints.level.FIRST_PAUSE", 0.01)
         monkeypatch.setattr("hf_rare.generation.endpoints.writing.LONGEST_BACK_OFF", 0.01)
         output = str(tmp_path / "out.jsonl")
-        assert main(["distill", write_rows(tmp_path / "rows.jsonl", 30), *flags, "--output", output]) == 0
+        assert main(["distill", write_rows(tmp_path / "rows.jsonl", 30), *flags, "--output", output]) == 4
     shown = capsys.readouterr().out
     assert "3 rows are in" in shown
     assert "of 30: m at http" in shown

@@ -6,6 +6,7 @@ from datasets import Dataset
 from hf_rare import ConfigError, push_to_hub
 from hf_rare.cli.main import main
 from hf_rare.runs.team import get_team, is_first_process, read_place
+from tests.support.commands import RAN
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
 
 ALONE = [{}, {"RANK": ""}, {"RANK": "3"}, {"RANK": "3", "WORLD_SIZE": "1"}, {"RANK": "0", "WORLD_SIZE": ""}]
@@ -56,7 +57,7 @@ def test_what_is_left_of_a_launcher_stops_neither_output_nor_push(place, variabl
     rows.to_json(tmp_path / "rows.jsonl")
     output = tmp_path / "traces.parquet"
     arguments = ["distill", str(tmp_path / "rows.jsonl"), "--model", tiny, "--max-new-tokens", "4"]
-    assert main([*arguments, "--output", str(output)]) == 0
+    assert main([*arguments, "--output", str(output)]) in RAN
     assert len(Dataset.from_parquet(str(output))) == len(rows)
-    assert "6 rows are in" in capsys.readouterr().out
+    assert "6 truncated" in capsys.readouterr().err
     assert push_to_hub(rows, "me/rows").has_changed
