@@ -152,7 +152,7 @@ def _run_preview(arguments: argparse.Namespace) -> Outcome:
     if output is None:
         return Outcome(shown, {"text": str(shown)})
     page = f'<!doctype html>\n<meta charset="utf-8">\n<title>{html.escape(arguments.input)}</title>\n'
-    output.write_text(page + shown._repr_html_(), encoding="utf-8")
+    output.write_text(page + shown.to_html(), encoding="utf-8")
     return Outcome(f"The rows are in {output}", {"output": output})
 
 

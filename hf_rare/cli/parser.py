@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from hf_rare.compat.argparse import arguments_of
+
 _NO_CHOICE = re.compile(r"invalid choice: '(?P<given>[^']*)' \(choose from (?P<choices>.*)\)", re.DOTALL)
 _UNKNOWN = "unrecognized arguments: "
 
@@ -63,9 +65,11 @@ class Parser(argparse.ArgumentParser):
             self.usage = before
 
     def _summarize_usage(self) -> str:
-        needed = [action for action in self._actions if action.required and action.option_strings]
+        needed = [action for action in arguments_of(self) if action.required and action.option_strings]
         flags = [f"{action.option_strings[-1]} {action.metavar or action.dest.upper()}" for action in needed]
-        positionals = [str(action.metavar or action.dest) for action in self._actions if not action.option_strings]
+        positionals = [
+            str(action.metavar or action.dest) for action in arguments_of(self) if not action.option_strings
+        ]
         return " ".join([self.prog, *positionals, *flags, "..." if "COMMAND" in positionals else "[flags]"])
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -81,7 +85,7 @@ class Parser(argparse.ArgumentParser):
             choices = [choice.strip(" '\"") for choice in found["choices"].split(",")]
             message += _suggest(found["given"], choices)
         elif message.startswith(_UNKNOWN):
-            flags = [flag for action in self._actions for flag in action.option_strings]
+            flags = [flag for action in arguments_of(self) for flag in action.option_strings]
             given = message.removeprefix(_UNKNOWN).split()[0].partition("=")[0]
             message += _suggest(given, flags)
         self.print_usage(sys.stderr)

@@ -79,8 +79,12 @@ class Preview:
         self._sections = sections
         self._texts = texts
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """Give the rows as HTML, with its style."""
         return f"<style>{STYLE}</style>\n" + "\n".join(self._sections or ["<p>No rows.</p>"])
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
     def __repr__(self) -> str:
         return "\n\n".join(self._texts or ["No rows."])
