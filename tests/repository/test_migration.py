@@ -3,12 +3,11 @@
 import ast
 import dataclasses
 import re
-import shutil
 import tomllib
 from importlib.util import find_spec
 
 import pytest
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 
 import hf_rare
 from hf_rare import MissingPackageError
@@ -19,8 +18,7 @@ from hf_rare.settings.writers import DistillConfig
 from tests.conftest import REPOSITORY
 from tests.repository.test_docs import names_in, read_table
 from tests.support.loopback_hub import hub_fixture  # noqa: F401
-from tests.support.pages import Page, enter_fixture, run_blocks, stand_ins_fixture  # noqa: F401
-from tests.support.tiny import save_tiny_model
+from tests.support.pages import Page, enter_fixture, run_blocks, stand_ins_fixture, write_inputs  # noqa: F401
 
 FOLDER = REPOSITORY / "docs" / "migration"
 OTHERS = tomllib.loads((REPOSITORY / "tests" / "data" / "others.toml").read_text(encoding="utf-8"))
@@ -105,23 +103,20 @@ def test_what_goes_into_the_arguments_of_vllm_is_taken_and_what_does_not_is_refu
     assert refused and set(refused) <= set(REFUSED_ENGINE_KWARGS)
 
 
-def test_what_was_written_by_hand_is_written_here_too(tmp_path, monkeypatch, enter):
+def test_what_was_written_by_hand_is_written_here_too(tmp_path, monkeypatch, tiny):
     """With a teacher whose text hangs on every token of its prompt, for rows whose documents have one order."""
-    folder = enter("")
-    questions = load_dataset("json", data_files="questions.jsonl", split="train", cache_dir=str(tmp_path / "cache"))
-    rows = [row | {"hard_negatives": []} for row in questions]
-    Dataset.from_list(rows, features=questions.features).to_json(folder / "questions.jsonl")
-    snapshots = next((tmp_path / "cache").glob("models--Qwen--Qwen3-8B/snapshots/*"))
-    shutil.rmtree(snapshots)
-    save_tiny_model(snapshots, max_position_embeddings=2048)
-    page = page_from("map")
-    short = Page(tmp_path / "map.md")
-    short.path.write_text(page.text.replace("max_new_tokens=1024", "max_new_tokens=24"))
-    namespace = [namespace for _, namespace in run_blocks(short, folder)][-1]
-    by_hand, here = namespace["by_hand"], namespace["distilled"]
-    assert len(set(by_hand["reasoning"])) == len(rows)
-    for text, trace in zip(by_hand["reasoning"], here["reasoning"], strict=True):
-        assert text.strip() == re.sub(r"<\|im_\w+\|>", "", trace).strip()  # by hand, special tokens are left out
+    monkeypatch.chdir(tmp_path)
+    write_inputs(tmp_path)
+    rows = Dataset.from_json("questions.jsonl", cache_dir="cache").map(lambda row: {"hard_negatives": []})
+    rows.to_json("questions.jsonl")
+    page = Page(tmp_path / "map.md")
+    text = page_from("map").text.replace("Qwen/Qwen3-8B", tiny).replace("max_new_tokens=1024", "max_new_tokens=24")
+    page.path.write_text(text)
+    *_, (_, namespace) = run_blocks(page, tmp_path)
+    by_hand, here = namespace["by_hand"]["reasoning"][:], namespace["distilled"]["reasoning"][:]
+    assert len(set(by_hand)) == len(rows)
+    for theirs, ours in zip(by_hand, here, strict=True):
+        assert theirs.strip() == re.sub(r"<\|im_\w+\|>", "", ours).strip()  # by hand, special tokens are left out
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is here, and would be started")
