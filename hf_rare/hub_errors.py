@@ -16,10 +16,11 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from hf_rare.compat.huggingface_hub import CLIENT_ERROR
 from hf_rare.errors import ConfigError, HfRareError, HubError
 from hf_rare.text import hide_tokens, shorten
 
+CLIENT_ERROR: type[Exception] = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+"""What huggingface_hub's HTTP client raises: httpx's error in its versions 1, that of httpx2 in its versions 2."""
 NETWORK_ERRORS = (CLIENT_ERROR, OSError)
 """What huggingface_hub raises without a connection; its own errors of the server's answers are others."""
 CONNECTION_ERRORS = (CLIENT_ERROR, ConnectionError, TimeoutError, socket.gaierror, socket.herror, ssl.SSLError)

@@ -1,20 +1,15 @@
-"""Private names of huggingface_hub: its HTTP client, what a commit leaves out, and how it asks for inference."""
+"""Private names of huggingface_hub: what a commit leaves out, and how its client for inference sends a request."""
 
 import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huggingface_hub import AsyncInferenceClient, CommitOperationAdd
-from huggingface_hub.errors import HfHubHTTPError
 
 from hf_rare.compat.private import look_up
 
 SEEN = "2.4.0"
 """The version that was last seen to have these names."""
-
-
-CLIENT_ERROR: type[Exception] = next(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
-"""What its HTTP client raises: httpx's error in versions 1, that of httpx2 in versions 2."""
 
 
 def is_ignored(addition: CommitOperationAdd) -> bool:

@@ -11,9 +11,8 @@ import pytest
 from datasets import Dataset, Features, Image, load_dataset
 
 from hf_rare import push_to_hub
-from hf_rare.compat.huggingface_hub import CLIENT_ERROR
 from hf_rare.errors import ConfigError, HubError
-from hf_rare.hub_errors import explain
+from hf_rare.hub_errors import CLIENT_ERROR, explain
 from tests.support.loopback_hub import hub_fixture, quick_retries_fixture  # noqa: F401
 from tests.support.pushing import REPO, make_recipe_without_model, no_waiting_fixture, table_fixture  # noqa: F401
 

@@ -148,6 +148,7 @@ def _number_of_worker(_):
 
 def test_a_fork_of_a_process_that_has_used_cuda_is_explained(rows, distill_fn, monkeypatch):
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: multiprocess.parent_process() is not None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="set_start_method"):
         rows.map(distill_fn, batched=True, num_proc=2, load_from_cache_file=False)
 
