@@ -337,7 +337,7 @@ def test_pairs_need_samples(distilled):
 
 
 def test_anchors_with_positives_and_negatives(distilled):
-    exported = to_retrieval(distilled, keep_columns=["id"])
+    exported = to_retrieval(distilled, keep_columns=["id"], statuses=("ok",))
     assert exported.column_names == ["anchor", "positive", "negative_1", "negative_2", "negative_3", "id"]
     ok = [row for row in distilled if row["reasoning_status"] == "ok"]
     assert len(exported) == len(ok) == 11
@@ -345,11 +345,9 @@ def test_anchors_with_positives_and_negatives(distilled):
         assert row["anchor"] == f"{source['scenario']}\n{source['question']}"
         assert (row["positive"], row["negative_1"]) == (source["text"], source["hard_negatives"][0])
         assert row["id"] == source["id"]
-    assert to_retrieval(distilled, 1, query="question", statuses=None).column_names == [
-        "anchor",
-        "positive",
-        "negative_1",
-    ]
+    every = to_retrieval(distilled, 1, query="question")  # triplets need no trace
+    assert every.column_names == ["anchor", "positive", "negative_1"]
+    assert len(every) == len(distilled) == 14
     assert to_retrieval(distilled, 0)[0].keys() == {"anchor", "positive"}
 
 
