@@ -15,7 +15,7 @@ TRAINED_ON = {
     "answers": "the scripted teacher's answers alone",
     "reasoning": "its traces",
     "own-all": "traces of the model itself, right or wrong",
-    "own-right": "its right traces",
+    "own-right": "right traces of the model itself",
     "own-first": "the first right trace of each row",
     "own-chosen": "of each row the right trace that suits it best",
 }
@@ -39,6 +39,13 @@ def make_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def make_short_table(result: dict[str, Any]) -> str:
+    """Make a table in Markdown of right answers with documents, for those who have no time."""
+    accuracy, arms = result["arms"]["accuracy"]["with_documents"], ("before", "answers", "reasoning", "own-right")
+    lines = ["trained on | right, %", "---|---"]
+    return "\n".join([*lines, *(f"{TRAINED_ON[arm]} | {show(accuracy[arm])}" for arm in arms)])
+
+
 def make_sentence(result: dict[str, Any]) -> str:
     """Say what the arms are above each other, and what the evidence measure says, in a sentence each."""
     above = result["arms"]["differences"]["with_documents"]
@@ -59,7 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--result", type=Path, default=RESULTS / "student.json")
     result = json.loads(parser.parse_args().result.read_text())
-    print(f"{make_table(result)}\n\n{make_sentence(result)}\n\n{result['minutes']:.0f} minutes")
+    print(
+        f"{make_table(result)}\n\n{make_short_table(result)}\n\n{make_sentence(result)}\n\n{result['minutes']:.0f} minutes"
+    )
 
 
 if __name__ == "__main__":
