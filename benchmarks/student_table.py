@@ -66,9 +66,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--result", type=Path, default=RESULTS / "student.json")
     result = json.loads(parser.parse_args().result.read_text())
-    print(
-        f"{make_table(result)}\n\n{make_short_table(result)}\n\n{make_sentence(result)}\n\n{result['minutes']:.0f} minutes"
-    )
+    parts = make_table(result), make_short_table(result), make_sentence(result), f"{result['minutes']:.0f} minutes"
+    print("\n\n".join(parts))
 
 
 if __name__ == "__main__":
