@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import datasets
 
-from hf_rare.errors import ColumnError, ConfigError
+from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.prompts.prompt import PromptBuilder
 from hf_rare.prompts.templates import read_template_source
@@ -40,6 +40,8 @@ from hf_rare.writers.result import Layout, Result, Sample
 from hf_rare.writers.summary import Summary
 
 logger = logging.getLogger(__name__)
+
+DATASETS = (datasets.Dataset, datasets.DatasetDict, datasets.IterableDataset, datasets.IterableDatasetDict)
 
 C = TypeVar("C", bound=WriterConfig)
 S = TypeVar("S", bound=Sample)
@@ -230,9 +232,15 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             A dataset of the same kind with the new columns.
 
         Raises:
+            BatchTypeError: This is no dataset.
             ColumnError: An input column is missing or of another type, or an output column exists already.
             ConfigError: Different samples of a row are asked for, and the model does not sample.
         """
+        if not isinstance(dataset, DATASETS):
+            raise BatchTypeError(
+                f"apply takes a Dataset, a DatasetDict or an iterable one of these, and this is a "
+                f"{type(dataset).__name__}. Make a Dataset of it: Dataset.from_pandas(frame), Dataset.from_list(rows)."
+            )
         to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
         inputs = [*self.input_columns, *self.optional_columns]
         first = [name for name in to_remove if name not in inputs]

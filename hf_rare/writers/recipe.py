@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from hf_rare._version import __version__
@@ -276,6 +281,11 @@ def _download(repo_id: str, config_name: str, hub_kwargs: Mapping[str, Any]) -> 
     except RepositoryNotFoundError as err:
         raise RecipeError(
             f"There is no dataset {repo_id!r} on the Hub, or it is private: log in, or pass token=."
+        ) from err
+    except LocalEntryNotFoundError as err:
+        raise RecipeError(
+            f"The Hub cannot be reached, and the cache of this machine has no {recipe_path(config_name)} of "
+            f"{repo_id!r}. Check the connection, or pass a recipe file."
         ) from err
     except EntryNotFoundError as err:
         raise RecipeError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+import torch
 from datasets import DatasetDict
 from datasets.fingerprint import Hasher
 
@@ -367,3 +368,16 @@ def test_a_second_run_in_a_new_process_reads_the_cache_and_loads_no_model(rows, 
     assert first_loaded == "True"
     assert (second_loaded, second_torch) == ("False", "False")
     assert first_texts == second_texts
+
+
+@pytest.mark.parametrize("rows", [None, [{"question": "a"}], {"question": ["a"]}], ids=["none", "list", "dict"])
+def test_what_is_no_dataset_cannot_be_applied_to(distill_fn, rows):
+    with pytest.raises(BatchTypeError, match="apply takes a Dataset"):
+        distill_fn.apply(rows)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_torch_does_not_know_is_said(rows, tiny):
+    distill_fn = ReasonDistiller.from_pretrained(tiny, max_new_tokens=2, device_map="cuda:7", journal_dir=None)
+    with pytest.raises(ModelLoadError, match=r"cannot be loaded with AutoModelForCausalLM: .*CUDA"):
+        distill_fn.apply(rows.select([0]))
