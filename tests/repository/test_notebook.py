@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 PATH = REPOSITORY / "notebooks" / "quickstart.ipynb"
 RECIPE = REPOSITORY / "notebooks" / "recipe.ipynb"
 NUM_ROWS = 2
-SMALL = {"num_documents": 3, "num_held_out": 2, "max_new_tokens": 12, "train_steps": 2}
+SMALL = {"num_documents": 2, "num_held_out": 1, "max_new_tokens": 12, "train_steps": 1}
 
 
 @pytest.fixture(scope="module")
