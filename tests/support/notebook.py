@@ -45,7 +45,7 @@ def make_kernel(folder: Path) -> Path:
 
 
 def run_notebook(
-    path: Path, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], timeout: int = 200
+    path: Path, parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str], timeout: int = 400
 ) -> Any:
     """Run a notebook with other parameters behind the cell that is tagged for them, and all else as it is.
 
