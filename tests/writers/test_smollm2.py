@@ -12,9 +12,11 @@ from hf_rare.cli.main import main
 from hf_rare.pipeline.run import run_pipeline
 from hf_rare.writers.questions import make_question_schema
 from tests.conftest import REPOSITORY
-from tests.repository.test_examples import SCRIPT, load_rows
+from tests.repository.test_examples import EXAMPLES, load_rows
 from tests.support.commands import RAN
 from tests.support.plain import PlainGenerator
+
+SCRIPT = EXAMPLES / "distill_postgres_docs.py"
 
 pytestmark = pytest.mark.timeout(240)
 
