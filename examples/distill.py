@@ -25,11 +25,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import httpx2
 import huggingface_hub
 from datasets import Dataset, load_dataset
-from datasets.exceptions import DatasetsError
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
 
 from hf_rare import HfRareError, ReasonDistiller, RunEndedError, push_to_hub
 
@@ -84,7 +82,7 @@ def check_output(repo_id: str, is_public: bool) -> None:
         huggingface_hub.create_repo(repo_id, repo_type="dataset", private=not is_public, exist_ok=True)
     except HFValidationError as err:
         raise SystemExit(f"{repo_id!r} cannot be the name of a dataset: {err} Pass a name like me/traces.") from err
-    except (HfHubHTTPError, httpx2.HTTPError, OSError) as err:
+    except Exception as err:  # what a connection raises depends on the version of huggingface_hub
         raise SystemExit(
             f"{repo_id} cannot be written: {err} Set HF_TOKEN to a token that may write there; in a job on the Hub, "
             "pass --secrets HF_TOKEN."
@@ -95,7 +93,7 @@ def load_rows(name: str, config_name: str | None, split: str) -> Dataset:
     """Load the rows, or end and say what there is."""
     try:
         return load_dataset(name, config_name, split=split)
-    except (DatasetsError, OSError, ValueError, HfHubHTTPError, httpx2.HTTPError) as err:
+    except Exception as err:  # as above
         raise SystemExit(
             f"{name} (config {config_name or 'default'}, split {split}) cannot be loaded: {err} Check its name, "
             "--config-name and --split, and whether HF_TOKEN may read it."
@@ -123,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv (`Sequence[str]`, *optional*): the arguments; by default those of the process.
 
     Returns:
-        `int`: 0 when all rows are on the Hub, 1 on an error, 3 where a limit has ended the run before.
+        `int`: 0 when all rows are on the Hub, 1 on an error, 4 where a limit has ended the run before.
     """
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
@@ -147,7 +145,7 @@ def distill(rows: Dataset, distill_fn: ReasonDistiller, repo_id: str, split: str
         if len(finished) == 0:
             raise
         traces = distill_fn.apply(finished, load_from_cache_file=False)
-        exit_code, note = 3, f", of {len(rows)}: {err} Run the same command again to go on."
+        exit_code, note = 4, f", of {len(rows)}: {err} Run the same command again to go on."
     result = push_to_hub(traces, repo_id, recipe=distill_fn, split=split)
     if result is not None:  # under a launcher, one process pushes
         print(distill_fn.summary)

@@ -53,7 +53,8 @@ def _run_demo(arguments: argparse.Namespace) -> Outcome:
         **model, max_new_tokens=arguments.max_new_tokens, generation_kwargs={"repetition_penalty": 1.1}
     )
     distilled = distiller.apply(dataset)
-    tell(arguments, summarize(distiller, distilled))
+    summary = summarize(distiller, distilled)
+    tell(arguments, summary)
     shown = sorted(distilled, key=lambda row: row["reasoning_status"] != "ok")[:3]
     for row in shown:
         tell(
@@ -72,7 +73,7 @@ def _run_demo(arguments: argparse.Namespace) -> Outcome:
         f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}\n"
         f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")'
     )
-    return Outcome(text, {"output": rows, "card": card, "rows": len(distilled), **count(distiller, distilled)})
+    return Outcome(text, {"output": rows, "card": card, "rows": len(distilled), **count(summary)})
 
 
 def find_demo_model() -> Path:

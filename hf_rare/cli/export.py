@@ -1,6 +1,7 @@
 """`hf-rare export`: rows as trainers read them."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,7 @@ examples:
 sft: TRL's prompts and completions; dpo: chosen and rejected traces of one row; kto: traces with a label; distillation:
 prompts alone; self-distillation: prompts, and what a teacher knows beside them; retrieval: the anchors, positives and
 negatives of sentence-transformers. As in pipelines, preference --form kto is kto, and prompts --form self-distillation
-is self-distillation. INPUT's recipe, where it lies beside it, names the
-columns; flags win over it."""
+is self-distillation. INPUT's recipe, where it lies beside it, names the columns; flags win over it."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "num_negatives": ("retrieval",),
@@ -54,7 +54,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 """The choices that have a flag, and the forms that each is for."""
 
 OF_RETRIEVAL = ("text_column", "hard_negatives_column", "output_column")
-"""Settings of a distiller that triplets depend on."""
+OF_QUERY = ("scenario_column", "question_column")
+"""Settings of a distiller that triplets depend on: columns, and those that make up the anchor."""
 
 UNUSED = (
     *("columns", "require_answer", "num_samples", "expand", "gold_column", "check", "max_attempts"),
@@ -124,24 +125,26 @@ def _run_export(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.writers.usable import advise, count_statuses
 
     form = _choose_form(arguments.form, arguments.form_of_format)
-    settings = {**read_settings(arguments), **_read_choices(arguments, form)}
+    of_rows = read_settings(arguments)
+    settings = _read_choices(arguments, form, of_rows)
     outputs.check_output(arguments.output, arguments.overwrite)
-    path = arguments.recipe or recipe_beside(Path(arguments.input))
-    recipe = read_recipe(path, kind="distill" if form != "retrieval" else None) if path.exists() else None
-    recipe = read_recipe(path, kind="distill") if arguments.recipe else recipe
-    recipe = recipe if recipe is not None and recipe["kind"] == "distill" else None
+    beside, recipe = recipe_beside(Path(arguments.input)), None
+    if arguments.recipe or beside.exists():
+        needs_traces = form != "retrieval" or arguments.recipe is not None
+        recipe = read_recipe(arguments.recipe or beside, kind="distill" if needs_traces else None)
+        recipe = recipe if recipe["kind"] == "distill" else None
     if "student" in settings:
         settings["student_tokenizer"] = _load_student(settings.pop("student"))
-    columns = {**known_settings(recipe), **settings}
+    columns = {**known_settings(recipe), **of_rows}
     config = DistillConfig(**{name: columns[name] for name in DistillConfig.names() if name in columns})
     text_form = read_text_form(arguments, inputs.expect_inputs(config))
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, text_form)
     settings["keep_columns"] = arguments.keep_columns
     if form == "retrieval":
         settings |= {name: getattr(config, name) for name in OF_RETRIEVAL}
-        settings["query"] = [name for name in (config.scenario_column, config.question_column) if name is not None]
+        settings["query"] = [column for name in OF_QUERY if (column := getattr(config, name)) is not None]
     else:
-        settings["recipe"] = recipe
+        settings |= {**of_rows, "recipe": recipe}
     with hear_left_out() as left_out:
         exported = _export(form, dataset, settings)
     if len(dataset) and not len(exported):
@@ -173,16 +176,16 @@ def _choose_form(name: str, form: str | None) -> str:
     return form or (forms[0] if forms else name)
 
 
-def _read_choices(arguments: argparse.Namespace, form: str) -> dict[str, Any]:
+def _read_choices(arguments: argparse.Namespace, form: str, of_rows: Mapping[str, Any]) -> dict[str, Any]:
     """Give the choices that were made.
 
     Raises:
-        ConfigError: One is not for this form.
+        ConfigError: One is not for this form, or a setting of the rows is not.
     """
     made = {name: value for name in CHOICES if (value := getattr(arguments, name)) is not None}
     given = {name: CHOICES[name] for name in made}
     if form == "retrieval":
-        given |= {name: () for name in DistillConfig.names() if name not in OF_RETRIEVAL and hasattr(arguments, name)}
+        given |= {name: () for name in of_rows if name not in (*OF_RETRIEVAL, *OF_QUERY)}
     for name, forms in given.items():
         if form not in forms:
             expected = f"It is for {', '.join(forms)}." if forms else "Leave it out."

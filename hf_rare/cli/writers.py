@@ -113,13 +113,14 @@ def _run_writer(arguments: argparse.Namespace) -> Outcome:
         written, early = writer.apply(finished, batch_size=batch_size), err
     if not is_first_process():
         return Outcome(None, {}, 4 if early else 0)
-    tell(arguments, summarize(writer, written))
+    summary = summarize(writer, written)
+    tell(arguments, summary)
     recipe = make_recipe(writer, describe_command())  # which now knows who has answered
     try:
         outputs.save_output(written, arguments.output)
-    except DatasetFileError as err:
+        outputs.write_text(json.dumps(recipe, indent=2, sort_keys=True), recipe_beside(arguments.output))
+    except OSError as err:  # of which that of an output is one
         raise DatasetFileError(f"{err} {_say_what_is_safe(writer)}") from err
-    recipe_beside(arguments.output).write_text(json.dumps(recipe, indent=2, sort_keys=True), encoding="utf-8")
     if early is None:
         check_usable(writer, written, arguments.output)
     data = {
@@ -128,7 +129,7 @@ def _run_writer(arguments: argparse.Namespace) -> Outcome:
         "rows": len(written),
         "rows_of_input": len(dataset),
         "ended_early": early and str(early),
-        **count(writer, written),
+        **count(summary),
     }
     note = f", of {len(dataset)}: {early}" if early else ""
     return Outcome(f"{len(written)} rows are in {arguments.output}{note}", data, 4 if early else 0)
@@ -167,7 +168,6 @@ def summarize(writer: Any, written: Any) -> Any:
     return dataclasses.replace(summary, **{name: getattr(now, name) for name in names})
 
 
-def count(writer: Any, written: Any) -> dict[str, Any]:
+def count(summary: Any) -> dict[str, Any]:
     """Give the counts of a run for `--json`."""
-    counts = vars(summarize(writer, written))
-    return {name: value for name, value in counts.items() if name not in ("noun", "served_by")}
+    return {name: value for name, value in vars(summary).items() if name not in ("noun", "served_by")}

@@ -140,6 +140,15 @@ def test_the_whole_job_from_rows_to_a_training_file(traces, tmp_path, capsys):
     assert "<think>" not in row["completion"][0]["content"]
     assert main(["export", str(audited), "sft", *asked, "--json", "--overwrite", *out(sft)]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["rows"] == 6
+    asked = ["--question-column", "scenario", "--scenario-column", "none", "--num-negatives", "1"]
+    assert main(["export", str(audited), "retrieval", *asked, *out(tmp_path / "triplets.parquet")]) == 0
+    rows = Dataset.from_parquet(str(audited))
+    assert Dataset.from_parquet(str(tmp_path / "triplets.parquet"))["anchor"][:] == rows["scenario"][:]
+    capsys.readouterr()
+    (tmp_path / "retrieval.yaml").write_text("template: plain")
+    config = ["--config", str(tmp_path / "retrieval.yaml")]
+    assert main(["export", str(audited), "retrieval", *config, *out(tmp_path / "x.jsonl")]) == 2
+    assert "--template is not for retrieval. Leave it out." in capsys.readouterr().err
     assert main(["export", str(audited), "retrieval", "--template", "plain", *out(tmp_path / "x.jsonl")]) == 2
     assert "--template is not for retrieval. Leave it out." in capsys.readouterr().err
 

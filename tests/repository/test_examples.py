@@ -105,7 +105,7 @@ def test_a_job_that_a_limit_ends_pushes_what_is_done_and_the_next_machine_does_t
     put_questions(hub, tmp_path, rows.rename_column("question", "asked"))
     arguments = ("--model", tiny, "--max-new-tokens", "12", "--question-column", "asked", "--split", "train[:5]")
     code, printed = finish(job("first", *arguments, "--settings", json.dumps(SETTINGS | {"max_rows": 2})))
-    assert code == 3
+    assert code == 4
     assert re.search(r"2 rows are in http\S+/commit/\w+, of 5: .*Run the same command again", printed)
     assert len(traces_on(hub, tmp_path)) == 2
     code, printed = finish(job("second", *arguments, "--settings", json.dumps(SETTINGS)))
