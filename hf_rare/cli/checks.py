@@ -12,6 +12,7 @@ import hf_rare
 from hf_rare.checks.grounding import GroundingAudit
 from hf_rare.checks.verify import AnswerCheck
 from hf_rare.cli.flags import (
+    NAMES,
     add_input,
     add_output,
     add_settings,
@@ -31,6 +32,9 @@ from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.writers import DistillConfig
 
 GROUP = "look and check"
+OF_RECIPE = "default: that of the recipe beside INPUT, or the usual one"
+SHOWN_COLUMNS = ("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column")
+"""Settings of what is shown of a row."""
 
 PROMPT_HELP = """Show what a teacher would be asked about a row, without letting it write.
 
@@ -76,8 +80,9 @@ def add_check_commands(commands: Commands) -> None:
     preview.add_argument("--rows", type=positive_int, default=5, metavar="N", help="how many (default: 5)")
     preview.add_argument("--output", type=Path, metavar="HTML", help="file for a page, in the place of text")
     preview.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    for name in ("output", "text", "question", "scenario", "hard-negatives"):
-        preview.add_argument(f"--{name}-column", default=argparse.SUPPRESS, metavar="NAME", help=f"the {name} column")
+    for name in ("output", "text", "question", "scenario"):
+        preview.add_argument(f"--{name}-column", default=argparse.SUPPRESS, metavar="NAME", help=OF_RECIPE)
+    preview.add_argument("--hard-negatives-column", default=argparse.SUPPRESS, help=OF_RECIPE, **NAMES)
     add_manner(preview)
     preview.set_defaults(run=_run_preview)
 
@@ -144,15 +149,16 @@ def _run_preview(arguments: argparse.Namespace) -> Outcome:
     output = arguments.output
     if output is not None:
         check_page(output, arguments.overwrite)
-    names = ("output", "text", "question", "scenario", "hard_negatives")
-    columns = {f"{name}_column": getattr(arguments, f"{name}_column", None) for name in names}
-    shown = hf_rare.preview(
-        _load(arguments), arguments.rows, **{name: value for name, value in columns.items() if value is not None}
-    )
+    columns = {**_read_known(arguments), **vars(arguments)}
+    given = {name: columns[name] for name in SHOWN_COLUMNS if columns.get(name) is not None}
+    shown = hf_rare.preview(_load(arguments), arguments.rows, **given)
     if output is None:
         return Outcome(shown, {"text": str(shown)})
     page = f'<!doctype html>\n<meta charset="utf-8">\n<title>{html.escape(arguments.input)}</title>\n'
-    output.write_text(page + shown.to_html(), encoding="utf-8")
+    try:
+        output.write_text(page + shown.to_html(), encoding="utf-8")
+    except OSError as err:
+        raise DatasetFileError(f"{output} cannot be written: {err}") from err
     return Outcome(f"The rows are in {output}", {"output": output})
 
 
@@ -180,18 +186,24 @@ def _run_audit(arguments: argparse.Namespace) -> Outcome:
 def _begin_row_check(arguments: argparse.Namespace, config: type[Config]) -> tuple[dict[str, Any], Any]:
     """Load the rows, and give the settings that are known of them: by the recipe that lies beside, and by flags."""
     from hf_rare.pipeline import outputs
-    from hf_rare.writers.known_settings import known_settings
-    from hf_rare.writers.recipe import recipe_beside
 
-    path = recipe_beside(Path(arguments.input))
-    known = known_settings(path if path.exists() else None)
-    known = {name: value for name, value in known.items() if name in config.names() and value is not None}
+    known = {name: value for name, value in _read_known(arguments).items() if name in config.names()}
     settings = {**known, **read_settings(arguments)}
     outputs.check_output(arguments.output, arguments.overwrite)
     negatives = settings.get("hard_negatives_column", "hard_negatives")
     dataset = _load(arguments, {negatives: "texts"})
     outputs.check_holds(arguments.output, dataset)
     return settings, dataset
+
+
+def _read_known(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Give what the recipe beside the input says of its rows, where there is one."""
+    from hf_rare.writers.known_settings import known_settings
+    from hf_rare.writers.recipe import recipe_beside
+
+    path = recipe_beside(Path(arguments.input))
+    known = known_settings(path if path.exists() else None)
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _save_with_recipe(arguments: argparse.Namespace, rows: Any, text: str = "", **counts: int) -> Outcome:

@@ -167,6 +167,10 @@ def test_rows_are_shown(traces, tmp_path, capsys):
     assert main(["preview", traces, *out(tmp_path / "preview.html")]) == 0
     assert '<div class="hf-rare' in (tmp_path / "preview.html").read_text()
     assert main(["preview", traces, *out(tmp_path / "preview.html")]) == 3
+    rows.rename_column("question", "asked").to_parquet(tmp_path / "traces.parquet")  # as its recipe does not say
+    capsys.readouterr()
+    assert main(["preview", traces, "--rows", "1", "--question-column", "asked"]) == 0
+    assert rows["question"][0] in capsys.readouterr().out
 
 
 def test_what_a_teacher_would_be_asked(rows, tiny, tmp_path, capsys):
