@@ -20,7 +20,7 @@ from hf_rare.cli.rows import save_rows
 from hf_rare.cli.terminal import Outcome, add_manner
 from hf_rare.errors import ConfigError, ModelLoadError, NothingUsableError
 from hf_rare.rows.columns import STATUSES
-from hf_rare.settings.writers import DistillConfig
+from hf_rare.settings.writers import OF_TEXT, DistillConfig
 
 EXPORT_FORMS = ("sft", "dpo", "kto", "distillation", "self-distillation", "retrieval")
 EXPORT_FORMATS = {"preference": ("dpo", "kto"), "prompts": ("distillation", "self-distillation")}
@@ -57,10 +57,7 @@ OF_RETRIEVAL = ("text_column", "hard_negatives_column", "output_column")
 OF_QUERY = ("scenario_column", "question_column")
 """Settings of a distiller that triplets depend on: columns, and those that make up the anchor."""
 
-UNUSED = (
-    *("columns", "require_answer", "num_samples", "expand", "gold_column", "check", "max_attempts"),
-    *("fallback", "keep_attempts"),
-)
+UNUSED = tuple(name for name in DistillConfig.names() if name not in OF_TEXT)
 """Settings of a distiller that say nothing of how its rows are read."""
 
 

@@ -4,25 +4,9 @@ from dataclasses import dataclass
 
 from hf_rare.errors import ConfigError
 from hf_rare.settings.kinds import AtLeastOne, ColumnName
-from hf_rare.settings.writers import DistillConfig
+from hf_rare.settings.writers import OF_TEXT, DistillConfig
 
-SHARED = (
-    "text_column",
-    "question_column",
-    "scenario_column",
-    "hard_negatives_column",
-    "options_column",
-    "output_column",
-    "template",
-    "template_columns",
-    "system_prompt",
-    "thought_tags",
-    "answer_tags",
-    "require_answer",
-    "gold_column",
-    "check",
-    "seed",
-)
+SHARED = (*OF_TEXT, "require_answer", "gold_column", "check")
 """Settings that are taken from a recipe or a distiller: those that prompts are made and completions are read by."""
 FIXED = ("columns", "num_samples", "expand", "max_attempts", "keep_attempts")
 """Settings of a distiller that are what they are: each question is answered once."""

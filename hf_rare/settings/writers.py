@@ -15,6 +15,23 @@ Check = Literal["auto", "choice", "number", "text", "math"]
 """How an answer is compared with the gold one."""
 
 
+OF_TEXT = (
+    "text_column",
+    "question_column",
+    "scenario_column",
+    "hard_negatives_column",
+    "options_column",
+    "output_column",
+    "template",
+    "template_columns",
+    "system_prompt",
+    "thought_tags",
+    "answer_tags",
+    "seed",
+)
+"""Settings of a distiller that prompts are made and completions are read by."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WriterConfig(Config):
     """What all settings of a [`ColumnWriter`] share.

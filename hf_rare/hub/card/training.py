@@ -8,25 +8,9 @@ from hf_rare.hub.card.markdown import code, fenced, inline, join, literal
 from hf_rare.hub.card.provenance import AnyRecipe, kind_of
 from hf_rare.rows.columns import STATUS, VERDICT
 from hf_rare.rows.statistics import Statistics
-from hf_rare.settings.writers import DistillConfig
+from hf_rare.settings.writers import OF_TEXT, DistillConfig
 from hf_rare.training.examples import columns_to_read
 from hf_rare.writers.known_settings import read_distill_config
-
-READ = (
-    "text_column",
-    "question_column",
-    "scenario_column",
-    "hard_negatives_column",
-    "options_column",
-    "output_column",
-    "template",
-    "template_columns",
-    "system_prompt",
-    "thought_tags",
-    "answer_tags",
-    "seed",
-)
-"""Settings of a distiller that say how its rows become training text."""
 
 STUDENT = "Qwen/Qwen3-0.6B"
 
@@ -80,7 +64,7 @@ def describe_training(
         if arguments[0].startswith("recipe=read_recipe"):
             imports = ["from hf_rare import read_recipe, to_sft"]
     given = base or DistillConfig()
-    changed = {name: getattr(config, name) for name in READ if getattr(config, name) != getattr(given, name)}
+    changed = {name: getattr(config, name) for name in OF_TEXT if getattr(config, name) != getattr(given, name)}
     arguments += [f"{name}={_as_code(value)}" for name, value in changed.items()]
     arguments += [f"correct_column={literal(verdict)}"] if is_checked else []
     arguments += [] if has_status else ["statuses=None"]
