@@ -45,6 +45,18 @@ def train(card: str, namespace: dict) -> Dataset:
     return namespace["train"]
 
 
+def test_hard_negatives_in_several_columns(hub):
+    of_row = dict(zip(("near", "far"), zip(*ROWS["hard_negatives"], strict=True), strict=True))
+    rows = Dataset.from_dict({**ROWS.remove_columns("hard_negatives").to_dict(), **of_row})
+    distill_fn = ReasonDistiller(ScriptedGenerator(answer), hard_negatives_column=("near", "far"), journal_dir=None)
+    push_to_hub(distill_fn.apply(rows), REPO, recipe=distill_fn)
+    made = train(hub.read(REPO, "README.md").decode(), {})
+    pushed = load_dataset(REPO, split="train")
+    assert made.to_list() == to_sft(pushed, recipe=distill_fn).to_list()
+    prompt = made[0]["prompt"][-1]["content"]
+    assert all(text in prompt for text in ROWS[0]["hard_negatives"])
+
+
 @pytest.mark.parametrize("config_name", ["default", "tides"])
 @pytest.mark.parametrize("expand", [False, True])
 def test_several_samples_with_verdicts_and_options(hub, caplog, config_name, expand):

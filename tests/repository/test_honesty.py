@@ -25,7 +25,6 @@ MAY_READ_A_CLOCK = {
     "tests/support/loopback_hub/large_files.py": "a Hub says when its tokens expire",
     "tests/support/loopback_hub/storage.py": "likewise",
     "tests/support/rank_job.py": "gives a process a clock that runs fast",
-    "tests/writers/test_callbacks.py": "what comes too soon does so on any machine",
 }
 
 

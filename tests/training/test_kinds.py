@@ -135,6 +135,13 @@ def test_grades_that_a_file_holds_as_texts_are_grades(traces, grades, labels):
     assert to_preference(rows, form="kto", correct_column="grade")["label"][:] == labels
 
 
+def test_statuses_that_are_numbers_cannot_be_chosen_by(traces, tmp_path):
+    Dataset.from_list([{**row, "reasoning_status": 1} for row in traces]).save_to_disk(tmp_path / "rows")
+    said = command("export", tmp_path / "rows", "retrieval", "--statuses", "ok", "--output", tmp_path / "out.jsonl")
+    assert said.code == 3
+    assert "'reasoning_status'" in said.said
+
+
 def test_columns_of_nothing_are_of_any_kind(traces):
     rows = Dataset.from_list([{**row, "scenario": None, "reasoning_answer": None} for row in traces])
     assert len(to_sft(rows)) == 11
