@@ -88,3 +88,31 @@ def test_students_are_trained_once_and_can_be_asked(tiny, tmp_path):
         "nats a token of the positive",
         "rows in which the positive carries most",
     }
+
+
+@pytest.mark.integration
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")  # of TRL
+def test_the_loss_of_completions_is_that_of_trl(tiny, tmp_path):
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    from benchmarks.student_training import CompletionTrainer
+
+    rows = make_arm("reasoning", write_scripted(make_arguments(tiny)), 0)
+    settings = {"report_to": [], "save_strategy": "no", "disable_tqdm": True, "use_cpu": True, "bf16": False}
+    settings |= {"max_steps": 3, "logging_steps": 1, "per_device_train_batch_size": 2, "learning_rate": 1e-2}
+    losses = []
+    for kind in (SFTTrainer, CompletionTrainer):
+        trainer = kind(
+            AutoModelForCausalLM.from_pretrained(tiny),
+            args=SFTConfig(str(tmp_path), gradient_checkpointing=False, seed=0, **settings),
+            train_dataset=rows,
+            processing_class=AutoTokenizer.from_pretrained(tiny),
+            peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
+        )
+        trainer.train()
+        losses.append([float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry])
+    assert len(losses[0]) == 3
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
