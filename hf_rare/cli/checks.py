@@ -5,6 +5,7 @@ import html
 import shutil
 import typing
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +180,9 @@ def _run_audit(arguments: argparse.Namespace) -> Outcome:
     audited = hf_rare.audit_grounding(dataset, num_proc=arguments.num_proc, **settings)
     output = GroundingAudit(**settings).output_column
     statuses = ("ok",) if output + STATUS in audited.column_names else None
-    tell(arguments, hf_rare.summarize_grounding(audited, output, statuses=statuses))
-    return _save_with_recipe(arguments, audited)
+    summary = hf_rare.summarize_grounding(audited, output, statuses=statuses)
+    tell(arguments, summary)
+    return _save_with_recipe(arguments, audited, grounding=asdict(summary))
 
 
 def _begin_row_check(arguments: argparse.Namespace, config: type[Config]) -> tuple[dict[str, Any], Any]:
@@ -199,14 +201,13 @@ def _begin_row_check(arguments: argparse.Namespace, config: type[Config]) -> tup
 def _read_known(arguments: argparse.Namespace) -> dict[str, Any]:
     """Give what the recipe beside the input says of its rows, where there is one."""
     from hf_rare.writers.known_settings import known_settings
-    from hf_rare.writers.recipe import recipe_beside
+    from hf_rare.writers.recipe import read_recipe_beside
 
-    path = recipe_beside(Path(arguments.input))
-    known = known_settings(path if path.exists() else None)
+    known = known_settings(read_recipe_beside(Path(arguments.input), "distill"))
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _save_with_recipe(arguments: argparse.Namespace, rows: Any, text: str = "", **counts: int) -> Outcome:
+def _save_with_recipe(arguments: argparse.Namespace, rows: Any, text: str = "", **counts: Any) -> Outcome:
     """Save rows that are those of the input and more, with its recipe."""
     from hf_rare.writers.recipe import recipe_beside
 

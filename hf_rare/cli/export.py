@@ -118,18 +118,17 @@ def _run_export(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import inputs, outputs
     from hf_rare.training.left_out import hear_left_out
     from hf_rare.writers.known_settings import known_settings
-    from hf_rare.writers.recipe import read_recipe, recipe_beside
+    from hf_rare.writers.recipe import read_recipe, read_recipe_beside
     from hf_rare.writers.usable import advise, count_statuses
 
     form = _choose_form(arguments.form, arguments.form_of_format)
     of_rows = read_settings(arguments)
     settings = _read_choices(arguments, form, of_rows)
     outputs.check_output(arguments.output, arguments.overwrite)
-    beside, recipe = recipe_beside(Path(arguments.input)), None
-    if arguments.recipe or beside.exists():
-        needs_traces = form != "retrieval" or arguments.recipe is not None
-        recipe = read_recipe(arguments.recipe or beside, kind="distill" if needs_traces else None)
-        recipe = recipe if recipe["kind"] == "distill" else None
+    if arguments.recipe:
+        recipe = read_recipe(arguments.recipe, kind="distill")
+    else:
+        recipe = read_recipe_beside(Path(arguments.input), "distill")
     if "student" in settings:
         settings["student_tokenizer"] = _load_student(settings.pop("student"))
     columns = {**known_settings(recipe), **of_rows}

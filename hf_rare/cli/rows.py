@@ -110,14 +110,14 @@ def _run_dedup(arguments: argparse.Namespace) -> Outcome:
     return save_rows(arguments, kept, f"{text}.", near_duplicates=near_duplicates, contaminated=shared)
 
 
-def save_rows(arguments: argparse.Namespace, rows: Any, text: str = "", **counts: int) -> Outcome:
+def save_rows(arguments: argparse.Namespace, rows: Any, text: str = "", **counts: Any) -> Outcome:
     """Save rows that have no recipe of their own, and say where.
 
     Args:
         arguments (`argparse.Namespace`): those of [`add_input`] and [`add_output`].
         rows ([`~datasets.Dataset`]): the rows.
         text (`str`, *optional*): what is said before.
-        **counts (`int`): what `--json` says besides.
+        **counts: what `--json` says besides.
     """
     from hf_rare.pipeline import outputs
 

@@ -123,6 +123,11 @@ class InferenceClientGenerator(Generator):
         return self.config.price_per_million is not None
 
     @property
+    def max_new_tokens(self) -> int:
+        """Most tokens of a completion."""
+        return self.decoding.max_new_tokens
+
+    @property
     def requests_at_once(self) -> int:
         """How many completions this process asks for at a time, at first."""
         return max(1, self.config.max_concurrency // read_number_of_processes())

@@ -44,6 +44,11 @@ class LocalGenerator(Generator):
         """Whether a completion depends on its seed. Known without loading the model."""
         return bool(self._generation_config.do_sample)
 
+    @property
+    def max_new_tokens(self) -> int:
+        """Most tokens of a completion."""
+        return self.decoding.max_new_tokens
+
     def identity(self) -> dict[str, Any]:
         """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
 

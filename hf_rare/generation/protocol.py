@@ -243,6 +243,11 @@ class Generator(ABC):
         return
 
     @property
+    def max_new_tokens(self) -> int | None:
+        """Most tokens of a completion, for the progress bar; `None` where this is not known."""
+        return None
+
+    @property
     def requests_at_once(self) -> int | None:
         """How many completions are asked for at a time of a server, whose speed is its own; else `None`."""
         return None

@@ -312,14 +312,26 @@ class Completer:
             progress.find(sum(job.key in found for job in jobs))
             return found
 
-        check = self._team.check if self._team is not None else None
-        with RowProgress(total, self.run.stall_timeout, check, self._doing, self._listener, is_again) as progress:
+        def allow(count: int) -> int:
+            allowed = self._budget.allow(count, share.add)
+            progress.take(allowed)
+            return allowed
+
+        with RowProgress(
+            total,
+            self.run.stall_timeout,
+            self._team.check if self._team is not None else None,
+            self._doing,
+            self._listener,
+            is_again,
+            self.generator.max_new_tokens,
+        ) as progress:
             stream = JobStream(
                 progress.follow(rows),
                 attempts,
                 self._kept.make_job,
                 look_up,
-                allow=lambda count: self._budget.allow(count, share.add),
+                allow=allow,
                 finish=lambda rows: progress.finish(rows, share.add("finished", len(rows))),
                 note=self._kept.note,
                 read_notes=self._kept.read_notes,

@@ -80,6 +80,7 @@ class RowProgress:
         description (`str`, *optional*): what the bar says.
         listener ([`RunListener`], *optional*): who is told too.
         is_again (`bool`, *optional*, defaults to `False`): whether these are rows that the listener was told of.
+        most_tokens (`int`, *optional*): most tokens of a completion, where this is known.
 
     Attributes:
         cost (`float`): what the completions have cost so far, where prices are given.
@@ -93,6 +94,7 @@ class RowProgress:
         description: str = "Writing",
         listener: RunListener | None = None,
         is_again: bool = False,
+        most_tokens: int | None = None,
     ) -> None:
         settings = {"leave": False, "mininterval": 0.5, "smoothing": 0, "delay": 0.5}  # none where all is known
         self._bar = tqdm(total=total, desc=description, unit="row", dynamic_ncols=True, **settings)
@@ -104,6 +106,8 @@ class RowProgress:
         self._prompt_tokens = 0
         self._prompt_seconds = 0.0
         self._generated_tokens = 0
+        self._most_tokens = most_tokens
+        self._jobs_in_hand = self._ended_tokens = 0
         self.cost = 0.0
         self._check = check
         self._jobs: Sequence[Job] = ()
@@ -157,6 +161,10 @@ class RowProgress:
         if not self._is_again:
             self._listener.counts.found += count
 
+    def take(self, count: int) -> None:
+        """Take note of jobs that a generator has taken."""
+        self._jobs_in_hand += count
+
     def begin(self, jobs: Sequence[Job]) -> None:
         """Take note of the jobs that are being written now."""
         self._jobs = jobs
@@ -172,11 +180,7 @@ class RowProgress:
             self._prompt_seconds += now - self._last_token
         self._last_token = now
         self._generated_tokens += generated_tokens
-        prompt_rate = self._prompt_tokens / max(self._prompt_seconds, 1e-6)
-        rate = self._generated_tokens / max(self.seconds - self._prompt_seconds, 1e-6)
-        told = f"{self._begun} begun, {self._generated_tokens} tokens, "
-        told += f"{prompt_rate:.0f} prompt + {rate:.0f} generated tokens/s"
-        told += f", cost {show_cost(self.cost)}" if self.cost else ""
+        told = self._tell_tokens()
         self._bar.set_postfix_str(told, refresh=False)
         if self._bar.disable and now - self._last_line >= SECONDS_OF_A_LINE:
             self._last_line = now
@@ -188,8 +192,11 @@ class RowProgress:
 
     def add_completions(self, completions: Sequence[Completion]) -> None:
         """Take note of completions that were generated."""
+        tokens = sum(completion.completion_tokens for completion in completions)
+        self._jobs_in_hand -= len(completions)
+        self._ended_tokens += tokens
         self._listener.counts.generated += len(completions)
-        self._listener.counts.generated_tokens += sum(completion.completion_tokens for completion in completions)
+        self._listener.counts.generated_tokens += tokens
 
     def finish(self, rows: Sequence[Any], done: int) -> None:
         """Take note of rows that this process has finished.
@@ -213,6 +220,20 @@ class RowProgress:
         if not self._is_again:
             self._listener.counts.rows_ended_by_all = self._ended_before + done
         self._tell()
+
+    def _tell_tokens(self) -> str:
+        """Say how many rows are begun, how many tokens there are of the most that these can come to, and how fast."""
+        if not self._prompt_tokens and not self._generated_tokens:
+            return f"{self._begun} begun"
+        prompt_rate = self._prompt_tokens / max(self._prompt_seconds, 1e-6)
+        rate = self._generated_tokens / max(self.seconds - self._prompt_seconds, 1e-6)
+        most = ""
+        if self._most_tokens is not None:
+            at_most = self._ended_tokens + self._jobs_in_hand * self._most_tokens
+            most = f" of at most {max(at_most, self._generated_tokens):,}"
+        told = f"{self._begun} begun, {self._generated_tokens:,}{most} tokens, "
+        told += f"{prompt_rate:.0f} prompt + {rate:.0f} generated tokens/s"
+        return told + (f", cost {show_cost(self.cost)}" if self.cost else "")
 
     def _tell(self) -> None:
         if self._is_writing:

@@ -161,6 +161,13 @@ def recipe_beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}.recipe.json")
 
 
+def read_recipe_beside(path: Path, kind: str) -> Recipe | None:
+    """Read the recipe that lies beside a dataset on the disk; `None` where there is none of this kind."""
+    beside = recipe_beside(path)
+    recipe = read_recipe(beside) if beside.exists() else None
+    return recipe if recipe is not None and recipe["kind"] == kind else None
+
+
 def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, Any]:
     """Give the settings of [`ReasonDistiller.from_pretrained`] that a recipe stands for.
 

@@ -133,6 +133,10 @@ def test_the_whole_job_from_rows_to_a_training_file(traces, tmp_path, capsys):
     assert f"{wrong} wrong" in said
     assert main(["audit", str(verified), *out(audited)]) == 0
     assert "all: " in capsys.readouterr().out
+    assert main(["audit", str(verified), "--json", "--overwrite", *out(audited)]) == 0
+    grounding = json.loads(capsys.readouterr().out)["grounding"]
+    assert grounding["overall"]["traces"] == sum(part["traces"] for part in grounding["by_position"].values())
+    assert 0 <= grounding["overall"]["silent"] <= grounding["overall"]["traces"]
     assert (tmp_path / "audited.recipe.json").read_text() == (tmp_path / "traces.recipe.json").read_text()
     asked = ["--statuses", "all", "--reasoning-format", "plain", "--template", "plain", "--keep-columns", "id"]
     assert main(["export", str(audited), "sft", *asked, *out(sft)]) == 0
@@ -151,6 +155,17 @@ def test_the_whole_job_from_rows_to_a_training_file(traces, tmp_path, capsys):
     assert "--template is not for retrieval. Leave it out." in capsys.readouterr().err
     assert main(["export", str(audited), "retrieval", "--template", "plain", *out(tmp_path / "x.jsonl")]) == 2
     assert "--template is not for retrieval. Leave it out." in capsys.readouterr().err
+
+
+def test_a_recipe_of_questions_beside_rows_says_nothing_of_traces(traces, tmp_path, capsys):
+    recipe = json.loads((tmp_path / "traces.recipe.json").read_text())
+    of_questions = {**recipe, "kind": "questions", "questions": {}}
+    del of_questions["distill"]
+    (tmp_path / "traces.recipe.json").write_text(json.dumps(of_questions))
+    sft = ["sft", "--statuses", "all"]
+    for command, *more in (["verify"], ["audit"], ["export", *sft]):
+        assert main([command, traces, *more, *out(tmp_path / f"{command}.parquet")]) == 0, capsys.readouterr().err
+    assert main(["preview", traces]) == 0
 
 
 def out(path) -> list[str]:

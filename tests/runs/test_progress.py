@@ -5,7 +5,7 @@ import time
 import datasets
 import pytest
 
-from hf_rare import ReasonDistiller
+from hf_rare import Completion, ReasonDistiller
 from hf_rare.runs.progress import RowProgress
 from hf_rare.writers.summary import Summary
 
@@ -28,6 +28,34 @@ def test_the_bar_counts_rows_and_tokens_per_second(capsys, monkeypatch):
     assert "3/4" in bar.split("\r")[-1]
     assert "prompt + " in bar
     assert "generated tokens/s" in bar
+    assert "at most" not in bar, "a generator that does not say how long its completions can be"
+
+
+def test_the_bar_says_how_many_tokens_there_are_of_the_most_that_there_can_be(capsys, monkeypatch):
+    monkeypatch.setattr("hf_rare.runs.progress.tqdm", EagerBar)
+    with RowProgress(4, most_tokens=100) as progress:
+        list(progress.follow(iter([range(3)])))
+        progress.take(3)
+        progress.add_tokens(15, 3)
+        begun = capsys.readouterr().err
+        progress.add_completions([Completion("", "stop", 5, tokens) for tokens in (40, 70)])
+        progress.add_tokens(0, 137)
+        later = capsys.readouterr().err
+        progress.add_tokens(0, 1100)
+        beyond = capsys.readouterr().err
+    assert "3 begun, 3 of at most 300 tokens, " in begun
+    assert "3 begun, 140 of at most 210 tokens, " in later
+    assert "1,240 of at most 1,240 tokens" in beyond, "a server may count more than it was asked for"
+
+
+def test_where_nothing_is_generated_the_bar_says_rows_alone(capsys, monkeypatch):
+    monkeypatch.setattr("hf_rare.runs.progress.tqdm", EagerBar)
+    with RowProgress(4) as progress:
+        list(progress.follow(iter([range(3)])))
+        progress.add_tokens(0, 0)
+        bar = capsys.readouterr().err
+    assert "3 begun" in bar
+    assert "tokens" not in bar
 
 
 def test_a_log_gets_a_line_a_minute_in_the_place_of_a_bar(capsys, caplog, monkeypatch):
