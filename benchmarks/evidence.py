@@ -1,6 +1,7 @@
 """Evidence of documents: whether it finds what a trace was written from, and what it costs beside reading.
 
-    python -m benchmarks.evidence --model FOLDER                         # all of it; hours on two cores
+    python -m benchmarks.evidence --model FOLDER --real-rows 0           # what it finds
+    python -m benchmarks.evidence --model FOLDER --rows 0               # what it costs; alone on the machine
     python -m benchmarks.evidence --model FOLDER --rows 20 --real-rows 4 --folder /tmp/try
 
 Truth: made rows, each of four documents of one kind that state made-up facts about places that do not exist, and a
@@ -12,17 +13,20 @@ holds. A count of words does as well where the trace has the document's names an
 traces that have no name and spell figures out.
 
 Cost: real rows over the PostgreSQL documentation with three hard negatives and a trace of 150 words. The bound is the
-time of reading prompt and trace once for each document and once more, at the best rate at which a text of this run was
-read whole, and the same less the beginnings that are read once.
+time of reading prompt and trace whole, once for each document and once more, and the same less the time of reading the
+beginnings that are read once. How long a text of n tokens takes at best is reckoned as a n + b n^2, since tokens
+attend to those before them, from texts of this run that are read whole, and shorter ones, each several times.
 """
 
 import argparse
 import itertools
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 
 from benchmarks.machine import RESULTS, write_result
@@ -69,8 +73,8 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 
 DOCUMENTS = 4
 TRACE_WORDS = 150
-RATE_TEXTS = 6
-"""Texts that are read whole, of which the best rate counts."""
+TIMED_TEXTS, TIMED_SHARES, TIMES = 3, (0.25, 0.5, 0.75, 1.0), 3
+"""Texts that are timed, their beginnings as shares, and how often each is, of which the best counts."""
 
 
 def make_place(draw: random.Random) -> str:
@@ -200,35 +204,48 @@ def measure_cost(model: str, count: int) -> dict[str, Any]:
     measure.scorer.load()
     assert not measure.scorer.engine.why_whole
     prompts = [prompt for row in rows for prompt in measure.ask(row).prompts.values()]
-    decoding = measure.scorer.generator.make_plain_engine().decoding
-    rates = []
-    for prompt in prompts[:RATE_TEXTS]:
-        context, continuation = prompt.texts[0]
-        text = Text(tuple(context), tuple(continuation))
-        start = time.perf_counter()
-        read_whole(decoding, text)
-        rates.append(len(text.read) / (time.perf_counter() - start))
+    seconds_of = time_reading(measure, [prompt.texts[0] for prompt in prompts[:TIMED_TEXTS]])
     start = time.perf_counter()
     measured = measure.apply(rows, load_from_cache_file=False)
     seconds = time.perf_counter() - start
     assert all(measured["reasoning_evidence"])
     whole = [[len(context) + len(trace) - 1 for context, trace in prompt.texts] for prompt in prompts]
-    saved = [sum(count_common(prompt.texts[0][0], context) for context, _ in prompt.texts[1:]) for prompt in prompts]
-    tokens, read = sum(map(sum, whole)), sum(map(sum, whole)) - sum(saved)
-    bound = sum(len(lengths) * lengths[0] for lengths in whole) / max(rates)
+    saved = [[count_common(prompt.texts[0][0], context) for context, _ in prompt.texts[1:]] for prompt in prompts]
+    tokens, read = sum(map(sum, whole)), sum(map(sum, whole)) - sum(map(sum, saved))
+    bound = sum(len(lengths) * seconds_of(lengths[0]) for lengths in whole)
+    all_read = sum(seconds_of(length) for lengths in whole for length in lengths)
+    less_shared = all_read - sum(seconds_of(length) for lengths in saved for length in lengths)
     return {
         "rows": count,
         "tokens of a prompt with its trace": round(sum(lengths[0] for lengths in whole) / count),
         "readings of a row": round(sum(map(len, whole)) / count, 2),
-        "best rate, tokens/s": round(max(rates), 1),
+        "best seconds for 500, 1000 and 1500 tokens": [round(seconds_of(length), 2) for length in (500, 1000, 1500)],
         "seconds": round(seconds, 1),
         "seconds a row": round(seconds / count, 3),
         "bound of all readings, seconds": round(bound, 1),
-        "bound less shared beginnings, seconds": round(read / max(rates), 1),
+        "bound less shared beginnings, seconds": round(less_shared, 1),
         "share of the tokens that is read": round(read / tokens, 3),
         "seconds / bound of all readings": round(seconds / bound, 3),
-        "seconds / bound less shared beginnings": round(seconds * max(rates) / read, 3),
+        "seconds / bound less shared beginnings": round(seconds / less_shared, 3),
     }
+
+
+def time_reading(measure: EvidenceMeasure, texts: list[tuple[Any, Any]]) -> Callable[[int], float]:
+    """Time how long texts and their beginnings take to be read whole; give the seconds of any number of tokens."""
+    decoding = measure.scorer.generator.make_plain_engine().decoding
+    lengths, best = [], []
+    for context, continuation in texts:
+        for share in TIMED_SHARES:
+            kept = tuple(context)[-max(1, round(share * len(context))) :]
+            text, took = Text(kept, tuple(continuation)), []
+            for _ in range(TIMES):
+                start = time.perf_counter()
+                read_whole(decoding, text)
+                took.append(time.perf_counter() - start)
+            lengths.append(len(text.read))
+            best.append(min(took))
+    a, b = np.linalg.lstsq(np.array([[n, n * n] for n in lengths], float), np.array(best), rcond=None)[0]
+    return lambda length: float(a * length + b * length**2)
 
 
 def count_common(one: Any, other: Any) -> int:
@@ -241,15 +258,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--rows", type=int, default=200, help="made rows of each kind; 0 for none")
-    parser.add_argument("--real-rows", type=int, default=1000, help="real rows whose cost is measured; 0 for none")
+    parser.add_argument("--real-rows", type=int, default=24, help="real rows whose cost is measured; 0 for none")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where the result is written")
     arguments = parser.parse_args()
-    result: dict[str, Any] = {"model": Path(arguments.model).name}
+    model = {"model": Path(arguments.model).name}
     if arguments.rows:
-        result["truth"] = measure_truth(arguments.model, arguments.rows)
+        write_result("evidence", model | measure_truth(arguments.model, arguments.rows), arguments.folder)
     if arguments.real_rows:
-        result["cost"] = measure_cost(arguments.model, arguments.real_rows)
-    write_result("evidence", result, arguments.folder)
+        write_result("evidence_cost", model | measure_cost(arguments.model, arguments.real_rows), arguments.folder)
 
 
 if __name__ == "__main__":

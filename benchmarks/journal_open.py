@@ -1,15 +1,17 @@
-"""Opening a journal of 1 million rows of 4 KB: time and memory.
+"""Opening a journal of 5 million rows, time and memory, and appending to one.
 
-    python -m benchmarks.journal_open [--rows 1000000] [--bytes 4096] [--folder FOLDER]
+    python -m benchmarks.journal_open [--rows 5000000] [--bytes 1024] [--folder FOLDER]
 
-Writes the journal first (4 GB at the defaults, removed afterwards), then opens it in a new process whose peak memory
-is taken. The baseline of the same run is reading the same bytes and splitting them into lines.
+Writes the journal first (5 GB at the defaults, removed afterwards), then opens it in a new process whose peak memory
+is taken. The baseline of the same run is reading the same bytes and splitting them into lines. Appends are timed one
+by one, with the sync that a run has by default.
 """
 
 import argparse
 import hashlib
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,9 @@ from pathlib import Path
 
 from benchmarks.machine import write_result
 from hf_rare.runs.journal import Journal
+from hf_rare.settings.run import RunConfig
+
+APPENDS = 100_000
 
 
 def peak_memory() -> int:
@@ -57,10 +62,26 @@ def measure(folder: Path) -> None:
     )
 
 
+def time_appends(folder: Path, value: dict[str, str]) -> dict[str, float]:
+    """Append rows one by one, for longer than it takes until the first sync; give microseconds."""
+    journal, took = Journal(folder, {}, sync_seconds=RunConfig().journal_sync), []
+    for number in range(APPENDS):
+        start = time.perf_counter()
+        journal.append([(f"{number:032x}", value)])
+        took.append(1e6 * (time.perf_counter() - start))
+    journal.close()
+    took.sort()
+    return {
+        "median microseconds of an append with the sync": round(statistics.median(took), 1),
+        "99.9 % of appends take at most, microseconds": round(took[int(0.999 * APPENDS)], 1),
+        "seconds of all appends": round(sum(took) / 1e6, 2),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--bytes", type=int, default=4096)
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--bytes", type=int, default=1024)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -68,9 +89,11 @@ def main() -> None:
         measure(arguments.measure)
         return
     folder = Path(tempfile.mkdtemp(dir=arguments.folder))
+    value = {"text": "x" * (arguments.bytes - 80)}
     try:
+        appends = time_appends(folder / "appends", value)
+        shutil.rmtree(folder / "appends")
         journal = Journal(folder, {"benchmark": "journal_open"})
-        value = {"text": "x" * (arguments.bytes - 80)}
         start = time.perf_counter()
         for first in range(0, arguments.rows, 16):
             rows = range(first, min(first + 16, arguments.rows))
@@ -82,6 +105,7 @@ def main() -> None:
         result |= {
             "bytes a row": arguments.bytes,
             "microseconds to write a row": round(1e6 * written / arguments.rows, 1),
+            **appends,
         }
         write_result("journal_open", result)
     finally:

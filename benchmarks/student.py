@@ -162,7 +162,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--bf16", action="store_true", help="train in it: pays where the CPU has avx512_bf16 or AMX")
     parser.add_argument("--threads", type=int, default=1, help="of a student; one core reads about 80 tokens/s")
     parser.add_argument("--at-once", type=int, default=2, help="students that are trained and asked at a time")
     parser.add_argument("--test-rows", type=int, default=40)

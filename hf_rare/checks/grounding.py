@@ -68,7 +68,7 @@ class GroundingAudit(Config):
     output_column: ColumnName = "reasoning"
     text_column: ColumnName = "text"
     question_column: ColumnName = "question"
-    scenario_column: ColumnName = "scenario"
+    scenario_column: ColumnName | None = "scenario"
     hard_negatives_column: ColumnNames = "hard_negatives"
     min_quote_tokens: AtLeastOne = MIN_QUOTE_TOKENS
     document_words: Annotated[Texts, MinLen(1), "a list of words"] = DOCUMENT_WORDS
@@ -82,9 +82,10 @@ class GroundingAudit(Config):
         Raises:
             ColumnError: A column that is needed is missing, or a new one exists already.
         """
-        self.check_names(column_names(batch))
-        optional = {self.question_column, self.scenario_column} & set(column_names(batch))
-        rows = read_columns(batch, [*self._needed(), *optional])
+        existing = column_names(batch)
+        self.check_names(existing)
+        asked = [name for name in (self.question_column, self.scenario_column) if name is not None]
+        rows = read_columns(batch, [*self._needed(), *(name for name in asked if name in existing)])
         columns: dict[str, list[Any]] = {self.output_column + ending: [] for ending in GROUNDING_COLUMNS}
         for row in rows:
             trace = row[self.output_column]
@@ -110,8 +111,8 @@ class GroundingAudit(Config):
             )
         if existing := [name for name in self.features() if name in names]:
             raise ColumnError(
-                f"The column {existing[0]!r} exists already: the rows have been audited. Remove it and its like with "
-                "remove_columns first."
+                f"The column {existing[0]!r} exists already: the rows have been audited. Audit the "
+                f"rows without it and its like, or remove them first (`ds.remove_columns([{existing[0]!r}, ...])`)."
             )
 
     def _needed(self) -> list[str]:
@@ -125,7 +126,7 @@ class GroundingAudit(Config):
             _as_text(trace),
             [_as_text(document) for document in documents],
             row[self.output_column + DOCUMENT_ORDER] or [],
-            [_as_text(row.get(name)) for name in (self.question_column, self.scenario_column)],
+            [_as_text(row.get(name)) for name in (self.question_column, self.scenario_column) if name],
             min_quote_tokens=self.min_quote_tokens,
             document_words=self.document_words,
         )

@@ -138,8 +138,8 @@ class AnswerCheck(Config):
             )
         if self.verdict_column in names:
             raise ColumnError(
-                f"The column {self.verdict_column!r} exists already: the rows have been checked. Remove it with "
-                "remove_columns first."
+                f"The column {self.verdict_column!r} exists already: the rows have been checked. Check the "
+                f"rows without it, or remove it first (`ds.remove_columns({self.verdict_column!r})`)."
             )
 
     def _optional(self) -> list[str]:

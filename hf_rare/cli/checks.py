@@ -79,7 +79,7 @@ def add_check_commands(commands: Commands) -> None:
     preview = commands.add(GROUP, "preview", "show rows and their traces", PREVIEW_HELP)
     add_input(preview)
     preview.add_argument("--rows", type=positive_int, default=5, metavar="N", help="how many (default: 5)")
-    preview.add_argument("--output", type=Path, metavar="HTML", help="file for a page, in the place of text")
+    preview.add_argument("--output", "-o", type=Path, metavar="HTML", help="file for a page, in the place of text")
     preview.add_argument("--overwrite", action="store_true", help="replace an existing file")
     for name in ("output", "text", "question", "scenario"):
         preview.add_argument(f"--{name}-column", default=argparse.SUPPRESS, metavar="NAME", help=OF_RECIPE)
@@ -139,7 +139,7 @@ def _make_messages(batch: Any, config: DistillConfig) -> list[dict[str, str]]:
 
     prompts, existing = DistillPrompts(config), column_names(batch)
     optional = [name for name in prompts.optional_columns if name in existing]
-    (values,) = read_columns(batch, [*prompts.columns, *optional])
+    (values,) = read_columns(batch, [*prompts.columns, *optional], config)
     try:
         return prompts.build(prompts.read(values), {}).messages
     except InvalidRowError as err:
@@ -187,13 +187,12 @@ def _run_audit(arguments: argparse.Namespace) -> Outcome:
 
 def _begin_row_check(arguments: argparse.Namespace, config: type[Config]) -> tuple[dict[str, Any], Any]:
     """Load the rows, and give the settings that are known of them: by the recipe that lies beside, and by flags."""
-    from hf_rare.pipeline import outputs
+    from hf_rare.pipeline import inputs, outputs
 
     known = {name: value for name, value in _read_known(arguments).items() if name in config.names()}
     settings = {**known, **read_settings(arguments)}
     outputs.check_output(arguments.output, arguments.overwrite)
-    negatives = settings.get("hard_negatives_column", "hard_negatives")
-    dataset = _load(arguments, {negatives: "texts"})
+    dataset = _load(arguments, inputs.expect_settings(config(**settings)))
     outputs.check_holds(arguments.output, dataset)
     return settings, dataset
 

@@ -21,6 +21,7 @@ def add_demo_command(commands: Commands) -> None:
     demo = commands.add("more", "demo", "distill the rows that ship with the library, with a small model on the CPU")
     demo.add_argument(
         "--output",
+        "-o",
         type=Path,
         default=Path("hf-rare-demo"),
         metavar="FOLDER",

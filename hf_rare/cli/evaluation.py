@@ -50,7 +50,7 @@ def add_evaluation_command(commands: Commands) -> None:
         metavar="[NAME=]MODEL",
         help="a model, its folder, or a JSON object of settings; several are compared with the first",
     )
-    evaluate.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER", help="folder for the results")
+    evaluate.add_argument("--output", "-o", required=True, type=Path, metavar="FOLDER", help="folder for the results")
     evaluate.add_argument("--overwrite", action="store_true", help="replace existing results")
     evaluate.add_argument(
         "--recipe", type=Path, metavar="JSON", help="recipe of the rows that students were trained on"

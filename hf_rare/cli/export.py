@@ -125,10 +125,8 @@ def _run_export(arguments: argparse.Namespace) -> Outcome:
     of_rows = read_settings(arguments)
     settings = _read_choices(arguments, form, of_rows)
     outputs.check_output(arguments.output, arguments.overwrite)
-    if arguments.recipe:
-        recipe = read_recipe(arguments.recipe, kind="distill")
-    else:
-        recipe = read_recipe_beside(Path(arguments.input), "distill")
+    beside = None if arguments.recipe else read_recipe_beside(Path(arguments.input), "distill")
+    recipe = read_recipe(arguments.recipe, kind="distill") if arguments.recipe else beside
     if "student" in settings:
         settings["student_tokenizer"] = _load_student(settings.pop("student"))
     columns = {**known_settings(recipe), **of_rows}

@@ -93,7 +93,9 @@ def read_text_form(arguments: argparse.Namespace, expected: "Mapping[str, Kind]"
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add the dataset that is written."""
-    parser.add_argument("--output", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl, or a folder")
+    parser.add_argument(
+        "--output", "-o", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl, or a folder"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
 

@@ -30,7 +30,9 @@ def add_hub_commands(commands: Commands) -> None:
     )
     push.set_defaults(run=_run_push)
     card.add_argument("input", metavar="INPUT", help=INPUT_FILES)
-    card.add_argument("--output", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md")
+    card.add_argument(
+        "--output", "-o", type=Path, default=Path("README.md"), metavar="FILE", help="default: README.md"
+    )
     card.add_argument("--overwrite", action="store_true", help="replace an existing file")
     card.set_defaults(run=_run_card)
     for command in (push, card):

@@ -35,7 +35,7 @@ def add_journal_commands(commands: Commands) -> None:
             action.add_argument("--entries", type=positive_int, default=3, metavar="N", help="how many (default: 3)")
         if name == "export":
             action.add_argument(
-                "--output", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl or a folder"
+                "--output", "-o", required=True, type=Path, metavar="OUT", help=".parquet, .jsonl or a folder"
             )
             action.add_argument("--overwrite", action="store_true", help="replace an existing output")
         if name == "prune":

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ class Parser(argparse.ArgumentParser):
             **{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **settings}
         )
         self._rare: dict[argparse.Action, str | None] = {}
+        self._wants_json = False
 
     def add_help_all(self) -> None:
         """Add `--help-all`, for a parser with rare flags or with help in several sentences."""
@@ -66,7 +68,7 @@ class Parser(argparse.ArgumentParser):
 
     def _summarize_usage(self) -> str:
         needed = [action for action in arguments_of(self) if action.required and action.option_strings]
-        flags = [f"{action.option_strings[-1]} {action.metavar or action.dest.upper()}" for action in needed]
+        flags = [f"{max(action.option_strings, key=len)} {action.metavar or action.dest.upper()}" for action in needed]
         positionals = [
             str(action.metavar or action.dest) for action in arguments_of(self) if not action.option_strings
         ]
@@ -74,10 +76,23 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments; those that are unknown end the program here, where the flags are known."""
+        self._wants_json = "--json" in (sys.argv[1:] if args is None else args)
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(_UNKNOWN + " ".join(unknown))
+        parsed.parser = getattr(parsed, "parser", self)  # that of the command, which comes first
         return parsed, unknown
+
+    def flags_of(self, text: str) -> list[str]:
+        """Name the flags of the settings that a text speaks of, and does not name itself."""
+        words = set(re.findall(r"\b[a-z]+_[a-z_]*[a-z]\b|\b[a-z]+(?==)", text))
+        flags = {action.dest: action for action in arguments_of(self) if action.option_strings}
+        found = {max(flags[name].option_strings, key=len): flags[name] for name in flags if name in words}
+        return [
+            f"{flag} {action.metavar or action.dest.upper()}" if action.nargs != 0 else flag
+            for flag, action in found.items()
+            if flag not in text
+        ]
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and what may have been meant, and exit with 2."""
@@ -87,7 +102,9 @@ class Parser(argparse.ArgumentParser):
         elif message.startswith(_UNKNOWN):
             flags = [flag for action in arguments_of(self) for flag in action.option_strings]
             given = message.removeprefix(_UNKNOWN).split()[0].partition("=")[0]
-            message += _suggest(given, flags)
+            message += _advise_generation(given) or _suggest(given, flags)
+        if self._wants_json:
+            print(json.dumps({"error": "UsageError", "message": message, "status": 2}))
         self.print_usage(sys.stderr)
         self.exit(2, f"{self.prog}: error: {message}\n")
 
@@ -97,6 +114,15 @@ class _HelpAll(argparse.Action):
         if isinstance(parser, Parser):
             print(parser.format_help_all(), end="")
         parser.exit()
+
+
+def _advise_generation(given: str) -> str:
+    """Say where a setting of `generate` goes, such as the temperature."""
+    from hf_rare.settings.transformers_names import GENERATION_RANGES
+
+    name = given.lstrip("-").replace("-", "_")
+    value = '{"' + name + '": ...}'
+    return f". Pass --generation-kwargs '{value}'" if name in (*GENERATION_RANGES, "do_sample", "stop_strings") else ""
 
 
 def _suggest(given: str, known: Sequence[str]) -> str:

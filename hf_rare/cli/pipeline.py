@@ -23,7 +23,9 @@ def add_pipeline_command(commands: Commands) -> None:
     """Add `run`."""
     run = commands.add("let a teacher write", "run", "run a pipeline from a YAML file", HELP)
     run.add_argument("pipeline", type=Path, metavar="YAML", help="the pipeline, such as pipelines/corpus.yaml")
-    run.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the results (default: the pipeline's)")
+    run.add_argument(
+        "--output", "-o", type=Path, metavar="FOLDER", help="folder for the results (default: the pipeline's)"
+    )
     run.add_argument(
         "--input", metavar="INPUT", help="rows or documents to start from, in the place of the pipeline's"
     )

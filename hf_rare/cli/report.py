@@ -23,7 +23,7 @@ def add_report_command(commands: Commands) -> None:
     """Add `report`."""
     report = commands.add("look and check", "report", "make a page about distilled rows", HELP)
     add_input(report)
-    report.add_argument("-o", "--output", required=True, type=Path, metavar="HTML", help="file for the page")
+    report.add_argument("--output", "-o", required=True, type=Path, metavar="HTML", help="file for the page")
     report.add_argument("--overwrite", action="store_true", help="replace an existing file")
     report.add_argument("--compare", metavar="INPUT", help="another dataset, shown beside it row by row")
     report.add_argument(

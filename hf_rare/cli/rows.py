@@ -124,5 +124,5 @@ def save_rows(arguments: argparse.Namespace, rows: Any, text: str = "", **counts
     outputs.save_output(rows, arguments.output)
     if arguments.overwrite and arguments.output.resolve() != Path(arguments.input).resolve():
         outputs.drop_stale_recipe(arguments.output)
-    said = f"{text} {len(rows)} rows are in {arguments.output}".strip()
+    said = f"{text} {len(rows):,} {'row is' if len(rows) == 1 else 'rows are'} in {arguments.output}".strip()
     return Outcome(said, {"output": arguments.output, "rows": len(rows), **counts})

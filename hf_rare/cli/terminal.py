@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_rare.errors import HfRareError
 from hf_rare.text import clean
 
 
@@ -91,7 +92,9 @@ def fail(arguments: argparse.Namespace, error: BaseException, text: str, status:
         print(clean("".join(traceback.format_exception(error))), file=sys.stderr)
     if arguments.json:
         print(json.dumps({"error": type(error).__name__, "message": clean(str(error)), "status": status}))
-    print(clean(f"hf-rare: {text}"), file=sys.stderr)
+    flags = arguments.parser.flags_of(str(error)) if isinstance(error, HfRareError) else []
+    as_flags = f" As flags: {', '.join(flags)}." if flags else ""
+    print(clean(f"hf-rare: {text}{as_flags}"), file=sys.stderr)
     return status
 
 

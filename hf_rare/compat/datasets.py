@@ -1,4 +1,4 @@
-"""Private names of datasets: fingerprints, the header of a card, batches before they are decoded, and sizes."""
+"""Names of datasets that are private (fingerprints, headers of cards, batches before they are decoded) or new."""
 
 import copy
 from typing import Any
@@ -32,6 +32,11 @@ def read_info(described: dict[str, Any]) -> datasets.DatasetInfo:
 def read_undecoded(batch: Any) -> Any:
     """Give a batch as the table that lies on the disk, where it has one, in which pictures may be broken."""
     return batch.pa_table if isinstance(batch, LazyDict) else batch
+
+
+def is_json(feature: Any) -> bool:
+    """Tell whether a column holds values of any kind: `datasets.Json`, which datasets 4.0 does not have."""
+    return isinstance(feature, getattr(datasets, "Json", ()))
 
 
 def by_size_alone(dataset: datasets.Dataset) -> datasets.Dataset:

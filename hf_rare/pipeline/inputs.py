@@ -89,14 +89,18 @@ def expect_inputs(config: DistillConfig) -> dict[str, Kind]:
     return _expect(config, input_columns(config))
 
 
-def _expect(config: object, read: Collection[str]) -> dict[str, Kind]:
+def expect_settings(config: object) -> dict[str, Kind]:
+    """Say which of the columns that settings name are meant as lists or as options."""
     settings: dict[str, Kind] = {"hard_negatives_column": "texts", "options_column": "options"}
-    named = {
+    return {
         name: kind
         for setting, kind in settings.items()
         if isinstance(name := getattr(config, setting, None), str)  # several columns hold texts
     }
-    return {name: kind for name, kind in named.items() if name in read}
+
+
+def _expect(config: object, read: Collection[str]) -> dict[str, Kind]:
+    return {name: kind for name, kind in expect_settings(config).items() if name in read}
 
 
 def load_input(
@@ -131,6 +135,8 @@ def load_input(
         raise DatasetFileError(
             f"{name!r} is a file or folder, and has no config {config_name!r}. Leave out --config-name."
         )
+    if not sum(map(len, loaded.values() if isinstance(loaded, datasets.DatasetDict) else [loaded])):
+        raise DatasetFileError(f"{name!r} holds no rows.")
     return _select(loaded, split, name)
 
 
@@ -216,6 +222,8 @@ def load_splits(
     loaded = load_local(name, form)
     if split is None or (split.isidentifier() and isinstance(loaded, datasets.Dataset)):
         return loaded
+    if not sum(map(len, loaded.values() if isinstance(loaded, datasets.DatasetDict) else [loaded])):
+        raise DatasetFileError(f"{name!r} holds no rows.")
     return _select(loaded, split, name)
 
 

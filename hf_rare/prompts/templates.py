@@ -95,8 +95,8 @@ def read_template_source(template: str, builtin: Collection[str]) -> str:
         source = Path(template).read_text(encoding="utf-8")
     except (OSError, ValueError) as err:
         raise TemplateError(
-            f"template={template!r} is neither a built-in template ({', '.join(builtin)}), nor Jinja "
-            f"source, nor a file that can be read ({err})."
+            f"template={template!r} is neither a built-in template ({', '.join(builtin)}), nor Jinja source, which "
+            f"has placeholders in double braces, such as {{{{ question }}}}, nor a file that can be read ({err})."
         ) from err
     if not is_source(source):
         raise TemplateError(f"The template file {template!r} has no placeholder, such as {{{{ question }}}}.")

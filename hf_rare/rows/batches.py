@@ -5,6 +5,7 @@ The new columns come back in the same kind of container. Frames and tables must 
 `Dataset.map` keeps nothing but what it gets back; mappings carry the new columns alone.
 """
 
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def holds_lists(batch: Any, name: str) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def read_columns(batch: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+def read_columns(batch: Any, names: Sequence[str], config: Any = None) -> list[dict[str, Any]]:
     """Read columns of a batch as plain Python values, row by row.
 
     Args:
@@ -51,6 +52,8 @@ def read_columns(batch: Any, names: Sequence[str]) -> list[dict[str, Any]]:
             The batch, in any format.
         names (`Sequence[str]`):
             The columns to read.
+        config (*optional*):
+            The settings that name them, for the message about one that is missing.
 
     Returns:
         `list[dict[str, Any]]` of length `batch_size`: value by column name.
@@ -64,7 +67,7 @@ def read_columns(batch: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     if missing:
         raise ColumnError(
             f"The batch has no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, existing))}. "
-            "Rename it, or say which to read: text_column, question_column, scenario_column, hard_negatives_column."
+            f"{_advise_missing(missing, existing, config)}"
         )
     columns = {name: _to_list(batch[name], name) for name in names}
     if len({len(column) for column in columns.values()}) > 1:
@@ -124,6 +127,25 @@ def take_rows(table: pa.Table, rows: Any) -> pa.Table:
         except pa.ArrowNotImplementedError:
             columns.append(pa.array([column[number].as_py() for number in numbers.to_pylist()], column.type))
     return pa.table(columns, table.schema)
+
+
+def _advise_missing(missing: Sequence[str], existing: Sequence[str], config: Any) -> str:
+    """Say by which settings other columns are read."""
+    for name in missing:
+        if len(parts := name.split(",")) > 1 and {part.strip() for part in parts} <= set(existing):
+            return f"{name!r} are several names: pass a list of them ({' '.join(map(str.strip, parts))})."
+    named = {
+        name: value if isinstance(value, tuple) else (value,)
+        for name, value in (vars(config) if config is not None else {}).items()
+        if name.endswith("_column")
+    }
+    settings = [name for name, columns in named.items() if set(columns) & set(missing)]
+    if not settings:
+        return "Rename one, or name another."
+    kinds = typing.get_type_hints(type(config), include_extras=True)
+    needless = [name for name in settings if type(None) in typing.get_args(kinds[name])]
+    advice = f"Rename one, or say which to read: {', '.join(f'{name}=...' for name in settings)}."
+    return advice + "".join(f" Where there is none to read, {name}=None." for name in needless)
 
 
 def _to_list(column: Any, name: str) -> list[Any]:
@@ -218,7 +240,7 @@ def map_with_features(
     if dataset.features is None:  # an IterableDataset may not know its columns
         return dataset.map(function, **kwargs)
     features = make_features(dataset.features)
-    read_columns({name: [] for name in dataset.features}, input_columns)
+    read_columns({name: [] for name in dataset.features}, input_columns, getattr(function, "config", None))
     if isinstance(dataset, datasets.Dataset) and len(dataset) == 0:  # `map` would add no columns
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
     if isinstance(dataset, datasets.IterableDataset):  # which decodes whole batches; what comes out is decoded

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import datasets
 
+from hf_rare.compat.datasets import is_json
 from hf_rare.errors import ColumnError
 
 Kind = Literal["texts", "lists of texts", "texts or lists of texts", "whole numbers", "lists of whole numbers"]
@@ -74,14 +75,14 @@ def check_types(features: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
 
 
 def _is_of(kind: Kind, feature: Any) -> bool:
-    if getattr(feature, "dtype", None) == "null" or isinstance(feature, datasets.Json):  # which may be anything
+    if getattr(feature, "dtype", None) == "null" or is_json(feature):  # which may be anything
         return True
     if kind.startswith("lists of ") and not is_list(feature):
         return False
     if kind in ("texts", "whole numbers") and is_list(feature):
         return False
     item = item_of(feature)
-    return isinstance(item, datasets.Json) or (is_integer if kind.endswith("whole numbers") else is_text)(item)
+    return is_json(item) or (is_integer if kind.endswith("whole numbers") else is_text)(item)
 
 
 def _advise(name: str, kind: Kind, feature: Any) -> str:

@@ -179,7 +179,7 @@ class TextMeasure(ABC, Generic[C]):
         def make_rows() -> list[ScoredRow]:
             existing = column_names(batch)
             self._check_new(existing)
-            return [self.ask(values) for values in read_columns(batch, self.columns_to_read(existing))]
+            return [self.ask(values) for values in read_columns(batch, self.columns_to_read(existing), self.config)]
 
         rows = self.completer.complete(make_rows, OneAttempt())
         if failures := [error for row in rows for error in row.failures]:
@@ -201,7 +201,7 @@ class TextMeasure(ABC, Generic[C]):
             ColumnError: A column that is needed is missing, or a new one exists already.
         """
         self._check_new(list(features))
-        read_columns({name: [] for name in features}, self.columns_to_read(list(features)))
+        read_columns({name: [] for name in features}, self.columns_to_read(list(features)), self.config)
         column = self.items_column
         as_lists = column is not None and is_list(features[column])
         return datasets.Features({**features, **self.new_features(as_lists)})

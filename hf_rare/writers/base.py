@@ -81,6 +81,12 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
     """What its progress bar says."""
 
     def __init__(self, generator: Generator, *, callbacks: Callbacks = (), **settings: Any) -> None:
+        if not isinstance(generator, Generator):
+            raise ConfigError(
+                f"{type(self).__name__} takes a Generator, and this is a {type(generator).__name__}. Pass the name or "
+                f"the folder of a model to {type(self).__name__}.from_pretrained, or make a loaded one "
+                "TransformersGenerator(model, tokenizer, ...)."
+            )
         own, run = split_settings(settings, self.config_type, RunConfig)
         self.generator = generator
         self.run = RunConfig(**run)
@@ -388,7 +394,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         existing = column_names(batch)
         check_types(read_features(batch) or {}, self.prompts.kinds)
         names = [*self.input_columns, *(name for name in self.optional_columns if name in existing)]
-        rows = read_columns(batch, list(dict.fromkeys(names)))
+        rows = read_columns(batch, list(dict.fromkeys(names)), self.config)
         return prepare_rows(rows, self.prompts, self.generator)
 
     def _select_inputs(self, dataset: datasets.Dataset) -> datasets.Dataset:
@@ -407,8 +413,18 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         if taken := [name for name in self.output_features if name in existing]:
             raise ColumnError(
                 f"The dataset already has a column {', '.join(map(repr, taken))}. Remove it first "
-                f"(`ds.remove_columns({taken!r})`), or let the new one have another name."
+                f"(`ds.remove_columns({taken!r})`), or let the new ones have another name: "
+                f"{', '.join(self._settings_of(taken))}."
             )
+
+    def _settings_of(self, columns: Sequence[str]) -> list[str]:
+        """Name the settings that new columns have their names from."""
+        named = {name: value for name, value in vars(self.config).items() if name.endswith("_column")}
+        return [
+            f"{name}=..."
+            for name, value in named.items()
+            if isinstance(value, str) and any(f"{column}_".startswith(f"{value}_") for column in columns)
+        ]
 
     def check_sampling(self) -> None:
         """Find out whether the model samples, where that is needed. Loads no weights.

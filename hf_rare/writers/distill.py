@@ -140,7 +140,7 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
             return batch
         existing = column_names(batch)
         names = [name for name in dict.fromkeys([*self.input_columns, *self.optional_columns]) if name in existing]
-        rows = read_columns(batch, names)
+        rows = read_columns(batch, names, self.config)
         options = [pair_options(row.get(self.config.options_column)) for row in rows]
         named = [name_label(row[gold], labels, pairs) for row, pairs in zip(rows, options, strict=True)]
         return {name: [row[name] for row in rows] for name in names} | {gold: named}

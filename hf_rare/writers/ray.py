@@ -124,7 +124,7 @@ def distill_with_ray(
     distill_fn.check_sampling()
     features = distill_fn.features(dataset.features)
     inputs = [*distill_fn.input_columns, *(name for name in distill_fn.optional_columns if name in dataset.features)]
-    read_columns({name: [] for name in dataset.features}, inputs)
+    read_columns({name: [] for name in dataset.features}, inputs, distill_fn.config)
     if len(dataset) == 0:
         distilled = _make_empty(features)
     else:

@@ -66,6 +66,20 @@ def test_flags_are_written_out(capsys):
     assert "--out" in capsys.readouterr().err
 
 
+def test_a_flag_that_cannot_be_read_is_json_for_scripts(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["distill", "in.jsonl", "--modl", "x", "--json", "--output", "out.jsonl"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["status"] == 2
+    assert "Did you mean --model?" in said["message"]
+
+
+def test_a_setting_of_sampling_is_no_flag_of_its_own(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["distill", "in.jsonl", "--temperature", "0.7", "--output", "out.jsonl"])
+    assert """Pass --generation-kwargs '{"temperature": ...}'""" in capsys.readouterr().err
+
+
 def test_every_error_has_an_exit_status():
     statuses = {
         kind.__name__: next((status for status, kinds in STATUSES.items() if issubclass(kind, kinds)), 1)

@@ -142,12 +142,29 @@ def test_a_pipeline_whose_export_is_empty_has_written_all_else(tmp_path):
         assert asked == 4  # the stage stands
 
 
-def test_a_run_over_no_rows_is_no_error(tmp_path):
+def test_a_run_over_no_rows_writes_nothing(tmp_path):
     (tmp_path / "rows.csv").write_text("question,scenario,text,neg1,neg2,neg3\n")
     with serving(complete(TEXT)) as server:
         flags = ["--model", "m", "--base-url", server.base_url, "--output", tmp_path / "out.jsonl"]
         told = command("distill", tmp_path / "rows.csv", *NEGATIVES, *flags)
+        assert not server.requests
+    assert told.code == 3
+    assert "holds no rows" in told.said
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_audits_and_checks_take_negatives_in_several_columns(tmp_path):
+    Dataset.from_list([{**row, "gold": "7"} for row in ROWS]).to_json(tmp_path / "rows.jsonl")
+    with serving(complete(TEXT)) as server:
+        flags = ["--model", "m", "--base-url", server.base_url, "--output", tmp_path / "out.jsonl"]
+        assert command("distill", tmp_path / "rows.jsonl", *NEGATIVES, *flags).code == 0
+    for name, more in (("verify", ["--gold-column", "gold"]), ("audit", [])):
+        told = command(name, tmp_path / "out.jsonl", *more, "--output", tmp_path / f"{name}.jsonl")
+        assert told.code == 0, told.said
+    (tmp_path / "out.recipe.json").unlink()
+    told = command("audit", tmp_path / "out.jsonl", *NEGATIVES, "-o", tmp_path / "again.jsonl")
     assert told.code == 0, told.said
+    assert load(tmp_path / "again.jsonl") == load(tmp_path / "audit.jsonl")
 
 
 def test_errors_of_nothing_are_of_one_kind():

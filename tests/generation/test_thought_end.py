@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-import trl
 
 from hf_rare.generation.encoder import PromptEncoder
 from hf_rare.generation.thought_end import ThoughtEnd
 from tests.support.tiny import make_tokenizer
 
+trl = pytest.importorskip("trl")
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 GPT_OSS = "<|channel|>analysis<|message|>Hm, {}.<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>"
 

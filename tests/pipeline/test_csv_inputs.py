@@ -120,6 +120,11 @@ def test_delimiter_and_encoding_are_found_or_said(tmp_path, data, ending, flags)
 HEAD = b"question,text,x\n"
 FAULTS = {
     "a latin-1 byte": (HEAD + b"a,b,c\nd,e,caf\xe9\n", (), ["row 2", "'x'", "0xe9", "--encoding"]),
+    "cp1252 as latin-1": (
+        HEAD + "a,b,10 €\n".encode("cp1252"),
+        ("--encoding", "latin1"),
+        ["row 1", "'x'", "0x80", "no letter in latin1", "--encoding cp1252", "'€'"],
+    ),
     "a latin-1 byte in the header": (b"question,text,caf\xe9\na,b,c\n", (), ["header", "0xe9", "--encoding"]),
     "a byte far down": (HEAD + b"a,b,c\n" * 9_999 + b"d,\xff,e\n", (), ["row 10,000", "'text'", "0xff"]),
     "half a character": (HEAD + b"a,b,\xf0\x9f\x98\n", (), ["row 1", "'x'", "0xf0"]),
@@ -221,7 +226,8 @@ def test_options_are_lists_or_letters(tmp_path, tiny, cell, status):
 
 
 @pytest.mark.parametrize("data", [HEAD, b"question\n", HEAD + b"\n\n"])
-def test_a_header_alone_is_a_dataset_without_rows(tmp_path, data):
+def test_a_header_alone_holds_no_rows(tmp_path, data):
     (tmp_path / "rows.csv").write_bytes(data.replace(b"question\n", b"question,text\n"))
     read = search_rows(tmp_path / "rows.csv", tmp_path / "out.parquet")
-    assert read.code == 0, read.said
+    assert read.code == 3
+    assert "holds no rows" in read.said

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -243,6 +244,11 @@ def test_what_students_have_learnt_is_what_was_measured():
     assert student_table.make_sentence(result) in re.sub(r"\s+", " ", page)
 
 
+def show_areas(result: dict[str, Any], score: str) -> str:
+    areas = result["area under the curve, used against added citations"]
+    return " | ".join(f"{of_kind[score]:.2f}" for of_kind in areas.values())
+
+
 FIGURES = {
     "batch_invariance": lambda r: f"about {r['greedy']['seconds']['batch size 48'] / 60:.1f} minutes",
     "endpoint": lambda r: (
@@ -252,6 +258,16 @@ FIGURES = {
         f"{r['short']['whole']['CPU milliseconds a request, httpx2 alone']:.2f}"
     ),
     "estimate": lambda r: f"{100 * abs(r['estimated / measured seconds'] - 1):.1f} % off",
+    "evidence": lambda r: (
+        f"| evidence of the cited document | {show_areas(r, 'evidence')} | "
+        f"| longest quote from it (`audit_grounding`) | {show_areas(r, 'lexical audit')} | "
+        f"| share of the trace's words that it holds | {show_areas(r, 'share of words')} |"
+    ),
+    "evidence_cost": lambda r: (
+        f"{r['rows']} real rows of three hard negatives and a trace of 150 words took "
+        f"{r['seconds / bound of all readings']:.2f} of the time that it takes to read all of it, which is "
+        f"{r['seconds / bound less shared beginnings']:.2f} times"
+    ),
     "first_row": lambda r: f"{r['seconds more']:.1f} seconds after `from_pretrained`",
     "grounding": lambda r: f"{r['seconds']['audit, 1 process(es)'] / r['rows'] * 1000:.1f} milliseconds a row",
     "journal_overhead": lambda r: f"{r['tiny']['microseconds a row in the journal']:.0f} microseconds a row",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from hf_rare.pipeline.readers.cells import CellFile, Records, name_columns
-from hf_rare.pipeline.readers.encodings import describe_byte, describe_byte_in, find_encoding
+from hf_rare.pipeline.readers.encodings import describe_byte, describe_byte_in, find_encoding, find_spoilt
 from hf_rare.pipeline.readers.table import RowError
 
 DELIMITERS = ",;\t|"
@@ -65,11 +65,8 @@ def _check_records(file: TextIO, delimiter: str, encoding: str) -> Records:
         if number == 0:
             header = record = name_columns(record)
         for name, cell in zip(header, record, strict=False):
-            if not cell.isascii() and (escaped := re.search("[\udc80-\udcff]", cell)):
-                raise RowError(
-                    f"{place} (line {first_line:,}), column {name!r}: "
-                    f"{describe_byte_in(ord(escaped[0]) - 0xDC00, encoding)}"
-                )
+            if (byte := find_spoilt(cell, encoding)) is not None:
+                raise RowError(f"{place} (line {first_line:,}), column {name!r}: {describe_byte_in(byte, encoding)}")
         if len(record) != len(header):
             raise RowError(
                 f"{place} (line {first_line:,}) has {len(record)} cells, and the header {len(header)}, with "

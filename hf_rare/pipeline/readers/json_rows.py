@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_rare.pipeline.readers.encodings import describe_byte, find_encoding
+from hf_rare.pipeline.readers.encodings import describe_byte, describe_byte_in, find_encoding, find_spoilt
 from hf_rare.pipeline.readers.table import Row, RowError
 
 
@@ -45,9 +45,12 @@ def _decode_lines(path: Path, encoding: str) -> Iterator[tuple[str, str]]:
         for number, line in enumerate(file, start=1):
             place = f"line {number:,}"
             try:
-                yield place, line.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
+                text = line.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
             except UnicodeDecodeError as err:
                 raise RowError(f"{place}{_name_column(line, encoding)}: {describe_byte(err)}") from err
+            if (byte := find_spoilt(text, encoding)) is not None:
+                raise RowError(f"{place}: {describe_byte_in(byte, encoding)}")
+            yield place, text
 
 
 def _name_column(line: bytes, encoding: str) -> str:
