@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.machine import RESULTS, describe_machine, run_in_process
 from benchmarks.throughput_workloads import WORKLOADS, Workload
+from hf_rare.compat.transformers import name_of_cache
 
 HAND_WRITTEN = "map + generate, 8 rows"
 WAYS = (HAND_WRITTEN, "map + generate, 32 rows", "pipeline, 8 rows", "plain", "static", "continuous")
@@ -79,21 +80,21 @@ def measure_rates(workload: Workload) -> tuple[float, float]:
             for first in firsts:
                 tokens = torch.tensor([prompt[: len(prompts[first])] for prompt in prompts[first : first + rows]])
                 start = time.perf_counter()
-                model(input_ids=tokens, past_key_values=DynamicCache(config=model.config), logits_to_keep=1)
+                model(input_ids=tokens, **{name_of_cache(model): DynamicCache(config=model.config)}, logits_to_keep=1)
                 seconds, read = seconds + time.perf_counter() - start, read + tokens.numel()
             reading.append(read / seconds)
         for rows in (8, 16, 32):
             length = len(prompts[len(prompts) // 2])
             cache = StaticCache(config=model.config, max_cache_len=length + 16)
             tokens = torch.tensor([prompts[len(prompts) // 2][-1:]] * rows)
-            model(input_ids=tokens, past_key_values=cache, logits_to_keep=1)
+            model(input_ids=tokens, **{name_of_cache(model): cache}, logits_to_keep=1)
             for layer in cache.layers:  # as if the prompts had been read: what the cache holds takes no other time
                 layer.cumulative_length.fill_(length)
             steps = []
             for step in range(12):
                 start = time.perf_counter()
                 places = torch.full((rows, 1), length + step)
-                model(input_ids=tokens, past_key_values=cache, position_ids=places, logits_to_keep=1)
+                model(input_ids=tokens, **{name_of_cache(model): cache}, position_ids=places, logits_to_keep=1)
                 steps.append(time.perf_counter() - start)
             writing.append(rows / statistics.median(steps))
     return max(reading), max(writing)

@@ -53,6 +53,7 @@ def tiny(tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def tiny_embedder(tmp_path_factory) -> str:
     """Folder of a tiny random SentenceTransformer."""
+    pytest.importorskip("sentence_transformers")
     return str(save_tiny_embedder(tmp_path_factory.mktemp("tiny-embedder")))
 
 

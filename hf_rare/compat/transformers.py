@@ -1,6 +1,7 @@
-"""Private names of transformers: what `generate` does between its settings and its first token, and attention."""
+"""Names of transformers that are private (what `generate` does before its first token, attention) or have changed."""
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 SEEN = "5.23.0"
 """The version that was last seen to have these names."""
+
+_NAMES_OF_CACHE: dict[type, str] = {}
 
 
 def sample(model: Any, input_ids: Any, **prepared: Any) -> Any:
@@ -52,6 +55,20 @@ def make_logits_processors(
         device=prompt.device,
     )
     return made
+
+
+def name_of_cache(model: Any) -> str:
+    """Name the argument of `forward` that takes the cache: `cache`, and before transformers 5.24 `past_key_values`."""
+    if "forward" in vars(model):  # somebody has put another in the place of the model's own
+        return _read_name_of_cache(model.forward)
+    kind = type(model)
+    if kind not in _NAMES_OF_CACHE:
+        _NAMES_OF_CACHE[kind] = _read_name_of_cache(model.forward)
+    return _NAMES_OF_CACHE[kind]
+
+
+def _read_name_of_cache(forward: Any) -> str:
+    return "cache" if "cache" in inspect.signature(forward).parameters else "past_key_values"
 
 
 def attention_of(model: Any) -> str | None:

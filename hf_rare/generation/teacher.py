@@ -190,7 +190,13 @@ class Teacher:
             )
         except ImportError as err:
             raise MissingPackageError(f"Loading {self.config.model_id!r} needs a package: {err}") from err
-        except (OSError, ValueError, KeyError, AssertionError) as err:  # the last where torch has no such device
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            AssertionError,
+            RuntimeError,
+        ) as err:  # the last two of a missing device
             raise ModelLoadError(
                 f"{self.config.model_id!r} at revision {self.config.revision!r} cannot be loaded with "
                 f"{auto_class.__name__}: {err}"

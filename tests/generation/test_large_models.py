@@ -1,6 +1,8 @@
 """Models larger than one device: layers on the disk, and layers that are spread over all processes."""
 
+import accelerate
 import pytest
+from packaging.version import Version
 
 from hf_rare import ReasonDistiller
 from hf_rare.errors import ConfigError
@@ -28,6 +30,8 @@ PLACEMENTS = {
 
 @pytest.mark.parametrize("on_disk", PLACEMENTS)
 def test_layers_on_the_disk_give_the_same_text(demo_rows, tiny, tmp_path, on_disk):
+    if on_disk == "everything" and Version(accelerate.__version__) < Version("1.15"):
+        pytest.skip("accelerate keeps something in memory before 1.15")
     demo_rows = demo_rows.select(range(4))
     expected = ReasonDistiller.from_pretrained(tiny, max_new_tokens=8).apply(demo_rows)
     distill_fn = ReasonDistiller.from_pretrained(

@@ -7,6 +7,7 @@ import torch
 from transformers import LlamaConfig, MambaConfig
 
 from hf_rare import TransformersGenerator
+from hf_rare.compat.transformers import name_of_cache
 from hf_rare.generation.memory import FALLBACK_TOKENS, bytes_per_token, count_tokens_that_fit, free_bytes
 from tests.support.tiny import make_model, make_tokenizer
 
@@ -26,7 +27,7 @@ def test_a_token_takes_what_its_keys_and_values_take():
     assert bytes_per_token(Named(EIGHT_BILLION, torch.float32)) == 2 * 32 * 8 * 128 * 4
     tokenizer = make_tokenizer()
     model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
-    cache = model(torch.tensor([[1, 2, 3]]), use_cache=True).past_key_values
+    cache = model(torch.tensor([[1, 2, 3]]), use_cache=True)[name_of_cache(model)]
     held = sum(part.nbytes for layer in cache.layers for part in (layer.keys, layer.values))
     assert held == 3 * bytes_per_token(model)
 

@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from hf_rare import TransformersGenerator
+from hf_rare.compat.transformers import name_of_cache
 from hf_rare.generation.caches.row import RowCache
 from hf_rare.generation.caches.slot import SlotCache
 from hf_rare.generation.engines.scheduler import GUESS_UP_TO, Scheduler
@@ -179,7 +180,7 @@ def test_a_guess_that_spoils_its_row_is_taken_back(llama, tokenizer, monkeypatch
 
     def forward(**inputs):
         output = real(**inputs)
-        rows = len(getattr(inputs["past_key_values"], "lengths", ()))
+        rows = len(getattr(inputs[name_of_cache(llama)], "lengths", ()))
         if rows and inputs["input_ids"].shape[1] > rows:
             spoilt.append(rows)
             output.logits[:] = torch.nan
@@ -195,10 +196,10 @@ def test_a_guess_that_spoils_its_row_is_taken_back(llama, tokenizer, monkeypatch
 
 def spoil_forward(monkeypatch, model, spoil):
     """Call `spoil(input_ids, number of rows)` before each pass of the model."""
-    real = model.forward
+    real, name = model.forward, name_of_cache(model)
 
     def forward(**inputs):
-        spoil(inputs["input_ids"], len(getattr(inputs["past_key_values"], "lengths", inputs["input_ids"])))
+        spoil(inputs["input_ids"], len(getattr(inputs[name], "lengths", inputs["input_ids"])))
         return real(**inputs)
 
     forward.__signature__ = inspect.signature(real)
@@ -260,9 +261,10 @@ def test_a_model_that_cannot_tell_its_rows_apart_is_found_out(tokenizer, monkeyp
     model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)  # which the verdict stays with
     real = model.forward
 
-    def forward(input_ids, attention_mask=None, position_ids=None, past_key_values=None, logits_to_keep=0, **kwargs):
-        return real(input_ids, past_key_values=past_key_values, logits_to_keep=logits_to_keep, **kwargs)
+    def forward(input_ids, attention_mask=None, position_ids=None, **kwargs):
+        return real(input_ids, **kwargs)
 
+    forward.__signature__ = inspect.signature(real)
     monkeypatch.setattr(model, "forward", forward)
     with caplog.at_level(logging.INFO, logger="hf_rare"):
         generator = TransformersGenerator(model, tokenizer, max_new_tokens=4)

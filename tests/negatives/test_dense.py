@@ -36,6 +36,7 @@ def questions(docs) -> Dataset:
 
 @pytest.fixture(scope="module")
 def embedder(tiny_embedder):
+    pytest.importorskip("sentence_transformers")
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(tiny_embedder, device="cpu")

@@ -18,6 +18,7 @@ import hf_rare
 from hf_rare.errors import DatasetFileError
 from hf_rare.pipeline import outputs
 from tests.support.commands import command, search_rows
+from tests.support.versions import skip_before_datasets_5
 
 NOON = datetime.datetime(2024, 1, 5, 12, 30, 15, 250_000)
 KEPT = {
@@ -52,6 +53,8 @@ def table(x: pa.Array) -> pa.Table:
 
 @pytest.mark.parametrize(("values", "written"), KEPT.values(), ids=KEPT)
 def test_a_line_of_json_keeps_what_is_there(tmp_path, values, written):
+    if "view" in str(values.type):
+        skip_before_datasets_5("it has no views of texts and lists")
     pq.write_table(table(values), tmp_path / "rows.parquet")
     read = search_rows(tmp_path / "rows.parquet", tmp_path / "out.jsonl")
     assert read.code == 0, read.said

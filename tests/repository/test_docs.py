@@ -39,6 +39,7 @@ from tests.support.pages import (  # noqa: F401
     stand_ins_fixture,
 )
 from tests.support.quick import mostly_slow
+from tests.support.scripted import ScriptedGenerator
 
 PAGES = find_pages()
 DOCS = REPOSITORY / "docs"
@@ -48,7 +49,7 @@ WITH_LOGGERS = DOCS / "callbacks.md"
 """Runs in `tests/writers/test_callbacks.py`, with stand-ins for loggers."""
 
 
-SECTIONS = re.findall(r"^    - `(\w+)`:", hf_rare.run_pipeline.__doc__, re.MULTILINE)[4:]
+SECTIONS = re.findall(r"^ *- `(\w+)`:", hf_rare.run_pipeline.__doc__, re.MULTILINE)[4:]
 """The sections of a pipeline that something runs for, behind those that say from where, to where and with what."""
 
 
@@ -173,9 +174,11 @@ def test_every_key_of_what_a_model_writes_is_in_the_table():
 def test_every_new_column_is_explained_with_its_type():
     text = page_of("rows.md").text
     rows = [(row[0].strip("`"), row[1]) for row in read_table(text, "new column")]
-    assert [name for name, _ in rows] == list(ReasonDistiller(generator=None).features())
+    assert [name for name, _ in rows] == list(ReasonDistiller(ScriptedGenerator(str)).features())
     further = [(row[0].strip("`"), row[1]) for row in read_table(text, "further column")]
-    features = ReasonDistiller(generator=None, gold_column="answer", keep_attempts=True, expand=True).features()
+    features = ReasonDistiller(
+        ScriptedGenerator(str), gold_column="answer", keep_attempts=True, expand=True
+    ).features()
     assert {name for name, _ in rows + further} == set(features)
     for name, kind in rows + further:
         feature = features[name]

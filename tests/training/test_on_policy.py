@@ -108,8 +108,7 @@ def student():
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of TRL about its own settings
 def test_trl_distils_on_policy(distilled, student, tmp_path):
-    import trl
-
+    trl = pytest.importorskip("trl")
     tokenizer, (model, teacher) = student
     teacher.lm_head.weight.data.mul_(2)  # the student has nothing to learn from its equal
     before = {name: weight.clone() for name, weight in model.named_parameters()}
@@ -127,6 +126,7 @@ def test_trl_distils_on_policy(distilled, student, tmp_path):
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_trl_distils_a_student_from_itself(distilled, student, tmp_path):
+    pytest.importorskip("trl")
     from trl.experimental.sdft import SDFTConfig, SDFTTrainer
 
     tokenizer, (model, _) = student

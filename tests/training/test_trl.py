@@ -419,8 +419,7 @@ def test_batches_indices_and_formats_change_nothing(distilled):
 
 def make_trainer(name: str, dataset: Dataset, folder, roles=("model",)):
     """A trainer of TRL over a tiny student: two steps on the CPU."""
-    import trl
-
+    trl = pytest.importorskip("trl")
     config = getattr(trl, f"{name}Config")(
         output_dir=str(folder),
         max_steps=2,

@@ -6,6 +6,7 @@ from datasets import Dataset
 
 from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.generation.protocol import JobList
+from tests.support.versions import skip_before_datasets_5
 
 GOOD = {"question": "q?", "scenario": "s", "text": "the positive", "hard_negatives": ["one negative", "another"]}
 OUTPUTS = ("reasoning", "reasoning_status", "reasoning_document_order", "reasoning_prompt_tokens")
@@ -139,6 +140,8 @@ def test_a_first_batch_of_bad_rows_does_not_spoil_the_column_types(distill_fn):
     )
     ds = Dataset.from_list(rows, features=features)
     for format_name in (None, "numpy", "arrow", "pandas", "polars"):
+        if format_name == "polars":
+            skip_before_datasets_5("it cannot write lists of polars with nulls")
         distilled = ds.with_format(format_name).map(distill_fn, batched=True, batch_size=2).with_format(None)
         assert distilled.features["reasoning_document_order"].feature == datasets.Value("int64")
         assert distilled["reasoning_status"][:2] == ["invalid_input"] * 2

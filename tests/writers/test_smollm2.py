@@ -15,6 +15,7 @@ from tests.conftest import REPOSITORY
 from tests.repository.test_examples import EXAMPLES, load_rows
 from tests.support.commands import RAN
 from tests.support.plain import PlainGenerator
+from tests.support.scripted import ScriptedGenerator
 
 SCRIPT = EXAMPLES / "distill_postgres_docs.py"
 
@@ -140,7 +141,7 @@ def test_the_whole_pipeline_on_24_documents(smollm2, tmp_path):
     assert len(documents) == 24
     assert 20 <= len(rows) <= 24  # questions that are near-duplicates go
     assert len(set(rows["question"])) == len(rows)
-    new = {**QueryGenerator(None).features(), **ReasonDistiller(None).features()}
+    new = {**QueryGenerator(ScriptedGenerator(str)).features(), **ReasonDistiller(ScriptedGenerator(str)).features()}
     assert set(new) <= set(rows.column_names)
     assert {"hard_negatives", "reasoning_grounded_on_positive"} <= set(rows.column_names)
     assert len(Dataset.from_parquet(str(tmp_path / "out" / "export" / "sft.parquet"))) > 0

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache
 
+from hf_rare.compat.transformers import name_of_cache
 from hf_rare.generation.caches.base import BatchCache
 from hf_rare.generation.caches.row import RowCache, attending_by_row
 from hf_rare.generation.decoding import Decoding, not_finite, set_up
@@ -245,7 +246,7 @@ def read_tokens(decoding: Decoding, inputs: dict[str, torch.Tensor], cache: Cach
     with torch.no_grad(), set_up(decoding.model, decoding.config), by_row:
         output = decoding.model(
             **{name: tensor.to(device) for name, tensor in inputs.items()},
-            past_key_values=cache,
+            **{name_of_cache(decoding.model): cache},
             use_cache=True,
             logits_to_keep=keep,
         )

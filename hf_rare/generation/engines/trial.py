@@ -21,7 +21,7 @@ import torch
 from transformers import ContinuousBatchingConfig, LogitsProcessorList
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from hf_rare.compat.transformers import attention_of
+from hf_rare.compat.transformers import attention_of, name_of_cache
 from hf_rare.generation.decoding import Decoding, set_up
 from hf_rare.generation.engines.manager import LiveManager
 from hf_rare.generation.engines.plain import PlainEngine
@@ -79,7 +79,7 @@ def why_not_by_place(model: Any) -> str:
         return "the model is not of torch"
     if model.config.is_encoder_decoder:
         return "the model is an encoder and a decoder"
-    needed = {"attention_mask", "position_ids", "past_key_values", "logits_to_keep"}
+    needed = {"attention_mask", "position_ids", name_of_cache(model), "logits_to_keep"}
     if missing := needed - set(inspect.signature(model.forward).parameters):
         return f"the model's forward takes no {', '.join(sorted(missing))}"
     layers = DynamicCache(config=model.config).layers
