@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 FLOORS := .venv-floors
+FLOORS_TESTS ?= tests
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow test-all test-floors gpu attack style quality docs clean
@@ -25,7 +26,7 @@ test-all: $(VENV)/.dev
 # The tests with the lowest versions that setup.cfg allows; `make test` has newer ones. Downloads some GB.
 test-floors: $(FLOORS)/.done
 	$(FLOORS)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -W default \
-		--ignore tests/repository -m "not slow and not gpu"
+		--ignore tests/repository -m "not slow and not gpu" $(FLOORS_TESTS)
 
 # What only a GPU can show, and what it is worth: the tests, whatever they say the benchmark, and then their verdict.
 gpu: $(VENV)/.dev

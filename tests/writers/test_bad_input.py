@@ -1,8 +1,10 @@
 """Bad rows beside good ones: nothing stops the map, each gets its status, and no other row changes."""
 
 import datasets
+import pandas
 import pytest
 from datasets import Dataset
+from packaging.version import Version
 
 from hf_rare import ReasonDistiller, TransformersGenerator
 from hf_rare.generation.protocol import JobList
@@ -140,6 +142,8 @@ def test_a_first_batch_of_bad_rows_does_not_spoil_the_column_types(distill_fn):
     )
     ds = Dataset.from_list(rows, features=features)
     for format_name in (None, "numpy", "arrow", "pandas", "polars"):
+        if format_name == "pandas" and Version(pandas.__version__) < Version("3"):
+            continue  # which forgets that questions are texts where all are null
         if format_name == "polars":
             skip_before_datasets_5("it cannot write lists of polars with nulls")
         distilled = ds.with_format(format_name).map(distill_fn, batched=True, batch_size=2).with_format(None)
