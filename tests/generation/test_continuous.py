@@ -251,7 +251,7 @@ def test_a_manager_that_breaks_down_loses_no_row(llama, tokenizer, monkeypatch, 
 
     def forward(*args, cache=None, **kwargs):
         passes.append(cache)
-        if cache is not None and len(passes) > 5:
+        if "Paged" in type(cache).__name__ and len(passes) > 5:
             raise RuntimeError("a cosmic ray")
         return real(*args, cache=cache, **kwargs) if cache is not None else real(*args, **kwargs)
 
