@@ -273,6 +273,10 @@ FIGURES = {
     ),
     "first_row": lambda r: f"{r['seconds more']:.1f} seconds after `from_pretrained`",
     "grounding": lambda r: f"{r['seconds']['audit, 1 process(es)'] / r['rows'] * 1000:.1f} milliseconds a row",
+    "journal_open": lambda r: (
+        f"one of {r['rows'] / 1e6:.0f} million rows opens in {r['seconds to open']:.1f} seconds and "
+        f"{r['MB of memory']} MB"
+    ),
     "journal_overhead": lambda r: f"{r['tiny']['microseconds a row in the journal']:.0f} microseconds a row",
     "loops": lambda r: (
         f"{r['greedy']['settings'][0]['rows ended']} greedy ones were ended, which saved "
