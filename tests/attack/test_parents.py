@@ -44,7 +44,10 @@ def test_a_parent_that_is_killed_takes_its_workers_along(tiny, tmp_path, tmp_pat
             hung = 1
         begun = run.log()[len(before) :]
         in_flight += sum(size for _, size in begun)
-        hung = hung or int(any(is_alive(pid) for pid, _ in begun))
+        end = time.monotonic() + SECONDS
+        while (alive := any(is_alive(pid) for pid, _ in begun)) and time.monotonic() < end:
+            time.sleep(0.01)  # a worker closes its streams before it is gone
+        hung = hung or int(alive)
         count(tried=1, hung=hung)
         assert not hung
         assert process.returncode != 0
