@@ -74,7 +74,7 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 DOCUMENTS = 4
 TRACE_WORDS = 150
 TIMED_TEXTS, TIMED_SHARES, TIMES = 3, (0.25, 0.5, 0.75, 1.0), 3
-"""Texts that are timed, their beginnings as shares, and how often each is, of which the best counts."""
+"""Texts that are timed, shorter ones as shares of their context, and how often each is, of which the best counts."""
 
 
 def make_place(draw: random.Random) -> str:
@@ -231,7 +231,7 @@ def measure_cost(model: str, count: int) -> dict[str, Any]:
 
 
 def time_reading(measure: EvidenceMeasure, texts: list[tuple[Any, Any]]) -> Callable[[int], float]:
-    """Time how long texts and their beginnings take to be read whole; give the seconds of any number of tokens."""
+    """Time how long texts and shorter ones take to be read whole; give the seconds of any number of tokens."""
     decoding = measure.scorer.generator.make_plain_engine().decoding
     lengths, best = [], []
     for context, continuation in texts:
