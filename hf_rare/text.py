@@ -1,8 +1,10 @@
 """Texts: their words, when two are the same or nearly, and what of them can be shown. Plain values in and out."""
 
+import difflib
 import functools
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import regex
@@ -192,3 +194,13 @@ def hide_tokens(text: str) -> str:
 def show_cost(cost: float) -> str:
     """Write an amount of money with two places, or with two digits where it is less than a tenth."""
     return f"{cost:.2f}" if cost >= 0.1 else f"{cost:.2g}"
+
+
+def find_near_name(given: str, known: Iterable[str]) -> str | None:
+    """Find the name that was meant: the same words in another order, nearly the same letters, or a longer one."""
+    known = sorted(known)
+    words = sorted(re.split("[-_]+", given))
+    near = [name for name in known if sorted(re.split("[-_]+", name)) == words]
+    near = near or difflib.get_close_matches(given, known, n=1)
+    near = near or [name for name in known if len(given) > 4 and name.startswith(given)]
+    return near[0] if near else None

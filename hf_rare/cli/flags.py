@@ -140,7 +140,7 @@ def _add_group(parser: Parser, title: str, config: type[Config], leave_out: Coll
         names = [f"--{setting.name.replace('_', '-')}"]
         if setting.name == "model_id":
             names.insert(0, "--model")
-        text = " ".join(docs[setting.name].replace("`", "").split())
+        text = " ".join(re.sub(r"`|\[(?=`)|(?<=`)\]", "", docs[setting.name]).split())
         default = ""
         if isinstance(setting.default, str | int | float) and setting.default is not False:
             default = f" (default: {setting.default})".replace("%", "%%")

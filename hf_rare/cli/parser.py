@@ -1,7 +1,6 @@
 """The parser of the command line: commands in groups, rare flags behind `--help-all`, and what was meant."""
 
 import argparse
-import difflib
 import json
 import re
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from hf_rare.compat.argparse import arguments_of
+from hf_rare.text import find_near_name
 
 _NO_CHOICE = re.compile(r"invalid choice: '(?P<given>[^']*)' \(choose from (?P<choices>.*)\)", re.DOTALL)
 _UNKNOWN = "unrecognized arguments: "
@@ -126,9 +126,8 @@ def _advise_generation(given: str) -> str:
 
 
 def _suggest(given: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
-    near = near or sorted(name for name in known if len(given) > 4 and name.startswith(given))
-    return f". Did you mean {near[0]}?" if near else ""
+    near = find_near_name(given, known)
+    return f". Did you mean {near}?" if near else ""
 
 
 class Commands:

@@ -10,6 +10,7 @@ import json
 import logging
 import weakref
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xxhash
@@ -197,9 +198,14 @@ class Teacher:
             AssertionError,
             RuntimeError,
         ) as err:  # the last two of a missing device
+            if local and self.config.gguf_file is None and not (Path(self.config.model_id) / "config.json").exists():
+                raise ModelLoadError(
+                    f"The folder {self.config.model_id!r} holds no model: it has no config.json. Pass a folder that "
+                    "`save_pretrained` has written, or a name on the Hub."
+                ) from err
             raise ModelLoadError(
                 f"{self.config.model_id!r} at revision {self.config.revision!r} cannot be loaded with "
-                f"{auto_class.__name__}: {err}"
+                f"{auto_class.__name__}: {' '.join(str(err).split())}"
             ) from err
 
     def _refuse_foreign_code(self) -> None:

@@ -280,6 +280,11 @@ def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, 
         parts = datasets.ReadInstruction.from_spec(wanted).to_absolute(lengths)
     except (ValueError, AssertionError, KeyError) as err:
         names = ", ".join(map(repr, loaded)) if isinstance(loaded, datasets.DatasetDict) else "'train' alone"
+        if wanted.partition("[")[0] in splits:
+            raise DatasetFileError(
+                f"--split {wanted!r} cannot be read ({err}). Expected a split or a part of it, such as 'train[:100]' "
+                "or 'train[10%:20%]'."
+            ) from err
         raise DatasetFileError(f"{name!r} has no split {wanted!r}; it has {names}. Pass --split.") from err
     chosen = []
     for part in parts:

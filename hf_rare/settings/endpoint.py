@@ -59,7 +59,7 @@ class EndpointConfig(Config):
             Address of a server with the chat completions of OpenAI (`"http://localhost:8000/v1"`). It is not in
             recipes or journals.
         provider (`str`, *optional*):
-            Inference Provider that is asked where there is no `base_url`: `"auto"`, `"together"`, `"groq"`, ...
+            Inference Provider that is asked where there is no `base_url`: `"auto"`, or a name such as `"together"`.
         bill_to (`str`, *optional*):
             Organisation on the Hub that pays for the Inference Provider.
         token_variable (`str`, *optional*):

@@ -113,9 +113,9 @@ class DecodingConfig(Config):
         max_new_tokens (`int`, *optional*, defaults to 4096):
             Most tokens of a completion. A completion that reaches it is `truncated`.
         generation_kwargs (`dict`, *optional*):
-            Sampling settings by the names of `transformers.GenerationConfig`: `temperature`, `top_p`, `top_k`,
-            `min_p`, `repetition_penalty`, `stop_strings`, ... The model's own generation config gives the rest. Where
-            `do_sample` is not given, a sampling setting turns it on, and `temperature=0` turns it off.
+            Sampling settings by the names of `transformers.GenerationConfig`, such as `temperature`, `top_p`,
+            `top_k`, `min_p`, `repetition_penalty` and `stop_strings`. The model's own generation config gives the
+            rest. Where `do_sample` is not given, a sampling setting turns it on, and `temperature=0` turns it off.
         chat_template_kwargs (`dict`, *optional*):
             Passed to `apply_chat_template`, for example `enable_thinking`.
         context_length (`int`, *optional*):

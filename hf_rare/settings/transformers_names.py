@@ -1,11 +1,11 @@
 """Names of settings: which are passed through to transformers, why some are not, and what is said of unknown ones."""
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hf_rare.errors import ConfigError
+from hf_rare.text import find_near_name
 
 REFUSED_GENERATION_KWARGS = {
     "max_new_tokens": "pass max_new_tokens=... as a setting of its own",
@@ -127,8 +127,8 @@ def reject_unknown_names(given: Iterable[str], known: list[str], what: str) -> N
         if name not in known:
             if what == "settings" and name in (*GENERATION_RANGES, "do_sample", "stop_strings"):
                 raise ConfigError(f"{name!r} goes into generation_kwargs={{{name!r}: ...}}.")
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(sorted(known))}."
+            near = find_near_name(name, known)
+            hint = f"Did you mean {near!r}?" if near else f"Known are: {', '.join(sorted(known))}."
             raise ConfigError(f"{name!r} is not known in {what}. {hint}")
 
 

@@ -286,4 +286,6 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
 
 
 def _duration(hours: float) -> str:
+    if hours * 60 < 1:
+        return f"{3600 * hours:.0f} seconds" if hours * 3600 >= 1 else "less than a second"
     return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"

@@ -191,6 +191,8 @@ def test_a_wrong_file_is_explained(tmp_path, text, reason):
         (("{folder}/rows.jsonl", "--num-samples", "2"), 2, "As flags: --num-samples N, --generation-kwargs JSON."),
         (("{folder}/rows.jsonl", "--max-new-tokens", "0"), 2, "max_new_tokens=0"),
         (("{folder}/rows.jsonl", "--revision", "dev", "--model", "no/such-model"), 1, "no/such-model"),
+        (("{folder}/rows.jsonl", "--model", "{folder}/other"), 1, "holds no model: it has no config.json. Pass"),
+        (("{folder}/rows.jsonl", "--split", "train[:x]"), 3, "a part of it, such as 'train[:100]'"),
         (("{folder}/rows.jsonl", "--output", "{folder}/out.xml"), 3, "unknown ending"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -42,12 +43,20 @@ def test_rare_flags_are_shown_where_all_are_asked_for(capsys):
     assert said_by(capsys, "distill", "--help") == short
 
 
+def test_help_in_short_is_whole_sentences(capsys):
+    for name in next(action.choices for action in build_parser()._actions if action.choices):
+        text = said_by(capsys, name, "--help")
+        assert not re.search(r"[,;]\n(?=  -|\n)", text.partition("\noptions:\n")[2])
+        assert "[`" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
         (("distil", "in.jsonl"), "distill"),
         (("export", "in.jsonl", "sfd", "--output", "out"), "sft"),
         (("distill", "in.jsonl", "--output", "out", "--max-new-token", "3"), "--max-new-tokens"),
+        (("distill", "in.jsonl", "--output", "out", "--max-tokens-new", "3"), "--max-new-tokens"),
         (("distill", "in.jsonl", "--output", "out", "--templat", "rare"), "--template"),
         (("journal", "lst"), "ls"),
     ],

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,14 @@ def test_an_estimate_counts_tokens_and_leaves_no_trace(rows, tiny, tmp_path):
     assert 0.2 <= estimate.error <= 1
     assert estimate.rows_together == 6
     assert "7 rows (1 invalid)" in str(estimate)
-    assert "minutes" in str(estimate)
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"), [(2.04, "2.0 hours"), (0.5, "30.0 minutes"), (0.01, "36 seconds"), (1e-5, "less than a second")]
+)
+def test_a_time_is_said_in_units_that_fit(rows, tiny, hours, text):
+    estimate = ReasonDistiller.from_pretrained(tiny, max_new_tokens=2).estimate(rows, rows=2)
+    assert text in str(replace(estimate, hours=hours))
 
 
 def test_samples_and_smaller_micro_batches_count(rows, tiny):
