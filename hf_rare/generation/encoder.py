@@ -12,6 +12,7 @@ from hf_rare.errors import ConfigError
 from hf_rare.generation.content import Content, choose_content
 from hf_rare.generation.protocol import EncodedPrompt, Encoder, Messages
 from hf_rare.generation.text_tokenizer import TextTokenizer
+from hf_rare.text import shorten
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -214,14 +215,14 @@ class PromptEncoder(Encoder):
         self._has_system_role = True
         try:
             return marker in self._render([[{"role": "system", "content": marker}, question]])[0]
-        except jinja2.TemplateError:
-            pass
+        except (jinja2.TemplateError, TypeError, ValueError):
+            pass  # found out below, where it is not the system prompt
         try:
             self._render([[question]])
         except (jinja2.TemplateError, TypeError, ValueError) as err:
             raise ConfigError(
-                f"The chat template of the model fails on a plain question: {err}. Check chat_template_kwargs="
-                f"{self._chat_template_kwargs!r}."
+                f"The chat template of the model fails on a plain question ({err}). Check chat_template_kwargs="
+                f"{shorten(repr(self._chat_template_kwargs), 200)}."
             ) from err
         return False
 

@@ -12,6 +12,7 @@ from transformers import LogitsProcessor
 
 from hf_rare.errors import ConfigError, MissingPackageError
 from hf_rare.generation.thought_end import ThoughtEnd
+from hf_rare.text import shorten
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -68,7 +69,7 @@ class SchemaGuide:
         self.decode = tokenizer.decode
         self.may_end_marker = cache(lambda token: bool(MARKER_ENDS.intersection(tokenizer.decode([token]))))
         self._tokenizer = hf.from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=end_token_ids)
-        self._grammar = LLMatcher.grammar_from_json_schema(schema, overrides=LAYOUT)
+        self._grammar = make_grammar(schema)
         self._make_matcher = LLMatcher
         if error := self.start().get_error():
             raise ConfigError(f"json_schema cannot be used: {error}")
@@ -88,6 +89,20 @@ class SchemaGuide:
     def make_processor(self) -> LogitsProcessor:
         """Make the logits processor for a batch of completions that begin now."""
         return _SchemaProcessor(self)
+
+
+def make_grammar(schema: dict[str, Any]) -> Any:
+    """Make a grammar of a JSON schema, for JSON on one line.
+
+    Raises:
+        ConfigError: The schema is no JSON, such as a number of a thousand digits.
+    """
+    from llguidance import LLMatcher
+
+    try:
+        return LLMatcher.grammar_from_json_schema(schema, overrides=LAYOUT)
+    except (TypeError, ValueError) as err:
+        raise ConfigError(f"json_schema cannot be used: {shorten(str(err), 200)}") from err
 
 
 class _GuidedRow:

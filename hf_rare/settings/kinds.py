@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, StringConstraints, TypeAdapter, ValidationError
 
 from hf_rare.errors import ConfigError
+from hf_rare.text import shorten
 
 
 def check_value(name: str, value: Any, kind: Any) -> Any:
@@ -34,7 +35,8 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
     try:
         return _make_adapter(kind).validate_python(value, strict=True)
     except ValidationError as err:
-        raise ConfigError(f"{name}={value!r} cannot be right: expected {_describe(kind)}.") from err
+        given = shorten(repr(value), 500)
+        raise ConfigError(f"{name}={given} cannot be right: expected {_describe(kind)}.") from err
 
 
 @functools.cache
@@ -77,9 +79,12 @@ Fraction = Annotated[int | float, Gt(0), Le(1), "a number above 0 and up to 1"]
 Places = Annotated[tuple[AtLeastOne, ...], BeforeValidator(_as_tuple), "a list of numbers of at least 1"]
 
 Text = Annotated[str, MinLen(1), "a text"]
-ColumnName = Annotated[str, MinLen(1), "a column name"]
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$"), "a column name"]
+"""Arrow ends a name at a NUL."""
 ColumnNames = Annotated[
-    Text | Annotated[tuple[Text, ...], MinLen(1)], BeforeValidator(_as_tuple), "a column name, or a list of them"
+    ColumnName | Annotated[tuple[ColumnName, ...], MinLen(1)],
+    BeforeValidator(_as_tuple),
+    "a column name, or a list of them",
 ]
 PathText = Annotated[str, BeforeValidator(_as_text)]
 """A path becomes a text."""

@@ -64,6 +64,7 @@ REFUSED_CHAT_TEMPLATE_KWARGS = (
     "continue_final_message",
     "conversation",
     "max_length",
+    "messages",
     "padding",
     "return_assistant_tokens_mask",
     "return_dict",

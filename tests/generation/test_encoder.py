@@ -132,8 +132,16 @@ def test_a_template_that_drops_the_text_is_an_error_at_once():
 
 
 def test_a_chat_template_that_fails_is_an_error_at_once():
-    with pytest.raises(ConfigError, match="fails on a plain question: no"):
+    with pytest.raises(ConfigError, match=r"fails on a plain question \(no\)"):
         PromptEncoder(make_tokenizer("{{ raise_exception('no') }}"), {})
+
+
+@pytest.mark.parametrize("kwargs", [{"tools": "x" * 10**4}, {"documents": [[1] * 10**4]}])
+def test_arguments_that_no_chat_template_takes_are_an_error_in_short(kwargs):
+    tokenizer = make_tokenizer("{% for message in messages %}{{ message.content }}{% endfor %}")
+    with pytest.raises(ConfigError, match="fails on a plain question") as caught:
+        PromptEncoder(tokenizer, kwargs)
+    assert len(str(caught.value)) < 600
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=80), st.integers(1, 60))

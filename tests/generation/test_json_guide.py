@@ -62,6 +62,9 @@ def test_questions_of_a_random_model(tiny):
 def test_what_cannot_be_used_is_said(llama, tokenizer, monkeypatch):
     with pytest.raises(ConfigError, match="json_schema cannot be used"):
         complete(TransformersGenerator(llama, tokenizer, json_schema={"type": "nothing"}), CONVERSATIONS[:1])
+    huge = {"type": "integer", "minimum": -(10**400)}
+    with pytest.raises(ConfigError, match=r"json_schema cannot be used: .* more characters"):
+        complete(TransformersGenerator(llama, tokenizer, json_schema=huge), CONVERSATIONS[:1])
     with pytest.raises(ConfigError, match="json_schema='text'"):
         TransformersGenerator(llama, tokenizer, json_schema="text")
     monkeypatch.setitem(sys.modules, "llguidance", None)

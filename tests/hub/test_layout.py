@@ -164,3 +164,13 @@ def test_an_append_that_is_tried_again_adds_nothing_twice(hub, table):
     again = push_to_hub(new, REPO, append=True, max_shard_size=1)
     assert (again.oid, again.has_changed) == (first.oid, False)
     assert rows_of(load()) == rows_of(table)
+
+
+@pytest.mark.parametrize("files", ["{train: {a: [1]}, 7: null}", "[rows.parquet, 7]", "[{split: a}]"])
+def test_files_that_are_none_are_an_error_of_ours(hub, table, files):
+    hub.create_repo(REPO)
+    header = f"---\nconfigs:\n- config_name: default\n  data_files: {files}\n---\n# Mine\n".encode()
+    hub.commit(REPO, {"README.md": header})
+    with pytest.raises(ConfigError, match=r"'data_files' in the YAML header of the card .* Mend it"):
+        push_to_hub(table, REPO)
+    assert hub.read(REPO, "README.md") == header

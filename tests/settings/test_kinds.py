@@ -34,6 +34,7 @@ from hf_rare.settings.kinds import (
         (int, False, "a whole number"),
         (Literal["a", "b", "c"], "d", "'a', 'b' or 'c'"),
         (ColumnName, "", "a column name"),
+        (ColumnName, "a\0b", "a column name"),
         (Texts, "text", "a list of strings"),
         (Texts, [""], "a list of strings"),
         (TagPair, ["<a>"], "a pair: the opening and the closing tag"),

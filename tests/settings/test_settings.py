@@ -64,6 +64,7 @@ def test_wrong_distill_setting_is_refused_by_name(settings):
         {"generation_kwargs": {"cache_implementation": "nothing"}},
         {"chat_template_kwargs": {"tokenize": True}},
         {"chat_template_kwargs": {"add_generation_prompt": False}},
+        {"chat_template_kwargs": {"messages": []}},
     ],
 )
 def test_wrong_decoding_setting_is_refused(settings):

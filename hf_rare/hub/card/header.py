@@ -5,6 +5,7 @@ as they were written. So keys are replaced by their lines: to write a header ane
 """
 
 import contextlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -239,9 +240,14 @@ def patterns_by_split(data_files: Any) -> dict[str, list[str]]:
         ConfigError: No way that `datasets` knows.
     """
     try:
-        return {split: list(paths) for split, paths in sanitize_patterns(data_files or {}).items()}
+        patterns = {split: list(paths) for split, paths in sanitize_patterns(data_files or {}).items()}
     except (ValueError, TypeError) as err:
-        raise ConfigError(f"'data_files' in the YAML header of the card cannot be read: {err}. Mend it.") from err
+        reason = " ".join(str(err).split())
+        raise ConfigError(f"'data_files' in the YAML header of the card cannot be read: {reason}. Mend it.") from err
+    for path in itertools.chain.from_iterable(patterns.values()):
+        if not isinstance(path, str):
+            raise ConfigError(f"'data_files' in the YAML header of the card names {path!r}: expected a path. Mend it.")
+    return patterns
 
 
 def _list_splits(data_files: Any) -> Any:
