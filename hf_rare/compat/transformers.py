@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
 
-SEEN = "5.23.0"
+SEEN = "5.24.0"
 """The version that was last seen to have these names."""
 
 _NAMES_OF_CACHE: dict[type, str] = {}

@@ -68,6 +68,8 @@ class RunListener:
 class RowProgress:
     """A progress bar in rows, with prompt and generated tokens per second and the time that is left.
 
+    Tokens per second are those of the whole time: prompts are read while other rows are written, here or on a server.
+
     It obeys `datasets.disable_progress_bars()`, and then logs a line once a minute in its place, as information. The
     time that is left is reckoned from the rows that were written, not from those that were found in the journal. It
     also watches the run: when no token comes for `stall_timeout` seconds, the prompts that are being written are
@@ -104,7 +106,6 @@ class RowProgress:
         self._stop: float | None = None
         self._is_writing = False
         self._prompt_tokens = 0
-        self._prompt_seconds = 0.0
         self._generated_tokens = 0
         self._most_tokens = most_tokens
         self._jobs_in_hand = self._ended_tokens = 0
@@ -174,11 +175,8 @@ class RowProgress:
         """Count tokens as they are read and generated."""
         if self._check is not None:
             self._check()
-        now = time.perf_counter()
-        if prompt_tokens:  # with the first token of a micro-batch: the time since its beginning went into its prompts
-            self._prompt_tokens += prompt_tokens
-            self._prompt_seconds += now - self._last_token
-        self._last_token = now
+        self._last_token = now = time.perf_counter()
+        self._prompt_tokens += prompt_tokens
         self._generated_tokens += generated_tokens
         told = self._tell_tokens()
         self._bar.set_postfix_str(told, refresh=False)
@@ -225,8 +223,9 @@ class RowProgress:
         """Say how many rows are begun, how many tokens there are of the most that these can come to, and how fast."""
         if not self._prompt_tokens and not self._generated_tokens:
             return f"{self._begun} begun"
-        prompt_rate = self._prompt_tokens / max(self._prompt_seconds, 1e-6)
-        rate = self._generated_tokens / max(self.seconds - self._prompt_seconds, 1e-6)
+        prompt_rate, rate = (
+            count / max(self.seconds, 1e-6) for count in (self._prompt_tokens, self._generated_tokens)
+        )
         most = ""
         if self._most_tokens is not None:
             at_most = self._ended_tokens + self._jobs_in_hand * self._most_tokens

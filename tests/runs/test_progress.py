@@ -31,6 +31,20 @@ def test_the_bar_counts_rows_and_tokens_per_second(capsys, monkeypatch):
     assert "at most" not in bar, "a generator that does not say how long its completions can be"
 
 
+def test_tokens_per_second_are_those_of_the_whole_time(capsys, monkeypatch):
+    monkeypatch.setattr("hf_rare.runs.progress.tqdm", EagerBar)
+    now = 100.0
+    monkeypatch.setattr("hf_rare.runs.progress.time.perf_counter", lambda: now)
+    with RowProgress(4) as progress:
+        progress.start()
+        now += 4
+        progress.add_tokens(800, 64)  # as a server tells it, whose answers come whole
+        now += 4
+        progress.add_tokens(0, 16)
+        progress.add_tokens(0, 0)
+        assert "100 prompt + 10 generated tokens/s" in capsys.readouterr().err
+
+
 def test_the_bar_says_how_many_tokens_there_are_of_the_most_that_there_can_be(capsys, monkeypatch):
     monkeypatch.setattr("hf_rare.runs.progress.tqdm", EagerBar)
     with RowProgress(4, most_tokens=100) as progress:
