@@ -88,6 +88,20 @@ def test_a_number_leads_to_the_rows_that_it_counts_and_back(browser, tmp_path):
     assert "loop" not in browser.run(LISTED)
 
 
+def test_all_rows_are_listed_from_the_overview_whatever_was_listed_before(browser, tmp_path):
+    show(browser, report(make_rows()), tmp_path, "")
+    click(browser, "nav a[data-view=rows]")
+    assert len(browser.run(LISTED)) == 7
+    assert browser.run(CHOSEN) == browser.run(LISTED)[0]
+    click(browser, "nav a[data-view=overview]")
+    click(browser, ".tiles a[href*='truncated']")
+    assert browser.run(LISTED) == ["loop", "cut"]
+    click(browser, "nav a[data-view=overview]")
+    click(browser, "nav a[data-view=rows]")
+    assert len(browser.run(LISTED)) == 7
+    assert browser.run("document.getElementById('found').textContent") == "7 of 7"
+
+
 def test_filters_of_one_kind_widen_and_of_different_kinds_narrow(browser, tmp_path):
     show(browser, report(make_rows()), tmp_path, "view=rows&f=here:verdict/wrong")
     assert browser.run(LISTED) == ["loop", "cut", "astray", "long"]

@@ -9,6 +9,7 @@ class Page {
     this.rows = [];
     this.texts = [];
     this.isWhole = false;
+    this.listed = null; // what the list was made for
     this.marks = new Marks(index.marks, index.digest);
     this.open = {here: 0, other: 0};
     this.list = new RowList(find('list'), find('spacer'), (number) => this.drawItem(number), (number) => this.choose(number));
@@ -59,12 +60,14 @@ class Page {
       else link.removeAttribute('aria-current');
     }
     document.documentElement.style.setProperty('--head', `${document.querySelector('body > header').offsetHeight}px`);
-    const hasChanged = JSON.stringify([filters, words]) !== JSON.stringify([this.filters, this.words]);
     [this.view, this.filters, this.words] = [view, filters, words];
     if (view !== 'rows') {
       window.scrollTo(0, 0);
       return;
     }
+    const asked = JSON.stringify([filters, words]);
+    const hasChanged = asked !== this.listed; // other views have no filters, and leave the list as it was
+    this.listed = asked;
     if (hasChanged) this.filter();
     else this.list.show();
     const number = Number(said.get('at') ?? -1);
