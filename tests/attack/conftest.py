@@ -1,15 +1,19 @@
-"""Counts what came of attacks, for the table at the end of `make attack`."""
+"""Counts what came of attacks, for the table at the end of `make attack` and its result in `benchmarks/results/`."""
 
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.machine import save_result
+
 IS_WHOLE = os.environ.get("HF_RARE_ATTACK") == "whole"
 """Whether every attack is made as often as `make attack` makes it; else a few of each."""
 
+KINDS = len(list(Path(__file__).parent.glob("test_*.py")))
 COLUMNS = ("tried", "lost", "repeated", "hung", "let in", "foreign exceptions")
 
 
@@ -27,7 +31,7 @@ def count(request, record_property) -> Callable[..., None]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the table."""
+    """Print the table, and save that of whole attacks of every kind."""
     totals: dict[str, Counter[str]] = defaultdict(Counter)
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -42,3 +46,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(" " * width + "".join(f"{column:>20}" for column in COLUMNS))
     for name, counts in sorted(totals.items()):
         terminalreporter.write_line(f"{name:<{width}}" + "".join(f"{counts[column]:>20}" for column in COLUMNS))
+    if IS_WHOLE and len(totals) == KINDS:
+        save_result("attack", {"attacks": {name: {c: counts[c] for c in COLUMNS} for name, counts in totals.items()}})

@@ -252,7 +252,23 @@ def show_areas(result: dict[str, Any], score: str) -> str:
     return " | ".join(f"{of_kind[score]:.2f}" for of_kind in areas.values())
 
 
+ATTACKS = {
+    "Runs that are ended anywhere": (
+        "runs ended anywhere, by KILL, TERM, INT, INT twice and HUP, in batches of 7, 64 and 1,000 rows"
+    ),
+    "Parents of workers that are killed": "parents of `num_proc` workers that are killed",
+    "Ranks of which one is killed": "ranks of a launcher of which one is killed",
+    "Pushes to a Hub in any mood": "pushes to a Hub in any mood: other pages, other shapes, torn answers",
+    "Cards of any bytes": "cards of any bytes in the way of a push",
+    "Recipes and pipelines": "recipes and pipelines that cost too much, or reach for too much",
+    "Injections": "documents that would end the turn",
+    "Rows of every kind in every format": "rows of every kind in every format",
+}
 FIGURES = {
+    "attack": lambda r: " ".join(
+        f"| {ATTACKS[name]} | " + "{tried:,} | {lost} | {hung} | {let in} | {foreign exceptions} |".format(**counts)
+        for name, counts in sorted(r["attacks"].items(), key=lambda item: list(ATTACKS).index(item[0]))
+    ),
     "batch_invariance": lambda r: f"about {r['greedy']['seconds']['batch size 48'] / 60:.1f} minutes",
     "endpoint": lambda r: (
         f"{r['short']['whole']['seconds']:.2f} seconds and {r['short']['whole']['CPU milliseconds a request']:.2f} "

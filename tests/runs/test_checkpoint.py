@@ -135,12 +135,13 @@ def test_it_fails_before_anything_is_generated(hub, rows, tiny, machine):
 def test_a_hub_that_does_not_answer_is_waited_for_no_longer_than_was_said(hub, rows, machine, caplog):
     distill_fn = machine("first")
     distill(distill_fn, rows)
-    hub.fault("POST .*/commit/", delay=10)
+    fault = hub.fault("POST .*/commit/", delay=100)
     checkpoint = distill_fn.completer.checkpoint
     assert not checkpoint.flush(0.1)
     assert f"{REPO} has not answered within 0.1 seconds" in caplog.text
     checkpoint.close()
     assert entries_on(hub) == 0  # had it been waited for, they would be there
+    fault.is_over.set()
     wait_until(lambda: entries_on(hub) == len(rows))
 
 

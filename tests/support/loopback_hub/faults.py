@@ -1,8 +1,9 @@
 """What can go wrong on request."""
 
 import re
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.support.loopback_hub.request import Request
 
@@ -17,7 +18,10 @@ class CutError(Exception):
 
 @dataclass
 class Fault:
-    """What goes wrong with the `nth` request that matches, and the `times - 1` matching requests after it."""
+    """What goes wrong with the `nth` request that matches, and the `times - 1` matching requests after it.
+
+    Who has waited long enough sets `is_over`, and the delay is over.
+    """
 
     match: re.Pattern[str]
     nth: int
@@ -31,6 +35,7 @@ class Fault:
     body: bytes | None = None
     seen: int = 0
     used: int = 0
+    is_over: threading.Event = field(default_factory=threading.Event)
 
     def is_due(self, request: Request) -> bool:
         if not self.match.search(f"{request.method} {request.path}"):

@@ -53,7 +53,6 @@ class LoopbackHub:
         self.repos: dict[str, Repo] = {}
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
-        self._stopping = threading.Event()
         self._port = 0
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -73,7 +72,6 @@ class LoopbackHub:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> "LoopbackHub":
-        self._stopping.clear()
         self._server = Server(self, self._port)
         self._port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -87,7 +85,8 @@ class LoopbackHub:
     def down(self) -> None:
         """Refuse connections, and end those that are open; `start` brings everything back at the same `url`."""
         if self._server and self._thread:
-            self._stopping.set()
+            for fault in self._faults:
+                fault.is_over.set()
             self._server.shutdown()
             self._thread.join()
             self._server.close_connections()
@@ -221,7 +220,7 @@ class LoopbackHub:
 
     def _fail(self, request: Request, faults: Sequence[Fault]) -> None:
         for fault in faults:
-            self._stopping.wait(fault.delay)
+            fault.is_over.wait(fault.delay)
             if fault.race is not None:
                 self._race(request, fault.race)
             if fault.cut == "before":
