@@ -137,13 +137,13 @@ def make_rows(count: int, cites: str = "", seed: int = 0, in_words: bool = False
 
 
 def area_under_curve(right: list[float], wrong: list[float]) -> float:
-    """Give the share of pairs of which the right one is higher; equal ones count half."""
+    """Return the share of pairs of which the right one is higher; equal ones count half."""
     pairs = itertools.product(right, wrong)
     return sum((one > other) + (one == other) / 2 for one, other in pairs) / (len(right) * len(wrong))
 
 
 def count_words(row: dict[str, Any]) -> float:
-    """Give the share of a trace's words that the cited document holds."""
+    """Return the share of a trace's words that the cited document holds."""
     documents = [row["text"], *row["hard_negatives"]]
     words = split_words(normalize(row["reasoning"]))
     held = set(split_words(normalize(documents[row["cited"]])))
@@ -180,7 +180,7 @@ def measure_truth(model: str, count: int) -> dict[str, Any]:
 
 
 def share_found(rows: list[dict[str, Any]]) -> float:
-    """Give the share of rows in which the document that the trace was written from has most evidence."""
+    """Return the share of rows in which the document that the trace was written from has most evidence."""
     return round(sum(row["reasoning_evidence_document"] == row["planted"] for row in rows) / len(rows), 4)
 
 

@@ -34,14 +34,14 @@ ROW = {
 
 
 def time_by_hand(model: str) -> float:
-    """Give the seconds until a script has loaded the model."""
+    """Return the seconds until a script has loaded the model."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", BY_HAND, model], check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def time_first_row(model: str) -> float:
-    """Give the seconds until `hf-rare distill` has its first row in the journal."""
+    """Return the seconds until `hf-rare distill` has its first row in the journal."""
     with tempfile.TemporaryDirectory() as folder:
         rows, journal = Path(folder, "rows.jsonl"), Path(folder, "journal")
         rows.write_text(json.dumps(ROW) + "\n")

@@ -47,7 +47,7 @@ WARM_TOKENS = 32
 
 
 def get_settings(size: str) -> dict[str, Any]:
-    """Give the config of the model."""
+    """Return the config of the model."""
     from tests.support.large import EIGHT_BILLION, SMALL
 
     return {"8b": EIGHT_BILLION, "tiny": SMALL}[size]

@@ -26,7 +26,7 @@ APPENDS = 100_000
 
 
 def peak_memory() -> int:
-    """Give the peak memory of this process in KB; unlike `ru_maxrss` it does not begin with that of the parent."""
+    """Return the peak memory of this process in KB; unlike `ru_maxrss` it does not begin with that of the parent."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1])
 

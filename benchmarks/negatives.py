@@ -87,7 +87,7 @@ def _read(path: Path) -> str:
 
 
 def search_plainly(texts: list[str], queries: list[str]) -> float:
-    """Give the seconds of a search in dictionaries, with a full sort, its index not counted."""
+    """Return the seconds of a search in dictionaries, with a full sort, its index not counted."""
     tokenize = make_tokenizer("english")
     documents = [Counter(tokenize(text)) for text in texts]
     mean = sum(document.total() for document in documents) / len(documents)

@@ -55,7 +55,7 @@ class AtOnce(TransformersGenerator):
         return True
 
     def generate(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
-        """Give completions, eight at a time."""
+        """Return completions, eight at a time."""
         for number in itertools.count():
             if number % MEMORY_EVERY == 0:
                 AtOnce.memory = max(AtOnce.memory, read_memory())
@@ -68,7 +68,7 @@ class AtOnce(TransformersGenerator):
 
 
 def read_memory() -> int:
-    """Give the memory of this process in MB, without the pages of files, such as those of the dataset."""
+    """Return the memory of this process in MB, without the pages of files, such as those of the dataset."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:"))
     return int(line.split()[1]) // 1024
 

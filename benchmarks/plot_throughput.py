@@ -15,7 +15,7 @@ from benchmarks.machine import RESULTS
 
 
 def read_workloads(result: dict[str, Any]) -> dict[str, Any]:
-    """Give the workloads of a result by name."""
+    """Return the workloads of a result by name."""
     return {name: value for name, value in result.items() if isinstance(value, dict) and "ways" in value}
 
 

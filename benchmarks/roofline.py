@@ -123,11 +123,11 @@ class Bound:
         return max(1, int((self._card["memory"] - self.weight_bytes) / text))
 
     def reading(self) -> float:
-        """Give the tokens of prompts that are read in a second."""
+        """Return the tokens of prompts that are read in a second."""
         return float(self._card["operations/s"] / (2 * self._body + self._attention * self._prompt / 2))
 
     def writing(self, together: int) -> float:
-        """Give the tokens that are written in a second, with so many texts together."""
+        """Return the tokens that are written in a second, with so many texts together."""
         context = self._prompt + self._new / 2
         reading = (self.step_bytes + together * context * self.token_bytes) / self._card["bytes/s"]
         operations = together * (2 * (self._body + self._head) + self._attention * context)

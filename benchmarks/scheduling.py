@@ -112,7 +112,7 @@ def run(rows: int, folder: str, how: str, attempts: int) -> None:
 
 
 def measure(rows: int, how: str, attempts: int = 1, processes: int = 1, pace: float = 0.0) -> dict[str, Any]:
-    """Give the share of the ideal that a run reaches."""
+    """Return the share of the ideal that a run reaches."""
     with tempfile.TemporaryDirectory() as folder:
         launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
         command = [sys.executable, "-m", *(launcher if processes > 1 else []), "benchmarks.scheduling"]
@@ -146,7 +146,7 @@ def run_for_memory(rows: int, folder: str) -> None:
 
 
 def read_memory() -> int:
-    """Give the memory of this process that is no file's, in bytes."""
+    """Return the memory of this process that is no file's, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
 

@@ -89,7 +89,7 @@ def run_rank(seconds: float, batch_size: int, output: str) -> None:
 
 
 def time_torchrun(seconds: float, processes: int, batch_size: int) -> float:
-    """Give the wall time of a job."""
+    """Return the wall time of a job."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         command += ["-m", "benchmarks.skew", "--seconds", str(seconds), "--rank", str(batch_size), folder]
@@ -100,7 +100,7 @@ def time_torchrun(seconds: float, processes: int, batch_size: int) -> float:
 
 
 def time_ray(seconds: float, processes: int) -> float:
-    """Give the wall time of a run over Ray Data, from the first actor's first row to the last one's end."""
+    """Return the wall time of a run over Ray Data, from the first actor's first row to the last one's end."""
     from hf_rare import distill_with_ray
 
     with tempfile.TemporaryDirectory() as folder:

@@ -214,7 +214,7 @@ def train_student(arguments: argparse.Namespace, arm: str, seed: int) -> dict[st
 
 
 def name_student(arguments: argparse.Namespace, student: str) -> dict[str, Any]:
-    """Give the settings of a student, of which `before` has no adapter."""
+    """Return the settings of a student, of which `before` has no adapter."""
     settings = {"model_id": arguments.model, "dtype": "float32"}
     return settings if student == BEFORE else {**settings, "adapter": str(arguments.folder / student)}
 

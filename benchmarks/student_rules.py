@@ -46,7 +46,7 @@ def show_time(minutes: int) -> str:
 
 
 def find_next(interval: int, first: int, arrival: int) -> int:
-    """Give the first departure at or after an arrival, all in minutes."""
+    """Return the first departure at or after an arrival, all in minutes."""
     return first + -(-(arrival - first) // interval) * interval
 
 
@@ -236,7 +236,7 @@ class Rule:
         return KINDS[self.kind].documents[self.wording].format(**vars(self))
 
     def solve(self, given: int) -> str:
-        """Give the answer to the question about it."""
+        """Return the answer to the question about it."""
         kind = KINDS[self.kind]
         return kind.show(kind.solve(self.value, self.aside, given))
 

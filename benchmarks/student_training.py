@@ -26,7 +26,7 @@ class CompletionTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Give the mean cross entropy of the tokens that have a label."""
+        """Return the mean cross entropy of the tokens that have a label."""
         whole = model.get_base_model()
         labels = inputs.pop("labels")[:, 1:]
         learnt = labels != -100

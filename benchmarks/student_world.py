@@ -129,7 +129,7 @@ def make_rows(split: Split, count: int, seed: int = 0, negatives: int = NEGATIVE
 
 
 def leave_out_positives(rows: Dataset) -> Dataset:
-    """Give rows without what answers them: a hard negative stands in the place of the positive."""
+    """Return rows without what answers them: a hard negative stands in the place of the positive."""
 
     def change(row: Mapping[str, Sequence[str]]) -> dict[str, object]:
         first, *others = row["hard_negatives"]
@@ -170,7 +170,7 @@ class ScriptedTeacher(Generator):
         return type(self), self.made_with
 
     def identity(self) -> dict[str, object]:
-        """Give what its traces depend on."""
+        """Return what its traces depend on."""
         return {"model_id": "scripted-teacher", "made_with": list(self.made_with)}
 
     def generate(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:

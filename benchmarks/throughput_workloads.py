@@ -45,7 +45,7 @@ class Workload:
         return TransformersGenerator(self.model, self.tokenizer, **self.settings(), engine=engine)
 
     def settings(self) -> dict[str, Any]:
-        """Give the settings of decoding."""
+        """Return the settings of decoding."""
         return {"max_new_tokens": self.max_new_tokens, "generation_kwargs": {"do_sample": False}}
 
     def read(self, ids: Sequence[int]) -> str:

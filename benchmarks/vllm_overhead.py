@@ -54,7 +54,7 @@ def make_ways(arguments: Any) -> dict[str, Callable[[], list[tuple[str, int]]]]:
 
 
 def read_cpu_seconds() -> float:
-    """Give the seconds of CPU that this process and those below it have taken so far."""
+    """Return the seconds of CPU that this process and those below it have taken so far."""
     import psutil
 
     here = psutil.Process()
@@ -63,7 +63,7 @@ def read_cpu_seconds() -> float:
 
 
 def compare(seconds: dict[str, list[float]]) -> float:
-    """Give the median, over repetitions, of ours over theirs."""
+    """Return the median, over repetitions, of ours over theirs."""
     pairs = zip(seconds[OURS], seconds[THEIRS], strict=True)
     return round(statistics.median(ours / theirs for ours, theirs in pairs), 3)
 

@@ -146,6 +146,6 @@ def _had_token(err: BaseException) -> bool:
 
 
 def status_of(err: BaseException) -> int | None:
-    """Give the status of the Hub's answer, where there was one."""
+    """Return the status of the Hub's answer, where there was one."""
     response = getattr(err, "response", None)
     return int(response.status_code) if response is not None else None

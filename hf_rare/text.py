@@ -166,7 +166,7 @@ def _overlap(one: frozenset[int], other: frozenset[int]) -> float:
 
 
 def clean(text: object) -> str:
-    """Give `text` with line feeds as its only line ends, and `�` for each character that cannot be seen.
+    """Return `text` with line feeds as its only line ends, and `�` for each character that cannot be seen.
 
     What may stand unseen within a word, such as a soft hyphen, is left out.
     """

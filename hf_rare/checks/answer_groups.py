@@ -101,7 +101,7 @@ def is_same_group(given: Group, gold: Group, is_same: Callable[[str, str], bool]
 
 
 def cut_reason_but_commas(text: str) -> str:
-    """Give what stands before a reason in words; commas are part of a list."""
+    """Return what stands before a reason in words; commas are part of a list."""
     head = cut_reason(text.replace(",", "\1").replace(";", "\2"))
     return head.replace("\1", ",").replace("\2", ";")
 

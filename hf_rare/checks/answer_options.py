@@ -198,7 +198,7 @@ def _leading(keys: dict[str, str]) -> re.Pattern[str]:
 
 
 def _head(text: str) -> str:
-    """Give the first sentence up to a reason."""
+    """Return the first sentence up to a reason."""
     sentences = split_sentences(text)
     head = sentences[0] if sentences else text
     match = _REASON.search(head, 1)

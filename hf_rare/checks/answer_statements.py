@@ -90,7 +90,7 @@ def find_statements(answer: str, trace: str = "", keep_intervals: bool = False) 
 
 
 def _open_json(text: str) -> str:
-    """Give the answer that a JSON object holds, where a text is one."""
+    """Return the answer that a JSON object holds, where a text is one."""
     held = re.sub(r"^```\w*\s*|\s*```$", "", text)
     if not (held.startswith("{") and held.endswith("}") and "answer" in held.lower()):
         return text
@@ -172,7 +172,7 @@ def _find_last(pattern: re.Pattern[str], text: str, windows: list[tuple[int, int
 
 
 def _read_line(text: str, start: int) -> str:
-    """Give the rest of the line, or the next one that is not empty, without a denial before what counts."""
+    """Return the rest of the line, or the next one that is not empty, without a denial before what counts."""
     end = text.find("\n", start)
     line = text[start : end if end >= 0 else len(text)].strip()
     if not line.strip(" :*_") and end >= 0:
@@ -187,7 +187,7 @@ def _take_off_tail(statement: str) -> str:
 
 
 def _read_box(text: str, match: re.Match[str]) -> str | None:
-    """Give what a box holds, of boxes in boxes the innermost; what never closes ends with its line."""
+    """Return what a box holds, of boxes in boxes the innermost; what never closes ends with its line."""
     if not match.group("open"):
         return match.group("bare") or match.group("digit")
     held = read_braces(text, match.end() - 1)
@@ -197,7 +197,7 @@ def _read_box(text: str, match: re.Match[str]) -> str | None:
 
 
 def read_braces(text: str, start: int) -> str | None:
-    """Give what stands in the braces that open at `start`; `None` where they never close."""
+    """Return what stands in the braces that open at `start`; `None` where they never close."""
     depth = 0
     for place in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[place], 0)
@@ -212,7 +212,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def cut_reason(text: str) -> str:
-    """Give what stands before a reason, a remark in parentheses, or a second sentence."""
+    """Return what stands before a reason, a remark in parentheses, or a second sentence."""
     sentences = split_sentences(text)
     head = sentences[0] if sentences else text
     match = phrases.REASON.search(head, 1)

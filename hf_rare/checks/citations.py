@@ -184,7 +184,7 @@ def _read_ordinal(text: str) -> int:
 
 
 def _expand(items: str) -> tuple[int, ...]:
-    """Give the numbers of a list, those between the ends of a range too."""
+    """Return the numbers of a list, those between the ends of a range too."""
     numbers: list[int] = []
     for match in re.finditer(
         rf"({DIGITS})[a-z]?(?:\s{{0,3}}{RANGE}\s{{0,3}}[^\d,;]{{0,12}}({DIGITS}))?", items, re.IGNORECASE

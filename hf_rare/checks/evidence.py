@@ -115,7 +115,7 @@ def tokenize(text: str) -> list[str]:
 
 
 def _longest_run(tokens: list[str], trace: str, grams: set[tuple[str, ...]], size: int) -> int:
-    """Give the length of the longest run of `tokens` in `trace` that consists of `grams`."""
+    """Return the length of the longest run of `tokens` in `trace` that consists of `grams`."""
     longest, start = 0, 0
     for is_shared, stretch in groupby(gram in grams for gram in _grams(tokens, size)):
         length = sum(1 for _ in stretch)

@@ -79,7 +79,7 @@ def _fold(word: str) -> str:
 
 @functools.cache
 def _load() -> tuple[dict[str, list[str]], frozenset[str]]:
-    """Give the languages that have a word for grammar or exams, and the phrases of scripts without spaces."""
+    """Return the languages that have a word for grammar or exams, and the phrases of scripts without spaces."""
     stopwords = importlib.import_module("bm25s").stopwords
     by_language = {language: set(words) for language, words in load_words("exams").items()}
     for name, words in vars(stopwords).items():

@@ -198,7 +198,7 @@ def _begin_row_check(arguments: argparse.Namespace, config: type[Config]) -> tup
 
 
 def _read_known(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Give what the recipe beside the input says of its rows, where there is one."""
+    """Return what the recipe beside the input says of its rows, where there is one."""
     from hf_rare.writers.known_settings import known_settings
     from hf_rare.writers.recipe import read_recipe_beside
 

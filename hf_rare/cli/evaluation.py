@@ -128,7 +128,7 @@ def _check_reports(folder: Path, overwrite: bool) -> None:
 
 
 def _config_of(settings: dict[str, Any]) -> EvaluationConfig:
-    """Give the settings that say which columns are read."""
+    """Return the settings that say which columns are read."""
     names = ("text_column", "question_column", "scenario_column", "hard_negatives_column", "options_column")
     return EvaluationConfig(**{name: settings[name] for name in names if name in settings})
 

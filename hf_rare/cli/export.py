@@ -162,7 +162,7 @@ def _export(form: str, dataset: Any, settings: dict[str, Any]) -> Any:
 
 
 def _choose_form(name: str, form: str | None) -> str:
-    """Give the form that is meant, by its own name or by the format that it is one of."""
+    """Return the form that is meant, by its own name or by the format that it is one of."""
     forms = EXPORT_FORMATS.get(name)
     if form is not None and form not in (forms or ()):
         expected = f"Expected {' or '.join(forms)}." if forms else "Leave it out."
@@ -171,7 +171,7 @@ def _choose_form(name: str, form: str | None) -> str:
 
 
 def _read_choices(arguments: argparse.Namespace, form: str, of_rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the choices that were made.
+    """Return the choices that were made.
 
     Raises:
         ConfigError: One is not for this form, or a setting of the rows is not.

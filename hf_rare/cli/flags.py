@@ -80,7 +80,7 @@ def add_text_form(parser: argparse.ArgumentParser) -> None:
 
 
 def read_text_form(arguments: argparse.Namespace, expected: "Mapping[str, Kind]") -> "TextForm":
-    """Give how a text file is written, and which of its columns are lists.
+    """Return how a text file is written, and which of its columns are lists.
 
     Raises:
         DatasetFileError: A flag cannot be right.

@@ -46,7 +46,7 @@ def add_journal_commands(commands: Commands) -> None:
 
 
 def journals_folder(arguments: argparse.Namespace) -> Path:
-    """Give the folder of the journals that `--journal-dir` means.
+    """Return the folder of the journals that `--journal-dir` means.
 
     Raises:
         ConfigError: The journal is turned off.

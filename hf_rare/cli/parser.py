@@ -48,7 +48,7 @@ class Parser(argparse.ArgumentParser):
         return f"usage: {self._summarize_usage()}\n"
 
     def format_help(self) -> str:
-        """Give the help in short."""
+        """Return the help in short."""
         whole = {action: action.help for action in self._rare}
         for action, short in self._rare.items():
             action.help = argparse.SUPPRESS if short is None else short
@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
                 action.help = text
 
     def format_help_all(self) -> str:
-        """Give the help with all flags."""
+        """Return the help with all flags."""
         before, self.usage = self.usage, self._summarize_usage().replace("%", "%%")
         try:
             return super().format_help()

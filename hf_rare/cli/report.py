@@ -93,7 +93,7 @@ def _load(arguments: argparse.Namespace, form: Any) -> Any:
 
 
 def _name_both(mine: str, other: str | None) -> tuple[str, str]:
-    """Give what two datasets are called: by their files, or by the folders of these where their names are the same."""
+    """Return what two datasets are called: by their files, or by their folders where these are of the same name."""
     paths = [Path(name).absolute() for name in (mine, other or "other")]
     for parts in (1, 2):
         one, two = ("/".join(path.parts[-parts:]) for path in paths)

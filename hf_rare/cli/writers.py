@@ -169,5 +169,5 @@ def summarize(writer: Any, written: Any) -> Any:
 
 
 def count(summary: Any) -> dict[str, Any]:
-    """Give the counts of a run for `--json`."""
+    """Return the counts of a run for `--json`."""
     return {name: value for name, value in vars(summary).items() if name not in ("noun", "served_by")}

@@ -9,5 +9,5 @@ SEEN = "1.15.0"
 
 
 def hook_device(model: Any) -> Any:
-    """Give the device that a model computes on whose own weights are of no device: its `_hf_hook`."""
+    """Return the device that a model computes on whose own weights are of no device: its `_hf_hook`."""
     return look_up(model, "_hf_hook", "accelerate", SEEN).execution_device

@@ -13,7 +13,7 @@ SEEN = "5.2.0"
 
 
 def fingerprint_of(dataset: datasets.Dataset) -> str:
-    """Give what stands for the rows of a dataset and how they came about: `Dataset._fingerprint`."""
+    """Return what stands for the rows of a dataset and how they came about: `Dataset._fingerprint`."""
     return str(look_up(dataset, "_fingerprint", "datasets", SEEN))
 
 
@@ -30,7 +30,7 @@ def read_info(described: dict[str, Any]) -> datasets.DatasetInfo:
 
 
 def read_undecoded(batch: Any) -> Any:
-    """Give a batch as the table that lies on the disk, where it has one, in which pictures may be broken."""
+    """Return a batch as the table that lies on the disk, where it has one, in which pictures may be broken."""
     return batch.pa_table if isinstance(batch, LazyDict) else batch
 
 
@@ -40,7 +40,7 @@ def is_json(feature: Any) -> bool:
 
 
 def by_size_alone(dataset: datasets.Dataset) -> datasets.Dataset:
-    """Give the dataset with a size that is that of its rows: to write it, `datasets` looks up each picture's file."""
+    """Return the dataset with the size of its rows: to write it, `datasets` looks up each picture's file."""
     made = copy.copy(dataset)
     size = dataset.data.nbytes * len(dataset) // max(1, len(dataset.data))
     made._estimate_nbytes = lambda: size

@@ -14,7 +14,7 @@ SEEN = "0.70.19"
 
 
 def count_from_parent() -> tuple[int, ...]:
-    """Give the number of this process among those that its parent has started, the parent's own before it.
+    """Return the number of this process among those that its parent has started, the parent's own before it.
 
     `Process._identity`: workers of a pool have consecutive numbers, which nothing public tells.
     """

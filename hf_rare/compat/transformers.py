@@ -126,7 +126,7 @@ def written_before(state: Any) -> int:
 
 
 def default_generation_params() -> dict[str, Any]:
-    """Give what `generate` takes where neither model nor caller says it: `._get_default_generation_params`."""
+    """Return what `generate` takes where neither model nor caller says it: `._get_default_generation_params`."""
     from transformers import GenerationConfig
 
     defaults: dict[str, Any] = look_up(GenerationConfig, "_get_default_generation_params", "transformers", SEEN)()

@@ -67,7 +67,7 @@ def mean_of(sums: Numbers, counts: Numbers) -> Numbers:
 
 
 def make_score(value: float, resampled: Numbers, confidence: float) -> Score:
-    """Give a value with the interval that its resampled values have.
+    """Return a value with the interval that its resampled values have.
 
     Args:
         value (`float`): the value.

@@ -187,14 +187,14 @@ class _Maker:
                     yield {**shared, **changes, CONDITION: name, DOCUMENTS: order}
 
     def _name_golds(self, values: Mapping[str, Any], row: Row, column: str | None) -> list[str]:
-        """Give the right answers as texts: of class labels their names."""
+        """Return the right answers as texts: of class labels their names."""
         if column is None or self._labels is None:
             return list(row.gold)
         pairs = pair_options(values.get(self._questions.config.options_column))
         return list_golds(name_label(values[column], self._labels, pairs), pairs)
 
     def _change(self, values: Mapping[str, Any], row: Row, golds: list[str]) -> dict[str, Any] | None:
-        """Give the columns of a row whose key fact was changed; `None` where it was not."""
+        """Return the columns of a row whose key fact was changed; `None` where it was not."""
         questions, config = self._questions, self._questions.config
         text = _look(questions.changed, values)
         if not isinstance(text, str) or not text.strip() or text == row.positive:

@@ -259,7 +259,7 @@ def _say_what_is_not_asked(
 
 
 def _shared_settings(recipe: Any, students: Mapping[str, OneStudent]) -> dict[str, Any]:
-    """Give the settings that prompts are made by, as the recipe or the distillers among the students say."""
+    """Return the settings that prompts are made by, as the recipe or the distillers among the students say."""
     sources = [recipe] if recipe is not None else [s for s in students.values() if isinstance(s, ReasonDistiller)]
     found = [
         {

@@ -56,7 +56,7 @@ def list_conditions(names: Sequence[str]) -> list[str]:
 
 
 def condition_of(name: str) -> str:
-    """Give the condition that a place belongs to, and any other as it is."""
+    """Return the condition that a place belongs to, and any other as it is."""
     return "with_documents" if name.startswith(AT_PLACE) else name
 
 
@@ -144,7 +144,7 @@ def _read(answers: datasets.Dataset, output: str, gold_column: str | None) -> di
 
 
 def _measure(table: Mapping[str, Any]) -> dict[str, Numbers]:
-    """Give the value of each measure for each answer; NaN where it means nothing."""
+    """Return the value of each measure for each answer; NaN where it means nothing."""
     is_ok = table[STATUS] == "ok"
     abstains = is_ok & table[ABSTAINS]
     is_checked = np.isin(table[VERDICT], ("right", "wrong"))

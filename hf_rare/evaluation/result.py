@@ -66,11 +66,11 @@ class Evaluation:
     students: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Give everything but the answers as JSON: the same text for equal numbers."""
+        """Return everything but the answers as JSON: the same text for equal numbers."""
         return json.dumps(self._report(), indent=2, ensure_ascii=False) + "\n"
 
     def table(self) -> str:
-        """Give tables in Markdown that can be read as they are: all measures, places of the positive, differences."""
+        """Return tables in Markdown that read as they are: all measures, places of the positive, differences."""
         return "\n\n".join(map(lay_out, make_tables(self._report())))
 
     def __str__(self) -> str:

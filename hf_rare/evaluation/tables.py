@@ -135,5 +135,5 @@ def _differences(report: Mapping[str, Any]) -> list[Table]:
 
 
 def _plain(cell: str) -> str:
-    """Give a text for a cell: a name may hold what would end it."""
+    """Return a text for a cell: a name may hold what would end it."""
     return " ".join(clean(cell).split()).replace("|", "/")

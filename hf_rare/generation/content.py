@@ -10,12 +10,12 @@ PROBES = ("hf-rare-first", "hf-rare-second")
 
 
 def as_text(text: str) -> Content:
-    """Give a text as it is."""
+    """Return a text as it is."""
     return text
 
 
 def as_parts(text: str) -> Content:
-    """Give a text as the only part of a list, as templates of models that see read it."""
+    """Return a text as the only part of a list, as templates of models that see read it."""
     return [{"type": "text", "text": text}]
 
 

@@ -73,12 +73,12 @@ def build_generation_config(
 
 
 def end_token_ids(config: "GenerationConfig") -> set[int]:
-    """Give the tokens that end a completion."""
+    """Return the tokens that end a completion."""
     return set(as_list(config.eos_token_id))
 
 
 def as_list(value: Any) -> list[Any]:
-    """Give a setting that is one value, a list of values, or None, as a list."""
+    """Return a setting that is one value, a list of values, or None, as a list."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]

@@ -94,7 +94,7 @@ def prepare_worker() -> None:
 
 
 def worker_number() -> int | None:
-    """Give the number of this worker: consecutive among the workers of a pool; `None` in any other process."""
+    """Return the number of this worker: consecutive among the workers of a pool; `None` in any other process."""
     if multiprocess.parent_process() is None:
         return None
     numbers = count_from_parent()

@@ -93,7 +93,7 @@ class InferenceClientGenerator(Generator):
         return self._fields.get("temperature") != 0
 
     def identity(self) -> dict[str, Any]:
-        """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
+        """Return everything but prompt and seed that changes a completion, and nothing else, as JSON values.
 
         An address is not in it: the same model may be served elsewhere tomorrow. A provider is, since they differ in
         quantisation.
@@ -102,7 +102,7 @@ class InferenceClientGenerator(Generator):
         return {"model_id": self.model_id, "engine": "endpoint", **served, "request": self._fields}
 
     def settings(self) -> dict[str, Any]:
-        """Give the settings it was made with; neither the address nor where its key is."""
+        """Return the settings it was made with; neither the address nor where its key is."""
         endpoint = json.loads(self.config.to_json())
         for name in ("base_url", "token_variable", "bill_to"):
             endpoint[name] = None

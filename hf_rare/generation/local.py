@@ -50,7 +50,7 @@ class LocalGenerator(Generator):
         return self.decoding.max_new_tokens
 
     def identity(self) -> dict[str, Any]:
-        """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
+        """Return everything but prompt and seed that changes a completion, and nothing else, as JSON values.
 
         That is what stands for the weights, and the generation config as it results from the model's own and the
         settings. Settings that change the prompt only, like the chat template's, are not in it: the prompt shows them.
@@ -85,7 +85,7 @@ class LocalGenerator(Generator):
         return self.decoding.repetition_detection if is_one_text else None
 
     def settings(self) -> dict[str, Any]:
-        """Give the settings it was made with: those of the model and those of decoding."""
+        """Return the settings it was made with: those of the model and those of decoding."""
         configs = {"model": self.teacher.config, "decoding": self.decoding}
         return {name: json.loads(config.to_json()) for name, config in configs.items()}
 

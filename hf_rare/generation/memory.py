@@ -40,7 +40,7 @@ def count_tokens_that_fit(model: Any, device: torch.device) -> int:
 
 
 def bytes_per_token(model: Any) -> int:
-    """Give what keys and values of a token take; 0 where the config does not say it."""
+    """Return what keys and values of a token take; 0 where the config does not say it."""
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_attention_heads", None)
     hidden, layers = getattr(config, "hidden_size", None), getattr(config, "num_hidden_layers", None)
@@ -59,7 +59,7 @@ CGROUPS = (
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Give the memory that is free on a device; `None` where it does not say."""
+    """Return the memory that is free on a device; `None` where it does not say."""
     if device.type == "cpu":
         import psutil
 
@@ -72,7 +72,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def _left_by_cgroups() -> list[int]:
-    """Give what a container's limit leaves, where there is one: the machine's own figure knows nothing of it."""
+    """Return what a container's limit leaves, where there is one: the machine's own figure knows nothing of it."""
     left = []
     for limit, used in CGROUPS:
         try:

@@ -29,7 +29,7 @@ class BatchPacker:
         self._fitted = 0
 
     def size(self, lengths: Sequence[int]) -> int:
-        """Give the tokens that a micro-batch of prompts of these lengths takes."""
+        """Return the tokens that a micro-batch of prompts of these lengths takes."""
         return len(lengths) * (max(lengths) + self._max_new_tokens)
 
     def count(self, lengths: Sequence[int]) -> int:
@@ -47,7 +47,7 @@ class BatchPacker:
         return count
 
     def whole_size(self, lengths: Iterable[int]) -> int:
-        """Give the tokens that prompts of these lengths take when none of them is padded."""
+        """Return the tokens that prompts of these lengths take when none of them is padded."""
         return sum(length + self._max_new_tokens for length in lengths)
 
     def shrink(self, size: int) -> None:

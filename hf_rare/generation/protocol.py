@@ -110,7 +110,7 @@ class NotedSource(JobSource, Protocol):
         """Keep a note on jobs, until they have a completion or another note."""
 
     def read_notes(self, jobs: Sequence[Job]) -> Mapping[str, str]:
-        """Give the notes on jobs, by key."""
+        """Return the notes on jobs, by key."""
 
 
 class JobList:
@@ -198,7 +198,7 @@ class Generator(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
+        """Return everything but prompt and seed that changes a completion, and nothing else, as JSON values.
 
         Known without loading the model.
         """
@@ -226,7 +226,7 @@ class Generator(ABC):
         return True
 
     def settings(self) -> dict[str, Any]:
-        """Give the settings it was made with, as JSON values; a local model's under `model` and `decoding`."""
+        """Return the settings it was made with, as JSON values; a local model's under `model` and `decoding`."""
         return {}
 
     def cost(self, completion: Completion) -> float:

@@ -111,12 +111,12 @@ class TransformersScorer(Generator):
         return self.generator.spans_processes
 
     def identity(self) -> dict[str, Any]:
-        """Give what stands for the weights, and that they measure."""
+        """Return what stands for the weights, and that they measure."""
         measure = "log_probs and ranks" if self.has_ranks else "log_probs"
         return {**self.generator.teacher.identity(), "scores": measure, "scoring_revision": SCORING_REVISION}
 
     def settings(self) -> dict[str, Any]:
-        """Give the settings it was made with: those of the model and those of decoding."""
+        """Return the settings it was made with: those of the model and those of decoding."""
         return self.generator.settings()
 
     def load(self) -> None:

@@ -32,7 +32,7 @@ _WRAPPED: "weakref.WeakValueDictionary[str, Teacher]" = weakref.WeakValueDiction
 
 
 def get_teacher(config: ModelConfig) -> "Teacher":
-    """Give the teacher of these settings: the one this process has, or a new one that has loaded nothing yet."""
+    """Return the teacher of these settings: the one this process has, or a new one that has loaded nothing yet."""
     key = config.to_json()
     return _WRAPPED.get(key) or _TEACHERS.setdefault(key, Teacher(config))
 
@@ -162,7 +162,7 @@ class Teacher:
         return min((limit for limit in limits if isinstance(limit, int) and limit < 10**9), default=None)
 
     def identity(self) -> dict[str, Any]:
-        """Give what stands for the weights, as JSON values and without a local path."""
+        """Return what stands for the weights, as JSON values and without a local path."""
         settings = {
             "model_id": _name_without_path(self.config.model_id),
             "revision": self.config.revision,

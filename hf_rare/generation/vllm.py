@@ -95,7 +95,7 @@ class VLLMGenerator(LocalGenerator):
         return _rebuild, (type(self), *(config.to_json() for config in configs))
 
     def identity(self) -> dict[str, Any]:
-        """Give everything but prompt and seed that changes a completion, and nothing else, as JSON values.
+        """Return everything but prompt and seed that changes a completion, and nothing else, as JSON values.
 
         The version of vLLM counts, and those of its settings that change more than the speed.
 
@@ -108,7 +108,7 @@ class VLLMGenerator(LocalGenerator):
         return {**super().identity(), **own}
 
     def settings(self) -> dict[str, Any]:
-        """Give the settings it was made with: those of the model, of decoding and of vLLM."""
+        """Return the settings it was made with: those of the model, of decoding and of vLLM."""
         return {**super().settings(), "vllm": json.loads(self.config.to_json())}
 
     @property

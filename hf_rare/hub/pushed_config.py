@@ -182,7 +182,7 @@ class PushedConfig:
     def _describe(
         self, whole: Mapping[str, datasets.Dataset], recipe: Recipe | None, is_of_all: bool
     ) -> tuple[str, dict[str, bytes]]:
-        """Give the card of the whole config with its recipe, and recipe and plot by path."""
+        """Return the card of the whole config with its recipe, and recipe and plot by path."""
         documents: dict[str, bytes] = {}
         plot_path = f"assets/{self.name}.png"
         with contextlib.suppress(ColumnError, MissingPackageError):  # nothing to plot, or nothing to plot with
@@ -209,7 +209,7 @@ class PushedConfig:
         return card, documents
 
     def _choose_recipe(self, head: Head, existing_card: str) -> tuple[Recipe | None, bool]:
-        """Give the recipe that a card with rows from other pushes speaks of, and whether all rows were made by it."""
+        """Return the recipe that a card with rows from other pushes speaks of, and whether it made all rows."""
         path, existing = recipe_path(self.name), None
         if path in head.files:
             with contextlib.suppress(ValueError, RecursionError):
@@ -220,7 +220,7 @@ class PushedConfig:
         return self.recipe, is_same and provenance.OTHER_ROWS not in existing_card
 
     def _whole_split(self, head: Head, name: str, kept: Sequence[str]) -> datasets.Dataset:
-        """Give the rows of a split as it will be, with those in files that stay, which are downloaded."""
+        """Return the rows of a split as it will be, with those in files that stay, which are downloaded."""
         new = self.splits.get(name)
         if not kept and new is not None:
             return new
@@ -245,5 +245,5 @@ class PushedConfig:
 
 
 def _settings_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what of a recipe changes the rows."""
+    """Return what of a recipe changes the rows."""
     return {name: value for name, value in recipe.items() if name not in ("command", "versions")}

@@ -175,7 +175,7 @@ class Repository:
         return None
 
     def commit_url(self, oid: str) -> str:
-        """Give the page of a commit."""
+        """Return the page of a commit."""
         return f"{self._url}/commit/{oid}"
 
     @property

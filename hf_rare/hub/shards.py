@@ -68,7 +68,7 @@ def count_bytes(dataset: datasets.Dataset) -> int:
 
 
 def _cut(dataset: datasets.Dataset, max_bytes: int, max_rows: int) -> Iterator[tuple[int, int, int]]:
-    """Give the first row, the end and the bytes of each shard."""
+    """Return the first row, the end and the bytes of each shard."""
     tables = dataset.with_format("arrow")
     start = num_bytes = 0
     for block in range(0, len(dataset), BLOCK_ROWS):

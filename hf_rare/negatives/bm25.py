@@ -184,7 +184,7 @@ class Index:
             self._mean_length = float(np.load(folder / "lengths.npy").mean())
 
     def find_terms(self, text: str) -> list[int]:
-        """Give the numbers of the terms of a query that the index knows, each once.
+        """Return the numbers of the terms of a query that the index knows, each once.
 
         A scenario repeats the words of its setting. Counted once, 88 % of the positives of the 48 PostgreSQL questions
         of the tests are among the first 10 of 903 documents; counted as often as they come, 75 %.
@@ -213,7 +213,7 @@ class Index:
 
 
 def rank(scores: np.ndarray[Any, np.dtype[np.float32]], expected: int) -> Iterator[int]:
-    """Give the numbers of the documents with a score above 0, best first; equal scores by number.
+    """Return the numbers of the documents with a score above 0, best first; equal scores by number.
 
     Args:
         scores (`np.ndarray`):

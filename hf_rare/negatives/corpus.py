@@ -235,7 +235,7 @@ def _restore_format(mined: datasets.Dataset, dataset: datasets.Dataset, new: lis
 
 
 def _count_processes(rows: int, num_proc: int | None) -> int | None:
-    """Give what `map` takes: None for this process."""
+    """Return what `map` takes: None for this process."""
     if num_proc is None:
         num_proc = len(os.sched_getaffinity(0)) if rows >= ROWS_FOR_PROCESSES else 1
     return num_proc if num_proc > 1 else None

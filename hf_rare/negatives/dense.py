@@ -182,7 +182,7 @@ class _EmbeddingMiner:
         return self._range_max is None and not self._has_limits
 
     def first_depth(self, wanted: int) -> int:
-        """Give how many ranks are looked at, for so many documents: by the range, else as the miner has it."""
+        """Return how many ranks are looked at, for so many documents: by the range, else as the miner has it."""
         if self._range_max is not None:
             if self._range_max <= self._range_min:
                 raise ConfigError(
@@ -192,7 +192,7 @@ class _EmbeddingMiner:
         return 10 * wanted if self._has_limits else wanted + _SPARE
 
     def rank(self, queries: Sequence[str], depth: int) -> dict[str, Ranked]:
-        """Give the documents of each query and their scores, best first; equal scores by number."""
+        """Return the documents of each query and their scores, best first; equal scores by number."""
         from sentence_transformers.util import mine_hard_negatives
 
         pairs = [(query, positive) for query in queries for positive in self.positives[query]]

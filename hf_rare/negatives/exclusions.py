@@ -57,7 +57,7 @@ class Exclusions:
 def lay_out(
     rows: Sequence[Ranked], get_text: Callable[[int], str], get_id: Callable[[int], Any], config: MiningConfig
 ) -> dict[str, list[Any]]:
-    """Give the new columns of some rows: texts, and scores and ids where they are asked for."""
+    """Return the new columns of some rows: texts, and scores and ids where they are asked for."""
     name = config.hard_negatives_column
     columns: dict[str, list[Any]] = {name: [[get_text(document) for document, _ in found] for found in rows]}
     if config.keep_scores:

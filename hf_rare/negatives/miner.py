@@ -26,7 +26,7 @@ class Miner:
         return Index(Path(self.folder), self.tokenizer or make_tokenizer(self.config.language))
 
     def __call__(self, batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """Give the new columns of a batch."""
+        """Return the new columns of a batch."""
         config = self.config
         inputs = [batch[column] for column in (config.question_column, config.text_column, *config.query_columns)]
         rows = [self.mine(question, text, query) for question, text, *query in zip(*inputs, strict=True)]

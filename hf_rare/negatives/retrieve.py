@@ -107,7 +107,7 @@ class Retriever:
         return Index(Path(self.folder), self.tokenizer or make_tokenizer(self.config.language))
 
     def __call__(self, batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        """Give the new columns of a batch."""
+        """Return the new columns of a batch."""
         config, name = self.config, self.config.hard_negatives_column
         queries = zip(*(batch[column] for column in config.query_columns), strict=True)
         found = [self.find("\n".join(part for part in query if part)) for query in queries]

@@ -36,7 +36,7 @@ def write_json_lines(dataset: datasets.Dataset, path: Path) -> None:
 
 
 def find_what_no_file_holds(ending: str, dataset: datasets.Dataset) -> Iterator[tuple[str, str]]:
-    """Give the columns that a file with this ending cannot hold, and why."""
+    """Return the columns that a file with this ending cannot hold, and why."""
     schema = dataset.features.arrow_schema
     for field in schema:
         if ending == ".jsonl":
@@ -55,7 +55,7 @@ def find_what_no_file_holds(ending: str, dataset: datasets.Dataset) -> Iterator[
 
 
 def without_lost_files(dataset: datasets.Dataset) -> datasets.Dataset:
-    """Give pictures and the like whose file is gone as empty ones of that name, so that the others can be saved.
+    """Return pictures and the like whose file is gone as empty ones of that name, so that the others can be saved.
 
     A folder takes the files into itself, and `datasets` writes nothing where one of them is not there.
     """
@@ -74,7 +74,7 @@ def without_lost_files(dataset: datasets.Dataset) -> datasets.Dataset:
 
 
 def _read_paths(rows: datasets.Dataset, name: str, start: int) -> list[str | None]:
-    """Give the paths of media that are not in the dataset itself."""
+    """Return the paths of media that are not in the dataset itself."""
     column = rows[start : start + ROWS_AT_ONCE][name].combine_chunks()
     paths, are_outside = column.field("path").to_pylist(), pc.is_null(column.field("bytes")).to_pylist()
     return [path if is_outside else None for path, is_outside in zip(paths, are_outside, strict=True)]

@@ -228,7 +228,7 @@ def load_splits(
 
 
 def by_plain_name(path: Path) -> Path:
-    """Give a path to a folder under which other libraries find it: by a link, where its name means more to them.
+    """Return a path to a folder under which other libraries find it: by a link, where its name means more to them.
 
     fsspec cuts `a::b` in two, and `Dataset.map` makes a regular expression of the path to a file.
     """
@@ -247,7 +247,7 @@ def by_plain_name(path: Path) -> Path:
 
 
 def _ending_of(path: Path) -> str:
-    """Give the ending that says how a file is read, without the one that says how it is packed; nothing for others."""
+    """Return the ending that says how a file is read, not how it is packed; nothing for others."""
     plain = path.with_suffix("") if path.suffix.lower() in OPENERS else path
     ending = plain.suffix.lower()
     return ending if ending in READERS else ""
@@ -371,7 +371,7 @@ READERS: Mapping[str, Callable[[Path, Path, TextForm], None]] = {
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """Give a type that `datasets` has for one that it has not: of dictionaries their values, of views lists."""
+    """Return a type that `datasets` has for one that it has not: of dictionaries their values, of views lists."""
     if pa.types.is_dictionary(kind):
         return kind.value_type
     if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):

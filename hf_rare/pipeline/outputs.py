@@ -177,7 +177,7 @@ def _is_alive(writer: str, folder: Path) -> bool:
 
 
 def _prefix(path: Path, writer: int | None = None) -> str:
-    """Give how the name of the folder begins in which a process writes an output."""
+    """Return how the name of the folder begins in which a process writes an output."""
     name = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()  # fsspec reads more into some names
     return f".hf-rare-{name}-" + (f"{_name_machine()}-{writer}-" if writer is not None else "")
 

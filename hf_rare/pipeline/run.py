@@ -315,7 +315,7 @@ class _Run:
         }
 
     def _keep(self, stage: str, path: Path, note: Settings, make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
-        """Give the rows of a stage: those that are there, where they have this key, or else new ones."""
+        """Return the rows of a stage: those that are there, where they have this key, or else new ones."""
         existing = _read_note(path)
         kept, why = _load_stage(path, existing, note["key"]), _say_what_differs(existing, note)
         if kept is None:
@@ -375,7 +375,7 @@ def _say_what_differs(existing: Settings, note: Settings) -> str:
 
 
 def _load_stage(path: Path, note: Settings, key: str) -> datasets.Dataset | None:
-    """Give the rows that a stage has left, where they have this key and are all there; else `None`."""
+    """Return the rows that a stage has left, where they have this key and are all there; else `None`."""
     if note.get("key") != key:
         return None
     try:
@@ -412,7 +412,7 @@ def _load_inputs(settings: Mapping[str, Settings]) -> dict[str, Settings]:
 
 
 def _describe_stage(settings: Settings) -> str:
-    """Give all that a stage depends on which runs no writer: datasets by fingerprint, model folders by digest."""
+    """Return all that a stage depends on which runs no writer: datasets by fingerprint, model folders by digest."""
     dense = settings.get("dense")
     models = [settings.get("model"), dense.get("cross_encoder") if isinstance(dense, Mapping) else None]
     digests = [_digest_model(Path(name)) for name in models if isinstance(name, str) and is_local(name)]

@@ -59,7 +59,7 @@ def tell_stages(
 
 
 def tell_command(pipeline: Any, output: Any, model_settings: Mapping[str, Any]) -> str | None:
-    """Give the command that runs a pipeline: the one that this process is, or one that does the same.
+    """Return the command that runs a pipeline: the one that this process is, or one that does the same.
 
     Args:
         pipeline (`str`, `Path` or `dict`):
@@ -83,7 +83,7 @@ def tell_command(pipeline: Any, output: Any, model_settings: Mapping[str, Any]) 
 
 
 def _complete(stage: str, given: Settings, function: Callable[..., Any]) -> dict[str, Any]:
-    """Give the settings of a stage with the defaults that change its rows; those that say nothing are left out."""
+    """Return the settings of a stage with the defaults that change its rows; those that say nothing are left out."""
     parameters = inspect.signature(function).parameters.values()
     defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
     defaults |= {name: getattr(MiningConfig(), name) for name in OF_MINING.get(stage, ())}

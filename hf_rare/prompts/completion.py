@@ -161,7 +161,7 @@ def parse_completion(
 
 
 def _split_thoughts(completion: str, markers: ThoughtMarkers, starts_open: bool) -> tuple[str, str, bool]:
-    """Give the thoughts, what is outside them, and whether the last one ends.
+    """Return the thoughts, what is outside them, and whether the last one ends.
 
     A thought that opens behind visible text and never ends is no thought: text and marker stay as they are.
     """
@@ -187,7 +187,7 @@ def _split_thoughts(completion: str, markers: ThoughtMarkers, starts_open: bool)
 
 
 def _unwrap(visible: str, answer: tuple[str, str], has_channels: bool) -> str:
-    """Give what is said aloud without what encloses it, and of channels only the one that is for the reader."""
+    """Return what is said aloud without what encloses it, and of channels only the one that is for the reader."""
     opening, closing = (re.compile(pattern, re.IGNORECASE) for pattern in answer)
     starts = [match for match in opening.finditer(visible) if not is_quoted(visible, *match.span())]
     if not starts:
@@ -201,7 +201,7 @@ def _unwrap(visible: str, answer: tuple[str, str], has_channels: bool) -> str:
 
 
 def _split_answer(text: str, tags: Tags) -> tuple[str, str, bool]:
-    """Give what stands around the last answer, the answer, and whether there are tags at all.
+    """Return what stands around the last answer, the answer, and whether there are tags at all.
 
     The last answer that is closed and says something counts; without one, what follows the last opening tag.
     """

@@ -43,7 +43,7 @@ class ItemPrompts(PromptBuilder[R]):
 
 @lru_cache(maxsize=16)
 def get_item_template(config: ItemConfig) -> Template:
-    """Give the compiled template, compiled once per process.
+    """Return the compiled template, compiled once per process.
 
     Raises:
         TemplateError: It cannot be found, does not compile, or uses an unknown placeholder.
@@ -81,7 +81,7 @@ def build_item_prompt(row: Row | JudgedAnswer, config: ItemConfig, shortened: Ma
 
 
 def _fill_in(config: ItemConfig, extra: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Give the values of the placeholders that the settings offer."""
+    """Return the values of the placeholders that the settings offer."""
     counts = {name: getattr(config, name) for name in config.placeholders if name.startswith("num_")}
     values = {**texts, **counts}
     return {**extra, **{name: values[name] for name in config.placeholders}}

@@ -65,7 +65,7 @@ def find_json(text: str, is_cut: bool = False) -> list[Any]:
 
 
 def unescape(text: str) -> str:
-    """Give a text whose JSON has no second layer of escapes, and whose LaTeX has its backslashes."""
+    """Return a text whose JSON has no second layer of escapes, and whose LaTeX has its backslashes."""
     if _ESCAPED_QUOTES.search(text):  # JSON within a string
         text = re.sub(r'\\(["\\])', r"\1", text)
     text = re.sub(r'(?<!\\)"{3}', '"', text)  # as Python writes long texts
@@ -88,7 +88,7 @@ def locate_json(text: str, is_cut: bool = False) -> list[Located]:
 
 
 def _repair(text: str, start: int, is_cut: bool) -> tuple[list[Any], int, bool]:
-    """Give what can be made of a text that is no valid JSON, where it ends, and whether it has an end."""
+    """Return what can be made of a text that is no valid JSON, where it ends, and whether it has an end."""
     if not _BEGINS_LIKE_JSON.match(text, start):
         return [], start, True
     scan = _Scan(text, start, is_cut)
@@ -129,7 +129,7 @@ class _Scan:
         self.written = "".join(self._out)
 
     def whole_parts(self) -> list[str]:
-        """Give the objects and lists that have ended in those that have not, and the texts of an outer list."""
+        """Return the objects and lists that have ended in those that have not, and the texts of an outer list."""
         parts = [self.written[start:end] for level in self._open for start, end in level.parts]
         for level in self._open[:2]:
             if level.bracket == "[" and level.texts:

@@ -98,7 +98,7 @@ class DistillPrompts(PromptBuilder[Row]):
 
 @lru_cache(maxsize=16)
 def get_template(config: DistillConfig) -> Template:
-    """Give the compiled template of a distiller, compiled once per process.
+    """Return the compiled template of a distiller, compiled once per process.
 
     Raises:
         TemplateError: It cannot be found, does not compile, or uses an unknown placeholder.
@@ -109,7 +109,7 @@ def get_template(config: DistillConfig) -> Template:
 
 
 def _fill_in(row: Row, documents: Sequence[str | None], config: DistillConfig) -> dict[str, Any]:
-    """Give the values of the placeholders."""
+    """Return the values of the placeholders."""
     return {
         **row.extra,
         "question": row.question,

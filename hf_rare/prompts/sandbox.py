@@ -77,7 +77,7 @@ class BudgetedEnvironment(ImmutableSandboxedEnvironment):
 
 @contextmanager
 def spending(steps: int = STEPS) -> Iterator[None]:
-    """Give what is filled in within this context a budget.
+    """Return what is filled in within this context a budget.
 
     Args:
         steps (`int`, *optional*, defaults to 1000000): the budget.
@@ -209,7 +209,7 @@ def _check_size(size: int) -> None:
 
 
 def _length(value: Any, depth: int = 0) -> int:
-    """Give how long a value is as a text, about; what is in it counts each time that it stands there."""
+    """Return how long a value is as a text, about; what is in it counts each time that it stands there."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):

@@ -79,7 +79,7 @@ def read_columns(batch: Any, names: Sequence[str], config: Any = None) -> list[d
 def add_columns(
     batch: Any, columns: Mapping[str, list[Any]], features: datasets.Features, repeats: Sequence[int] | None = None
 ) -> Any:
-    """Give new columns back in the container type of the batch.
+    """Return new columns back in the container type of the batch.
 
     Args:
         batch:

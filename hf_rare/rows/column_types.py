@@ -28,7 +28,7 @@ def is_list(feature: Any) -> bool:
 
 
 def item_of(feature: Any) -> Any:
-    """Give what the lists of a column hold, or what the column holds where it has none."""
+    """Return what the lists of a column hold, or what the column holds where it has none."""
     return feature.feature if is_list(feature) else feature
 
 

@@ -137,7 +137,7 @@ def read_features(batch: Any) -> datasets.Features | None:
 
 
 def name_label(value: Any, names: Sequence[str] | None, options: OptionPairs | None = None) -> Any:
-    """Give the name of a class label, or, where there are options and it is the name of none, the number as it is."""
+    """Return the name of a class label, or, where there are options and it names none, the number as it is."""
     if isinstance(value, list | tuple):
         return [name_label(item, names, options) for item in value]
     if names is None or isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):

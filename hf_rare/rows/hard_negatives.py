@@ -14,7 +14,7 @@ def name_columns(setting: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def gather(values: Mapping[str, Any], setting: str | Sequence[str]) -> Any:
-    """Give the hard negatives of a row.
+    """Return the hard negatives of a row.
 
     Args:
         values (`Mapping[str, Any]`):

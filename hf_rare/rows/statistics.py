@@ -75,7 +75,7 @@ class Distribution:
         return self.total / self.count
 
     def quantile(self, share: float) -> int:
-        """Give the smallest number that at least `share` of the numbers do not exceed."""
+        """Return the smallest number that at least `share` of the numbers do not exceed."""
         seen, numbers = 0, sorted(self.counts)
         for number in numbers:
             seen += self.counts[number]
@@ -133,7 +133,7 @@ class Statistics:
 
 
 def named_splits(dataset: Any) -> dict[str, datasets.Dataset]:
-    """Give the splits of a dataset by name: a [`~datasets.Dataset`] is one, `train` where it does not say which.
+    """Return the splits of a dataset by name: a [`~datasets.Dataset`] is one, `train` where it does not say which.
 
     Raises:
         ConfigError: It is no dataset, or one whose rows are not there yet.
@@ -204,7 +204,7 @@ def measure(dataset: datasets.Dataset, columns: Mapping[str, Any] = DEFAULT_COLU
 
 
 def _flatten(array: Any) -> Any:
-    """Give the items of lists, or the array itself; of views, which count nothing, the texts."""
+    """Return the items of lists, or the array itself; of views, which count nothing, the texts."""
     items = pc.list_flatten(array) if _is_list(array) else array
     return items.cast(pa.large_string()) if pa.types.is_string_view(items.type) else items
 

@@ -236,7 +236,7 @@ class Completer:
             share.clear()
 
     def _agree(self, rows: Sequence[R], attempts: Attempts[R], share: TeamShare) -> dict[str, Completion]:
-        """Give what any process knows of all that rows can ask for."""
+        """Return what any process knows of all that rows can ask for."""
         self._kept.open()
         jobs = [self._kept.make_job(*wanted) for row in rows for wanted in attempts.all(row)]
         known = self._kept.look_up(jobs)

@@ -96,7 +96,7 @@ class KeptCompletions:
         return Job(prompt, seed, hash_job(self._identity, prompt, seed if self._is_sampling else None))
 
     def look_up(self, jobs: Sequence[Job]) -> dict[str, Completion]:
-        """Give the completions that need not be written, by key.
+        """Return the completions that need not be written, by key.
 
         A failure of an earlier run is written again where that is asked for, and one of this run never.
         """
@@ -154,7 +154,7 @@ class KeptCompletions:
             self._noted.update(keys)
 
     def read_notes(self, jobs: Iterable[Job]) -> dict[str, str]:
-        """Give the notes on jobs, by key."""
+        """Return the notes on jobs, by key."""
         if self.journal is None:
             return {}
         values = self.journal.read({job.key for job in jobs})
@@ -185,7 +185,7 @@ _TYPES = get_type_hints(Completion)
 
 
 def _write(completion: Completion) -> dict[str, Any]:
-    """Give the values of a completion that are not those by default; but a completion without error says so."""
+    """Return the values of a completion that are not those by default; but a completion without error says so."""
     return {name: value for name, value in vars(completion).items() if value != _FIELDS[name] or name == "error"}
 
 

@@ -74,7 +74,7 @@ class JobStore:
             self._ask("set", "hf_rare/welcome", json.dumps([self._id, ids]))
 
     def clone(self) -> Self:
-        """Give another connection, with the same keys."""
+        """Return another connection, with the same keys."""
         other = type(self)(self._rank, len(self._others) + 1)
         other._prefix, other._id = self._prefix, self._id
         other._store = self._store.clone()
@@ -133,5 +133,5 @@ class JobStore:
 
 
 def describe_address() -> str:
-    """Give host and port of the store."""
+    """Return host and port of the store."""
     return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"

@@ -130,7 +130,7 @@ class Journal:
                 raise JournalError(f"A file of the journal {self.folder} cannot be made: {err}. {_WAY_OUT}") from err
 
     def _open(self) -> JournalFile:
-        """Give the file of this process, with all that was written in its place."""
+        """Return the file of this process, with all that was written in its place."""
         file = self._file
         if file is not None and file.is_open:
             if self._is_whole(file):
@@ -310,7 +310,7 @@ def iterate_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def _parse(line: bytes) -> Value | None:
-    """Give the value of a line, or `None` when it is not what was written."""
+    """Return the value of a line, or `None` when it is not what was written."""
     data = line[_VALUE_OFFSET:-2]
     if b"%08x" % zlib.crc32(data) != line[_CRC]:
         return None

@@ -14,7 +14,7 @@ OFF = ("", "0", "off", "none")
 
 
 def journal_folder(run: RunConfig) -> Path | None:
-    """Give the folder of all journals: `journal_dir`, else `HF_RARE_JOURNAL`, else one in the Hugging Face cache."""
+    """Return the folder of all journals: `journal_dir`, else `HF_RARE_JOURNAL`, else one in the Hugging Face cache."""
     if run.journal_dir != "auto":
         return Path(run.journal_dir).expanduser() if run.journal_dir is not None else None
     moved = os.environ.get(JOURNAL_VARIABLE)

@@ -39,7 +39,7 @@ def reduce_to_settings(
     team: Team | None,
     has_callbacks: bool = False,
 ) -> tuple[Any, ...]:
-    """Give what `__reduce__` gives for a callable, and do what is to be done when one is pickled.
+    """Return what `__reduce__` gives for a callable, and do what is to be done when one is pickled.
 
     Args:
         make (`Callable`):
@@ -74,7 +74,7 @@ def reduce_to_settings(
 
 
 def variables_for_workers() -> dict[str, str]:
-    """Give what workers elsewhere need of the environment: run settings that were left, and where journals lie."""
+    """Return what workers elsewhere need of the environment: run settings that were left, and where journals lie."""
     return {name: value for name, value in os.environ.items() if name.startswith("HF_RARE_")}
 
 

@@ -29,16 +29,16 @@ class Attempts(Protocol[R]):
     """How many rows are read together while more are being written: 1, unless reading them takes a model."""
 
     def next(self, row: R) -> list[Wanted]:
-        """Give what the next attempt at a row asks for; nothing for a row that needs no more."""
+        """Return what the next attempt at a row asks for; nothing for a row that needs no more."""
 
     def all(self, row: R) -> list[Wanted]:
-        """Give what all attempts at a row can ask for, in order."""
+        """Return what all attempts at a row can ask for, in order."""
 
     def read(self, rows: Sequence[R], completions: Sequence[Sequence[Completion]]) -> None:
         """Read the completions of the latest attempt at each row."""
 
     def copy(self, row: R) -> R:
-        """Give a row that is as far as this one, and goes its own way from here."""
+        """Return a row that is as far as this one, and goes its own way from here."""
 
     def alone(self) -> AbstractContextManager[None]:
         """Let what reads completions work in this process alone, while others read other rows."""

@@ -69,7 +69,7 @@ def is_first_process() -> bool:
 
 
 def get_team() -> "Team | None":
-    """Give the team of this process, or `None` when it works alone.
+    """Return the team of this process, or `None` when it works alone.
 
     Raises:
         ConfigError: This is a worker of `map(num_proc=...)` in a process that a launcher has started, or the launcher

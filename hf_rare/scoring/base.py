@@ -53,7 +53,7 @@ class ScoredRow:
     left_out: Sequence[str] = ()
 
     def read(self) -> dict[int, list[dict[str, Any]]]:
-        """Give what the texts of each item were measured to be, by its number; what failed is left out."""
+        """Return what the texts of each item were measured to be, by its number; what failed is left out."""
         measured: dict[int, list[dict[str, Any]]] = {}
         for owners, completion in zip(self.prompts, self.completions or (), strict=False):
             if not completion.failure:
@@ -73,11 +73,11 @@ class OneAttempt:
     read_together = 1
 
     def next(self, row: ScoredRow) -> list[tuple[EncodedPrompt, int]]:
-        """Give what is measured of a row; nothing where it is."""
+        """Return what is measured of a row; nothing where it is."""
         return [] if row.completions is not None else self.all(row)
 
     def all(self, row: ScoredRow) -> list[tuple[EncodedPrompt, int]]:
-        """Give all that is measured of a row."""
+        """Return all that is measured of a row."""
         return [(prompt, 0) for prompt in row.prompts.values()]
 
     def read(self, rows: Sequence[ScoredRow], completions: Sequence[Sequence[Completion]]) -> None:
@@ -86,7 +86,7 @@ class OneAttempt:
             row.completions = measured
 
     def copy(self, row: ScoredRow) -> ScoredRow:
-        """Give a row that is as far as this one."""
+        """Return a row that is as far as this one."""
         return copy.copy(row)
 
     def alone(self) -> contextlib.nullcontext[None]:
@@ -189,7 +189,7 @@ class TextMeasure(ABC, Generic[C]):
         return add_columns(batch, self.lay_out(rows), self.new_features(as_lists))
 
     def features(self, features: datasets.Features) -> datasets.Features:
-        """Give the features of a dataset with the new columns, for `map(features=...)`.
+        """Return the features of a dataset with the new columns, for `map(features=...)`.
 
         Args:
             features ([`datasets.Features`]): the features of the dataset.

@@ -148,6 +148,6 @@ def rank_by_distraction(
 
 
 def _rank(effects: Sequence[float | None]) -> list[int]:
-    """Give the places of numbers, the largest first and those that are not there last."""
+    """Return the places of numbers, the largest first and those that are not there last."""
     keys = [math.inf if effect is None else -effect for effect in effects]
     return sorted(range(len(effects)), key=keys.__getitem__)

@@ -18,7 +18,7 @@ _STEP_END = re.compile(r"(?<=[.!?;:])(?=\s)|(?<=[。！？；])|(?=\n)")
 
 
 def rank_surprisal(log_probs: Sequence[float], ranks: Sequence[int], max_rank: int = MAX_RANK) -> float:
-    """Give the rank-surprisal ratio of a text: the sum of min(rank, max_rank) over the sum of -log p.
+    """Return the rank-surprisal ratio of a text: the sum of min(rank, max_rank) over the sum of -log p.
 
     "Which Reasoning Trajectories Teach Students to Reason Better?" (arXiv 2601.14249): the mean rank of the tokens,
     clipped at 100, over their mean surprisal in nats. Lower suits better: tokens that the student would not have been
@@ -38,7 +38,7 @@ def rank_surprisal(log_probs: Sequence[float], ranks: Sequence[int], max_rank: i
 
 
 def local_naturalness(steps: Sequence[Sequence[float]]) -> float:
-    """Give the local naturalness of a text: the mean over its steps of the mean log probability of a step's tokens.
+    """Return the local naturalness of a text: the mean over its steps of the mean log probability of a step's tokens.
 
     "Local Naturalness for Selecting Teacher Data" (arXiv 2510.03988): each step is read behind a few steps before it
     alone, without the prompt and without what came earlier, so that long traces of strong teachers can be compared.
@@ -89,7 +89,7 @@ class RankSurprisalMeasure(TraceMeasure):
         return prompts
 
     def weigh(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Give the ratio of a trace."""
+        """Return the ratio of a trace."""
         (text,) = texts
         return {RANK_SURPRISAL: rank_surprisal(text["log_probs"], text["ranks"])}
 
@@ -128,5 +128,5 @@ class LocalNaturalnessMeasure(TraceMeasure):
         return {tuple(owners): ScoredPrompt.of_texts(texts, shown)} if texts else {}
 
     def weigh(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Give the naturalness of a trace."""
+        """Return the naturalness of a trace."""
         return {LOCAL_NATURALNESS: local_naturalness([text["log_probs"] for text in texts])}

@@ -124,7 +124,7 @@ class TraceMeasure(TextMeasure[DistillConfig]):
 
     @abstractmethod
     def weigh(self, texts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Give the value of each new column from what the texts of a trace were measured to be."""
+        """Return the value of each new column from what the texts of a trace were measured to be."""
 
     def _make_config(self, settings: dict[str, Any]) -> DistillConfig:
         config = read_distill_config(self._recipe, settings)
@@ -208,7 +208,7 @@ class TraceMeasure(TextMeasure[DistillConfig]):
         return groups
 
     def encode(self, row: Row, variants: Sequence[Sequence[str | None]]) -> list[Sequence[int]]:
-        """Give the tokens before a trace, for each choice of documents; nothing where a prompt cannot be encoded."""
+        """Return the tokens before a trace, for each choice of documents; nothing where a prompt cannot be encoded."""
         encoded = self.scorer.encoder.encode([build_messages(row, some, self.config) for some in variants])
         if errors := [prompt.error for prompt in encoded if prompt.error]:
             logger.warning("A row cannot be measured: %s.", errors[0])
@@ -216,7 +216,7 @@ class TraceMeasure(TextMeasure[DistillConfig]):
         return [array("i", [*prompt.token_ids, *self._opening()]) for prompt in encoded]
 
     def _opening(self) -> list[int]:
-        """Give the tokens that open a thought, where the chat template has not opened one."""
+        """Return the tokens that open a thought, where the chat template has not opened one."""
         encoder, tags = self.scorer.encoder, self.config.thought_tags
         if is_thought_open(encoder.opening, tags):
             return []

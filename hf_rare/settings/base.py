@@ -41,7 +41,7 @@ class Config:
             object.__setattr__(self, name, check_value(name, getattr(self, name), kinds[name]))
 
     def to_json(self) -> str:
-        """Give all settings as JSON with sorted keys: the same text for equal settings in every process."""
+        """Return all settings as JSON with sorted keys: the same text for equal settings in every process."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod

@@ -102,14 +102,14 @@ class LabelledTrace:
 
 
 def make_examples(form: TrainingFormat, values: Values) -> Iterator[Example]:
-    """Give a prompt and a completion for each trace of a row; only right ones where a column says which are."""
+    """Return a prompt and a completion for each trace of a row; only right ones where a column says which are."""
     for prompt, trace in _pair_traces(form, values):
         if form.correct_column is None or trace.is_right:
             yield {"completion": trace.completion, "sample": trace.number, **_describe(prompt, trace)}
 
 
 def make_labelled(form: TrainingFormat, values: Values) -> Iterator[Example]:
-    """Give a prompt, a completion and a label for each trace that is known to be right or wrong."""
+    """Return a prompt, a completion and a label for each trace that is known to be right or wrong."""
     for prompt, trace in _pair_traces(form, values):
         if trace.is_right is not None:
             labelled = {"completion": trace.completion, "label": trace.is_right, "sample": trace.number}
@@ -117,7 +117,7 @@ def make_labelled(form: TrainingFormat, values: Values) -> Iterator[Example]:
 
 
 def make_pairs(form: TrainingFormat, values: Values) -> Iterator[Example]:
-    """Give pairs of a right and a wrong trace of a row, each trace used once before one is used again."""
+    """Return pairs of a right and a wrong trace of a row, each trace used once before one is used again."""
     traces = list(_pair_traces(form, values))
     right = [trace for _, trace in traces if trace.is_right]
     wrong = [trace for _, trace in traces if trace.is_right is False]
@@ -130,7 +130,7 @@ def make_pairs(form: TrainingFormat, values: Values) -> Iterator[Example]:
 
 
 def _pair_traces(form: TrainingFormat, values: Values) -> Iterator[tuple[StudentPrompt, LabelledTrace]]:
-    """Give the traces of a row, each with the row's prompt; none where the row cannot be used."""
+    """Return the traces of a row, each with the row's prompt; none where the row cannot be used."""
     prompt = build_student_prompt(form, values)
     if prompt is not None:
         for trace in read_traces(form, values):
@@ -138,7 +138,7 @@ def _pair_traces(form: TrainingFormat, values: Values) -> Iterator[tuple[Student
 
 
 def _describe(prompt: StudentPrompt, *traces: LabelledTrace) -> Example:
-    """Give the prompt of an example, and say whether it has the positive, and lacks a cited document or an answer."""
+    """Return the prompt of an example, and whether it has the positive, and lacks a cited document or an answer."""
     left_out = prompt.documents.left_out
     lacks_cited = bool(left_out) and any(not left_out.isdisjoint(find_citations(trace.text)) for trace in traces)
     return {
@@ -192,7 +192,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]:
-    """Give the traces of a row that are not empty, have one of the statuses and, with a column for it, a label."""
+    """Return the traces of a row that are not empty, have one of the statuses and, with a column for it, a label."""
     output = form.config.output_column
     names = [output, output + ANSWER, *([output + STATUS] if output + STATUS in values else [])]
     names += [form.correct_column] if form.correct_column else []

@@ -74,7 +74,7 @@ def _counts_by_itself(config: DistillConfig) -> bool:
 
 
 def message_features(reasoning_format: str) -> Any:
-    """Give the type of a column of messages."""
+    """Return the type of a column of messages."""
     keys = ["role", "content", *(["reasoning_content"] if reasoning_format == "field" else [])]
     return datasets.List({key: datasets.Value("string") for key in keys})
 

@@ -46,7 +46,7 @@ class PromptMaker:
     privileged: str | None
 
     def __call__(self, values: Values) -> Iterator[Example]:
-        """Give the prompt of a row; none where the row cannot be used, or has nothing for its teacher."""
+        """Return the prompt of a row; none where the row cannot be used, or has nothing for its teacher."""
         prompt = build_student_prompt(self.form, values)
         if prompt is None:
             return

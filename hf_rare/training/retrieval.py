@@ -115,7 +115,7 @@ def to_retrieval(
 def _make_texts(
     query: Sequence[str], text_column: str, columns: str | Sequence[str], num_negatives: int, pad: bool, row: Values
 ) -> list[str]:
-    """Give anchor, positive and negatives of a row; fewer than `num_negatives` where it has no more."""
+    """Return anchor, positive and negatives of a row; fewer than `num_negatives` where it has no more."""
     positive = row[text_column]
     negatives = _list_negatives(positive, gather(row, columns))
     if pad and negatives:
@@ -124,7 +124,7 @@ def _make_texts(
 
 
 def _list_negatives(positive: str | None, hard_negatives: Sequence[str | None] | None) -> list[str]:
-    """Give the negatives that are some: not empty, and not the positive itself in other letter case or blanks."""
+    """Return the negatives that are some: not empty, and not the positive itself in other letter case or blanks."""
     return [text for text in hard_negatives or [] if text and text.strip() and not _is_same(text, positive)]
 
 
@@ -141,7 +141,7 @@ def _has_status(found: str | list[str] | None, wanted: Sequence[str]) -> bool:
 
 
 def _most_common_length(dataset: datasets.Dataset, text_column: str, columns: str | Sequence[str]) -> int:
-    """Give the number of negatives that most rows have; of two such numbers the greater."""
+    """Return the number of negatives that most rows have; of two such numbers the greater."""
     read = dataset.select_columns(list(dict.fromkeys([text_column, *name_columns(columns)])))
     counts = Counter(len(_list_negatives(row[text_column], gather(row, columns))) for row in read.with_format(None))
     return max(counts, key=lambda length: (counts[length], length), default=0)

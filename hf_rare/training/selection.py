@@ -145,7 +145,7 @@ class TeacherComparison:
     scores: list[TeacherScore]
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Give the table as values by name, a teacher each."""
+        """Return the table as values by name, a teacher each."""
         return [asdict(score) for score in self.scores]
 
     def __str__(self) -> str:
@@ -223,7 +223,7 @@ def _find(measure: Any) -> tuple[type[TraceMeasure], str, int]:
 
 
 def _list_columns(measured: datasets.Dataset, output: str, ending: str) -> Iterator[dict[str, list[Any]]]:
-    """Give what is said of the traces of each row: lists by the ending of their column."""
+    """Return what is said of the traces of each row: lists by the ending of their column."""
     columns = [output + part for part in (ending, STATUS, VERDICT) if output + part in measured.column_names]
     for row in measured.select_columns(columns).with_format(None):
         yield {name.removeprefix(output): v if isinstance(v, list) else [v] for name, v in row.items()}
@@ -234,7 +234,7 @@ def _is_number(value: float | None) -> bool:
 
 
 def _find_candidates(ending: str, candidates: Candidates, row: Mapping[str, Any]) -> dict[int, float]:
-    """Give the measure of each trace of a row that may be chosen, by its place; `row` holds lists by ending."""
+    """Return the measure of each trace of a row that may be chosen, by its place; `row` holds lists by ending."""
     values = row[ending] or []
     reasons = candidates.why_not(row, len(values))
     return {place: value for place, value in enumerate(values) if _is_number(value) and not reasons[place]}

@@ -109,6 +109,6 @@ class Student:
         return str(self._tokenizer.apply_chat_template(list(messages), tokenize=False, **self._kwargs, **kwargs))
 
     def _split(self, message: Mapping[str, str]) -> list[str]:
-        """Give the parts of a message that must be found again: thought and answer, without tags and outer space."""
+        """Return the parts of a message that must be found again: thought and answer, without tags and outer space."""
         texts = [message.get("reasoning_content") or "", message["content"]]
         return [piece.strip() for text in texts for piece in self._tags.split(text) if piece.strip()]

@@ -125,7 +125,7 @@ def _draw(draws: "Sequence[Callable[[Axes], None]]", size: tuple[float, float], 
 
 
 def _import_matplotlib() -> tuple[Any, Any, Any]:
-    """Give what draws, without its interface for windows. Raises `MissingPackageError`."""
+    """Return what draws, without its interface for windows. Raises `MissingPackageError`."""
     try:
         import matplotlib.style
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -80,7 +80,7 @@ class Preview:
         self._texts = texts
 
     def to_html(self) -> str:
-        """Give the rows as HTML, with its style."""
+        """Return the rows as HTML, with its style."""
         return f"<style>{STYLE}</style>\n" + "\n".join(self._sections or ["<p>No rows.</p>"])
 
     def _repr_html_(self) -> str:
@@ -160,7 +160,7 @@ def preview(
 
 
 def _section(view: Mapping[str, Any], number: int) -> str:
-    """Give the HTML of a row."""
+    """Return the HTML of a row."""
     documents = _documents(view)
     is_numbered = bool(view["document_order"])
     row_id = "hf-rare-" + hashlib.blake2b(repr((number, view)).encode(), digest_size=6).hexdigest()
@@ -186,7 +186,7 @@ def _section(view: Mapping[str, Any], number: int) -> str:
 
 
 def _documents(view: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Give the documents in the order of the prompt where it is known, and which of them is the positive."""
+    """Return the documents in the order of the prompt where it is known, and which of them is the positive."""
     negatives = view["hard_negatives"] or []
     texts = [view["text"], *([negatives] if isinstance(negatives, str) else negatives)]
     order = view["document_order"] or [i for i, text in enumerate(texts) if text is not None]
@@ -195,7 +195,7 @@ def _documents(view: Mapping[str, Any]) -> list[tuple[str, bool]]:
 
 
 def _samples(view: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give what differs between the samples of a row, of which there is one where the trace is no list."""
+    """Return what differs between the samples of a row, of which there is one where the trace is no list."""
     of_trace = (ANSWER, STATUS, VERDICT, ERROR, COMPLETION_TOKENS, EVIDENCE_DOCUMENT, GROUNDED_ON_POSITIVE, DISTRACTED)
     names = ("trace", *(ending[1:] for ending in of_trace))
     lists = {name: view[name] if isinstance(view[name], list) else [view[name]] for name in names}
@@ -225,7 +225,7 @@ def _link_citations(text: str, row_id: str, documents: int) -> str:
 
 
 def _numbers(sample: Mapping[str, Any]) -> str:
-    """Give the line below a trace: status and verdict, why it is not ok, and tokens."""
+    """Return the line below a trace: status and verdict, why it is not ok, and tokens."""
     words = [f"sample {sample['sample']}"] if sample["sample"] is not None else []
     for said in filter(None, (sample["status"], sample["verdict"])):
         words.append(f'<span class="{MARKS.get(str(said), "mark")}">{_escape(said)}</span>')
@@ -250,7 +250,7 @@ def _rests_on(sample: Mapping[str, Any]) -> list[str]:
 
 
 def _text(view: Mapping[str, Any]) -> str:
-    """Give a row as text."""
+    """Return a row as text."""
     lines = [f"question: {view['question']}"] if view["question"] else []
     for place, (text, is_positive) in enumerate(_documents(view), 1):
         label = f"[{place}]" if view["document_order"] else "-"

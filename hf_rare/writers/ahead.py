@@ -28,7 +28,7 @@ class RowsAhead:
         return self._ends[-1] if self._ends else 0
 
     def read(self, numbers: range, prepare: Callable[[Any], list[Any]]) -> list[Any]:
-        """Give what `prepare` makes of the rows with these numbers, table by table."""
+        """Return what `prepare` makes of the rows with these numbers, table by table."""
         made: list[Any] = []
         start = numbers.start
         while start < numbers.stop:

@@ -44,11 +44,11 @@ class WriterAttempts(Generic[S]):
         self.read_together = READ_TOGETHER if companions else 1
 
     def next(self, row: Result[S]) -> list[tuple[EncodedPrompt, int]]:
-        """Give the prompt of the next attempt at a row with the seed of each sample; nothing where it is the last."""
+        """Return the prompt of the next attempt at a row with the seed of each sample; nothing after the last."""
         return [] if row.is_complete else self._ask(row, row.attempts, row.attempts + 1)
 
     def all(self, row: Result[S]) -> list[tuple[EncodedPrompt, int]]:
-        """Give the prompt of a row with the seeds of all attempts."""
+        """Return the prompt of a row with the seeds of all attempts."""
         return self._ask(row, 0, self._most)
 
     def _ask(self, row: Result[S], first: int, end: int) -> list[tuple[EncodedPrompt, int]]:
@@ -68,7 +68,7 @@ class WriterAttempts(Generic[S]):
         self._read(rows, completions)
 
     def copy(self, row: Result[S]) -> Result[S]:
-        """Give a row that is as far as this one, and goes its own way from here."""
+        """Return a row that is as far as this one, and goes its own way from here."""
         copied = copy.copy(row)
         copied.samples, copied.served_by = list(row.samples), list(row.served_by)
         return copied

@@ -139,7 +139,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
 
     @abstractmethod
     def _lay_out(self, results: Sequence[Result[S]]) -> Layout:
-        """Give the new columns of a batch."""
+        """Return the new columns of a batch."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         team = self.completer.team_of_launcher
@@ -197,7 +197,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         return add_columns(batch, layout.columns, self.output_features, layout.repeats)
 
     def features(self, features: datasets.Features | None = None) -> datasets.Features:
-        """Give the features of the dataset with its new columns, for `map(features=...)`.
+        """Return the features of the dataset with its new columns, for `map(features=...)`.
 
         Args:
             features ([`datasets.Features`], *optional*):

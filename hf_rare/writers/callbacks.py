@@ -54,7 +54,7 @@ class RunProgress:
     rank: int
 
     def numbers(self) -> dict[str, float]:
-        """Give all numbers by name, for loggers: these, and those of [`Summary.numbers`]."""
+        """Return all numbers by name, for loggers: these, and those of [`Summary.numbers`]."""
         names = ("rows_begun", "rows_ended", "rows_ended_by_all", "found", "tokens_per_second")
         return {name: getattr(self, name) for name in names} | self.summary.numbers()
 

@@ -98,7 +98,7 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
         return output_features(self.config)
 
     def features(self, features: datasets.Features | None = None) -> datasets.Features:
-        """Give the features of the dataset with its new columns, for `map(features=...)`.
+        """Return the features of the dataset with its new columns, for `map(features=...)`.
 
         Args:
             features ([`datasets.Features`], *optional*):

@@ -110,7 +110,7 @@ class Clock:
             raise _EnoughError
 
     def seconds(self, lengths: Sequence[int], rows_together: int, completions: Sequence[int]) -> float:
-        """Give the time that a run takes.
+        """Return the time that a run takes.
 
         Args:
             lengths (`Sequence[int]`): tokens of its prompts, in order.
@@ -273,7 +273,7 @@ def count_steps(lengths: Sequence[int], places: int) -> list[tuple[int, int]]:
 
 
 def expected_longest(lengths: Sequence[int], draws: int) -> float:
-    """Give the expected maximum of `draws` values drawn from `lengths` with replacement."""
+    """Return the expected maximum of `draws` values drawn from `lengths` with replacement."""
     ordered, count = sorted(lengths), len(lengths)
     return sum(length * (((i + 1) / count) ** draws - (i / count) ** draws) for i, length in enumerate(ordered))
 

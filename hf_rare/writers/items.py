@@ -49,7 +49,7 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
 
     @abstractmethod
     def _key(self, item: I) -> str:
-        """Give the text by which two items are the same."""
+        """Return the text by which two items are the same."""
 
     def _read_completions(
         self, results: Sequence[Result[Found[I]]], completions: Sequence[Sequence[Completion]]
@@ -75,7 +75,7 @@ class ItemWriter(ColumnWriter[C, Found[I]], Generic[C, I]):
         return Found(status="unparsed", error=error, completion_tokens=tokens)
 
     def _items(self, result: Result[Found[I]]) -> list[I]:
-        """Give the different items of all attempts, in order."""
+        """Return the different items of all attempts, in order."""
         different: dict[str, I] = {}
         for sample in result.samples:
             for item in sample.items:

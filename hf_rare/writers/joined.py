@@ -119,6 +119,6 @@ class JoinedBatches:
                 self._writing.release()
 
     def _take_rows(self) -> Iterator[list[_Row]]:
-        """Give the rows of the next batch; none where none waits now, which may change while rows are written."""
+        """Return the rows of the next batch; none where none waits now, which may change while rows are written."""
         while True:
             yield self._waiting.popleft().rows if self._waiting else []

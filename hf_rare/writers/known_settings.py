@@ -12,7 +12,7 @@ from hf_rare.writers.recipe import read_recipe
 
 
 def known_settings(recipe: Any) -> Mapping[str, Any]:
-    """Give the settings of a distiller.
+    """Return the settings of a distiller.
 
     Args:
         recipe ([`ReasonDistiller`], [`DistillConfig`], `str`, `Path` or `dict`, *optional*):
@@ -38,7 +38,7 @@ def known_settings(recipe: Any) -> Mapping[str, Any]:
 
 
 def read_distill_config(recipe: Any, settings: Mapping[str, Any]) -> DistillConfig:
-    """Give the settings that rows were distilled with, with the caller's in the place of some.
+    """Return the settings that rows were distilled with, with the caller's in the place of some.
 
     Args:
         recipe ([`ReasonDistiller`], [`DistillConfig`], `str`, `Path` or `dict`, *optional*):

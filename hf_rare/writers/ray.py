@@ -144,7 +144,7 @@ def distill_with_ray(
 
 
 def _number_batches(dataset: datasets.Dataset, batch_size: int) -> Iterator[pa.Table]:
-    """Give the rows in batches, with a column that numbers them."""
+    """Return the rows in batches, with a column that numbers them."""
     for start, batch in zip(
         range(0, len(dataset), batch_size), dataset.with_format("arrow").iter(batch_size), strict=True
     ):
@@ -244,7 +244,7 @@ def _map(
     num_cpus: float,
     map_kwargs: dict[str, Any],
 ) -> Iterator[pa.Table]:
-    """Give the new columns of each batch, in order."""
+    """Return the new columns of each batch, in order."""
     pickled = ray.cloudpickle.dumps(distill_fn)  # which leaves the run settings in the environment
     variables = variables_for_workers()
     context = ray.data.DataContext.get_current().copy()
@@ -281,7 +281,7 @@ def _map(
 
 
 def _name_resources(num_cpus: float, map_kwargs: Mapping[str, Any]) -> dict[str, float]:
-    """Give what an actor needs, as Ray calls it."""
+    """Return what an actor needs, as Ray calls it."""
     cpus = max(1, num_cpus)  # one of which Ray Data takes for a moment, to look at the batches
     needed = {"CPU": cpus, "GPU": map_kwargs["num_gpus"], "memory": map_kwargs.get("memory")}
     needed |= map_kwargs.get("resources") or {}

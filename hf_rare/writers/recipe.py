@@ -82,14 +82,14 @@ def make_recipe(writer: Any, command: str | None = None) -> Recipe:
 
 
 def describe_command() -> str | None:
-    """Give the command line of this process when it is `hf-rare`, with the folders of paths left out."""
+    """Return the command line of this process when it is `hf-rare`, with the folders of paths left out."""
     program, *arguments = sys.argv
     is_module = Path(program).parts[-2:] == ("hf_rare", "__main__.py")
     return join_command(arguments) if Path(program).stem == "hf-rare" or is_module else None
 
 
 def join_command(arguments: Sequence[str]) -> str:
-    """Give the command line of `hf-rare` with these arguments, with the folders of paths left out."""
+    """Return the command line of `hf-rare` with these arguments, with the folders of paths left out."""
     return shlex.join(["hf-rare", *map(_without_folders, arguments)])
 
 
@@ -152,12 +152,12 @@ def read_recipe(
 
 
 def recipe_path(config_name: str) -> str:
-    """Give the place of a config's recipe in its repository."""
+    """Return the place of a config's recipe in its repository."""
     return "recipe.json" if config_name == "default" else f"{config_name}/recipe.json"
 
 
 def recipe_beside(path: Path) -> Path:
-    """Give the place of the recipe of a dataset on the disk: beside it, under its name."""
+    """Return the place of the recipe of a dataset on the disk: beside it, under its name."""
     return path.with_name(f"{path.stem}.recipe.json")
 
 
@@ -169,7 +169,7 @@ def read_recipe_beside(path: Path, kind: str) -> Recipe | None:
 
 
 def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, Any]:
-    """Give the settings of [`ReasonDistiller.from_pretrained`] that a recipe stands for.
+    """Return the settings of [`ReasonDistiller.from_pretrained`] that a recipe stands for.
 
     Args:
         recipe (`dict`): the recipe.
@@ -203,7 +203,7 @@ def recipe_settings(recipe: Recipe, model_id: str | None = None) -> dict[str, An
 
 
 def _endpoint_settings(recipe: Recipe, model_id: str | None) -> dict[str, Any]:
-    """Give the settings of the endpoint that has answered; the caller says where one is now, if it was an address."""
+    """Return the settings of the endpoint that answered; the caller says where one is now, if it was an address."""
     endpoint = {name: value for name, value in recipe["endpoint"].items() if value is not None}
     if model_id is not None:
         endpoint["model_id"] = model_id
@@ -251,7 +251,7 @@ def _without_folder(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _folder_name(path: Path) -> str:
-    """Give the last part of a path; for `.` and `..` the name of the folder that they mean."""
+    """Return the last part of a path; for `.` and `..` the name of the folder that they mean."""
     return path.name if path.name not in ("", "..") else path.resolve().name
 
 

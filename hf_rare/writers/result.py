@@ -57,7 +57,7 @@ class Result(Generic[S]):
         self.served_by += [completion.served_by for completion in completions if completion.served_by]
 
     def describe(self, total: Sample) -> dict[str, Any]:
-        """Give the values of `ITEM_COLUMNS` for a row that all its samples come to one of."""
+        """Return the values of `ITEM_COLUMNS` for a row that all its samples come to one of."""
         return {
             STATUS: total.status,
             ERROR: total.error,

@@ -62,7 +62,7 @@ class Summary:
         return cls(statistics.statuses, statistics.prompt_tokens.total, statistics.completion_tokens.total)
 
     def numbers(self) -> dict[str, float]:
-        """Give all numbers by name, for loggers; texts by status as `status/ok` and its like."""
+        """Return all numbers by name, for loggers; texts by status as `status/ok` and its like."""
         names = ("prompt_tokens", "completion_tokens", "generated", "generated_tokens", "seconds", "cost")
         statuses = {f"status/{status}": count for status, count in sorted(self.statuses.items())}
         return {name: getattr(self, name) for name in names} | statuses

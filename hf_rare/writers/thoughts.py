@@ -20,7 +20,7 @@ def split_thoughts(result: Result[Any], completion: Completion, thought_tags: Ta
 
 
 def opening_of(result: Result[Any]) -> str:
-    """Give what the chat template wrote before the completions of a row."""
+    """Return what the chat template wrote before the completions of a row."""
     encoded = result.prepared.encoded
     return encoded.opening if encoded is not None else ""
 

@@ -42,7 +42,7 @@ def make_jobs(generator, conversations, seeds=None):
 
 
 def complete(generator, conversations=QUESTIONS, seeds=None, observer=None):
-    """Give the completion of each conversation."""
+    """Return the completion of each conversation."""
     jobs, completions = make_jobs(generator, conversations, seeds), {}
     for written in generator.generate(JobList(jobs), observer):
         completions.update(written)

@@ -479,7 +479,7 @@ NASTY = st.lists(FRAGMENTS | st.text(max_size=8), max_size=12).map("".join)
 
 
 def _skeleton(card: str) -> list[str]:
-    """Give the structure of a card as a renderer sees it: everything but texts."""
+    """Return the structure of a card as a renderer sees it: everything but texts."""
     skeleton = []
     for token in MarkdownIt("gfm-like", {"html": True}).disable("linkify").parse(card.partition("\n---\n")[2]):
         skeleton.append(token.type)

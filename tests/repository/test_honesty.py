@@ -33,7 +33,7 @@ def is_private(name: str) -> bool:
 
 
 def private_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Give what is private among the names that code defines or sets: functions, classes, variables, attributes."""
+    """Return what is private among the names that code defines or sets: functions, classes, variables, attributes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and is_private(node.name):
             yield node.name, node.lineno
@@ -44,7 +44,7 @@ def private_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def mentions(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Give the private names that code reads, imports or patches in something else than itself."""
+    """Return the private names that code reads, imports or patches in something else than itself."""
     own = {name for name, _ in private_names(tree)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and is_private(node.attr):

@@ -125,7 +125,7 @@ def read_lines(path: Path) -> list[Any]:
 
 
 def read_entries(journals: Path) -> dict[str, dict[str, Any]]:
-    """Give the values of all entries by model and key, without the help of the code that is tested.
+    """Return the values of all entries by model and key, without the help of the code that is tested.
 
     When an entry was written is left out: it is another time in every run, and earlier versions do not say it.
     """
@@ -312,7 +312,7 @@ SAME = ("How it was made", "Columns", "Statistics", "A row", "Making it again")
 
 
 def split_parts(card: str) -> dict[str, str]:
-    """Give the parts of a card by heading, in which the alt text of the picture may be another."""
+    """Return the parts of a card by heading, in which the alt text of the picture may be another."""
     parts = re.split(r"^### (.*)\n", re.sub(r"!\[.*?\]", "![]", without_imports(card)), flags=re.MULTILINE)
     return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
 

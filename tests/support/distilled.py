@@ -13,7 +13,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 def distilled_rows(source: Dataset) -> Dataset:
-    """Give rows the columns of the row contract: two are cut off, one has no prompt, the others are well."""
+    """Return rows the columns of the row contract: two are cut off, one has no prompt, the others are well."""
     rows: list[dict[str, Any]] = []
     for number, values in enumerate(source):
         row = read_row(values, DistillConfig())
@@ -40,7 +40,7 @@ def distilled_rows(source: Dataset) -> Dataset:
 
 
 def recipe(**changes: Any) -> dict[str, Any]:
-    """Give a recipe as `recipe.json` holds it."""
+    """Return a recipe as `recipe.json` holds it."""
     import json
 
     import hf_rare

@@ -93,12 +93,12 @@ def run_notebook(
 
 
 def text_of(notebook: Any, cell_id: str) -> str:
-    """Give what a cell has printed."""
+    """Return what a cell has printed."""
     (cell,) = (cell for cell in notebook.cells if cell.id == cell_id)
     return "".join(output.get("text", "") for output in cell.outputs if output.output_type == "stream")
 
 
 def html_of(notebook: Any, cell_id: str) -> str:
-    """Give what a cell shows as HTML."""
+    """Return what a cell shows as HTML."""
     (cell,) = (cell for cell in notebook.cells if cell.id == cell_id)
     return "".join(output["data"].get("text/html", "") for output in cell.outputs if "data" in output)

@@ -48,7 +48,7 @@ def make(teacher: str, journal: str | None, **settings):
 
 
 def ranks_in(log: str) -> set[str]:
-    """Give the ranks that have begun to generate."""
+    """Return the ranks that have begun to generate."""
     return {line.split()[0] for line in Path(log).read_text().splitlines()}
 
 

@@ -75,7 +75,7 @@ def make_samples() -> Dataset:
 
 
 def unpack(html: str) -> tuple[dict[str, Any], list[dict[str, Any]], list[str]]:
-    """Give the index of a page, its rows, and the texts of their documents."""
+    """Return the index of a page, its rows, and the texts of their documents."""
     packed = re.findall(r'<script type="text/plain" (?:id="index"|class="part")>([A-Za-z0-9+/=]*)</script>', html)
     index, *parts = (json.loads(zlib.decompress(base64.b64decode(text))) for text in packed)
     rows = [row for part in parts for row in part["rows"]]

@@ -14,7 +14,7 @@ THREADS = 6
 
 
 def write_in_threads(joined, batches):
-    """Give what each batch came to: its columns, or the exception."""
+    """Return what each batch came to: its columns, or the exception."""
     results = [None] * len(batches)
     start = threading.Barrier(len(batches))
 

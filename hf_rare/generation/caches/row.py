@@ -76,7 +76,7 @@ class RowCache(BatchCache):
         return {"input_ids": torch.tensor([list(itertools.chain(*texts))]), "position_ids": torch.tensor([places])}
 
     def mask(self, row: int, repeats: int, like: torch.Tensor) -> torch.Tensor | None:
-        """Give what hides from the new tokens of a row those behind them; `None` for one token.
+        """Return what hides from the new tokens of a row those behind them; `None` for one token.
 
         Args:
             row (`int`): the number of the row.
@@ -162,7 +162,7 @@ def attend_by_row(
 
 
 def _no_mask(*args: Any, **kwargs: Any) -> None:
-    """Give the mask of rows without padding."""
+    """Return the mask of rows without padding."""
 
 
 def register_attention() -> None:

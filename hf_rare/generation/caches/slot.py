@@ -89,7 +89,7 @@ class SlotCache(BatchCache):
         return {"input_ids": torch.tensor(texts), "attention_mask": mask, "position_ids": places[:, None]}
 
     def places(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the numbers of the rows and the places of their new tokens, on a device."""
+        """Return the numbers of the rows and the places of their new tokens, on a device."""
         if device not in self._places:
             rows, places = next(iter(self._places.values()))
             self._places[device] = (rows.to(device), places.to(device))
@@ -143,7 +143,7 @@ class _SlotLayer(DynamicLayer):
         return max(self._cache.lengths, default=1) - 1
 
     def _resized(self, slots: Any) -> torch.Tensor:
-        """Give slots as many and as long as the cache says, with what was in them, and zero elsewhere."""
+        """Return slots as many and as long as the cache says, with what was in them, and zero elsewhere."""
         resized: torch.Tensor = slots.new_zeros(self._cache.slots, slots.shape[1], self._cache.room, slots.shape[3])
         rows, length = min(len(slots), self._cache.slots), min(slots.shape[2], self._cache.room)
         resized[:rows, :, :length] = slots[:rows, :, :length]

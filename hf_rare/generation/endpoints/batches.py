@@ -231,7 +231,7 @@ class BatchWriter:
         return done, again
 
     def _find_refusal_of_all(self, faults: Mapping[str, Fault]) -> Fault | None:
-        """Give the last fault of a batch in which nothing went well, where it is one of every row."""
+        """Return the last fault of a batch in which nothing went well, where it is one of every row."""
         if self._has_succeeded:
             return None
         for kind, enough in REFUSALS.items():

@@ -66,7 +66,7 @@ async def probe_schema(client: ChatClient, fields: Mapping[str, Any]) -> None:
 
 
 async def _ask(client: ChatClient, fields: Mapping[str, Any]) -> Completion | Fault:
-    """Give the answer, or what went wrong at last."""
+    """Return the answer, or what went wrong at last."""
     fault = Fault(Kind.BROKEN, "nothing was asked")
     for number in range(TRIES):
         try:

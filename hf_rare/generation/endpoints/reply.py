@@ -143,7 +143,7 @@ class StreamedReply:
                 self.pieces += 1
 
     def whole(self) -> dict[str, Any]:
-        """Give what has come, in the shape of a whole answer."""
+        """Return what has come, in the shape of a whole answer."""
         if not self._texts and self._reason is None:
             return self._top
         message: dict[str, Any] = {name: "".join(texts) for name, texts in self._texts.items()}
@@ -153,7 +153,7 @@ class StreamedReply:
 
 
 def _named_parts(delta: Any) -> Iterable[tuple[str, Any]]:
-    """Give the pieces of the thought: of several fields with the same text, one."""
+    """Return the pieces of the thought: of several fields with the same text, one."""
     for name in THOUGHT_FIELDS:
         if value := _get(delta, name):
             return [(name, value)]

@@ -143,7 +143,7 @@ class _Requests:
             self._loop.start(self._write(job) for job in jobs)
 
     def collect(self) -> list[tuple[Job, Completion]]:
-        """Give what has ended since the last look; wait a moment where nothing has."""
+        """Return what has ended since the last look; wait a moment where nothing has."""
         done = list[tuple[Job, Completion]]()
         with contextlib.suppress(queue.Empty):
             done += self._done.get(timeout=LOOK_EVERY)
@@ -152,7 +152,7 @@ class _Requests:
         return done
 
     async def close(self) -> None:
-        """Give up what is under way. Runs in the loop."""
+        """Return up what is under way. Runs in the loop."""
         await self._loop.cancel_all()
         await self._client.close()
 
@@ -168,7 +168,7 @@ class _Requests:
         self._told += tokens
 
     def _give(self, job: Job, completion: Completion) -> None:
-        """Give a completion to the thread that asked, with those that end at about the same time. Runs in the loop."""
+        """Return a completion to the thread that asked, with those that end at about the same time. In the loop."""
         if not self._gathered:
             asyncio.get_running_loop().call_later(GATHER, self._hand_over)
         self._gathered.append((job, completion))
@@ -178,7 +178,7 @@ class _Requests:
         self._done.put(gathered)
 
     async def _write(self, job: Job) -> None:
-        """Give a completion for a job, whatever comes. Runs in the loop."""
+        """Return a completion for a job, whatever comes. Runs in the loop."""
         try:
             await self._ask(job)
         except Exception as err:  # a job without a completion would be waited for without end

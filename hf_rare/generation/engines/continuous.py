@@ -151,7 +151,7 @@ class ContinuousEngine:
         return len(job.prompt.token_ids) + int(self._plain.decoding.config.max_new_tokens)
 
     def open_manager(self, jobs: list[Job]) -> LiveManager | None:
-        """Give the manager, made anew where there is none that runs; `None` where none can be made now."""
+        """Return the manager, made anew where there is none that runs; `None` where none can be made now."""
         if self.live is None or not self.live.is_usable:
             self.close()
             longest = max(map(self._count_tokens, jobs))

@@ -178,7 +178,7 @@ class Session:
         return bool(self.arrived) or self._live.is_usable or not self._live.manager.output_router.output_queue.empty()
 
     def active(self) -> dict[str, Any]:
-        """Give the requests of this session that are being written, by name."""
+        """Return the requests of this session that are being written, by name."""
         processor = self._live.manager.batch_processor
         active = processor.scheduler.active_requests.copy() if processor is not None else {}
         return {name: state for name, state in active.items() if name in self.left}

@@ -233,7 +233,7 @@ def read_behind(
 
 
 def _measure(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the log probability and the rank of each token, from the logits before it, in float32."""
+    """Return the log probability and the rank of each token, from the logits before it, in float32."""
     log_probs, ranks = [], []
     rows = max(1, PIECE // logits.shape[-1])
     for some, wanted in zip(logits.split(rows), tokens.split(rows), strict=True):

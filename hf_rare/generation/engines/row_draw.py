@@ -36,7 +36,7 @@ class RowDraws:
         return self  # a fork copies the arguments of its request, and draws by its own name
 
     def halves(self, name: str, number: int) -> list[int]:
-        """Give the two halves of a number.
+        """Return the two halves of a number.
 
         Args:
             name (`str`): the name of the request.
@@ -137,7 +137,7 @@ class RowDraw(ContinuousBatchingLogitsProcessor):
         int32_tensor.zero_()
 
     def prepare_tensor_args(self, requests_with_new_token: Sequence[Any]) -> torch.Tensor:
-        """Give the second halves, which were found with the first."""
+        """Return the second halves, which were found with the first."""
         return torch.tensor(self._first.others, dtype=torch.int32)
 
     def __call__(self, scores: torch.Tensor, tensor_arg: torch.Tensor) -> torch.Tensor:

@@ -240,7 +240,7 @@ def read_prompts(decoding: Decoding, prompts: list[list[int]]) -> tuple[Cache, t
 
 
 def read_tokens(decoding: Decoding, inputs: dict[str, torch.Tensor], cache: Cache, keep: int = 1) -> torch.Tensor:
-    """Give the logits behind the last `keep` tokens, or behind all of them with 0: `(rows, tokens, vocab_size)`."""
+    """Return the logits behind the last `keep` tokens, or behind all of them with 0: `(rows, tokens, vocab_size)`."""
     device: Any = decoding.device
     by_row = attending_by_row(decoding.model) if isinstance(cache, RowCache) else contextlib.nullcontext()
     with torch.no_grad(), set_up(decoding.model, decoding.config), by_row:

@@ -250,7 +250,7 @@ def try_padding(decoding: Decoding) -> str:
 
 
 def _generate(decoding: Decoding, config: Any, texts: list[list[int]]) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Give the logits of each step, and the tokens written."""
+    """Return the logits of each step, and the tokens written."""
     side = {"padding_side": "right"} if decoding.model.config.is_encoder_decoder else {}
     inputs = decoding.tokenizer.pad({"input_ids": texts}, return_tensors="pt", **side).to(decoding.device)
     with torch.no_grad(), set_up(decoding.model, config):

@@ -30,7 +30,7 @@ _PROCESSES: dict[str, "VLLMProcess"] = {}
 
 
 def get_process(arguments: Mapping[str, Any], silence_timeout: float) -> "VLLMProcess":
-    """Give the engine of these arguments: the one this process has, or a new one, which takes minutes to load.
+    """Return the engine of these arguments: the one this process has, or a new one, which takes minutes to load.
 
     Args:
         arguments (`Mapping[str, Any]`): the arguments of vLLM's `EngineArgs`.

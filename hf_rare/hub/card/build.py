@@ -185,7 +185,7 @@ def build_card(
 
 
 def _column_names(recipe: Mapping[str, Any] | None, output_column: str | None) -> dict[str, Any]:
-    """Give the names of the columns by setting: what the recipe says, or else the defaults."""
+    """Return the names of the columns by setting: what the recipe says, or else the defaults."""
     defaults, said = DistillConfig(), provenance.own_settings(recipe)
     if provenance.kind_of(recipe) != "distill":
         said.pop("output_column", None)  # it has no traces in it
@@ -194,7 +194,7 @@ def _column_names(recipe: Mapping[str, Any] | None, output_column: str | None) -
 
 
 def _as_names(setting: str, said: Any) -> Any:
-    """Give what a stranger's recipe says of a column: a name, or several where hard negatives stand in several."""
+    """Return what a stranger's recipe says of a column: a name, or several where hard negatives stand in several."""
     may_be_several = setting == "hard_negatives_column"
     return tuple(map(str, said)) if may_be_several and isinstance(said, list | tuple) else str(said or "")
 

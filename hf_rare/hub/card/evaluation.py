@@ -16,7 +16,7 @@ NAMED = ("condition", "student", "place")
 
 
 def describe_evaluation(evaluation: Evaluation | Mapping[str, Any] | str | Path | None) -> str:
-    """Give the tables of an evaluation; empty where there is none.
+    """Return the tables of an evaluation; empty where there is none.
 
     Args:
         evaluation ([`Evaluation`], `dict`, `str` or `Path`, *optional*):

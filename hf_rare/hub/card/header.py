@@ -55,7 +55,7 @@ def explaining_header() -> Iterator[None]:
 
 
 def size_category(rows: int) -> str:
-    """Give the Hub's name for a number of rows."""
+    """Return the Hub's name for a number of rows."""
     return next((name for limit, name in SIZE_CATEGORIES if rows < limit), "n>1B")
 
 
@@ -65,7 +65,7 @@ def describe_config(
     splits: Mapping[str, Any],
     data_files: Mapping[str, str | Sequence[str]] | None = None,
 ) -> Header:
-    """Give the keys `configs` (where files are known) and `dataset_info` for one config.
+    """Return the keys `configs` (where files are known) and `dataset_info` for one config.
 
     Args:
         config_name (`str`): the config.
@@ -92,7 +92,7 @@ def describe_config(
 
 
 def describe_files(config_name: str, data_files: Mapping[str, str | Sequence[str]]) -> Header:
-    """Give the key `configs` for one config.
+    """Return the key `configs` for one config.
 
     Args:
         config_name (`str`): the config.
@@ -103,12 +103,12 @@ def describe_files(config_name: str, data_files: Mapping[str, str | Sequence[str
 
 
 def dump_header(header: Header) -> str:
-    """Give a header as YAML, with a line feed at its end."""
+    """Return a header as YAML, with a line feed at its end."""
     return yaml.safe_dump(header, sort_keys=False, allow_unicode=True, width=10_000) if header else ""
 
 
 def line_end_of(text: str) -> str:
-    """Give what ends most lines of a text."""
+    """Return what ends most lines of a text."""
     return "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
 
 
@@ -216,7 +216,7 @@ def _merge_data(old: Header, new: Header) -> Header:
 
 
 def configs_by_name(entries: Any, key: str) -> dict[str, Header]:
-    """Give entries of configs by name, from a list or, where there is one alone, from a dict.
+    """Return entries of configs by name, from a list or, where there is one alone, from a dict.
 
     Args:
         entries: what the header has under `key`.
@@ -234,7 +234,7 @@ def configs_by_name(entries: Any, key: str) -> dict[str, Header]:
 
 
 def patterns_by_split(data_files: Any) -> dict[str, list[str]]:
-    """Give the patterns of a config's files by split, in whatever way a header names them.
+    """Return the patterns of a config's files by split, in whatever way a header names them.
 
     Raises:
         ConfigError: No way that `datasets` knows.
@@ -251,7 +251,7 @@ def patterns_by_split(data_files: Any) -> dict[str, list[str]]:
 
 
 def _list_splits(data_files: Any) -> Any:
-    """Give files as a list by split; as they are where they are such a list."""
+    """Return files as a list by split; as they are where they are such a list."""
     if isinstance(data_files, list) and all(isinstance(entry, dict) for entry in data_files):
         return data_files
     return [{"split": split, "path": paths} for split, paths in patterns_by_split(data_files).items()]

@@ -16,19 +16,19 @@ MARKER = re.compile(r"^(?=<!-- /?hf_rare)", re.MULTILINE)
 
 
 def html_safe(text: str) -> str:
-    """Give a text that has no tags, comments or entities."""
+    """Return a text that has no tags, comments or entities."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def inline(text: object, limit: int = 300) -> str:
-    """Give a text for a line of prose or a heading: its punctuation means nothing."""
+    """Return a text for a line of prose or a heading: its punctuation means nothing."""
     words = " ".join(shorten(clean(text), limit).split())
     escaped = re.sub(r"([\\`*\[\]~#!$^@]|:(?=//)|(?<=www)\.|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", html_safe(words))
     return escaped.replace("|", "&#124;")
 
 
 def code(text: object, limit: int = 300) -> str:
-    """Give a text as code, for a line of prose or a cell of a table."""
+    """Return a text as code, for a line of prose or a cell of a table."""
     words = " ".join(shorten(clean(text), limit).split())
     if not words:
         return "*empty*"
@@ -39,7 +39,7 @@ def code(text: object, limit: int = 300) -> str:
 
 
 def fenced(text: object, language: str = "", limit: int = 20_000) -> str:
-    """Give a text as a block of code that nothing in the text can end."""
+    """Return a text as a block of code that nothing in the text can end."""
     body = MARKER.sub(" ", shorten(clean(text), limit)).strip("\n")
     longest = max((len(run) for run in re.findall(r"`+", body)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -47,7 +47,7 @@ def fenced(text: object, language: str = "", limit: int = 20_000) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = False) -> str:
-    """Give a table of cells that are Markdown already.
+    """Return a table of cells that are Markdown already.
 
     Args:
         header (`Sequence[str]`): the heads of the columns.
@@ -59,7 +59,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = 
 
 
 def link(text: str, url: str) -> str:
-    """Give a link whose text is already Markdown; `url` is quoted."""
+    """Return a link whose text is already Markdown; `url` is quoted."""
     return f"[{text}](<{html.escape(url).replace(' ', '%20')}>)"
 
 
@@ -71,7 +71,7 @@ def wrap(text: object, limit: int, width: int = 88, indent: str = "  ") -> str:
 
 
 def as_text(value: Any) -> str:
-    """Give a value of a row or a recipe as text: lists and dicts as JSON."""
+    """Return a value of a row or a recipe as text: lists and dicts as JSON."""
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     if isinstance(value, Mapping | list | tuple):
@@ -80,11 +80,11 @@ def as_text(value: Any) -> str:
 
 
 def join(words: Iterable[str]) -> str:
-    """Give words as an enumeration."""
+    """Return words as an enumeration."""
     *first, last = list(words) or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def literal(text: str) -> str:
-    """Give a text as a string of Python code."""
+    """Return a text as a string of Python code."""
     return json.dumps(text, ensure_ascii=False) if clean(text) == text else ascii(text)

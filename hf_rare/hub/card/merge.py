@@ -33,7 +33,7 @@ def describe_sources(names: Any) -> str:
 
 
 def opening_marker(config_name: str) -> str:
-    """Give the line in front of what is generated for a config.
+    """Return the line in front of what is generated for a config.
 
     Raises:
         ConfigError: No config can have this name.

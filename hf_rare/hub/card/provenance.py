@@ -60,25 +60,25 @@ AnyRecipe = Mapping[str, Any]
 
 
 def part(recipe: AnyRecipe | None, name: str) -> dict[str, Any]:
-    """Give one part of a recipe; empty where it is not there."""
+    """Return one part of a recipe; empty where it is not there."""
     value = (recipe or {}).get(name)
     return dict(value) if isinstance(value, Mapping) else {}
 
 
 def kind_of(recipe: AnyRecipe | None) -> str | None:
-    """Give the kind of a recipe; `None` where it is not one of [`WRITERS`]."""
+    """Return the kind of a recipe; `None` where it is not one of [`WRITERS`]."""
     kind = (recipe or {}).get("kind")
     return kind if isinstance(kind, str) and kind in WRITERS else None
 
 
 def own_settings(recipe: AnyRecipe | None) -> dict[str, Any]:
-    """Give the settings of the writer that a recipe is of: those in the section of its kind."""
+    """Return the settings of the writer that a recipe is of: those in the section of its kind."""
     kind = kind_of(recipe)
     return part(recipe, kind) if kind else {}
 
 
 def title_of(recipe: AnyRecipe | None) -> str:
-    """Give a title for rows that were made by a recipe, or not known how."""
+    """Return a title for rows that were made by a recipe, or not known how."""
     return WRITERS[kind_of(recipe) or "distill"].title
 
 
@@ -89,7 +89,7 @@ def describe_writer(recipe: AnyRecipe | None) -> str:
 
 
 def find_hub_teacher(recipe: AnyRecipe | None) -> str | None:
-    """Give the teacher's name where it is one on the Hub: `owner/name`, and neither a folder nor loaded by hand."""
+    """Return the teacher's name where it is one on the Hub: `owner/name`, and neither a folder nor loaded by hand."""
     model = {**part(recipe, "model"), **part(recipe, "identity")}
     model_id = str(model.get("model_id") or "")
     if "/" not in model_id or not is_on_hub(model.get("revision")):
@@ -102,7 +102,7 @@ def find_hub_teacher(recipe: AnyRecipe | None) -> str | None:
 
 
 def describe_settings(recipe: AnyRecipe) -> list[tuple[str, str]]:
-    """Give name and value of each setting that changes what is written, as cells of a table."""
+    """Return name and value of each setting that changes what is written, as cells of a table."""
     teacher = part(recipe, "identity") or part(recipe, "model")
     settings = {name: value for name, value in teacher.items() if name != "generation_config"}
     for name in ("model_id", "adapter"):
@@ -123,7 +123,7 @@ def describe_settings(recipe: AnyRecipe) -> list[tuple[str, str]]:
 
 
 def _describe_own_settings(recipe: AnyRecipe) -> dict[str, Any]:
-    """Give the settings of the writer that are shown: some always, the others where they are not the default."""
+    """Return the settings of the writer that are shown: some always, the others where they are not the default."""
     kind, own = kind_of(recipe), own_settings(recipe)
     if kind is None:
         return {}
@@ -146,7 +146,7 @@ def _is_of_columns(name: str) -> bool:
 
 
 def find_template(recipe: AnyRecipe | None) -> str | None:
-    """Give the text of the prompt template; `None` where the recipe does not have it."""
+    """Return the text of the prompt template; `None` where the recipe does not have it."""
     kind, template = kind_of(recipe), str(own_settings(recipe).get("template") or "")
     builtin = WRITERS[kind].config.builtin_templates if kind else ()
     if template in builtin:
@@ -160,7 +160,7 @@ def without_folders(text: str) -> str:
 
 
 def describe_versions(recipe: AnyRecipe | None) -> str:
-    """Give the versions that made the rows, in one line; empty where they are not known."""
+    """Return the versions that made the rows, in one line; empty where they are not known."""
     return join(f"{inline(name)} {inline(version)}" for name, version in part(recipe, "versions").items() if version)
 
 
@@ -208,7 +208,7 @@ def _say_what_to_pass(noun: str) -> str:
 
 
 def _absent_arguments(recipe: AnyRecipe) -> dict[str, str]:
-    """Give the arguments that must be passed, by what they stand for, since it is not on the Hub or in no recipe."""
+    """Return the arguments that must be passed, by what they stand for, since it is not on the Hub or in no recipe."""
     if endpoint := part(recipe, "endpoint"):
         return {} if endpoint.get("provider") else {"address": 'base_url="ADDRESS"'}
     model = part(recipe, "model")

@@ -28,14 +28,14 @@ Stages = list[Mapping[str, Any]]
 
 
 def read_stages(recipe: AnyRecipe | None, given: Any = None) -> Stages:
-    """Give the stages that are told of, in order: those that are given, or else those of a recipe."""
+    """Return the stages that are told of, in order: those that are given, or else those of a recipe."""
     told = given if given is not None else (recipe or {}).get("stages")
     stages = [stage for stage in told if isinstance(stage, Mapping)] if isinstance(told, list | tuple) else []
     return [stage for stage in stages if _name(stage) in MEANINGS or kind_of(stage)][:MOST_STAGES]
 
 
 def describe_stages(recipe: AnyRecipe | None, stages: Stages) -> str:
-    """Give a list of the stages: what each did, and with which settings; empty where none is known.
+    """Return a list of the stages: what each did, and with which settings; empty where none is known.
 
     Args:
         recipe (`Mapping`, *optional*): the recipe, whose own settings stand above the list.

@@ -65,7 +65,7 @@ OUTPUT_MEANINGS = {
 
 
 def describe_columns(features: datasets.Features, config: Mapping[str, Any]) -> str:
-    """Give the table of the columns: name, type, and meaning where it is known.
+    """Return the table of the columns: name, type, and meaning where it is known.
 
     Args:
         features ([`~datasets.Features`]): the columns.
@@ -81,7 +81,7 @@ def describe_columns(features: datasets.Features, config: Mapping[str, Any]) -> 
 
 
 def describe_counts(statistics: Mapping[str, Statistics]) -> str:
-    """Give the table of what can be counted, a column for each split."""
+    """Return the table of what can be counted, a column for each split."""
     parts = list(statistics.values())
     known = [status for status in STATUSES if any(split.statuses[status] for split in parts)]
     others = sorted({status for split in parts for status in split.statuses} - set(STATUSES), key=str)
@@ -101,7 +101,7 @@ def describe_counts(statistics: Mapping[str, Statistics]) -> str:
 
 
 def describe_lengths(statistics: Statistics) -> str:
-    """Give the table of the lengths; empty where none is known."""
+    """Return the table of the lengths; empty where none is known."""
     lengths = {
         "tokens of a prompt": statistics.prompt_tokens,
         "tokens of a trace": statistics.completion_tokens,
@@ -115,7 +115,7 @@ def describe_lengths(statistics: Statistics) -> str:
 
 
 def describe_positions(positions: Distribution) -> str:
-    """Give the table of where the positive stands; empty where this is not known."""
+    """Return the table of where the positive stands; empty where this is not known."""
     if not positions:
         return ""
     rows = []
@@ -127,7 +127,7 @@ def describe_positions(positions: Distribution) -> str:
 
 
 def describe_verdicts(verdicts: Mapping[str, int]) -> str:
-    """Give the table of the verdicts on traces, with shares of those that were checked; empty where there are none."""
+    """Return the table of the verdicts on traces, with shares of the checked ones; empty where there are none."""
     rows, checked = list[tuple[str, str, str]](), verdicts.get("right", 0) + verdicts.get("wrong", 0)
     for outcome in OUTCOMES:
         if count := verdicts.get(outcome, 0):
@@ -137,7 +137,7 @@ def describe_verdicts(verdicts: Mapping[str, int]) -> str:
 
 
 def describe_grounding(splits: Iterable[datasets.Dataset], output_column: str) -> str:
-    """Give the table of what the traces rest on, by the place of the positive; empty where no audit has run."""
+    """Return the table of what the traces rest on, by the place of the positive; empty where no audit has run."""
     parts: list[GroundingSummary] = []
     for split in splits:
         with contextlib.suppress(ColumnError):
@@ -156,7 +156,7 @@ def describe_grounding(splits: Iterable[datasets.Dataset], output_column: str) -
 
 
 def find_sample(dataset: datasets.Dataset, output_column: str) -> dict[str, Any] | None:
-    """Give the first row whose status is `ok`, or else the first row, in the plain types of arrow."""
+    """Return the first row whose status is `ok`, or else the first row, in the plain types of arrow."""
     if len(dataset) == 0:
         return None
     index, status = 0, output_column + STATUS

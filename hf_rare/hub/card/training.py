@@ -26,7 +26,7 @@ def describe_training(
     repo_id: str | None,
     config_name: str,
 ) -> str:
-    """Give the code that trains on the rows, and what it does in words; what is missing where it cannot.
+    """Return the code that trains on the rows, and what it does in words; what is missing where it cannot.
 
     Args:
         recipe (`Mapping`, *optional*): the recipe.
@@ -87,7 +87,7 @@ def describe_training(
 def _read_config(
     recipe: AnyRecipe | None, columns: Mapping[str, str], is_pushed: bool
 ) -> tuple[DistillConfig, DistillConfig | None]:
-    """Give how the rows were distilled, and what of it the recipe in the repository says; `None` where there is none.
+    """Return how the rows were distilled, and what of it the recipe in the repository says; `None` for none.
 
     A recipe that cannot be read says nothing but the names of the columns.
     """

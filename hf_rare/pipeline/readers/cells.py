@@ -66,7 +66,7 @@ class CellFile(ABC):
         return header, {name: kind for name, kind in kinds.items() if name in has_items or name in self.expected}
 
     def rows(self, kinds: dict[str, Kind]) -> Iterator[Row]:
-        """Give the rows, with an empty cell as None; `kinds` is what [`read`] has found."""
+        """Return the rows, with an empty cell as None; `kinds` is what [`read`] has found."""
         header: list[str] = []
         with self.open() as records:
             for place, record in records:

@@ -15,7 +15,7 @@ _MARKS = {
 
 
 def find_encoding(path: Path) -> str:
-    """Give the encoding that the mark at the beginning of a file names; UTF-8 without one."""
+    """Return the encoding that the mark at the beginning of a file names; UTF-8 without one."""
     with path.open("rb") as file:
         start = file.read(4)
     return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")

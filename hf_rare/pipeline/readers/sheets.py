@@ -65,7 +65,7 @@ class SheetFile(CellFile):
 
 
 def _check_records(sheet: Any) -> Records:
-    """Give the records of a sheet: rows of empty cells are none, and so are columns without a name and a value."""
+    """Return the records of a sheet: rows of empty cells are none, and so are columns without a name and a value."""
     width = max((len(_drop_empty_end(cells)) for cells in map(_read_cells, sheet.iter_rows())), default=0)
     header: list[str] = []
     number = 0

@@ -127,7 +127,7 @@ def _type_of(value: Any) -> pa.DataType:
 
 
 def _unite(known: pa.DataType, new: pa.DataType, path: tuple[str, ...] = ()) -> pa.DataType:
-    """Give the type that holds the values of both."""
+    """Return the type that holds the values of both."""
     if known == new or pa.types.is_null(new):
         return known
     if pa.types.is_null(known):

@@ -187,7 +187,7 @@ def _best_of(values: list[Any], best: str) -> str | None:
 
 
 def label_of(name: str) -> str:
-    """Give how a name reads on the page."""
+    """Return how a name reads on the page."""
     group, _, value = name.partition("/")
     if group == "tokens":
         bits = int(value)

@@ -19,7 +19,7 @@ HOUR = 3600.0
 
 
 def link_to(name: str, side: str = "here") -> str:
-    """Give the link that lists the rows of which a trace has a name, here or in the other dataset."""
+    """Return the link that lists the rows of which a trace has a name, here or in the other dataset."""
     return "#" + urlencode({"view": "rows", "f": f"{side}:{name}"})
 
 
@@ -95,5 +95,5 @@ def plot_speed(speed: Speed) -> str:
 
 
 def _plain(text: str) -> str:
-    """Give a text in which matplotlib reads no formula."""
+    """Return a text in which matplotlib reads no formula."""
     return clean(text).replace("$", r"\$")

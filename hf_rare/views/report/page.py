@@ -120,7 +120,7 @@ def _number(side: Side, place: int, name: str) -> Number:
 
 
 def _whole(tally: Tally, name: str) -> int:
-    """Give what a number is a share of: the rows, the traces, or those that were looked at."""
+    """Return what a number is a share of: the rows, the traces, or those that were looked at."""
     group = name.partition("/")[0]
     if group == "grounding":
         return tally.by_trace["grounding/grounded"] + tally.by_trace["grounding/ungrounded"]
@@ -130,14 +130,14 @@ def _whole(tally: Tally, name: str) -> int:
 
 
 def _worries(tally: Tally) -> list[Number]:
-    """Give what is wrong with traces, the worst first: statuses that nobody knows before all others."""
+    """Return what is wrong with traces, the worst first: statuses that nobody knows before all others."""
     unknown = [name for name in sorted(tally.by_trace) if name.startswith("status/") and name != "status/ok"]
     names = [*(name for name in unknown if name not in WORRIES), *WORRIES]
     return [_number(Side("", tally), 0, name) for name in names if tally.by_trace[name]]
 
 
 def _cost(tally: Tally) -> list[tuple[str, str]]:
-    """Give what the rows have cost in tokens."""
+    """Return what the rows have cost in tokens."""
     cost = [("tokens read", f"{tally.tokens_read:,}"), ("tokens written", f"{tally.tokens_written:,}")]
     if lengths := tally.lengths:
         cost += [
@@ -158,7 +158,7 @@ def _table(group: str, sides: Sequence[Side]) -> dict[str, Any] | None:
 
 
 def _grounds(tally: Tally) -> dict[str, Any] | None:
-    """Give what traces rest on by the place of the positive, with intervals, as a table."""
+    """Return what traces rest on by the place of the positive, with intervals, as a table."""
     heads = {
         "grounding/cites": "cites it",
         "grounding/grounded": "cites or quotes it",

@@ -50,7 +50,7 @@ def describe_provenance(recipe: Any, traces: Traces) -> Provenance:
 
 
 def _read(recipe: Any) -> dict[str, Any]:
-    """Give a recipe as plain values, or the settings where there is no more."""
+    """Return a recipe as plain values, or the settings where there is no more."""
     if recipe is None:
         return {}
     if isinstance(recipe, str | Path | Mapping):
@@ -63,7 +63,7 @@ def _read(recipe: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Give values that YAML has words for; what says nothing is left out."""
+    """Return values that YAML has words for; what says nothing is left out."""
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items() if part is not None}
     if isinstance(value, list | tuple):

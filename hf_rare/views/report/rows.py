@@ -27,7 +27,7 @@ Embedded = dict[str, Any]
 
 
 def embed_row(row: Mapping[str, Any], traces: Sequence[Mapping[str, Any]], config: DistillConfig) -> Embedded:
-    """Give what a page holds of a row.
+    """Return what a page holds of a row.
 
     Documents stand in the order of the prompt, and have numbers, where the row says it; else the positive is first.
 
@@ -56,7 +56,7 @@ def embed_row(row: Mapping[str, Any], traces: Sequence[Mapping[str, Any]], confi
 
 
 def embed_trace(trace: Mapping[str, Any], shown: Sequence[int]) -> Embedded:
-    """Give what a page holds of a trace.
+    """Return what a page holds of a trace.
 
     Args:
         trace (`Mapping[str, Any]`): what its columns say, by ending.
@@ -77,7 +77,7 @@ def embed_trace(trace: Mapping[str, Any], shown: Sequence[int]) -> Embedded:
 
 
 def title_of(row: Mapping[str, Any], config: DistillConfig) -> str:
-    """Give the line that a row stands under in the list: how its question begins, or else its document."""
+    """Return the line that a row stands under in the list: how its question begins, or else its document."""
     texts = (_text(row.get(name)) for name in (config.question_column, config.text_column))
     words = " ".join(next((text for text in texts if text.strip()), "").split())
     return words if len(words) <= TITLE_CHARACTERS else words[:TITLE_CHARACTERS].rsplit(" ", 1)[0] + " …"

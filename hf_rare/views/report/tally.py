@@ -80,7 +80,7 @@ class Tally:
                 counts.update(name for names in own for name in names if name in OF_GROUNDS and name.startswith(kind))
 
     def rate_at(self, place: int, name: str) -> tuple[float, float, float] | None:
-        """Give a rate at a place of the positive, and where its interval of 95 % begins and ends.
+        """Return a rate at a place of the positive, and where its interval of 95 % begins and ends.
 
         The traces of a row are no independent ones: the interval is that of as many traces as there are rows.
         """
@@ -92,7 +92,7 @@ class Tally:
 
 
 def wilson_interval(rate: float, count: int) -> tuple[float, float]:
-    """Give the interval of 95 % of a rate: the score interval of E. B. Wilson (1927), which stays between 0 and 1.
+    """Return the interval of 95 % of a rate: the score interval of E. B. Wilson (1927), which stays between 0 and 1.
 
     Args:
         rate (`float`): the share that was seen.
@@ -108,7 +108,7 @@ def wilson_interval(rate: float, count: int) -> tuple[float, float]:
 
 
 def stratum_of(named: Iterable[Collection[str]]) -> tuple[str, ...]:
-    """Give what a row is drawn by: all names of its traces that say how they turned out."""
+    """Return what a row is drawn by: all names of its traces that say how they turned out."""
     names = {name for own in named for name in own if name.partition("/")[0] in APART and name not in OFTEN}
     return tuple(sorted(names))
 

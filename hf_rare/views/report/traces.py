@@ -107,7 +107,7 @@ class Traces:
         return row, self._split(row, self._has_lists[place.split])
 
     def _choose_shown(self, split: datasets.Dataset) -> datasets.Dataset:
-        """Give a split with the columns that the page shows: others may hold pictures, and take long to read."""
+        """Return a split with the columns that the page shows: others may hold pictures, and take long to read."""
         config = self._config
         shown = {config.text_column, config.question_column, config.scenario_column}
         shown |= set(name_columns(config.hard_negatives_column))
@@ -115,7 +115,7 @@ class Traces:
         return split.select_columns([column for column in split.column_names if column in shown]).with_format(None)
 
     def _split(self, row: Values, as_lists: bool) -> list[Values]:
-        """Give what the columns of the row contract say of each trace of a row, by ending."""
+        """Return what the columns of the row contract say of each trace of a row, by ending."""
         values = {ending: row.get(self._config.output_column + ending) for ending in FEATURES}
         if not as_lists:
             return [values]
@@ -146,7 +146,7 @@ class Keys:
         self._seen.clear()
 
     def read(self, row: Values) -> str:
-        """Give the key of the next row; rows with the same content are told apart by which of them comes first."""
+        """Return the key of the next row; rows with the same content are told apart by which of them comes first."""
         if self._column is not None:
             key = str(row[self._column])
         else:

@@ -119,11 +119,11 @@ class LoopbackHub:
         return sorted(self.repos)
 
     def refs(self, repo_id: str) -> dict[str, str]:
-        """Give the oids that branches, tags and pull requests point to, as in {"refs/heads/main": "5d0e..."}."""
+        """Return the oids that branches, tags and pull requests point to, as in {"refs/heads/main": "5d0e..."}."""
         return dict(self.repos[repo_id].refs)
 
     def commits(self, repo_id: str, revision: str = "main") -> list[Commit]:
-        """Give the commits of a branch, newest first."""
+        """Return the commits of a branch, newest first."""
         repo = self.repos[repo_id]
         return repo.history(repo.find_commit(revision))
 
@@ -138,7 +138,7 @@ class LoopbackHub:
         return self.repos[repo_id].discussions
 
     def received(self, match: str = "") -> list[Request]:
-        """Give the requests whose "METHOD /path" matches a regular expression."""
+        """Return the requests whose "METHOD /path" matches a regular expression."""
         return [request for request in self.requests if re.search(match, f"{request.method} {request.path}")]
 
     def fault(
@@ -181,7 +181,7 @@ class LoopbackHub:
         return fault
 
     def environment(self, token: str | None = None) -> dict[str, str]:
-        """Give the environment variables that lead clients in another process here."""
+        """Return the environment variables that lead clients in another process here."""
         return {
             "HF_ENDPOINT": self.url,
             "HF_TOKEN": self.write_token if token is None else token,

@@ -31,7 +31,7 @@ class Routes(list[tuple[str, re.Pattern[str], Route]]):
 
 
 def give_page(hub: "LoopbackHub", request: Request, items: list[Any]) -> Answer:
-    """Give the items of the page that is asked for, and the address of the next."""
+    """Return the items of the page that is asked for, and the address of the next."""
     query = request.query
     start = int(query.get("cursor", 0))
     end = start + min(hub.page_size, int(query.get("limit", hub.page_size)))

@@ -104,7 +104,7 @@ def is_lfs(path: str, size: int, sample: bytes) -> bool:
 
 
 def validate_card(content: str) -> tuple[list[str], list[str]]:
-    """Give what the Hub would call errors and warnings in the metadata of a README.md."""
+    """Return what the Hub would call errors and warnings in the metadata of a README.md."""
     if not (match := re.match(r"\s*---\r?\n(.*?)\r?\n---(\r?\n|$)", content, re.DOTALL)):
         return [], ["empty or missing yaml metadata in repo card"]
     try:
@@ -143,7 +143,7 @@ class XetFolder:
         self.url = f"local://{folder}"
 
     def find(self, sha256: str) -> tuple[str, int] | None:
-        """Give the Xet hash and the size of an uploaded file."""
+        """Return the Xet hash and the size of an uploaded file."""
         for shard in self.folder.glob("xet/xorbs/shards/*.mdb"):
             for found, xet_hash, size in self._read_shard(shard.read_bytes()):
                 if found == sha256:
@@ -166,7 +166,7 @@ class XetFolder:
 
     @staticmethod
     def _read_shard(data: bytes) -> Iterator[tuple[str, str, int]]:
-        """Give sha256, Xet hash and size of each file. Everything is in records of 48 bytes, the first is a header."""
+        """Return sha256, Xet hash and size of each file. All is in records of 48 bytes, the first a header."""
 
         def read_hash(place: int) -> str:
             return "".join(f"{word:016x}" for word in struct.unpack_from("<4Q", data, place))
@@ -219,7 +219,7 @@ class Repo:
         return self.commits[oid]
 
     def find_ref(self, revision: str) -> str:
-        """Give the ref of a branch or a pull request, which a commit can be put on."""
+        """Return the ref of a branch or a pull request, which a commit can be put on."""
         ref = revision if revision.startswith("refs/") else f"refs/heads/{revision}"
         if ref not in self.refs or ref.startswith("refs/tags/"):
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
@@ -241,7 +241,7 @@ class Repo:
         return commit.files[path]
 
     def history(self, commit: Commit) -> list[Commit]:
-        """Give a commit and those before it, newest first."""
+        """Return a commit and those before it, newest first."""
         commits = [commit]
         while parent := commits[-1].parent:
             commits.append(self.commits[parent])
@@ -251,7 +251,7 @@ class Repo:
         return self.objects[file.lfs or file.oid]
 
     def find_conflicts(self, discussion: Discussion) -> list[str]:
-        """Give the files that a pull request and its base have changed differently."""
+        """Return the files that a pull request and its base have changed differently."""
         old = self.commits[discussion.base_oid].files
         ours, theirs = self.find_commit(f"refs/pr/{discussion.num}").files, self.find_commit(discussion.base).files
         paths = {*old, *ours, *theirs}
