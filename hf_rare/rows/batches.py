@@ -6,7 +6,7 @@ The new columns come back in the same kind of container. Frames and tables must 
 """
 
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -76,10 +76,34 @@ def read_columns(batch: Any, names: Sequence[str], config: Any = None) -> list[d
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
+def check_free(new: Iterable[str], existing: Collection[str], settings: Mapping[str, Any]) -> None:
+    """Raise [`ColumnError`] where a new column exists already.
+
+    Args:
+        new (`Iterable[str]`): the new columns.
+        existing (`Collection[str]`): those that there are.
+        settings (`Mapping[str, Any]`): settings, of which those of columns give the new ones their names.
+    """
+    if not (taken := [name for name in new if name in existing]):
+        return
+    others = [
+        f"{name}=..."
+        for name, value in settings.items()
+        if name.endswith("_column")
+        and isinstance(value, str)
+        and any(f"{column}_".startswith(f"{value}_") for column in taken)
+    ]
+    advice = f", or let the new ones have another name: {', '.join(others)}" if others else ""
+    raise ColumnError(
+        f"The dataset already has a column {', '.join(map(repr, taken))}. Remove it first "
+        f"(`ds.remove_columns({taken!r})`){advice}."
+    )
+
+
 def add_columns(
     batch: Any, columns: Mapping[str, list[Any]], features: datasets.Features, repeats: Sequence[int] | None = None
 ) -> Any:
-    """Return new columns back in the container type of the batch.
+    """Put new columns in, and return the container type of the batch.
 
     Args:
         batch:

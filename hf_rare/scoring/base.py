@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import datasets
 
-from hf_rare.errors import BatchTypeError, ColumnError
+from hf_rare.errors import BatchTypeError
 from hf_rare.generation.protocol import Completion, EncodedPrompt
 from hf_rare.generation.scorer import ScoredPrompt, make_scorer
-from hf_rare.rows.batches import add_columns, column_names, holds_lists, map_with_features, read_columns
+from hf_rare.rows.batches import add_columns, check_free, column_names, holds_lists, map_with_features, read_columns
 from hf_rare.rows.column_types import is_list
 from hf_rare.runs.completer import Completer
 from hf_rare.runs.pickling import reduce_to_settings
@@ -178,7 +178,7 @@ class TextMeasure(ABC, Generic[C]):
 
         def make_rows() -> list[ScoredRow]:
             existing = column_names(batch)
-            self._check_new(existing)
+            check_free(self.new_features(False), existing, vars(self.config))
             return [self.ask(values) for values in read_columns(batch, self.columns_to_read(existing), self.config)]
 
         rows = self.completer.complete(make_rows, OneAttempt())
@@ -200,7 +200,7 @@ class TextMeasure(ABC, Generic[C]):
         Raises:
             ColumnError: A column that is needed is missing, or a new one exists already.
         """
-        self._check_new(list(features))
+        check_free(self.new_features(False), features, vars(self.config))
         read_columns({name: [] for name in features}, self.columns_to_read(list(features)), self.config)
         column = self.items_column
         as_lists = column is not None and is_list(features[column])
@@ -229,10 +229,3 @@ class TextMeasure(ABC, Generic[C]):
                 f"Expected a Dataset, a DatasetDict or a stream of rows, received {type(dataset).__name__}."
             )
         return map_with_features(dataset, self, self.features, [], [], batch_size, map_kwargs)
-
-    def _check_new(self, existing: Collection[str]) -> None:
-        if taken := [name for name in self.new_features(False) if name in existing]:
-            raise ColumnError(
-                f"The dataset already has a column {', '.join(map(repr, taken))}. Remove it first "
-                f"(`ds.remove_columns({taken!r})`)."
-            )

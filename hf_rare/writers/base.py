@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import datasets
 
-from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from hf_rare.errors import BatchTypeError, ConfigError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.prompts.prompt import PromptBuilder
 from hf_rare.prompts.templates import read_template_source
-from hf_rare.rows.batches import add_columns, column_names, map_with_features, read_columns
+from hf_rare.rows.batches import add_columns, check_free, column_names, map_with_features, read_columns
 from hf_rare.rows.column_types import check_types
 from hf_rare.rows.gold import read_features
 from hf_rare.runs.completer import Completer
@@ -182,7 +182,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             )
 
         def make_rows() -> list[Result[S]]:
-            self._check_outputs(column_names(batch))
+            check_free(self.output_features, column_names(batch), vars(self.config))
             return self.begin_rows(batch)
 
         results = self.completer.complete(make_rows, attempts, self._has_run_ahead)
@@ -210,7 +210,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             ColumnError: An output column exists already, or an input column holds something else than it is read for.
         """
         check_types(features or {}, self.prompts.kinds)
-        self._check_outputs(list(features or ()))
+        check_free(self.output_features, features or (), vars(self.config))
         return datasets.Features({**(features or {}), **self.output_features})
 
     def apply(
@@ -407,23 +407,6 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         return [
             Result(prepared=prepared, is_complete=not prepared.is_ready, prompt_tokens=prepared.prompt_tokens)
             for prepared in self.prepare(batch)
-        ]
-
-    def _check_outputs(self, existing: list[str]) -> None:
-        if taken := [name for name in self.output_features if name in existing]:
-            raise ColumnError(
-                f"The dataset already has a column {', '.join(map(repr, taken))}. Remove it first "
-                f"(`ds.remove_columns({taken!r})`), or let the new ones have another name: "
-                f"{', '.join(self._settings_of(taken))}."
-            )
-
-    def _settings_of(self, columns: Sequence[str]) -> list[str]:
-        """Name the settings that new columns have their names from."""
-        named = {name: value for name, value in vars(self.config).items() if name.endswith("_column")}
-        return [
-            f"{name}=..."
-            for name, value in named.items()
-            if isinstance(value, str) and any(f"{column}_".startswith(f"{value}_") for column in columns)
         ]
 
     def check_sampling(self) -> None:
