@@ -174,6 +174,11 @@ def clean(text: object) -> str:
     return UNSEEN.sub("\N{REPLACEMENT CHARACTER}", lines)
 
 
+def in_one_line(text: object) -> str:
+    """Return a text, such as what another library's error says, with single spaces for all its white space."""
+    return " ".join(str(text).split())
+
+
 def shorten(text: str, limit: int) -> str:
     """Cut a text that is longer than `limit` characters, and say how much is missing."""
     if len(text) <= limit:
@@ -194,6 +199,15 @@ def hide_tokens(text: str) -> str:
 def show_cost(cost: float) -> str:
     """Write an amount of money with two places, or with two digits where it is less than a tenth."""
     return f"{cost:.2f}" if cost >= 0.1 else f"{cost:.2g}"
+
+
+def show_time(hours: float) -> str:
+    """Write a time in hours or minutes with one place, or in seconds."""
+    seconds = 3600 * hours
+    if seconds < 59.5:
+        return f"{seconds:.0f} seconds" if seconds >= 1.5 else "about a second"
+    minutes = seconds / 60
+    return f"{hours:.1f} hours" if minutes >= 59.95 else f"{minutes:.1f} minutes"
 
 
 def find_near_name(given: str, known: Iterable[str]) -> str | None:

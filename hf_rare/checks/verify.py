@@ -95,7 +95,7 @@ class AnswerCheck(Config):
         check: Callable[[list["TraceToCheck"]], list[Outcome]],
         labels: Sequence[str] | None = None,
     ) -> Any:
-        """Return each trace of a batch what `check` says of it; traces without a gold answer stay unchecked."""
+        """Add to a batch what `check` says of each of its traces; traces without a gold answer stay unchecked."""
         names = column_names(batch)
         self.check_names(names)
         features = read_features(batch)

@@ -21,6 +21,7 @@ from hf_rare.cli.terminal import Outcome, add_manner
 from hf_rare.errors import ConfigError, ModelLoadError, NothingUsableError
 from hf_rare.rows.columns import STATUSES
 from hf_rare.settings.writers import OF_TEXT, DistillConfig
+from hf_rare.text import in_one_line
 
 EXPORT_FORMS = ("sft", "dpo", "kto", "distillation", "self-distillation", "retrieval")
 EXPORT_FORMATS = {"preference": ("dpo", "kto"), "prompts": ("distillation", "self-distillation")}
@@ -200,6 +201,6 @@ def _load_student(model_id: str) -> Any:
         return AutoTokenizer.from_pretrained(model_id)
     except (OSError, ValueError) as err:
         raise ModelLoadError(
-            f"--student {model_id}: its tokenizer cannot be loaded: {err} Pass the name of a model on the Hub, or the "
-            "folder of one."
+            f"--student {model_id}: its tokenizer cannot be loaded: {in_one_line(err)} Pass the name of a model on "
+            "the Hub, or the folder of one."
         ) from err

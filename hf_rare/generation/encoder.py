@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from hf_rare.errors import ConfigError
 from hf_rare.generation.content import Content, choose_content
 from hf_rare.generation.protocol import EncodedPrompt, Encoder, Messages
@@ -215,14 +213,14 @@ class PromptEncoder(Encoder):
         self._has_system_role = True
         try:
             return marker in self._render([[{"role": "system", "content": marker}, question]])[0]
-        except (jinja2.TemplateError, TypeError, ValueError):
+        except Exception:  # a template raises what it likes
             pass  # found out below, where it is not the system prompt
         try:
             self._render([[question]])
-        except (jinja2.TemplateError, TypeError, ValueError) as err:
+        except Exception as err:
             raise ConfigError(
-                f"The chat template of the model fails on a plain question ({err}). Check chat_template_kwargs="
-                f"{shorten(repr(self._chat_template_kwargs), 200)}."
+                f"The chat template of the model fails on a plain question ({shorten(str(err), 200)}). Check "
+                f"chat_template_kwargs={shorten(repr(self._chat_template_kwargs), 200)}."
             ) from err
         return False
 

@@ -14,7 +14,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Return back the memory that nothing holds any more."""
+    """Free the memory that nothing holds any more."""
     from accelerate.utils.memory import clear_device_cache
 
     clear_device_cache(garbage_collection=True)

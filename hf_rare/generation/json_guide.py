@@ -12,7 +12,7 @@ from transformers import LogitsProcessor
 
 from hf_rare.errors import ConfigError, MissingPackageError
 from hf_rare.generation.thought_end import ThoughtEnd
-from hf_rare.text import shorten
+from hf_rare.text import in_one_line, shorten
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,7 +72,7 @@ class SchemaGuide:
         self._grammar = make_grammar(schema)
         self._make_matcher = LLMatcher
         if error := self.start().get_error():
-            raise ConfigError(f"json_schema cannot be used: {error}")
+            raise unusable(error)
 
     def start(self) -> Any:
         """Make what follows the JSON of one row."""
@@ -102,7 +102,12 @@ def make_grammar(schema: dict[str, Any]) -> Any:
     try:
         return LLMatcher.grammar_from_json_schema(schema, overrides=LAYOUT)
     except (TypeError, ValueError) as err:
-        raise ConfigError(f"json_schema cannot be used: {shorten(str(err), 200)}") from err
+        raise unusable(err) from err
+
+
+def unusable(reason: object) -> ConfigError:
+    """Make the error of a schema that cannot be used."""
+    return ConfigError(f"json_schema cannot be used: {shorten(in_one_line(reason), 300)}")
 
 
 class _GuidedRow:

@@ -38,7 +38,7 @@ _USES: dict[int, _Use] = {}
 
 
 def begin_work(model: Any, runner: Runner, attention: str | None) -> None:
-    """Return a runner its turn, with a kind of attention. It may have begun before, and others too."""
+    """Let a runner have its turn, with a kind of attention. It may have begun before, and others too."""
     use = _USES.setdefault(id(model), _Use(attention_of(model), model.training))
     use.attention_at_work = attention
     use.runners.append(runner)

@@ -21,6 +21,7 @@ from hf_rare.errors import ConfigError, MissingPackageError, ModelLoadError
 from hf_rare.generation.devices import pick_device
 from hf_rare.generation.revisions import IN_MEMORY, is_local
 from hf_rare.settings.generation import ModelConfig
+from hf_rare.text import in_one_line
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -198,15 +199,21 @@ class Teacher:
             AssertionError,
             RuntimeError,
         ) as err:  # the last two of a missing device
-            if local and self.config.gguf_file is None and not (Path(self.config.model_id) / "config.json").exists():
-                raise ModelLoadError(
-                    f"The folder {self.config.model_id!r} holds no model: it has no config.json. Pass a folder that "
-                    "`save_pretrained` has written, or a name on the Hub."
-                ) from err
+            if local and (reason := self._why_no_model()):
+                raise ModelLoadError(f"The folder {self.config.model_id!r} holds no model: {reason}") from err
             raise ModelLoadError(
                 f"{self.config.model_id!r} at revision {self.config.revision!r} cannot be loaded with "
-                f"{auto_class.__name__}: {' '.join(str(err).split())}"
+                f"{auto_class.__name__}: {in_one_line(err)}"
             ) from err
+
+    def _why_no_model(self) -> str:
+        """Say why a folder cannot be that of a model; empty where it can be one."""
+        folder = Path(self.config.model_id)
+        if self.config.gguf_file is not None or (folder / "config.json").exists():
+            return ""
+        if (folder / "adapter_config.json").exists():
+            return "it is an adapter. Pass it as adapter=..., and the model that it was trained on as model_id."
+        return "it has no config.json. Pass a folder that `save_pretrained` has written, or a name on the Hub."
 
     def _refuse_foreign_code(self) -> None:
         """Raise [`ModelLoadError`] where the model's own config names a repository whose kernels would be run."""
@@ -252,14 +259,17 @@ class Teacher:
             cached_file(adapter, "adapter_model.safetensors", revision=revision)  # load_adapter takes a .bin too
         except OSError as err:
             raise ModelLoadError(
-                f"adapter={adapter!r}: adapter_model.safetensors cannot be had, and no other weights are loaded: {err}"
+                f"adapter={adapter!r}: adapter_model.safetensors cannot be had, and no other weights are loaded: "
+                f"{in_one_line(err)}"
             ) from err
         try:
             model.load_adapter(adapter, adapter_kwargs={"revision": revision} if revision else {})
         except ImportError as err:
             raise MissingPackageError("adapter=... needs the package peft: `pip install hf-rare[peft]`.") from err
         except (OSError, ValueError, KeyError) as err:
-            raise ModelLoadError(f"adapter={adapter!r} cannot be loaded on {self.config.model_id!r}: {err}") from err
+            raise ModelLoadError(
+                f"adapter={adapter!r} cannot be loaded on {self.config.model_id!r}: {in_one_line(err)}"
+            ) from err
 
 
 def _pad_left(tokenizer: Any) -> Any:

@@ -128,9 +128,9 @@ def hold_to(schema: dict[str, Any]) -> dict[str, Any]:
     """
     from llguidance import LLMatcher
 
-    from hf_rare.generation.json_guide import LAYOUT, make_grammar
+    from hf_rare.generation.json_guide import LAYOUT, make_grammar, unusable
 
     laid_out = {**schema, "x-guidance": LAYOUT}
     if error := LLMatcher.validate_grammar(make_grammar(laid_out)):
-        raise ConfigError(f"json_schema cannot be used: {error}")
+        raise unusable(error)
     return laid_out

@@ -18,6 +18,7 @@ from hf_rare.negatives.exclusions import Exclusions, Ranked, is_usable, join_que
 from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.kinds import AtLeastOne, AtLeastZero, check_value
 from hf_rare.settings.transformers_names import reject_unknown_names
+from hf_rare.text import in_one_line
 
 LIMITS = ("absolute_margin", "relative_margin", "max_score", "min_score")
 OPTIONS = (
@@ -233,4 +234,4 @@ def _load(model: Any, kind: str) -> Any:
     try:
         return getattr(sentence_transformers, kind)(model)
     except (OSError, ValueError, KeyError) as err:
-        raise ModelLoadError(f"{kind} {model!r} cannot be loaded: {err}") from err
+        raise ModelLoadError(f"{kind} {model!r} cannot be loaded: {in_one_line(err)}") from err

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hf_rare.text import in_one_line
+
 logger = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 1000
@@ -51,7 +53,7 @@ def find_what_no_file_holds(ending: str, dataset: datasets.Dataset) -> Iterator[
                 with pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])):
                     pass
             except (pa.ArrowException, OSError) as err:
-                yield field.name, " ".join(str(err).split()).rstrip(".")
+                yield field.name, in_one_line(err).rstrip(".")
 
 
 def without_lost_files(dataset: datasets.Dataset) -> datasets.Dataset:

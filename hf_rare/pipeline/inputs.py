@@ -34,6 +34,7 @@ from hf_rare.pipeline.readers.table import ROWS_AT_ONCE, RowError, write_rows
 from hf_rare.prompts.prompt import input_columns
 from hf_rare.rows.column_types import describe
 from hf_rare.settings.writers import DistillConfig
+from hf_rare.text import in_one_line
 from hf_rare.writers.base import ColumnWriter
 
 READ_REVISION = 1
@@ -166,7 +167,7 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
     except RowError as err:
         raise DatasetFileError(f"{name!r} cannot be read: {err}") from err
     except _SPOILT as err:
-        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {_in_one_line(err)}") from err
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {in_one_line(err)}") from err
     raise DatasetFileError(f"{name!r} is no input. Expected {INPUT_KINDS}.")
 
 
@@ -266,7 +267,7 @@ def _load_from_hub(name: str, config_name: str | None, split: str | None, form: 
         raise DatasetFileError(f"{name!r} holds no rows.") from err
     except (*_SPOILT, datasets.exceptions.DatasetsError) as err:
         near = suggest(Path(name)) if Path(name).parent.is_dir() else ""
-        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {_in_one_line(err)}{near}") from err
+        raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {in_one_line(err)}{near}") from err
 
 
 def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, name: str) -> datasets.Dataset:
@@ -408,9 +409,5 @@ def _check_table(table: pa.Table, number: int) -> None:
                 except pa.ArrowInvalid:
                     break
             raise RowError(
-                f"row {number + place + 1:,}, column {name!r}: {_in_one_line(err)}. A text there is no UTF-8."
+                f"row {number + place + 1:,}, column {name!r}: {in_one_line(err)}. A text there is no UTF-8."
             ) from err
-
-
-def _in_one_line(err: Exception) -> str:
-    return " ".join(str(err).split())

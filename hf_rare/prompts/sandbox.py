@@ -77,7 +77,7 @@ class BudgetedEnvironment(ImmutableSandboxedEnvironment):
 
 @contextmanager
 def spending(steps: int = STEPS) -> Iterator[None]:
-    """Return what is filled in within this context a budget.
+    """Set a budget for what is filled in within this context.
 
     Args:
         steps (`int`, *optional*, defaults to 1000000): the budget.

@@ -76,21 +76,23 @@ def read_columns(batch: Any, names: Sequence[str], config: Any = None) -> list[d
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def check_free(new: Iterable[str], existing: Collection[str], settings: Mapping[str, Any]) -> None:
+def check_free(new: Iterable[str], existing: Collection[str], config: Any, read: Collection[str]) -> None:
     """Raise [`ColumnError`] where a new column exists already.
 
     Args:
         new (`Iterable[str]`): the new columns.
         existing (`Collection[str]`): those that there are.
-        settings (`Mapping[str, Any]`): settings, of which those of columns give the new ones their names.
+        config: settings, of which those of columns that are not read give the new ones their names.
+        read (`Collection[str]`): the columns that are read.
     """
     if not (taken := [name for name in new if name in existing]):
         return
     others = [
         f"{name}=..."
-        for name, value in settings.items()
+        for name, value in vars(config).items()
         if name.endswith("_column")
         and isinstance(value, str)
+        and value not in read
         and any(f"{column}_".startswith(f"{value}_") for column in taken)
     ]
     advice = f", or let the new ones have another name: {', '.join(others)}" if others else ""
@@ -103,7 +105,7 @@ def check_free(new: Iterable[str], existing: Collection[str], settings: Mapping[
 def add_columns(
     batch: Any, columns: Mapping[str, list[Any]], features: datasets.Features, repeats: Sequence[int] | None = None
 ) -> Any:
-    """Put new columns in, and return the container type of the batch.
+    """Return a batch with new columns put in, in its own kind of container.
 
     Args:
         batch:

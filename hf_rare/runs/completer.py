@@ -25,6 +25,7 @@ from hf_rare.runs.share import Share, TeamShare
 from hf_rare.runs.stream import Attempts, JobStream, read_known
 from hf_rare.runs.team import Team, get_team
 from hf_rare.settings.run import RunConfig
+from hf_rare.text import show_time
 
 logger = logging.getLogger(__name__)
 
@@ -397,7 +398,7 @@ class Completer:
         if limit:
             raise BudgetReachedError(
                 f"{limit}={getattr(self.run, limit)} is reached: {self.generated} completions of {self.tokens} tokens "
-                f"in all were generated in {self._budget.hours:.2f} hours. {self._how_to_go_on()}"
+                f"in all were generated in {show_time(self._budget.hours)}. {self._how_to_go_on()}"
             )
 
     def _how_to_go_on(self) -> str:

@@ -178,8 +178,9 @@ class TextMeasure(ABC, Generic[C]):
 
         def make_rows() -> list[ScoredRow]:
             existing = column_names(batch)
-            check_free(self.new_features(False), existing, vars(self.config))
-            return [self.ask(values) for values in read_columns(batch, self.columns_to_read(existing), self.config)]
+            read = self.columns_to_read(existing)
+            check_free(self.new_features(False), existing, self.config, read)
+            return [self.ask(values) for values in read_columns(batch, read, self.config)]
 
         rows = self.completer.complete(make_rows, OneAttempt())
         if failures := [error for row in rows for error in row.failures]:
@@ -200,8 +201,9 @@ class TextMeasure(ABC, Generic[C]):
         Raises:
             ColumnError: A column that is needed is missing, or a new one exists already.
         """
-        check_free(self.new_features(False), features, vars(self.config))
-        read_columns({name: [] for name in features}, self.columns_to_read(list(features)), self.config)
+        read = self.columns_to_read(list(features))
+        check_free(self.new_features(False), features, self.config, read)
+        read_columns({name: [] for name in features}, read, self.config)
         column = self.items_column
         as_lists = column is not None and is_list(features[column])
         return datasets.Features({**features, **self.new_features(as_lists)})

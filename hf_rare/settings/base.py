@@ -82,7 +82,7 @@ def check_json(config: Config) -> None:
     """
     try:
         config.to_json()
-    except (TypeError, ValueError) as err:
+    except (TypeError, ValueError, RecursionError) as err:
         raise ConfigError(
             f"{type(config).__name__} holds a value that JSON cannot hold ({err}). Settings must be texts, numbers, "
             "lists and dicts of these, so that they can be recorded."

@@ -35,7 +35,10 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
     try:
         return _make_adapter(kind).validate_python(value, strict=True)
     except ValidationError as err:
-        given = shorten(repr(value), 500)
+        try:
+            given = shorten(repr(value), 500)
+        except (ValueError, RecursionError):  # a number of thousands of digits, a list in itself
+            given = type(value).__name__
         raise ConfigError(f"{name}={given} cannot be right: expected {_describe(kind)}.") from err
 
 

@@ -12,7 +12,7 @@ import dataclasses
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import datasets
@@ -182,7 +182,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             )
 
         def make_rows() -> list[Result[S]]:
-            check_free(self.output_features, column_names(batch), vars(self.config))
+            self._check_free(column_names(batch))
             return self.begin_rows(batch)
 
         results = self.completer.complete(make_rows, attempts, self._has_run_ahead)
@@ -210,7 +210,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             ColumnError: An output column exists already, or an input column holds something else than it is read for.
         """
         check_types(features or {}, self.prompts.kinds)
-        check_free(self.output_features, features or (), vars(self.config))
+        self._check_free(features or ())
         return datasets.Features({**(features or {}), **self.output_features})
 
     def apply(
@@ -401,6 +401,9 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         """Select the columns that prompts are made of: others need not be ones that can be decoded."""
         read = {*self.input_columns, *self.optional_columns}
         return dataset.select_columns([name for name in dataset.column_names if name in read])
+
+    def _check_free(self, existing: Collection[str]) -> None:
+        check_free(self.output_features, existing, self.config, {*self.input_columns, *self.optional_columns})
 
     def begin_rows(self, batch: Any) -> list[Result[S]]:
         """Make what becomes of the rows of a batch, before anything is generated; see [`ColumnWriter.prepare`]."""

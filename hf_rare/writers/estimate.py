@@ -23,7 +23,7 @@ import numpy as np
 from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.generation.protocol import Generator, Job, JobList
 from hf_rare.rows.row import derive_seed
-from hf_rare.text import show_cost
+from hf_rare.text import show_cost, show_time
 from hf_rare.writers.preparing import PreparedRow
 
 MEASURED_PROMPTS = 1000
@@ -68,7 +68,7 @@ class Estimate:
         low, high = self.hours * (1 - self.error), self.hours * (1 + self.error)
         return (
             f"{self.rows} rows ({self.invalid_rows} invalid): {self.prompt_tokens} prompt tokens, about "
-            f"{self.completion_tokens} generated, in {_duration(self.hours)} ({_duration(low)} to {_duration(high)})"
+            f"{self.completion_tokens} generated, in {show_time(self.hours)} ({show_time(low)} to {show_time(high)})"
             f"{cost}; up to {self.rows_together} rows together. Estimated from {self.sample} rows."
         )
 
@@ -283,9 +283,3 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
     if count < 2:
         return list(items[:count])
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
-
-
-def _duration(hours: float) -> str:
-    if hours * 60 < 1:
-        return f"{3600 * hours:.0f} seconds" if hours * 3600 >= 1 else "less than a second"
-    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"

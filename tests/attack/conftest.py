@@ -46,5 +46,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(" " * width + "".join(f"{column:>20}" for column in COLUMNS))
     for name, counts in sorted(totals.items()):
         terminalreporter.write_line(f"{name:<{width}}" + "".join(f"{counts[column]:>20}" for column in COLUMNS))
-    if IS_WHOLE and len(totals) == KINDS:
-        save_result("attack", {"attacks": {name: {c: counts[c] for c in COLUMNS} for name, counts in totals.items()}})
+    stats = terminalreporter.stats
+    is_clean = not any(stats.get(outcome) for outcome in ("failed", "error", "deselected"))
+    if IS_WHOLE and is_clean and len(totals) == KINDS:
+        counted = {name: {column: counts.get(column) for column in COLUMNS} for name, counts in totals.items()}
+        save_result("attack", {"attacks": counted})

@@ -37,15 +37,15 @@ def test_a_parent_that_is_killed_takes_its_workers_along(tiny, tmp_path, tmp_pat
         wait_until(lambda before=before: len(run.log()) == len(before) + 2)  # both workers have begun
         time.sleep(dice.random() * 0.2)
         process.kill()
+        count(tried=1, hung=0)
         try:
             process.communicate(timeout=SECONDS)  # which waits for the workers too: they have the same stderr
         except subprocess.TimeoutExpired:
-            count(tried=1, hung=1)
+            count(hung=1)
             raise
         begun = run.log()[len(before) :]
         in_flight += sum(size for _, size in begun)
         wait_until(lambda begun=begun: not any(is_alive(pid) for pid, _ in begun))  # a little after their streams
-        count(tried=1, hung=0)
         assert process.returncode != 0
     assert run.finish("out.jsonl") == whole
     files = (tmp_path / "journal").rglob("*.jsonl")

@@ -116,7 +116,7 @@ def texts(completions) -> list[str]:
 
 
 def close(generator) -> None:
-    """Return back what a manager of continuous batching holds."""
+    """Free what a manager of continuous batching holds."""
     if isinstance(generator.engine, ContinuousEngine):
         generator.engine.close()
 

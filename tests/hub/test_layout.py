@@ -166,7 +166,9 @@ def test_an_append_that_is_tried_again_adds_nothing_twice(hub, table):
     assert rows_of(load()) == rows_of(table)
 
 
-@pytest.mark.parametrize("files", ["{train: {a: [1]}, 7: null}", "[rows.parquet, 7]", "[{split: a}]"])
+@pytest.mark.parametrize(
+    "files", ["{train: {a: [1]}, 7: null}", "[rows.parquet, 7]", "[{split: a}]", "data/**.parquet"]
+)
 def test_files_that_are_none_are_an_error_of_ours(hub, table, files):
     hub.create_repo(REPO)
     header = f"---\nconfigs:\n- config_name: default\n  data_files: {files}\n---\n# Mine\n".encode()

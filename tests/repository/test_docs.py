@@ -306,9 +306,10 @@ FIGURES = {
     "own_cost": lambda r: f"{1000 / r['with fastokens']['rows a second']:.2f} milliseconds a row with `[fast]`",
     "push": lambda r: f"{r['seconds']:.0f} seconds and {r['MB of memory at most'] / 1000:.1f} GB",
     "report": lambda r: (
-        f"{r['rows']:,} real rows make a page of {r['page, MB']:.1f} MB in {r['seconds to make it']:.0f} seconds. In "
-        f"headless Chromium its first paint comes after {r['first paint, ms']} milliseconds, and no filter took "
-        f"longer than {r['filter, worst ms']}, no search of all texts longer than {r['search of all texts, worst ms']}"
+        f"{r['rows']:,} rows of real questions and documents make a page of {r['page, MB']:.1f} MB in "
+        f"{r['seconds to make it']:.0f} seconds. In headless Chromium its first paint comes after "
+        f"{r['first paint, ms']} milliseconds, and no filter took longer than {r['filter, worst ms']}, no search of "
+        f"all texts longer than {r['search of all texts, worst ms']}"
     ),
     "sampled_texts": lambda r: f"{max(r['rows that differ from generate for one row at a time'].values())} differed",
     "scheduling": lambda r: (

@@ -139,7 +139,7 @@ TYPES = {
 
 
 def retype(dataset: Dataset, text: pa.DataType, make_list) -> Dataset:
-    """Return every text and every list another type."""
+    """Change the type of every text and every list."""
 
     def change(kind: pa.DataType) -> pa.DataType:
         if pa.types.is_list(kind):

@@ -13,7 +13,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
 def distilled_rows(source: Dataset) -> Dataset:
-    """Return rows the columns of the row contract: two are cut off, one has no prompt, the others are well."""
+    """Add the columns of the row contract to rows: two are cut off, one has no prompt, the others are well."""
     rows: list[dict[str, Any]] = []
     for number, values in enumerate(source):
         row = read_row(values, DistillConfig())

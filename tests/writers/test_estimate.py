@@ -29,7 +29,15 @@ def test_an_estimate_counts_tokens_and_leaves_no_trace(rows, tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("hours", "text"), [(2.04, "2.0 hours"), (0.5, "30.0 minutes"), (0.01, "36 seconds"), (1e-5, "less than a second")]
+    ("hours", "text"),
+    [
+        (2.04, "2.0 hours"),
+        (59.97 / 60, "1.0 hours"),
+        (0.5, "30.0 minutes"),
+        (0.0166, "1.0 minutes"),
+        (0.01, "36 seconds"),
+        (1e-5, "about a second"),
+    ],
 )
 def test_a_time_is_said_in_units_that_fit(rows, tiny, hours, text):
     estimate = ReasonDistiller.from_pretrained(tiny, max_new_tokens=2).estimate(rows, rows=2)

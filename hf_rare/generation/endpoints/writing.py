@@ -152,7 +152,7 @@ class _Requests:
         return done
 
     async def close(self) -> None:
-        """Return up what is under way. Runs in the loop."""
+        """End what is under way. Runs in the loop."""
         await self._loop.cancel_all()
         await self._client.close()
 
@@ -168,7 +168,7 @@ class _Requests:
         self._told += tokens
 
     def _give(self, job: Job, completion: Completion) -> None:
-        """Return a completion to the thread that asked, with those that end at about the same time. In the loop."""
+        """Hand a completion to the thread that asked, with those that end at about the same time. In the loop."""
         if not self._gathered:
             asyncio.get_running_loop().call_later(GATHER, self._hand_over)
         self._gathered.append((job, completion))
@@ -178,7 +178,7 @@ class _Requests:
         self._done.put(gathered)
 
     async def _write(self, job: Job) -> None:
-        """Return a completion for a job, whatever comes. Runs in the loop."""
+        """See to it that a job has a completion, whatever comes. Runs in the loop."""
         try:
             await self._ask(job)
         except Exception as err:  # a job without a completion would be waited for without end

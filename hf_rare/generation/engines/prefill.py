@@ -17,12 +17,7 @@ from transformers.cache_utils import DynamicCache
 from hf_rare.errors import GenerationError, HfRareError
 from hf_rare.generation.decoding import Decoding, set_up
 from hf_rare.generation.engines.plain import PlainEngine
-from hf_rare.generation.engines.scheduler import (
-    MOST_PADDING,
-    READ_TOGETHER,
-    READ_TOGETHER_ELSEWHERE,
-    read_tokens,
-)
+from hf_rare.generation.engines.scheduler import MOST_PADDING, read_tokens
 from hf_rare.generation.engines.trial import SHORT, long_length, make_texts, once, why_not_by_place
 from hf_rare.generation.failures import free_memory, is_out_of_memory
 from hf_rare.generation.packing import BatchPacker
@@ -31,6 +26,13 @@ logger = logging.getLogger(__name__)
 
 FEWEST_TOKENS = 64
 """Tokens of which at least so many are read at once, however little memory there is."""
+
+AT_ONCE = 4096
+"""Tokens that are read at once where memory has room for them."""
+
+WORTH_SHARING = 1 / 6
+"""Share of a text that must have been read before. On the CPU attention to what has been read goes by a mask,
+and takes about twice as long as without one: below this share, the text is read whole in less time."""
 
 MOST_PADDING_ELSEWHERE = 1 / 3
 """Share of padding in a group where this is no CPU: there it costs less than to read one text after the other."""
@@ -93,8 +95,7 @@ class PrefillEngine:
                 f"{type(model).__name__} cannot say how likely a text is: expected a causal language model of torch. "
                 "Measure with another model."
             )
-        together = READ_TOGETHER.get(torch.device(decoding.device).type, READ_TOGETHER_ELSEWHERE)
-        self._packer = BatchPacker(0, together)
+        self._packer = BatchPacker(0, AT_ONCE)
         self.why_whole = why_not_by_place(model) or once(model, "prefill", lambda: _try_out(decoding))
         if self.why_whole:
             logger.warning("Each text is read whole, common beginnings again and again: %s.", self.why_whole)
@@ -178,6 +179,10 @@ def read_shared(
     whole = DynamicCache(config=config)
     measured = {0: read_behind(decoding, whole, [first], [0], at_once)[0]}
     starts = {i: _count_common(first.read, text.context[:-1]) for i, text in enumerate(texts) if i}
+    if decoding.device.type == "cpu":
+        for i in [i for i, start in starts.items() if start < WORTH_SHARING * len(texts[i].read)]:
+            del starts[i]
+            measured[i] = read_behind(decoding, DynamicCache(config=config), [texts[i]], [0], at_once)[0]
     for group in _group(texts, starts, at_once, most_padding):
         own = [starts[i] for i in group]
         longest, count = max(own), len(group)

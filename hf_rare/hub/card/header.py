@@ -14,10 +14,12 @@ from typing import Any
 import datasets
 import yaml
 from datasets.data_files import sanitize_patterns
+from fsspec.utils import glob_translate
 
 from hf_rare.compat.datasets import describe_info
 from hf_rare.errors import ConfigError, HfRareError
 from hf_rare.settings.yaml import check_size
+from hf_rare.text import in_one_line
 
 HEADER = re.compile(r"\A\ufeff?\s*---(\r\n|\r|\n)(?:(.*?)(?:\r\n|\r|\n))??---[ \t]*(?:\r\n|\n|\Z)", re.DOTALL)
 UNITED = ("tags", "base_model", "source_datasets")
@@ -242,11 +244,13 @@ def patterns_by_split(data_files: Any) -> dict[str, list[str]]:
     try:
         patterns = {split: list(paths) for split, paths in sanitize_patterns(data_files or {}).items()}
     except (ValueError, TypeError) as err:
-        reason = " ".join(str(err).split())
+        reason = in_one_line(err)
         raise ConfigError(f"'data_files' in the YAML header of the card cannot be read: {reason}. Mend it.") from err
     for path in itertools.chain.from_iterable(patterns.values()):
-        if not isinstance(path, str):
-            raise ConfigError(f"'data_files' in the YAML header of the card names {path!r}: expected a path. Mend it.")
+        try:
+            glob_translate(path)
+        except (ValueError, TypeError) as err:
+            raise ConfigError(f"'data_files' in the YAML header of the card names {path!r} ({err}). Mend it.") from err
     return patterns
 
 

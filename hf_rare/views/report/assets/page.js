@@ -65,9 +65,7 @@ class Page {
       window.scrollTo(0, 0);
       return;
     }
-    const asked = JSON.stringify([filters, words]);
-    const hasChanged = asked !== this.listed; // other views have no filters, and leave the list as it was
-    this.listed = asked;
+    const hasChanged = this.listed !== this.asked(); // other views have no filters, and leave the list as it was
     if (hasChanged) this.filter();
     else this.list.show();
     const number = Number(said.get('at') ?? -1);
@@ -83,7 +81,14 @@ class Page {
     location.hash = said;
   }
 
+  // What the list depends on.
+  asked() {
+    const marked = this.filters.includes('marked:') ? [...this.marks.of.keys()] : [];
+    return JSON.stringify([this.filters, this.words, this.words && this.isWhole, marked]);
+  }
+
   filter() {
+    this.listed = this.asked();
     const {here, other} = readFilters(this.filters.filter((filter) => filter !== 'marked:'), this.index.facets);
     const found = this.words ? searchRows(this.words, this.index, this.rows, this.texts) : null;
     const isMarked = this.filters.includes('marked:');
