@@ -45,7 +45,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_sep("=", "attacks")
     terminalreporter.write_line(" " * width + "".join(f"{column:>20}" for column in COLUMNS))
     for name, counts in sorted(totals.items()):
-        terminalreporter.write_line(f"{name:<{width}}" + "".join(f"{counts[column]:>20}" for column in COLUMNS))
+        shown = [str(counts.get(column, "-")) for column in COLUMNS]  # what is not counted is no zero
+        terminalreporter.write_line(f"{name:<{width}}" + "".join(f"{text:>20}" for text in shown))
     stats = terminalreporter.stats
     is_clean = not any(stats.get(outcome) for outcome in ("failed", "error", "deselected"))
     if IS_WHOLE and is_clean and len(totals) == KINDS:

@@ -192,6 +192,11 @@ def test_a_wrong_file_is_explained(tmp_path, text, reason):
         (("{folder}/rows.jsonl", "--max-new-tokens", "0"), 2, "max_new_tokens=0"),
         (("{folder}/rows.jsonl", "--revision", "dev", "--model", "no/such-model"), 1, "no/such-model"),
         (("{folder}/rows.jsonl", "--model", "{folder}/other"), 1, "holds no model: it has no config.json. Pass"),
+        (
+            ("{folder}/rows.jsonl", "--model", "{folder}/adapter"),
+            1,
+            "it is an adapter. Pass it as adapter=",
+        ),
         (("{folder}/rows.jsonl", "--split", "train[:x]"), 3, "a part of it, such as 'train[:100]'"),
         (("{folder}/rows.jsonl", "--output", "{folder}/out.xml"), 3, "unknown ending"),
     ],
@@ -205,6 +210,8 @@ def test_what_goes_wrong_is_one_line(rows, tiny, tmp_path, capsys, arguments, st
     for folder in ("other", "dir.parquet"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "precious.txt").write_text("mine")
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     first, *rest = (argument.replace("{folder}", str(tmp_path)) for argument in arguments)
     assert run("distill", first, "--output", tmp_path / "out.parquet", "--model", tiny, *rest) == status
     error = capsys.readouterr().err

@@ -110,6 +110,10 @@ def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
     assert "negative_1" in load(output).column_names
     assert main(["export", str(traces), "retrieval", "--student", tiny, "--output", str(tmp_path / "x.jsonl")]) == 2
     assert "--student is not for retrieval" in capsys.readouterr().err
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    assert main(["export", str(traces), "sft", "--student", str(nothing), "--output", str(tmp_path / "x.jsonl")]) == 1
+    assert f"--student {nothing}: its tokenizer cannot be loaded" in capsys.readouterr().err
     asked = ["--student-documents", "1", "--positive-share", "0", "--output", str(tmp_path / "prompts.parquet")]
     assert main(["export", str(traces), "self-distillation", "--privileged", "trace", *asked]) == 0
     prompts = load(tmp_path / "prompts.parquet")

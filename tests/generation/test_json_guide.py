@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 import sys
+from typing import Any
 
 import pytest
 from datasets import Dataset
@@ -65,6 +66,11 @@ def test_what_cannot_be_used_is_said(llama, tokenizer, monkeypatch):
     huge = {"type": "integer", "minimum": -(10**400)}
     with pytest.raises(ConfigError, match=r"json_schema cannot be used: .* more characters"):
         complete(TransformersGenerator(llama, tokenizer, json_schema=huge), CONVERSATIONS[:1])
+    deep: dict[str, Any] = {"type": "integer"}
+    for _ in range(3000):
+        deep = {"type": "array", "items": deep}
+    with pytest.raises(ConfigError, match=r"json_schema cannot be used|JSON cannot hold"):
+        complete(TransformersGenerator(llama, tokenizer, json_schema=deep), CONVERSATIONS[:1])
     with pytest.raises(ConfigError, match="json_schema='text'"):
         TransformersGenerator(llama, tokenizer, json_schema="text")
     monkeypatch.setitem(sys.modules, "llguidance", None)

@@ -107,6 +107,7 @@ FAULTS = {
     "a line that is no object": (lines(["a"]) + b"7\n", ["line 2", "object"]),
     "a line that is a list": (lines(["a"]) + b"[1]\n", ["line 2", "object"]),
     "a key twice": (b'{"question": "a", "text": "b", "text": "c"}\n', ["line 1", "'text'", "twice"]),
+    "a zero in a name": (b'{"question": "a", "te\\u0000xt": "b"}\n', ["line 1", "'te\\x00xt'", "zero"]),
     "a list of texts": (b'["a", "b"]', ["row 1", "object"]),
     "an open list": (b'[{"question": "a"},', ["line 1", "not JSON"]),
     "half an object over lines": (b'{\n  "question": "a",\n', ["not JSON"]),

@@ -264,9 +264,11 @@ ATTACKS = {
     "Injections": "documents that would end the turn",
     "Rows of every kind in every format": "rows of every kind in every format",
 }
+OF_ATTACKS = ("lost", "hung", "let in", "foreign exceptions")
 FIGURES = {
     "attack": lambda r: " ".join(
-        f"| {ATTACKS[name]} | " + "{tried:,} | {lost} | {hung} | {let in} | {foreign exceptions} |".format(**counts)
+        f"| {ATTACKS[name]} | {counts['tried']:,} | "
+        + "".join(f"{'–' if counts[column] is None else counts[column]} | " for column in OF_ATTACKS).rstrip()
         for name, counts in sorted(r["attacks"].items(), key=lambda item: list(ATTACKS).index(item[0]))
     ),
     "batch_invariance": lambda r: f"about {r['greedy']['seconds']['batch size 48'] / 60:.1f} minutes",

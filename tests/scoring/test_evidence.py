@@ -195,8 +195,11 @@ def test_documents_are_shortened_where_there_is_no_room(distilled, tiny, caplog)
 def test_what_cannot_be_measured_is_an_error(distilled, tiny):
     with pytest.raises(ColumnError, match="no column 'reasoning_document_order'"):
         measure_evidence(distilled.remove_columns("reasoning_document_order"), tiny)
-    with pytest.raises(ColumnError, match="already has a column 'reasoning_evidence'"):
+    with pytest.raises(ColumnError, match="already has a column 'reasoning_evidence'") as raised:
         measure_evidence(measure_evidence(distilled, tiny), tiny)
+    assert str(raised.value).endswith(
+        ".remove_columns(['reasoning_evidence'])`)."
+    )  # its name follows those of the traces
     with pytest.raises(ConfigError, match="temperature"):
         measure_evidence(distilled, tiny, temperature=1.0)
     with pytest.raises(ConfigError, match="num_proc=2 is for a Dataset"):

@@ -47,6 +47,11 @@ def test_a_value_of_another_kind_is_refused_with_what_was_expected(kind, value, 
     assert str(raised.value) == f"n={value!r} cannot be right: expected {expected}."
 
 
+def test_a_value_that_cannot_be_written_down_is_named_by_its_type():
+    with pytest.raises(ConfigError, match=r"n=int cannot be right: expected a number above 0 and up to 1"):
+        check_value("n", 10**5000, Fraction)
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "formed"),
     [

@@ -136,6 +136,12 @@ def test_an_existing_output_column_is_an_error_before_anything_is_generated(rows
     assert not distill_fn.generator.is_loaded
 
 
+def test_what_names_the_new_columns_is_said_and_nothing_that_is_read(rows, tiny):
+    distill_fn = ReasonDistiller.from_pretrained(tiny, output_column="text_trace", text_column="text")
+    with pytest.raises(ColumnError, match=r"another name: output_column=\.\.\.\.$"):
+        rows.add_column("text_trace", rows["text"]).map(distill_fn, batched=True)
+
+
 def test_without_batched_and_with_input_columns_the_error_says_what_to_do(rows, distill_fn):
     with pytest.raises(BatchTypeError, match="batched=True"):
         rows.map(distill_fn)

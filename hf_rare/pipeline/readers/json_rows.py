@@ -116,6 +116,8 @@ def _make_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"has {next(name for name in names if names.count(name) > 1)!r} twice")
+    if cut := next((name for name in made if "\0" in name), None):
+        raise ValueError(f"has the name {cut!r}, which a column would lose from its zero on")
     return made
 
 

@@ -178,6 +178,34 @@ def test_queues_are_walked_and_marks_given_with_the_keyboard(browser, tmp_path):
     browser.run("localStorage.clear()")
 
 
+def test_a_list_of_marked_rows_is_what_is_marked_when_it_is_seen(browser, tmp_path):
+    show(browser, report(make_rows()), tmp_path, "view=rows&f=marked:&at=0")
+    assert browser.run(LISTED) == []
+    press(browser, "1")
+    browser.run("location.hash = 'view=overview'")
+    settle(browser)
+    browser.run("location.hash = 'view=rows&f=marked:'")
+    settle(browser)
+    assert browser.run(LISTED) == ["harbour"]
+    press(browser, "0", "o")
+    browser.run("history.back()")
+    settle(browser)
+    assert browser.run(LISTED) == []
+    browser.run("localStorage.clear()")
+
+
+def test_what_was_searched_before_the_texts_were_there_is_searched_again(browser, tmp_path):
+    path = tmp_path / "report.html"
+    report(make_rows()).save(path)
+    browser.open(f"{path.as_uri()}#view=rows&q=painted in spring.")
+    browser.run("location.hash = 'view=overview'")
+    browser.wait_for("document.body.dataset.isWhole")
+    browser.run("history.back()")
+    settle(browser)
+    assert len(browser.run(LISTED)) == 7
+    assert browser.run("document.getElementById('found').textContent") == "7 of 7"
+
+
 def test_keys_are_shown_and_lead_to_the_overview(browser, tmp_path):
     show(browser, report(make_rows()), tmp_path)
     press(browser, "?")
