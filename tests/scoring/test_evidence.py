@@ -197,9 +197,7 @@ def test_what_cannot_be_measured_is_an_error(distilled, tiny):
         measure_evidence(distilled.remove_columns("reasoning_document_order"), tiny)
     with pytest.raises(ColumnError, match="already has a column 'reasoning_evidence'") as raised:
         measure_evidence(measure_evidence(distilled, tiny), tiny)
-    assert str(raised.value).endswith(
-        ".remove_columns(['reasoning_evidence'])`)."
-    )  # its name follows those of the traces
+    assert str(raised.value).endswith("'reasoning_evidence_on_positive'])`).")  # no setting names it
     with pytest.raises(ConfigError, match="temperature"):
         measure_evidence(distilled, tiny, temperature=1.0)
     with pytest.raises(ConfigError, match="num_proc=2 is for a Dataset"):

@@ -1,15 +1,19 @@
 """A small distilled dataset and its recipe, written by hand, so that what is made from them is always the same."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from datasets import Dataset, Features
 
+from hf_rare import build_card
 from hf_rare.prompts.prompt import shuffle_documents
 from hf_rare.rows.row import read_row
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.writers.traces import output_features
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
+OF_DISTILLERS = ("numbered list", "document order", "ReasonDistiller", "the teacher reasoned", "num_samples")
+"""What only a card of traces says."""
 
 
 def distilled_rows(source: Dataset) -> Dataset:
@@ -71,3 +75,19 @@ def recipe(**changes: Any) -> dict[str, Any]:
         "command": "hf-rare distill questions.parquet --model Qwen/Qwen3-8B --output traces.parquet --seed 5",
         **changes,
     }
+
+
+def full_card(dataset: Dataset, **changes: Any) -> str:
+    """Make the card of a dataset on the Hub, with all that can be said of it."""
+    given = {
+        "pretty_name": "Fourteen questions",
+        "license": "mit",
+        "language": ["en"],
+        "repo_id": "me/rare-small",
+        "splits": {"train": SimpleNamespace(num_rows=len(dataset), num_bytes=45_678)},
+        "data_files": {"train": "data/train-*"},
+        "source_datasets": ["me/questions"],
+        "plot_path": "assets/statistics.png",
+        "recipe_path": "recipe.json",
+    }
+    return build_card(dataset, recipe(), **given | changes)
