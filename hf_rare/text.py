@@ -196,6 +196,12 @@ def hide_tokens(text: str) -> str:
     return _TOKEN.sub("hf_...", text)
 
 
+def show_count(number: int, noun: str) -> str:
+    """Write a number of things, such as `1 row`, `1,200 rows` or `2 entries`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def show_cost(cost: float) -> str:
     """Write an amount of money with two places, or with two digits where it is less than a tenth."""
     return f"{cost:.2f}" if cost >= 0.1 else f"{cost:.2g}"

@@ -54,7 +54,7 @@ class GroundingAudit(Config):
         scenario_column (`str`, *optional*, defaults to `"scenario"`):
             Column with the situation, where there is one.
         hard_negatives_column (`str` or `list[str]`, *optional*, defaults to `"hard_negatives"`):
-            Column with the hard negatives, or several columns of texts.
+            Column with the hard negatives, or several columns of texts; `None` where there are none.
         min_quote_tokens (`int`, *optional*, defaults to 8):
             Words in a row that make a quote; see [`longest_quotes`].
         document_words (`tuple[str, ...]`, *optional*):
@@ -69,7 +69,7 @@ class GroundingAudit(Config):
     text_column: ColumnName = "text"
     question_column: ColumnName = "question"
     scenario_column: ColumnName | None = "scenario"
-    hard_negatives_column: ColumnNames = "hard_negatives"
+    hard_negatives_column: ColumnNames | None = "hard_negatives"
     min_quote_tokens: AtLeastOne = MIN_QUOTE_TOKENS
     document_words: Annotated[Texts, MinLen(1), "a list of words"] = DOCUMENT_WORDS
 

@@ -15,6 +15,7 @@ from hf_rare.rows.columns import (
     STATUS,
     UNKNOWN_CITATIONS,
 )
+from hf_rare.rows.kinds_of_dataset import check_dataset
 
 
 @dataclass
@@ -140,8 +141,10 @@ def summarize_grounding(
         [`GroundingSummary`]: counts and rates, overall and by the place of the positive.
 
     Raises:
+        BatchTypeError: This is no `Dataset`.
         ColumnError: A column is missing.
     """
+    check_dataset(dataset, "summarize_grounding")
     endings = (CITED_DOCUMENTS, UNKNOWN_CITATIONS, QUOTED_DOCUMENTS)
     position, status = output_column + POSITIVE_POSITION, output_column + STATUS
     names = [*(output_column + ending for ending in endings), position, *([] if statuses is None else [status])]

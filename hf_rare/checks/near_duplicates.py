@@ -17,8 +17,9 @@ import regex
 import Stemmer
 
 from hf_rare.checks.stock_words import load_words
-from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.rows.column_types import is_text, item_of
+from hf_rare.rows.kinds_of_dataset import check_dataset
 from hf_rare.text import SIGN, UNSPACED, normalize, spell_signs, split_units
 
 logger = logging.getLogger(__name__)
@@ -99,8 +100,7 @@ def read_texts(dataset: datasets.Dataset, columns: Sequence[str], caller: str) -
         ColumnError: A column is missing, or holds no texts.
         BatchTypeError: `dataset` is no `Dataset`.
     """
-    if not isinstance(dataset, datasets.Dataset):
-        raise BatchTypeError(f"{caller} takes a Dataset, and this is a {type(dataset).__name__}; pass its splits.")
+    check_dataset(dataset, caller)
     if isinstance(columns, str) or not columns:
         raise ConfigError(f"columns={columns!r} cannot be right: expected a list of names.")
     if missing := [name for name in columns if name not in dataset.column_names]:

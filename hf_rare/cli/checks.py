@@ -6,6 +6,7 @@ import shutil
 import typing
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hf_rare.cli.flags import (
     positive_int,
     read_settings,
     read_text_form,
+    write_page,
 )
 from hf_rare.cli.parser import Commands, Parser
 from hf_rare.cli.rows import save_rows
@@ -31,10 +33,14 @@ from hf_rare.rows.columns import Outcome as Verdict
 from hf_rare.settings.base import Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.writers import DistillConfig
+from hf_rare.text import show_count
 
 GROUP = "look and check"
 OF_RECIPE = "default: that of the recipe beside INPUT, or the usual one"
-SHOWN_COLUMNS = ("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column")
+SHOWN_COLUMNS = (
+    *("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column"),
+    "gold_column",
+)
 """Settings of what is shown of a row."""
 
 PROMPT_HELP = """Show what a teacher would be asked about a row, without letting it write.
@@ -43,7 +49,8 @@ examples:
   hf-rare prompt questions.jsonl
   hf-rare prompt questions.jsonl --row 3 --model Qwen/Qwen3-8B --template rare-qa
 
-With --model its tokenizer is loaded, and the prompt is shown with its control tokens, as the model reads it."""
+With --model its tokenizer is loaded, and the prompt is shown with its control tokens, as the model reads it. A recipe
+that distill left beside INPUT names columns and template; flags win over it."""
 
 VERIFY_HELP = """Add a column that says which traces give the gold answer: right, wrong, or unchecked without one.
 
@@ -70,7 +77,13 @@ def add_check_commands(commands: Commands) -> None:
     """Add `prompt`, `preview`, `verify` and `audit`."""
     prompt = commands.add(GROUP, "prompt", "show what a teacher would be asked", PROMPT_HELP)
     add_input(prompt)
-    prompt.add_argument("--row", type=int, default=0, metavar="N", help="number of the row, from 0 (default: 0)")
+    prompt.add_argument(
+        "--row",
+        type=partial(positive_int, least=0),
+        default=0,
+        metavar="N",
+        help="number of the row, from 0 (default: 0)",
+    )
     groups = {"columns and prompt": DistillConfig, "model": ModelConfig, "generation": DecodingConfig}
     add_settings(prompt, groups)
     add_manner(prompt)
@@ -81,7 +94,7 @@ def add_check_commands(commands: Commands) -> None:
     preview.add_argument("--rows", type=positive_int, default=5, metavar="N", help="how many (default: 5)")
     preview.add_argument("--output", "-o", type=Path, metavar="HTML", help="file for a page, in the place of text")
     preview.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    for name in ("output", "text", "question", "scenario"):
+    for name in ("output", "text", "question", "scenario", "gold"):
         preview.add_argument(f"--{name}-column", default=argparse.SUPPRESS, metavar="NAME", help=OF_RECIPE)
     preview.add_argument("--hard-negatives-column", default=argparse.SUPPRESS, help=OF_RECIPE, **NAMES)
     add_manner(preview)
@@ -112,12 +125,14 @@ def _load(arguments: argparse.Namespace, expected: Any = None) -> Any:
 def _run_prompt(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import inputs
 
-    settings = read_settings(arguments, needs_model=False)
+    known = {name: value for name, value in _read_known(arguments).items() if name in DistillConfig.names()}
+    settings = {**known, **read_settings(arguments, needs_model=False)}
     config = DistillConfig(**{name: settings[name] for name in DistillConfig.names() if name in settings})
     dataset = _load(arguments, inputs.expect_inputs(config))
-    if not 0 <= arguments.row < len(dataset):
+    if arguments.row >= len(dataset):
         raise DatasetFileError(
-            f"--row {arguments.row} is not there: {arguments.input} has {len(dataset)} rows, counted from 0."
+            f"--row {arguments.row} is not there: {arguments.input} has {show_count(len(dataset), 'row')}, counted "
+            "from 0."
         )
     batch = dataset.with_format(None)[arguments.row : arguments.row + 1]
     if "model_id" not in settings:
@@ -149,17 +164,14 @@ def _make_messages(batch: Any, config: DistillConfig) -> list[dict[str, str]]:
 def _run_preview(arguments: argparse.Namespace) -> Outcome:
     output = arguments.output
     if output is not None:
-        check_page(output, arguments.overwrite)
+        check_page(output, arguments.overwrite, [arguments.input])
     columns = {**_read_known(arguments), **vars(arguments)}
     given = {name: columns[name] for name in SHOWN_COLUMNS if columns.get(name) is not None}
     shown = hf_rare.preview(_load(arguments), arguments.rows, **given)
     if output is None:
         return Outcome(shown, {"text": str(shown)})
     page = f'<!doctype html>\n<meta charset="utf-8">\n<title>{html.escape(arguments.input)}</title>\n'
-    try:
-        output.write_text(page + shown.to_html(), encoding="utf-8")
-    except OSError as err:
-        raise DatasetFileError(f"{output} cannot be written: {err}") from err
+    write_page(page + shown.to_html(), output)
     return Outcome(f"The rows are in {output}", {"output": output})
 
 
@@ -190,8 +202,10 @@ def _begin_row_check(arguments: argparse.Namespace, config: type[Config]) -> tup
     from hf_rare.pipeline import inputs, outputs
 
     known = {name: value for name, value in _read_known(arguments).items() if name in config.names()}
+    if known.get("gold_column") is None:  # its name must be known
+        known.pop("gold_column", None)
     settings = {**known, **read_settings(arguments)}
-    outputs.check_output(arguments.output, arguments.overwrite)
+    outputs.check_output(arguments.output, arguments.overwrite, [arguments.input])
     dataset = _load(arguments, inputs.expect_settings(config(**settings)))
     outputs.check_holds(arguments.output, dataset)
     return settings, dataset
@@ -202,8 +216,7 @@ def _read_known(arguments: argparse.Namespace) -> dict[str, Any]:
     from hf_rare.writers.known_settings import known_settings
     from hf_rare.writers.recipe import read_recipe_beside
 
-    known = known_settings(read_recipe_beside(Path(arguments.input), "distill"))
-    return {name: value for name, value in known.items() if value is not None}
+    return dict(known_settings(read_recipe_beside(Path(arguments.input), "distill")))
 
 
 def _save_with_recipe(arguments: argparse.Namespace, rows: Any, text: str = "", **counts: Any) -> Outcome:

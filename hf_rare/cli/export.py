@@ -125,7 +125,7 @@ def _run_export(arguments: argparse.Namespace) -> Outcome:
     form = _choose_form(arguments.form, arguments.form_of_format)
     of_rows = read_settings(arguments)
     settings = _read_choices(arguments, form, of_rows)
-    outputs.check_output(arguments.output, arguments.overwrite)
+    outputs.check_output(arguments.output, arguments.overwrite, [arguments.input])
     beside = None if arguments.recipe else read_recipe_beside(Path(arguments.input), "distill")
     recipe = read_recipe(arguments.recipe, kind="distill") if arguments.recipe else beside
     if "student" in settings:

@@ -6,7 +6,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,7 @@ def read_text_form(arguments: argparse.Namespace, expected: "Mapping[str, Kind]"
     """Return how a text file is written, and which of its columns are lists.
 
     Raises:
-        DatasetFileError: A flag cannot be right.
+        ConfigError: A flag cannot be right.
     """
     from hf_rare.pipeline.inputs import TextForm
 
@@ -99,17 +99,32 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
 
-def check_page(path: Path, overwrite: bool) -> None:
+def check_page(path: Path, overwrite: bool, inputs: Sequence[str]) -> None:
     """Find out before the work whether a file for people can be written.
 
     Raises:
-        OutputExistsError: It exists, and is not to be replaced.
+        OutputExistsError: It exists, and is not to be replaced, or it is one of the inputs.
         DatasetFileError: It is a folder, or there is none for it.
     """
+    from hf_rare.pipeline.outputs import check_apart
+
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists already. Pass --overwrite, or another --output.")
+    check_apart(path, inputs)
     if not path.absolute().parent.is_dir() or path.is_dir():
         raise DatasetFileError(f"{path} cannot be written: it is a folder, or there is none for it.")
+
+
+def write_page(text: str, path: Path) -> None:
+    """Write a file for people.
+
+    Raises:
+        DatasetFileError: It cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as err:
+        raise DatasetFileError(f"{path} cannot be written: {err}") from err
 
 
 def add_settings(parser: Parser, groups: Mapping[str, type[Config]], leave_out: Collection[str] = ()) -> None:
@@ -117,7 +132,6 @@ def add_settings(parser: Parser, groups: Mapping[str, type[Config]], leave_out: 
     parser.add_argument("--config", type=Path, metavar="YAML", help="file with settings by name")
     for title, config in groups.items():
         _add_group(parser, title, config, leave_out)
-    parser.add_help_all()
     parser.set_defaults(configs=tuple(groups.values()))
 
 
@@ -166,7 +180,7 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
         return {"nargs": 2, "metavar": ("OPENING", "CLOSING")}
     origins = [typing.get_origin(member) or member for member in members]
     if tuple in origins and str in origins:
-        return NAMES
+        return NAMES | {"type": partial(_or_none, json_or_text)} if type(None) in members else NAMES
     if tuple in origins:
         return {"nargs": "+", "metavar": "NAME"}
     parsers: dict[type, tuple[str, Callable[[str], Any]]] = {

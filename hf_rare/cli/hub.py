@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
-from hf_rare.cli.flags import INPUT_FILES, add_text_form, check_page, number_of_bytes, read_text_form
+from hf_rare.cli.flags import INPUT_FILES, add_text_form, check_page, number_of_bytes, read_text_form, write_page
 from hf_rare.cli.parser import Commands
 from hf_rare.cli.terminal import Outcome, add_manner
 
@@ -91,10 +91,10 @@ def _run_card(arguments: argparse.Namespace) -> Outcome:
 
     from hf_rare.pipeline import inputs
 
-    check_page(arguments.output, arguments.overwrite)
+    check_page(arguments.output, arguments.overwrite, [arguments.input])
     dataset = inputs.load_splits(arguments.input, arguments.split, read_text_form(arguments, {}))
     if isinstance(dataset, datasets.Dataset) and arguments.split is not None and arguments.split.isidentifier():
         dataset = datasets.DatasetDict({arguments.split: dataset})
     card = hf_rare.build_card(dataset, _read_recipe_of(arguments), **_card_settings(arguments))
-    arguments.output.write_text(card, encoding="utf-8")
+    write_page(card, arguments.output)
     return Outcome(f"The card is in {arguments.output}", {"output": arguments.output})

@@ -1,6 +1,7 @@
 """`hf-rare journal`: look at the journals, in which completions are kept safe."""
 
 import argparse
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,10 @@ import yaml
 
 from hf_rare.cli.flags import positive_int
 from hf_rare.cli.parser import Commands, Parser
-from hf_rare.cli.terminal import Outcome, add_manner, tell
+from hf_rare.cli.terminal import Outcome, add_manner, say_where, tell
 from hf_rare.errors import ConfigError
 from hf_rare.settings.run import RunConfig
+from hf_rare.text import show_count
 
 
 def add_journal_commands(commands: Commands) -> None:
@@ -40,9 +42,20 @@ def add_journal_commands(commands: Commands) -> None:
             action.add_argument("--overwrite", action="store_true", help="replace an existing output")
         if name == "prune":
             action.add_argument(
-                "--older-than", required=True, type=float, metavar="DAYS", help="days since the last write"
+                "--older-than", required=True, type=number_of_days, metavar="DAYS", help="days since the last write"
             )
             action.add_argument("--yes", action="store_true", help="delete; without it they are only listed")
+
+
+def number_of_days(text: str) -> float:
+    """Read a number of days, whole or not, of at least 0."""
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of days of at least 0, received {text!r}")
+    return days
 
 
 def journals_folder(arguments: argparse.Namespace) -> Path:
@@ -66,9 +79,20 @@ def _describe_journal(info: Any) -> dict[str, Any]:
         "journal": info.name,
         "entries": sum(1 for _ in iterate_entries(info)),
         "bytes": info.size,
-        "last_write": time.strftime("%Y-%m-%d %H:%M", time.localtime(info.last_used)),
+        "last_write": show_moment(info.last_used),
         "model": info.header.get("model_id", "?"),
     }
+
+
+def show_moment(seconds: float) -> str:
+    """Write a moment, in seconds since 1970, as a date and a time of this place."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _in_words(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the first line of a journal says, with its time as people read it."""
+    created = header.get("created")
+    return {**header, "created": show_moment(created)} if isinstance(created, int | float) else dict(header)
 
 
 def _in_a_line(described: Mapping[str, Any]) -> str:
@@ -85,8 +109,7 @@ def _run_journal_ls(arguments: argparse.Namespace) -> Outcome:
     for info in list_journals(folder):
         described.append(_describe_journal(info))
         tell(arguments, _in_a_line(described[-1]))
-    text = f"{len(described)} journal{'' if len(described) == 1 else 's'} in {folder}"
-    return Outcome(text, {"folder": folder, "journals": described})
+    return Outcome(f"{show_count(len(described), 'journal')} in {folder}", {"folder": folder, "journals": described})
 
 
 def _run_journal_show(arguments: argparse.Namespace) -> Outcome:
@@ -94,7 +117,7 @@ def _run_journal_show(arguments: argparse.Namespace) -> Outcome:
 
     info = find_journal(journals_folder(arguments), arguments.journal)
     described, latest = _describe_journal(info), list(iterate_entries(info))[-arguments.entries :]
-    lines = [_in_a_line(described), yaml.safe_dump(info.header, sort_keys=False).rstrip()]
+    lines = [_in_a_line(described), yaml.safe_dump(_in_words(info.header), sort_keys=False).rstrip()]
     for key, value in latest:
         completion = value["completion"]
         lines.append(f"\n{key}: {completion['finish_reason']}, {completion['completion_tokens']} tokens\n{'-' * 80}")
@@ -114,8 +137,9 @@ def _run_journal_export(arguments: argparse.Namespace) -> Outcome:
     outputs.save_output(dataset, arguments.output)
     if arguments.overwrite:
         outputs.drop_stale_recipe(arguments.output)
-    text = f"{len(dataset)} entries are in {arguments.output}"
-    return Outcome(text, {"output": arguments.output, "rows": len(dataset)})
+    return Outcome(
+        say_where(len(dataset), "entry", arguments.output), {"output": arguments.output, "rows": len(dataset)}
+    )
 
 
 def _run_journal_prune(arguments: argparse.Namespace) -> Outcome:

@@ -26,6 +26,7 @@ from hf_rare.errors import (
     GenerationError,
     HfRareError,
     HubError,
+    JournalError,
     NothingUsableError,
     OutputExistsError,
     PipelineError,
@@ -37,7 +38,15 @@ GROUPS = ("make rows", "let a teacher write", "look and check", "train and measu
 
 STATUSES: dict[int, tuple[type[HfRareError], ...]] = {
     2: (ConfigError,),
-    3: (ColumnError, BatchTypeError, DatasetFileError, OutputExistsError, PipelineError, NothingUsableError),
+    3: (
+        ColumnError,
+        BatchTypeError,
+        DatasetFileError,
+        OutputExistsError,
+        PipelineError,
+        NothingUsableError,
+        JournalError,
+    ),
     4: (RunEndedError, GenerationError, RankError),
     5: (HubError,),
 }

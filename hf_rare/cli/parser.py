@@ -12,6 +12,7 @@ from hf_rare.text import find_near_name
 
 _NO_CHOICE = re.compile(r"invalid choice: '(?P<given>[^']*)' \(choose from (?P<choices>.*)\)", re.DOTALL)
 _UNKNOWN = "unrecognized arguments: "
+_LACKING = "the following arguments are required: INPUT"
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,10 +27,8 @@ class Parser(argparse.ArgumentParser):
             **{"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **settings}
         )
         self._rare: dict[argparse.Action, str | None] = {}
+        self._given: list[str] = []
         self._wants_json = False
-
-    def add_help_all(self) -> None:
-        """Add `--help-all`, for a parser with rare flags or with help in several sentences."""
         self.add_argument(
             "--help-all", action=_HelpAll, nargs=0, default=argparse.SUPPRESS, help="show all flags and exit"
         )
@@ -76,7 +75,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments; those that are unknown end the program here, where the flags are known."""
-        self._wants_json = "--json" in (sys.argv[1:] if args is None else args)
+        self._given = list(sys.argv[1:] if args is None else args)
+        self._wants_json = "--json" in self._given
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(_UNKNOWN + " ".join(unknown))
@@ -103,6 +103,10 @@ class Parser(argparse.ArgumentParser):
             flags = [flag for action in arguments_of(self) for flag in action.option_strings]
             given = message.removeprefix(_UNKNOWN).split()[0].partition("=")[0]
             message += _advise_generation(given) or _suggest(given, flags)
+        elif message.startswith(_LACKING):
+            greedy = [flag for one in arguments_of(self) if one.nargs == "+" for flag in one.option_strings]
+            if taking := next((flag for flag in greedy if flag in self._given), None):
+                message += f". {taking} takes all that follows it, up to the next flag: put INPUT before it"
         if self._wants_json:
             print(json.dumps({"error": "UsageError", "message": message, "status": 2}))
         self.print_usage(sys.stderr)

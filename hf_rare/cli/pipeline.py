@@ -7,7 +7,8 @@ from typing import Any
 
 from hf_rare.cli.flags import positive_int
 from hf_rare.cli.parser import Commands
-from hf_rare.cli.terminal import Outcome, add_manner, tell
+from hf_rare.cli.terminal import Outcome, add_manner, say_where, tell
+from hf_rare.text import show_count
 
 HELP = """Run a whole pipeline: questions, hard negatives, reasoning, checks, training files, Hub.
 
@@ -50,7 +51,7 @@ def _run_pipeline(arguments: argparse.Namespace) -> Outcome:
         stages.append(dataclasses.asdict(result))
         words = ", which stand already" if result.is_skipped else ""
         words = f", made again: {result.why}" if result.why else words
-        tell(arguments, f"{result.name}: {result.rows} rows in {result.path}{words}")
+        tell(arguments, f"{result.name}: {show_count(result.rows, 'row')} in {result.path}{words}")
 
     sections = load_pipeline(arguments.pipeline)
     sections |= {name: value for name in ("input", "corpus") if (value := getattr(arguments, name)) is not None}
@@ -59,5 +60,5 @@ def _run_pipeline(arguments: argparse.Namespace) -> Outcome:
     rows = run_pipeline(sections, output=arguments.output, on_stage=note, **settings)
     folder = arguments.output or Path(sections["output"])
     output, card = folder / "rows.parquet", folder / "README.md"
-    text = f"{len(rows)} rows are in {output}, their card is in {card}"
+    text = f"{say_where(len(rows), 'row', output)}, their card is in {card}"
     return Outcome(text, {"output": output, "card": card, "rows": len(rows), "stages": stages})

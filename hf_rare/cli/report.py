@@ -46,7 +46,7 @@ def add_report_command(commands: Commands) -> None:
     report.add_argument(
         "--max-size", type=number_of_bytes, default=12_000_000, metavar="SIZE", help="of these rows (default: 12MB)"
     )
-    for name in ("output", "text", "question", "scenario"):
+    for name in ("output", "text", "question", "scenario", "gold"):
         report.add_argument(
             f"--{name}-column", default=argparse.SUPPRESS, metavar="NAME", help="default: that of the recipe"
         )
@@ -62,7 +62,7 @@ def _run_report(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.views.report.build import COLUMNS
     from hf_rare.writers.recipe import recipe_beside
 
-    check_page(arguments.output, arguments.overwrite)
+    check_page(arguments.output, arguments.overwrite, [arguments.input, *filter(None, [arguments.compare])])
     path = recipe_beside(Path(arguments.input))
     form = read_text_form(arguments, {})
     other = inputs.load_splits(arguments.compare, form=form) if arguments.compare is not None else None

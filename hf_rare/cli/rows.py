@@ -1,7 +1,6 @@
 """The commands that make rows for a teacher: `hf-rare negatives` and `hf-rare dedup`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import hf_rare
@@ -15,8 +14,9 @@ from hf_rare.cli.flags import (
     read_text_form,
 )
 from hf_rare.cli.parser import Commands
-from hf_rare.cli.terminal import Outcome, add_manner
+from hf_rare.cli.terminal import Outcome, add_manner, say_where
 from hf_rare.negatives.settings import MiningConfig
+from hf_rare.text import show_count
 
 NEGATIVES_HELP = """Add hard negatives: documents that rank high for the query of a row and that do not help.
 
@@ -81,7 +81,8 @@ def _run_negatives(arguments: argparse.Namespace) -> Outcome:
     settings = read_settings(arguments)
     from hf_rare.pipeline import inputs, outputs
 
-    outputs.check_output(arguments.output, arguments.overwrite)
+    read = [arguments.input, *filter(None, [arguments.corpus])]
+    outputs.check_output(arguments.output, arguments.overwrite, read)
     form = read_text_form(arguments, {})
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
     outputs.check_holds(arguments.output, dataset)
@@ -94,7 +95,8 @@ def _run_negatives(arguments: argparse.Namespace) -> Outcome:
 def _run_dedup(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import inputs, outputs
 
-    outputs.check_output(arguments.output, arguments.overwrite)
+    read = [arguments.input, *arguments.evaluation_sets]
+    outputs.check_output(arguments.output, arguments.overwrite, read)
     form = read_text_form(arguments, {})
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
     outputs.check_holds(arguments.output, dataset)
@@ -105,8 +107,8 @@ def _run_dedup(arguments: argparse.Namespace) -> Outcome:
     if others:
         kept = hf_rare.decontaminate(kept, others, arguments.columns, evaluation_columns=arguments.evaluation_columns)
     shared = len(dataset) - near_duplicates - len(kept)
-    text = f"{near_duplicates} near-duplicates are dropped"
-    text += f", and {shared} rows that share wording with an evaluation set" if others else ""
+    text = f"Dropped: {show_count(near_duplicates, 'near-duplicate')}"
+    text += f", and of rows that share wording with an evaluation set {shared:,}" if others else ""
     return save_rows(arguments, kept, f"{text}.", near_duplicates=near_duplicates, contaminated=shared)
 
 
@@ -122,7 +124,7 @@ def save_rows(arguments: argparse.Namespace, rows: Any, text: str = "", **counts
     from hf_rare.pipeline import outputs
 
     outputs.save_output(rows, arguments.output)
-    if arguments.overwrite and arguments.output.resolve() != Path(arguments.input).resolve():
+    if arguments.overwrite:
         outputs.drop_stale_recipe(arguments.output)
-    said = f"{text} {len(rows):,} {'row is' if len(rows) == 1 else 'rows are'} in {arguments.output}".strip()
+    said = f"{text} {say_where(len(rows), 'row', arguments.output)}".strip()
     return Outcome(said, {"output": arguments.output, "rows": len(rows), **counts})

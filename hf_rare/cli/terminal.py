@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_rare.errors import HfRareError
-from hf_rare.text import clean
+from hf_rare.text import clean, show_count
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ def tell(arguments: argparse.Namespace, text: object = "") -> None:
     """Say something on the way, which may hold words of documents, models and servers."""
     if not arguments.quiet and not arguments.json:
         print(clean(text), flush=True)
+
+
+def say_where(number: int, noun: str, path: Path) -> str:
+    """Say where things are, such as `2 rows are in traces.parquet`."""
+    return f"{show_count(number, noun)} {'is' if number == 1 else 'are'} in {path}"
 
 
 def finish(arguments: argparse.Namespace, outcome: Outcome) -> int:

@@ -17,8 +17,9 @@ from hf_rare.cli.flags import (
     read_text_form,
 )
 from hf_rare.cli.parser import Commands
-from hf_rare.cli.terminal import Outcome, add_manner, tell
+from hf_rare.cli.terminal import Outcome, add_manner, say_where, tell
 from hf_rare.errors import ConfigError, DatasetFileError, RunEndedError
+from hf_rare.text import show_count
 from hf_rare.writers.registry import WRITERS
 
 HELP = {
@@ -27,6 +28,7 @@ HELP = {
 examples:
   hf-rare distill questions.jsonl --model Qwen/Qwen3-8B --output traces.parquet
   hf-rare distill me/questions --split train --model ./teacher --output traces --max-new-tokens 2048
+  hf-rare distill sheet.csv --hard-negatives-column neg1 neg2 neg3 --model Qwen/Qwen3-8B --output traces.parquet
   hf-rare distill questions.parquet --config distill.yaml --output traces.jsonl --overwrite
 
 INPUT needs the columns text (the positive document), question, scenario and hard_negatives (a list of texts); other
@@ -57,7 +59,7 @@ def add_writer_commands(commands: Commands) -> None:
     )
     add_input(estimate)
     estimate.add_argument(
-        "--sample",
+        "--rows",
         type=partial(positive_int, least=2),
         default=8,
         metavar="N",
@@ -94,7 +96,7 @@ def _run_writer(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.writers.recipe import describe_command, make_recipe, recipe_beside
     from hf_rare.writers.usable import check_usable
 
-    outputs.check_output(arguments.output, arguments.overwrite)
+    outputs.check_output(arguments.output, arguments.overwrite, [arguments.input])
     writer = arguments.writer.load().from_pretrained(**settings)
     form = read_text_form(arguments, inputs.expect_columns(writer))
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
@@ -131,17 +133,18 @@ def _run_writer(arguments: argparse.Namespace) -> Outcome:
         "ended_early": early and str(early),
         **count(summary),
     }
-    note = f", of {len(dataset)}: {early}" if early else ""
-    return Outcome(f"{len(written)} rows are in {arguments.output}{note}", data, 4 if early else 0)
+    note = f", of {len(dataset):,}: {early}" if early else ""
+    note += f" It replaces {arguments.output} with --overwrite." if early and not arguments.overwrite else ""
+    return Outcome(say_where(len(written), "row", arguments.output) + note, data, 4 if early else 0)
 
 
 def _say_what_is_safe(writer: Any) -> str:
     """Say what is left of a run that has no output."""
     if not writer.completer.has_journal():
         return "The journal is turned off, so that what was generated is lost."
-    number = f"{writer.completer.generated} completions" if writer.completer.generated else "What was generated"
-    safe = "are" if writer.completer.generated else "is"
-    return f"{number} {safe} in the journal; run the same command again to go on."
+    number = writer.completer.generated
+    safe = f"{show_count(number, 'completion')} of this run {'is' if number == 1 else 'are'}"
+    return f"{safe if number else 'What was generated is'} in the journal; run the same command again to go on."
 
 
 def _run_estimate(arguments: argparse.Namespace) -> Outcome:
@@ -152,7 +155,7 @@ def _run_estimate(arguments: argparse.Namespace) -> Outcome:
     distiller = hf_rare.ReasonDistiller.from_pretrained(**settings)
     form = read_text_form(arguments, inputs.expect_columns(distiller))
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
-    estimate = distiller.estimate(dataset, arguments.sample)
+    estimate = distiller.estimate(dataset, arguments.rows)
     return Outcome(estimate, dataclasses.asdict(estimate))
 
 

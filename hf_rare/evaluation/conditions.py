@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 import datasets
 
-from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.evaluation.settings import EvaluationConfig
 from hf_rare.prompts.prompt import input_columns, input_kinds
 from hf_rare.rows.column_types import check_types
 from hf_rare.rows.columns import INTEGER, STRING
 from hf_rare.rows.gold import check_gold_feature, label_names, list_golds, name_label, pair_options
+from hf_rare.rows.kinds_of_dataset import check_dataset
 from hf_rare.rows.row import InvalidRowError, Row, read_row
 from hf_rare.training.convert import convert_rows
 from hf_rare.training.student_documents import is_positive
@@ -108,11 +109,7 @@ class Questions:
             BatchTypeError: This is no [`~datasets.Dataset`].
         """
         config = self.config
-        if not isinstance(dataset, datasets.Dataset):
-            raise BatchTypeError(
-                f"Students are asked about a Dataset, and this is a {type(dataset).__name__}. Pass one split of a "
-                "DatasetDict; of a stream make a Dataset first (Dataset.from_generator)."
-            )
+        check_dataset(dataset, "evaluate")
         gold = [config.gold_column] if config.gold_column else []
         options = [config.options_column] if config.options_column in dataset.column_names else []
         inputs = list(dict.fromkeys([*input_columns(config), *options]))

@@ -203,8 +203,14 @@ class Teacher:
                 raise ModelLoadError(f"The folder {self.config.model_id!r} holds no model: {reason}") from err
             raise ModelLoadError(
                 f"{self.config.model_id!r} at revision {self.config.revision!r} cannot be loaded with "
-                f"{auto_class.__name__}: {in_one_line(err)}"
+                f"{auto_class.__name__}: {in_one_line(err)}{self._advise_device(err)}"
             ) from err
+
+    def _advise_device(self, error: Exception) -> str:
+        """Say which setting may name a device that is not there, where that is what torch has raised."""
+        if self.config.device_map is None or not isinstance(error, AssertionError | RuntimeError):
+            return ""
+        return f" That is of device_map={self.config.device_map!r}: name a device that is here, or leave it out."
 
     def _why_no_model(self) -> str:
         """Say why a folder cannot be that of a model; empty where it can be one."""

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import xxhash
 from datasets.table import MemoryMappedTable, table_cast
 
-from hf_rare.errors import DatasetFileError
+from hf_rare.errors import ConfigError, DatasetFileError
 from hf_rare.pipeline.files import is_pattern, list_shards, match_files, suggest
 from hf_rare.pipeline.readers.cells import CellFile, Kind
 from hf_rare.pipeline.readers.csv_rows import CsvFile
@@ -73,11 +73,11 @@ class TextForm:
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n\0'):
-            raise DatasetFileError(f"--delimiter {self.delimiter!r} cannot be right: expected one character, or \\t.")
+            raise ConfigError(f"--delimiter {self.delimiter!r} cannot be right: expected one character, or \\t.")
         try:
             codecs.lookup(self.encoding or "utf-8")
         except LookupError as err:
-            raise DatasetFileError(f"--encoding {self.encoding} is unknown: expected such as cp1252.") from err
+            raise ConfigError(f"--encoding {self.encoding} is unknown: expected such as cp1252.") from err
 
 
 def expect_columns(writer: ColumnWriter[Any, Any]) -> dict[str, Kind]:
@@ -122,6 +122,7 @@ def load_input(
             How a text file is written.
 
     Raises:
+        ConfigError: `split`, `config_name` or `form` is not for what it is.
         DatasetFileError: It is none of these, or cannot be read; or it has no such split.
     """
     path = Path(name)
@@ -133,9 +134,7 @@ def load_input(
         form, config_name = dataclasses.replace(form or TextForm(), sheet=config_name), None
     loaded = load_local(name, form)
     if config_name is not None:
-        raise DatasetFileError(
-            f"{name!r} is a file or folder, and has no config {config_name!r}. Leave out --config-name."
-        )
+        raise ConfigError(f"{name!r} is a file or folder, and has no config {config_name!r}. Leave out --config-name.")
     if not sum(map(len, loaded.values() if isinstance(loaded, datasets.DatasetDict) else [loaded])):
         raise DatasetFileError(f"{name!r} holds no rows.")
     return _select(loaded, split, name)
@@ -145,6 +144,7 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
     """Load a file, several files or a saved folder as they are: of a saved `DatasetDict` all splits.
 
     Raises:
+        ConfigError: `form` is not for what it is.
         DatasetFileError: It is none of these, cannot be read, or the files have different columns.
     """
     path, form = Path(name), form or TextForm()
@@ -158,7 +158,7 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
     is_text = reader in (_write_csv, _write_json)
     for flag, value in (("--delimiter", form.delimiter), ("--encoding", form.encoding)):
         if value is not None and (not is_text or (flag == "--delimiter" and reader is _write_json)):
-            raise DatasetFileError(f"{flag} is for CSV{' and JSON' * (flag == '--encoding')} files; {name!r} is none.")
+            raise ConfigError(f"{flag} is for CSV{' and JSON' * (flag == '--encoding')} files; {name!r} is none.")
     try:
         if path.is_dir():
             return _check_texts(datasets.load_from_disk(str(by_plain_name(path))), name)
@@ -216,6 +216,7 @@ def load_splits(
     What is no `DatasetDict` has no split of its own: a name is then that of the one that it is to become.
 
     Raises:
+        ConfigError: `split` or `form` is not for what it is.
         DatasetFileError: It cannot be read.
     """
     if not Path(name).exists() and not is_pattern(name):
@@ -260,7 +261,7 @@ def _cache_folder() -> Path:
 
 def _load_from_hub(name: str, config_name: str | None, split: str | None, form: TextForm | None) -> datasets.Dataset:
     if form is not None and (form.delimiter or form.encoding):
-        raise DatasetFileError(f"--delimiter and --encoding are for files; {name!r} is a name on the Hub.")
+        raise ConfigError(f"--delimiter and --encoding are for files; {name!r} is a name on the Hub.")
     try:
         return datasets.load_dataset(name, config_name, split=split or "train")
     except StopIteration as err:
@@ -282,11 +283,12 @@ def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, 
     except (ValueError, AssertionError, KeyError) as err:
         names = ", ".join(map(repr, loaded)) if isinstance(loaded, datasets.DatasetDict) else "'train' alone"
         if wanted.partition("[")[0] in splits:
-            raise DatasetFileError(
+            raise ConfigError(
                 f"--split {wanted!r} cannot be read ({err}). Expected a split or a part of it, such as 'train[:100]' "
                 "or 'train[10%:20%]'."
             ) from err
-        raise DatasetFileError(f"{name!r} has no split {wanted!r}; it has {names}. Pass --split.") from err
+        advice = "Pass the name of one" if isinstance(loaded, datasets.DatasetDict) else "Leave it out"
+        raise DatasetFileError(f"--split {wanted!r}: {name!r} has no such split; it has {names}. {advice}.") from err
     chosen = []
     for part in parts:
         rows = splits[part.splitname]

@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import datasets
@@ -19,6 +19,7 @@ from hf_rare.compat.datasets import by_size_alone
 from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
 from hf_rare.hub.card.header import read_header, split_header
 from hf_rare.hub.card.merge import find_blocks, merge_cards
+from hf_rare.pipeline.files import is_pattern, match_files
 from hf_rare.pipeline.holding import find_what_no_file_holds, without_lost_files, write_json_lines
 from hf_rare.pipeline.inputs import SAVED, by_plain_name
 from hf_rare.rows.parquet import write_parquet
@@ -52,20 +53,27 @@ SAVERS: dict[str, Callable[[datasets.Dataset, Path], object]] = {
 """What writes the rows of a dataset, by the ending of the path."""
 
 
-def check_output(path: Path, overwrite: bool) -> None:
+def check_output(path: Path, overwrite: bool, inputs: Iterable[str] = ()) -> None:
     """Find out before a run whether its output can be written.
+
+    Args:
+        path (`Path`): the output.
+        overwrite (`bool`): whether it may be replaced.
+        inputs (`Iterable[str]`): what the run reads, of which it may replace nothing.
 
     Raises:
         OutputExistsError: It exists and `overwrite` is false, or it is something that no overwriting should destroy.
-        DatasetFileError: Its ending is unknown, or its folder cannot be written to.
+        ConfigError: Its ending is unknown.
+        DatasetFileError: Its folder cannot be written to.
     """
     if path.suffix not in SAVERS:
-        raise DatasetFileError(f"{path} has an unknown ending. Expected .parquet, .jsonl, or none for a folder.")
+        raise ConfigError(f"{path} has an unknown ending. Expected .parquet, .jsonl, or none for a folder.")
     restore_output(path)
     if path.exists() and not overwrite:
         raise OutputExistsError(
             f"{path} exists already. Let it be replaced (`--overwrite`), or choose another output."
         )
+    check_apart(path, inputs)
     is_saved_dataset = any((path / name).exists() for name in SAVED)
     if path.is_dir() and any(path.iterdir()) and (path.suffix or not is_saved_dataset):
         raise OutputExistsError(f"{path} is a folder with other things in it. Choose another output.")
@@ -74,6 +82,20 @@ def check_output(path: Path, overwrite: bool) -> None:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise DatasetFileError(f"{folder} cannot be written to. Choose another output.")
+
+
+def check_apart(path: Path, inputs: Iterable[str]) -> None:
+    """Raise [`OutputExistsError`] where an output would replace an input, or a part of one."""
+    for name in inputs:
+        if path.exists() and _is_read(path, name):
+            raise OutputExistsError(f"{path} is read as {name}, and its rows would be lost. Choose another output.")
+
+
+def _is_read(path: Path, name: str) -> bool:
+    if is_pattern(name):
+        return any(file.samefile(path) for file in match_files(name))
+    source = Path(name)
+    return source.exists() and any(one.samefile(source) for one in (path, path.absolute().parent))
 
 
 def check_recipe(output: Path, recipe: Recipe) -> None:

@@ -49,7 +49,7 @@ class Template:
         if unknown := sorted(used - set(sample) - set(environment.globals)):
             raise TemplateError(
                 f"The template uses {', '.join(map(repr, unknown))}; available are {', '.join(map(repr, sample))}. "
-                "Further columns go into template_columns=[...]."
+                "Mend template=..., or name further columns in template_columns=[...]."
             )
         self.placeholders = frozenset(used & set(sample))
         self.render(sample)

@@ -52,11 +52,11 @@ def describe(feature: Any) -> str:
     return _WORDS.get(dtype, dtype)
 
 
-def kinds_of_negatives(setting: str | tuple[str, ...]) -> dict[str, Kind]:
+def kinds_of_negatives(setting: str | tuple[str, ...] | None) -> dict[str, Kind]:
     """Say what the columns of hard negatives are read for: one alone holds lists, each of several may hold texts."""
     if isinstance(setting, str):
         return {setting: "lists of texts"}
-    return dict.fromkeys(setting, "texts or lists of texts")
+    return dict.fromkeys(setting or (), "texts or lists of texts")
 
 
 def check_types(features: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
@@ -92,6 +92,11 @@ def _advise(name: str, kind: Kind, feature: Any) -> str:
             f" One text in each row? Make it a list: dataset.map(lambda row: {{{name!r}: [row[{name!r}]]}}). As hard "
             f"negatives, columns of texts can be named in a list: hard_negatives_column=[{name!r}], or more names, "
             f"and on the command line --hard-negatives-column '[\"{name}\"]', or several names."
+        )
+    if kind == "lists of texts" and is_list(feature) and isinstance(feature.feature, dict):
+        key = next((key for key, value in feature.feature.items() if is_text(value)), "text")
+        return (
+            f" Take the text of each: dataset.map(lambda row: {{{name!r}: [one[{key!r}] for one in row[{name!r}]]}})."
         )
     if kind in ("texts", "texts or lists of texts") and isinstance(feature, datasets.Value):
         return f" Convert it: dataset.cast_column({name!r}, datasets.Value('string'))."

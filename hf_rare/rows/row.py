@@ -130,7 +130,7 @@ def read_row(values: Mapping[str, Any], config: DistillConfig) -> Row:
     )
 
 
-def read_negatives(values: Mapping[str, Any], columns: str | Sequence[str]) -> tuple[str, ...]:
+def read_negatives(values: Mapping[str, Any], columns: str | Sequence[str] | None) -> tuple[str, ...]:
     """Read the hard negatives of a row: those of a column of lists, or the texts of several columns.
 
     Raises:
@@ -138,7 +138,7 @@ def read_negatives(values: Mapping[str, Any], columns: str | Sequence[str]) -> t
     """
     if isinstance(columns, str):
         return _read_texts(values.get(columns), columns)
-    return tuple(text for name in columns for text in _read_texts(list_cell(values.get(name)), name))
+    return tuple(text for name in columns or () for text in _read_texts(list_cell(values.get(name)), name))
 
 
 def read_document(values: Mapping[str, Any], text_column: str, template_columns: Sequence[str] = ()) -> Row:

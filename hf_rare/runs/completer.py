@@ -25,7 +25,7 @@ from hf_rare.runs.share import Share, TeamShare
 from hf_rare.runs.stream import Attempts, JobStream, read_known
 from hf_rare.runs.team import Team, get_team
 from hf_rare.settings.run import RunConfig
-from hf_rare.text import show_time
+from hf_rare.text import show_count, show_time
 
 logger = logging.getLogger(__name__)
 
@@ -397,7 +397,8 @@ class Completer:
             raise self._ended_by(limit)
         if limit:
             raise BudgetReachedError(
-                f"{limit}={getattr(self.run, limit)} is reached: {self.generated} completions of {self.tokens} tokens "
+                f"{limit}={getattr(self.run, limit)} is reached: {show_count(self.generated, 'completion')} of "
+                f"{show_count(self.tokens, 'token')} "
                 f"in all were generated in {show_time(self._budget.hours)}. {self._how_to_go_on()}"
             )
 
@@ -405,7 +406,10 @@ class Completer:
         journal = self._kept.journal
         if journal is None:
             return "There is no journal, so a new run starts from the beginning."
-        return f"{self._kept.count} completions are safe in {journal.folder}; run the same script again to go on."
+        return (
+            f"{show_count(self.generated, 'completion')} of this run {'is' if self.generated == 1 else 'are'} safe in "
+            f"{journal.folder} ({self._kept.count:,} in all); run the same script again to go on."
+        )
 
     @contextlib.contextmanager
     def _saying_what_is_safe(self, progress: RowProgress) -> Iterator[None]:

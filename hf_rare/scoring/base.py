@@ -21,6 +21,7 @@ from hf_rare.generation.protocol import Completion, EncodedPrompt
 from hf_rare.generation.scorer import ScoredPrompt, make_scorer
 from hf_rare.rows.batches import add_columns, check_free, column_names, holds_lists, map_with_features, read_columns
 from hf_rare.rows.column_types import is_list
+from hf_rare.rows.kinds_of_dataset import DATASETS, advise
 from hf_rare.runs.completer import Completer
 from hf_rare.runs.pickling import reduce_to_settings
 from hf_rare.settings.base import Config, split_settings
@@ -226,8 +227,9 @@ class TextMeasure(ABC, Generic[C]):
             BatchTypeError: This is no dataset.
             ColumnError: A column that is needed is missing, or a new one exists already.
         """
-        if not hasattr(dataset, "map"):
+        if not isinstance(dataset, DATASETS):
             raise BatchTypeError(
-                f"Expected a Dataset, a DatasetDict or a stream of rows, received {type(dataset).__name__}."
+                f"Expected a Dataset, a DatasetDict or a stream of rows, received {type(dataset).__name__}. "
+                f"{advise(dataset)}"
             )
         return map_with_features(dataset, self, self.features, [], [], batch_size, map_kwargs)

@@ -74,12 +74,12 @@ def _as_dict(value: Any) -> Any:
     return dict(value or {}) if value is None or isinstance(value, Mapping) else value
 
 
-AtLeastZero = Annotated[int, Ge(0), "a number of at least 0"]
-AtLeastOne = Annotated[int, Ge(1), "a number of at least 1"]
+AtLeastZero = Annotated[int, Ge(0), "a whole number of at least 0"]
+AtLeastOne = Annotated[int, Ge(1), "a whole number of at least 1"]
 Positive = Annotated[int | float, Gt(0), "a number above 0"]
 Fraction = Annotated[int | float, Gt(0), Le(1), "a number above 0 and up to 1"]
 
-Places = Annotated[tuple[AtLeastOne, ...], BeforeValidator(_as_tuple), "a list of numbers of at least 1"]
+Places = Annotated[tuple[AtLeastOne, ...], BeforeValidator(_as_tuple), "a list of whole numbers of at least 1"]
 
 Text = Annotated[str, MinLen(1), "a text"]
 ColumnName = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$"), "a column name"]

@@ -96,7 +96,8 @@ class DistillConfig(WriterConfig):
             where no row has one.
         hard_negatives_column (`str` or `list[str]`, *optional*, defaults to `"hard_negatives"`):
             Column with the hard negatives, a list of strings; empty or null where there are none. Or several columns,
-            each a string, such as `("neg1", "neg2", "neg3")`: cells that are null or empty are left out.
+            each a string, such as `("neg1", "neg2", "neg3")`: cells that are null or empty are left out. `None` where
+            no row has any.
         options_column (`str`, *optional*, defaults to `"options"`):
             Column with the choices of a multiple-choice question, a list of strings or a struct of key to string. The
             key, such as E or 3, is the letter of the option in the prompt, and what an answer names it by.
@@ -147,7 +148,7 @@ class DistillConfig(WriterConfig):
     text_column: ColumnName = "text"
     question_column: ColumnName = "question"
     scenario_column: ColumnName | None = "scenario"
-    hard_negatives_column: ColumnNames = "hard_negatives"
+    hard_negatives_column: ColumnNames | None = "hard_negatives"
     options_column: ColumnName = "options"
     output_column: ColumnName = "reasoning"
     columns: Literal["full", "minimal"] = "full"

@@ -6,9 +6,11 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
+from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.rows.batches import read_columns, take_rows
 from hf_rare.rows.column_types import Kind, check_types
+from hf_rare.rows.columns import VERDICT
+from hf_rare.rows.kinds_of_dataset import check_dataset
 
 EXPORT_REVISION = 4
 """Bumped by hand whenever the same row is written in another way: the cache of `map` goes by it."""
@@ -18,20 +20,18 @@ BATCH_SIZE = 1000
 
 def check_exportable(dataset: Any) -> None:
     """Raise [`BatchTypeError`] for anything but a [`~datasets.Dataset`]."""
-    if not isinstance(dataset, datasets.Dataset):
-        raise BatchTypeError(
-            f"An export takes a Dataset, and this is a {type(dataset).__name__}. Export the splits of a DatasetDict "
-            "one by one; of a stream make a Dataset first (Dataset.from_generator)."
-        )
+    check_dataset(dataset, "An export")
 
 
 def check_columns(dataset: datasets.Dataset, names: Iterable[str]) -> None:
     """Raise [`ColumnError`] where a column is missing."""
     if missing := [name for name in names if name not in dataset.column_names]:
+        advice = "Pass the names of your columns (text_column=..., output_column=...); distill with columns='full'."
+        if all(name.endswith(VERDICT) for name in missing):
+            advice = "Check the answers first: hf_rare.verify(dataset, gold_column=...), or `hf-rare verify`."
         raise ColumnError(
             f"The dataset has no column {', '.join(map(repr, missing))}; it has "
-            f"{', '.join(map(repr, dataset.column_names))}. Pass the names of your columns (text_column=..., "
-            "output_column=..., ...), and distill with columns='full'."
+            f"{', '.join(map(repr, dataset.column_names))}. {advice}"
         )
 
 

@@ -21,6 +21,7 @@ from hf_rare.training.left_out import say_left_out
 logger = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
+TOO_FEW = "have too few negatives"
 
 
 def to_retrieval(
@@ -95,7 +96,7 @@ def to_retrieval(
         elif not texts[0].strip() or not texts[1].strip():
             left_out["have no query or no positive"] += 1
         elif len(texts) < num_negatives + 2:
-            left_out["have too few negatives"] += 1
+            left_out[TOO_FEW] += 1
         elif digest in seen:
             left_out["say the same as another"] += 1
         else:
@@ -104,6 +105,8 @@ def to_retrieval(
     if left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         say_left_out(logger, "%d of %d rows are left out: %s.", left_out.total(), len(dataset), reasons)
+        if left_out[TOO_FEW]:
+            say_left_out(logger, "Each needs num_negatives=%d: pass fewer, or pad=True.", num_negatives)
     if positives:
         say_left_out(logger, "%d negatives are left out, which are the positive of their row.", positives)
     names = ["anchor", "positive", *(f"negative_{number}" for number in range(1, num_negatives + 1))]

@@ -151,7 +151,7 @@ class TeacherComparison:
     def __str__(self) -> str:
         lines = [f"| teacher | {self.measure} | 95 % interval | rows | traces |", "|---|---|---|---|---|"]
         for score in self.scores:
-            interval = f"{score.low:.4g} to {score.high:.4g}"
+            interval = "-" if math.isnan(score.low) else f"{score.low:.4g} to {score.high:.4g}"  # of one row
             lines.append(f"| {score.teacher} | {score.mean:.4g} | {interval} | {score.rows} | {score.traces} |")
         return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 
 from hf_rare.checks.citations import locate_citations
-from hf_rare.errors import BatchTypeError, ColumnError
+from hf_rare.errors import ColumnError
 from hf_rare.rows.columns import (
     ANSWER,
     COMPLETION_TOKENS,
@@ -27,6 +27,8 @@ from hf_rare.rows.columns import (
     VERDICT,
 )
 from hf_rare.rows.hard_negatives import gather, name_columns
+from hf_rare.rows.kinds_of_dataset import check_dataset
+from hf_rare.settings.kinds import AtLeastZero, check_value
 from hf_rare.text import clean, shorten
 
 MAX_CHARACTERS = 20_000
@@ -98,7 +100,8 @@ def preview(
     text_column: str = "text",
     question_column: str = "question",
     scenario_column: str = "scenario",
-    hard_negatives_column: str | Sequence[str] = "hard_negatives",
+    hard_negatives_column: str | Sequence[str] | None = "hard_negatives",
+    gold_column: str | None = None,
 ) -> Preview:
     """Show the first rows of a distilled dataset, with verdict and grounding of each trace where there are any.
 
@@ -120,6 +123,8 @@ def preview(
             Column with the situation.
         hard_negatives_column (`str` or `list[str]`, *optional*, defaults to `"hard_negatives"`):
             Column with the hard negatives, or several columns of texts.
+        gold_column (`str`, *optional*):
+            Column with the right answer, or a list of them.
 
     Returns:
         [`Preview`]: an object that a notebook shows.
@@ -132,11 +137,8 @@ def preview(
         >>> preview(ds, rows=3)  # a notebook shows it as HTML
         question: ...
     """
-    if not isinstance(dataset, datasets.Dataset):
-        raise BatchTypeError(
-            f"preview shows a Dataset, not a {type(dataset).__name__}. Pass one of its splits (`ds['train']`); "
-            "of a stream pass its first rows (`Dataset.from_list(list(ds.take(5)))`)."
-        )
+    check_dataset(dataset, "preview")
+    check_value("rows", rows, AtLeastZero)
     if output_column not in dataset.column_names:
         raise ColumnError(
             f"The dataset has no column {output_column!r}; it has {', '.join(map(repr, dataset.column_names))}. "
@@ -146,6 +148,7 @@ def preview(
         "text": text_column,
         "question": question_column,
         "scenario": scenario_column,
+        **({"gold": gold_column} if gold_column is not None else {}),
         "trace": output_column,
         **{ending[1:]: output_column + ending for ending in SHOWN_ENDINGS},
     }
@@ -167,6 +170,8 @@ def _section(view: Mapping[str, Any], number: int) -> str:
     parts = [f"<h4>{_escape(view['question'])}</h4>"] if view["question"] else []
     if view["scenario"]:
         parts.append(f'<p class="scenario">{_escape(view["scenario"])}</p>')
+    if gold := show_gold(view.get("gold")):
+        parts.append(f'<p class="gold"><b>Right answer:</b> {_escape(gold)}</p>')
     for place, (text, is_positive) in enumerate(documents, 1):
         label = f"[{place}] " if is_numbered else ""
         mark = ' <span class="mark good">positive</span>' if is_positive else ""
@@ -251,7 +256,7 @@ def _rests_on(sample: Mapping[str, Any]) -> list[str]:
 
 def _text(view: Mapping[str, Any]) -> str:
     """Return a row as text."""
-    lines = [f"question: {view['question']}"] if view["question"] else []
+    lines = [f"{name}: {view[name]}" for name in ("question", "scenario") if view[name]]
     for place, (text, is_positive) in enumerate(_documents(view), 1):
         label = f"[{place}]" if view["document_order"] else "-"
         lines.append(f"{label}{' (positive)' if is_positive else ''} {_begin(text, 100)}")
@@ -259,7 +264,15 @@ def _text(view: Mapping[str, Any]) -> str:
         lines.append(f"{sample['status'] or 'trace'}: {sample['trace']}")
         lines += [f"{name}: {sample[name]}" for name in ("answer", "verdict", "error") if sample[name]]
         lines += _rests_on(sample)
+    if gold := show_gold(view.get("gold")):
+        lines.append(f"right answer: {gold}")
     return "\n".join(shorten(clean(line), MAX_CHARACTERS) for line in lines)
+
+
+def show_gold(value: object) -> str:
+    """Write a right answer, or several, as a line."""
+    golds = value if isinstance(value, list | tuple) else [value]
+    return ", ".join(_clean(gold) for gold in golds if gold is not None)
 
 
 def _begin(text: str, limit: int) -> str:

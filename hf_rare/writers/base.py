@@ -24,6 +24,7 @@ from hf_rare.prompts.templates import read_template_source
 from hf_rare.rows.batches import add_columns, check_free, column_names, map_with_features, read_columns
 from hf_rare.rows.column_types import check_types
 from hf_rare.rows.gold import read_features
+from hf_rare.rows.kinds_of_dataset import DATASETS, advise, check_dataset
 from hf_rare.runs.completer import Completer
 from hf_rare.runs.pickling import reduce_to_settings
 from hf_rare.settings.base import split_settings
@@ -41,7 +42,6 @@ from hf_rare.writers.summary import Summary
 
 logger = logging.getLogger(__name__)
 
-DATASETS = (datasets.Dataset, datasets.DatasetDict, datasets.IterableDataset, datasets.IterableDatasetDict)
 
 C = TypeVar("C", bound=WriterConfig)
 S = TypeVar("S", bound=Sample)
@@ -245,7 +245,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         if not isinstance(dataset, DATASETS):
             raise BatchTypeError(
                 f"apply takes a Dataset, a DatasetDict or an iterable one of these, and this is a "
-                f"{type(dataset).__name__}. Make a Dataset of it: Dataset.from_pandas(frame), Dataset.from_list(rows)."
+                f"{type(dataset).__name__}. {advise(dataset)}"
             )
         to_remove = [remove_columns] if isinstance(remove_columns, str) else list(remove_columns)
         inputs = [*self.input_columns, *self.optional_columns]
@@ -337,12 +337,14 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             [`~datasets.Dataset`]: rows of which everything is in the journal, and rows that cannot be generated.
 
         Raises:
+            BatchTypeError: This is no `Dataset`.
             ColumnError: An input column is missing, or of another type.
             JournalError: The journal cannot be read.
 
         Example:
             >>> done = distill_fn.apply(distill_fn.select_finished(rows))
         """
+        check_dataset(dataset, "select_finished")
         self.completer.join()
         ahead, attempts = RowsAhead([self._select_inputs(dataset)]), self.make_attempts()
         places: list[int] = []
@@ -368,9 +370,11 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             [`Estimate`]: tokens, hours with their error, rows of the largest micro-batch.
 
         Raises:
+            BatchTypeError: This is no `Dataset`.
             ColumnError: An input column is missing, or of another type.
             ConfigError: There are fewer than 2 rows that can be generated, or the model does not sample and must.
         """
+        check_dataset(dataset, "estimate")
         self.check_sampling()
         self.completer.join()
         config = self.config

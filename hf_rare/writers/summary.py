@@ -8,6 +8,7 @@ from typing import Any, Self
 import datasets
 
 from hf_rare.rows.columns import STATUSES
+from hf_rare.rows.kinds_of_dataset import check_dataset
 from hf_rare.rows.statistics import DEFAULT_COLUMNS, measure
 from hf_rare.text import show_cost
 from hf_rare.writers.result import Result, Sample
@@ -57,7 +58,11 @@ class Summary:
         Args:
             dataset ([`~datasets.Dataset`]): a dataset with the columns of the row contract.
             output_column (`str`, *optional*, defaults to `"reasoning"`): prefix of these columns.
+
+        Raises:
+            BatchTypeError: This is no `Dataset`.
         """
+        check_dataset(dataset, "Summary.of_dataset")
         statistics = measure(dataset, {**DEFAULT_COLUMNS, "output_column": output_column})
         return cls(statistics.statuses, statistics.prompt_tokens.total, statistics.completion_tokens.total)
 

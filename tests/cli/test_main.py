@@ -197,8 +197,8 @@ def test_a_wrong_file_is_explained(tmp_path, text, reason):
             1,
             "it is an adapter. Pass it as adapter=",
         ),
-        (("{folder}/rows.jsonl", "--split", "train[:x]"), 3, "a part of it, such as 'train[:100]'"),
-        (("{folder}/rows.jsonl", "--output", "{folder}/out.xml"), 3, "unknown ending"),
+        (("{folder}/rows.jsonl", "--split", "train[:x]"), 2, "a part of it, such as 'train[:100]'"),
+        (("{folder}/rows.jsonl", "--output", "{folder}/out.xml"), 2, "unknown ending"),
     ],
 )
 def test_what_goes_wrong_is_one_line(rows, tiny, tmp_path, capsys, arguments, status, reason):
@@ -244,7 +244,7 @@ def test_the_demo_with_a_given_model(tiny, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "4 traces: " in out
     assert "demo-01, medicine: " in out
-    assert f"The 4 rows are in {folder / 'train.parquet'}, their card is in {folder / 'README.md'}" in out
+    assert f"4 rows are in {folder / 'train.parquet'}, their card is in {folder / 'README.md'}" in out
     distilled = datasets.load_dataset(str(folder), split="train")
     expected = ReasonDistiller.from_pretrained(tiny, max_new_tokens=4).features()
     assert set(expected) <= set(distilled.column_names)
@@ -327,7 +327,7 @@ def test_journals_can_be_listed_shown_exported_and_pruned(rows, tiny, tmp_path, 
     }
     assert set(exported["finish_reason"]) <= {"stop", "length"}
 
-    assert run("journal", "export", "no", "--output", tmp_path / "no.parquet", "--journal-dir", folder) == 1
+    assert run("journal", "export", "no", "--output", tmp_path / "no.parquet", "--journal-dir", folder) == 3
     assert "expected one of" in capsys.readouterr().err
     assert run("journal", "prune", "--older-than", 1, "--yes", "--journal-dir", folder) == 0
     assert "0 deleted" in capsys.readouterr().out
@@ -390,7 +390,7 @@ def test_a_push_of_a_saved_dataset_dict_brings_all_its_splits(rows, tmp_path, ca
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (("--sample", "1"), "expected a number of at least 2, received '1'"),
+        (("--rows", "1"), "expected a number of at least 2, received '1'"),
         (("--batch-size", "8"), "unrecognized arguments: --batch-size"),
     ],
 )

@@ -95,10 +95,10 @@ def test_every_error_has_an_exit_status():
         for kind in _list_kinds(HfRareError)
     }
     assert {name for name, status in statuses.items() if status == 1} == {
-        *("ModelLoadError", "MissingPackageError", "JournalError"),
+        *("ModelLoadError", "MissingPackageError"),
     }
     assert {statuses[name] for name in ("ConfigError", "TemplateError", "RecipeError")} == {2}
-    assert statuses["ColumnError"] == statuses["OutputExistsError"] == 3
+    assert statuses["ColumnError"] == statuses["OutputExistsError"] == statuses["JournalError"] == 3
     assert statuses["BudgetReachedError"] == statuses["RankError"] == 4
     assert statuses["HubError"] == 5
 
@@ -264,3 +264,26 @@ def test_a_reader_that_has_read_enough_is_no_error(tmp_path):
     command = f"{sys.executable} -m hf_rare preview {tmp_path / 'rows.jsonl'} | head -c 10"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, env={**os.environ})
     assert done.stderr == ""
+
+
+def test_every_command_has_all_its_help(capsys):
+    names = next(action.choices for action in build_parser()._actions if action.choices)
+    for command in ((), *((name,) for name in names), ("journal", "ls"), ("journal", "prune")):
+        assert f"usage: {' '.join(['hf-rare', *command])}" in said_by(capsys, *command, "--help-all")
+
+
+def test_a_flag_that_has_taken_the_input_is_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["distill", "--hard-negatives-column", "neg1", "neg2", "rows.csv", "--output", "x.parquet"])
+    error = capsys.readouterr().err
+    assert "required: INPUT. --hard-negatives-column takes all that follows it, up to the next flag: put" in error
+    with pytest.raises(SystemExit, match="2"):
+        main(["distill", "--output", "x.parquet"])
+    assert "takes all" not in capsys.readouterr().err
+
+
+def test_days_are_no_less_than_none(capsys):
+    for days in ("-3", "nan", "inf", "soon"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["journal", "prune", f"--older-than={days}", "--yes"])
+        assert f"expected a number of days of at least 0, received '{days}'" in capsys.readouterr().err

@@ -58,7 +58,7 @@ def test_a_report_of_two_datasets_with_a_journal(traces, tmp_path, capsys):
     [
         (["--output-column", "why"], 3, "has no column 'why'"),
         (["--max-size", "1"], 0, ""),
-        (["--journal", "3f2a", "--journal-dir", "nowhere"], 1, "0 journals in"),
+        (["--journal", "3f2a", "--journal-dir", "nowhere"], 3, "0 journals in"),
         (["--compare", "missing.parquet"], 3, "there is nothing there"),
         (["--key-column", "key"], 2, "key_column='key' cannot be right"),
     ],

@@ -66,12 +66,6 @@ def test_rows_without_a_recipe_leave_no_stale_one_beside_them(questions, tmp_pat
         (tmp_path / "mined.jsonl").write_text("{}")
     assert main(["negatives", questions, "--output", str(output), "--overwrite"]) == 0
     assert recipe.exists() == has_namesake
-    recipe.write_text("{}")
-    assert (
-        main(["negatives", str(output), "--hard-negatives-column", "more", "--output", str(output), "--overwrite"])
-        == 0
-    )
-    assert recipe.exists()  # what it says of the rows is still true
 
 
 def test_a_recipe_of_other_rows_is_not_replaced(rows, tiny, tmp_path, capsys):
@@ -143,3 +137,48 @@ def test_exports_go_by_the_recipe_beside_the_rows(rows, tiny, tmp_path, capsys):
     assert main(["export", str(traces), "sft", "--student", nowhere, "--output", str(tmp_path / "x.jsonl")]) == 1
     assert f"--student {nowhere}: its tokenizer cannot be loaded" in capsys.readouterr().err
     assert main(["export", str(traces), "sft", "--student", tiny, "--output", str(tmp_path / "student.parquet")]) == 0
+
+
+IN_PLACE = {
+    "distill": ("distill", "--model", "{tiny}", "--max-rows", "1"),
+    "export": ("export", "sft"),
+    "dedup": ("dedup",),
+    "negatives": ("negatives",),
+    "verify": ("verify", "--gold-column", "question"),
+    "audit": ("audit",),
+    "preview": ("preview",),
+    "report": ("report",),
+    "card": ("card",),
+}
+
+
+@pytest.mark.parametrize("form", ["file", "file by another path", "pattern", "folder of files", "saved dataset"])
+@pytest.mark.parametrize("command", IN_PLACE)
+def test_no_output_replaces_an_input(rows, tiny, tmp_path, capsys, command, form):
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "rows.parquet"
+    rows.to_parquet(file)
+    saved = tmp_path / "saved"
+    rows.save_to_disk(saved)
+    source, output = {
+        "file": (file, file),
+        "file by another path": (file, tmp_path / "data" / ".." / "data" / "rows.parquet"),
+        "pattern": (tmp_path / "data" / "*.parquet", file),
+        "folder of files": (tmp_path / "data", file),
+        "saved dataset": (saved, saved),
+    }[form]
+    name, *flags = (part.replace("{tiny}", tiny) for part in IN_PLACE[command])
+    assert main([name, str(source), *flags, "--output", str(output), "--overwrite"]) == 3
+    assert f"{output} is read as {source}, and its rows would be lost" in capsys.readouterr().err
+    assert len(load(file)) == len(rows)
+
+
+def test_no_output_replaces_what_is_read_beside_the_input(rows, tmp_path, capsys):
+    other = tmp_path / "other.parquet"
+    rows.to_parquet(tmp_path / "rows.parquet")
+    rows.to_parquet(other)
+    for arguments in (("negatives", "--corpus"), ("dedup", "--evaluation-set"), ("report", "--compare")):
+        name, flag = arguments
+        source = [name, str(tmp_path / "rows.parquet"), flag, str(other)]
+        assert main([*source, "--output", str(other), "--overwrite"]) == 3
+        assert "its rows would be lost" in capsys.readouterr().err

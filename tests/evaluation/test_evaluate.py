@@ -300,7 +300,7 @@ def test_tables_json_plot_and_card(tmp_path):
         ({"conditions": ["open_book"]}, ConfigError, "expected some of 'closed_book'"),
         ({"conditions": []}, ConfigError, r"conditions=\[\] cannot be right: expected some of"),
         ({"conditions": 7}, ConfigError, "conditions=7 cannot be right"),
-        ({"places": 1}, ConfigError, "places=1 cannot be right: expected a list of numbers"),
+        ({"places": 1}, ConfigError, "places=1 cannot be right: expected a list of whole numbers"),
         ({"max_new_tokens": 64}, ConfigError, "max_new_tokens= cannot change the student 'student'"),
         ({"conditions": ["changed"], "changed": None}, ConfigError, "go together"),
         ({"conditions": ["positive"]}, ConfigError, "go together"),

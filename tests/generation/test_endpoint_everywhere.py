@@ -64,7 +64,7 @@ def test_the_command_line_asks_endpoints(tmp_path, monkeypatch, capsys):
         arguments = ["distill", write_rows(tmp_path / "rows.jsonl", 5), "--model", "m", "--base-url", server.base_url]
         assert main([*arguments, *flags, "--output", str(tmp_path / "out.jsonl")]) == 0
         assert server.requests[0].headers["authorization"] == "bearer key-of-the-environment"
-        assert main(["estimate", *arguments[1:], *flags, "--sample", "2"]) == 0
+        assert main(["estimate", *arguments[1:], *flags, "--rows", "2"]) == 0
     shown = capsys.readouterr().out
     assert "5 traces: 5 ok" in shown
     assert shown.count("cost 0.065") == 2  # 5 rows of 7 and 3 tokens

@@ -391,7 +391,7 @@ def test_a_second_call_over_rows_on_disk_reads_the_first(questions, docs, tmp_pa
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"num_negatives": 0}, "num_negatives=0 cannot be right: expected a number of at least 1"),
+        ({"num_negatives": 0}, "num_negatives=0 cannot be right: expected a whole number of at least 1"),
         ({"num_negatives": True}, "num_negatives=True"),
         ({"skip_top": -1}, "skip_top=-1"),
         ({"query": ()}, r"query=\(\) cannot be right: expected names of columns"),

@@ -106,7 +106,7 @@ def test_cells_of_a_sheet_become_texts_and_lists(tmp_path):
     ]
     table[2][4] = "one"
     write_sheets(tmp_path / "rows.xlsx", {"A": table})
-    with pytest.raises(DatasetFileError, match=r"row 1, column 'hard_negatives': expected a list.*Name these columns"):
+    with pytest.raises(DatasetFileError, match=r"row 1, column 'hard_negatives': expected a list.*Name such columns"):
         load_input(str(tmp_path / "rows.xlsx"))
 
 

@@ -87,8 +87,8 @@ def test_an_interruption_says_what_is_safe(rows, tiny, journal_dir, monkeypatch,
     see_micro_batches(monkeypatch, interrupted)
     with pytest.raises(KeyboardInterrupt):
         distill(make(tiny, journal_dir), rows)
-    assert f"Stopped. 1 completions are safe in {journal_dir}" in caplog.text
-    assert "run the same script again to go on" in caplog.text
+    assert f"Stopped. 0 completions of this run are safe in {journal_dir}" in caplog.text
+    assert "(1 in all); run the same script again to go on" in caplog.text
 
 
 def test_equal_rows_are_written_once_and_samples_are_not_equal(rows, tiny, journal_dir):
@@ -357,7 +357,7 @@ def test_a_process_that_is_ended_goes_on_where_it_was(context, many, whole, tiny
     assert 20 <= safe < ROWS
     assert process.exitcode not in (0, None)
     if ending != signal.SIGKILL:
-        assert f"Stopped. {safe} completions are safe in" in run.errors.read_text()
+        assert f"Stopped. {safe} completions of this run are safe in" in run.errors.read_text()
     if ending == signal.SIGTERM:
         assert process.exitcode == 143
     assert run.finish() == whole

@@ -23,10 +23,10 @@ from hf_rare.settings.kinds import (
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),
     [
-        (AtLeastOne, 0, "a number of at least 1"),
-        (AtLeastOne, True, "a number of at least 1"),
-        (AtLeastOne, 1.0, "a number of at least 1"),
-        (AtLeastOne | None, "1", "a number of at least 1, or None"),
+        (AtLeastOne, 0, "a whole number of at least 1"),
+        (AtLeastOne, True, "a whole number of at least 1"),
+        (AtLeastOne, 1.0, "a whole number of at least 1"),
+        (AtLeastOne | None, "1", "a whole number of at least 1, or None"),
         (Positive, float("nan"), "a number above 0"),
         (Positive, True, "a number above 0"),
         (Fraction, 1.5, "a number above 0 and up to 1"),

@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_rare.errors import BatchTypeError, ColumnError
+from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.text import clean
 from hf_rare.views.preview import Preview, preview
 
@@ -202,7 +202,7 @@ def test_the_first_rows_are_shown_and_print_as_text():
     assert "[2] (positive) Every part is counted once." in repr(shown)
     assert len(set(re.findall(r'id="(.*?)"', preview(dataset)._repr_html_()))) == 12
     assert preview(dataset)._repr_html_() == preview(dataset)._repr_html_()
-    for none in (preview(dataset, rows=0), preview(dataset.select([])), preview(dataset, rows=-1)):
+    for none in (preview(dataset, rows=0), preview(dataset.select([]))):
         assert "No rows." in none._repr_html_()
         assert repr(none) == "No rows."
 
@@ -210,8 +210,18 @@ def test_the_first_rows_are_shown_and_print_as_text():
 def test_what_cannot_be_shown_is_an_error_that_says_what_to_do():
     with pytest.raises(ColumnError, match=r"no column 'reasoning'; it has 'question'\. Distill it first"):
         preview(Dataset.from_dict({"question": ["q"]}))
-    with pytest.raises(BatchTypeError, match=r"not a DatasetDict\. Pass one of its splits"):
+    with pytest.raises(BatchTypeError, match=r"this is a DatasetDict\. Pass its splits"):
         preview(DatasetDict(train=Dataset.from_list([ROW])))
+    with pytest.raises(ConfigError, match="rows='3' cannot be right: expected a whole number of at least 0"):
+        preview(Dataset.from_list([ROW]), rows="3")
+
+
+def test_the_right_answer_and_the_scenario_are_shown_too():
+    shown = preview(Dataset.from_list([ROW | {"gold": ["<b>", "12"]}]), gold_column="gold")
+    assert f"scenario: {ROW['scenario']}" in repr(shown)
+    assert "right answer: <b>, 12" in repr(shown)
+    assert "<b>Right answer:</b> &lt;b&gt;, 12</p>" in shown.to_html()
+    assert "ight answer" not in repr(preview(Dataset.from_list([ROW | {"gold": None}]), gold_column="gold"))
 
 
 # what rows hold is text

@@ -86,7 +86,7 @@ def test_what_cannot_be_estimated(rows, tiny):
 
 def test_the_command_line_estimates(rows, tiny, tmp_path, capsys):
     rows.to_json(tmp_path / "rows.jsonl")
-    arguments = ["estimate", str(tmp_path / "rows.jsonl"), "--model", tiny, "--max-new-tokens", "8", "--sample", "3"]
+    arguments = ["estimate", str(tmp_path / "rows.jsonl"), "--model", tiny, "--max-new-tokens", "8", "--rows", "3"]
     assert main(arguments) == 0
     assert "Estimated from 3 rows." in capsys.readouterr().out
 

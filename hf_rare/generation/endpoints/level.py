@@ -7,11 +7,14 @@ the server asks; it rises by one after 25 that went well (additive increase, mul
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 
 from hf_rare.generation.endpoints.faults import FILTERED, UNREACHABLE, Fault, Kind
+
+logger = logging.getLogger(__name__)
 
 FALL = 0.75
 RISE_AFTER = 25
@@ -40,6 +43,7 @@ class Level:
         places (`int`): requests that may be under way now.
         last (`Fault`, *optional*): what went wrong last.
         is_down (`bool`): whether nothing goes well any more.
+        has_succeeded (`bool`): whether any request has gone well.
     """
 
     def __init__(self, places: int) -> None:
@@ -49,7 +53,7 @@ class Level:
         self._most = max(places + 1, int(places * HEADROOM))
         self._busy = 0
         self._went_well = 0
-        self._has_succeeded = False
+        self.has_succeeded = False
         self._refusals = 0
         self._bursts = 0
         self._failing = set[object]()
@@ -91,7 +95,7 @@ class Level:
 
     def succeed(self) -> None:
         """Take note of a request that went well."""
-        self._has_succeeded, self._bursts = True, 0
+        self.has_succeeded, self._bursts = True, 0
         self._failing.clear()
         self._went_well += 1
         if self._went_well >= RISE_AFTER:
@@ -108,7 +112,7 @@ class Level:
             row: whose request it was.
         """
         self.last = fault
-        if fault.kind in REFUSALS and fault.name != FILTERED and not self._has_succeeded:
+        if fault.kind in REFUSALS and fault.name != FILTERED and not self.has_succeeded:
             self._refusals += 1
             self.is_down = self.is_down or self._refusals >= REFUSALS[fault.kind]
         if fault.kind in (Kind.ROW, Kind.TOO_LONG):  # the server is well
@@ -125,6 +129,8 @@ class Level:
         if is_of_burst:
             return
         self._burst_began, self._bursts = now, self._bursts + 1
+        if self._bursts == 2 or (self._bursts == 1 and fault.name == UNREACHABLE):
+            logger.warning("The endpoint does not answer now (%s). It is asked again before the run ends.", fault)
         if fault.kind is Kind.OVERLOAD:
             self.places = max(1, int(self.places * FALL))
         # a single fault among requests that go well is that request's own business, and so is what goes on without end

@@ -101,9 +101,9 @@ class EndpointWriter:
                 yield done
                 may_have_more = True
             if requests.level.is_down:
-                raise EndpointError(self._say_it_is_down(requests.level.last))
+                raise EndpointError(self._say_it_is_down(requests.level.last, requests.level.has_succeeded))
 
-    def _say_it_is_down(self, fault: Fault | None) -> str:
+    def _say_it_is_down(self, fault: Fault | None, has_answered: bool) -> str:
         where = hide_credentials(self._config.base_url or f"provider {self._config.provider}")
         what = {
             Kind.OVERLOAD: "It has no room for requests, after several pauses: try later, or lower max_concurrency.",
@@ -114,10 +114,11 @@ class EndpointWriter:
         advice = what.get(fault.kind) if fault is not None else None
         if fault is not None and (fault.wait or 0) > LONGEST_ASKED:
             advice = f"It asks to wait for {fault.wait:.0f} seconds: try later."
+        left = "What was written is in the journal: run the same script again to go on."
+        left = left if has_answered else "This run has written nothing."
         return (
-            f"{self._model_id} at {where} does not answer any more; last: {fault}. "
-            f"{advice or 'Look whether the server is up, and at its log.'} What was written is in the journal: run "
-            "the same script again to go on."
+            f"{self._model_id} at {where} does not answer{' any more' if has_answered else ''}; last: {fault}. "
+            f"{advice or 'Look whether the server is up, and at its log.'} {left}"
         )
 
 

@@ -99,7 +99,8 @@ class CellFile(ABC):
         except ValueError as err:
             if name in self.expected:
                 shown = cell if len(cell) <= 60 else f"{cell[:60]}..."
-                hint = ". Texts in columns of their own? Name these columns." if kinds[name] == "texts" else ""
+                hint = f". One text in each cell? Name such columns in a list: '[\"{name}\"]', or several names."
+                hint = hint if kinds[name] == "texts" else ""
                 raise RowError(
                     f'{place}, column {name!r}: expected a list, such as ["one", "two"], and the cell {err}: '
                     f"{shown!r}{hint}"

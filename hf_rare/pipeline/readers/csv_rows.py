@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from hf_rare.pipeline.readers.cells import CellFile, Records, name_columns
-from hf_rare.pipeline.readers.encodings import describe_byte, describe_byte_in, find_encoding, find_spoilt
+from hf_rare.pipeline.readers.encodings import describe_byte, describe_byte_in, find_encoding, find_spoilt, show_spoilt
 from hf_rare.pipeline.readers.table import RowError
 
 DELIMITERS = ",;\t|"
@@ -66,7 +66,9 @@ def _check_records(file: TextIO, delimiter: str, encoding: str) -> Records:
             header = record = name_columns(record)
         for name, cell in zip(header, record, strict=False):
             if (byte := find_spoilt(cell, encoding)) is not None:
-                raise RowError(f"{place} (line {first_line:,}), column {name!r}: {describe_byte_in(byte, encoding)}")
+                raise RowError(
+                    f"{place} (line {first_line:,}), column {show_spoilt(name)!r}: {describe_byte_in(byte, encoding)}"
+                )
         if len(record) != len(header):
             raise RowError(
                 f"{place} (line {first_line:,}) has {len(record)} cells, and the header {len(header)}, with "

@@ -36,6 +36,11 @@ def find_spoilt(text: str, encoding: str) -> int | None:
     return ord(found[0]) & 0xFF if found else None
 
 
+def show_spoilt(text: str) -> str:
+    """Return a text as it can be shown, which was read with bytes that the encoding has not as surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def describe_byte(err: UnicodeDecodeError) -> str:
     """Say which byte means nothing, and what to do."""
     return describe_byte_in(err.object[err.start], err.encoding)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_rare.pipeline.readers.encodings import describe_byte, describe_byte_in, find_encoding, find_spoilt
+from hf_rare.pipeline.readers.encodings import describe_byte, describe_byte_in, find_encoding, find_spoilt, show_spoilt
 from hf_rare.pipeline.readers.table import Row, RowError
 
 
@@ -60,7 +60,7 @@ def _name_column(line: bytes, encoding: str) -> str:
     except (ValueError, RecursionError):
         return ""
     spoilt = [name for name, value in values.items() if _has_surrogate(value)] if isinstance(values, dict) else []
-    return f", column {spoilt[0]!r}" if spoilt else ""
+    return f", column {show_spoilt(spoilt[0])!r}" if spoilt else ""
 
 
 def _has_surrogate(value: Any) -> bool:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from hf_rare.errors import MissingPackageError
@@ -57,11 +58,15 @@ class SheetFile(CellFile):
             raise RowError("it holds no rows.")
         if len(filled) > 1:
             others = ", ".join(repr(sheet.name) for sheet in filled[1:])
-            logger.warning(
-                "Of %s the sheet %r is read; it also has %s. Pass --config-name for another one.",
-                *(self.path.name, filled[0].name, others),
-            )
+            _tell_others(self.path.name, filled[0].name, others)
         return filled[0]
+
+
+@lru_cache(maxsize=64)  # a file is read more than once
+def _tell_others(name: str, sheet: str, others: str) -> None:
+    logger.warning(
+        "Of %s the sheet %r is read; it also has %s. Pass --config-name for another one.", name, sheet, others
+    )
 
 
 def _check_records(sheet: Any) -> Records:

@@ -106,7 +106,8 @@ def _find_type_by_row(rows: list[Row], name: str, known: pa.DataType) -> pa.Data
         except _MismatchError as err:
             inner = "".join(f" under {key!r}" for key in err.path)
             raise RowError(
-                f"{place}, column {name!r} holds {_describe(err.new)}{inner}, and before it {_describe(err.known)}."
+                f"{place}, column {name!r} holds {_describe(err.new)}{inner}, and before it {_describe(err.known)}. "
+                "Write all values of a column in one way."
             ) from err
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as err:
             raise RowError(f"{place}, column {name!r} holds what no column can: {err}.") from err

@@ -23,7 +23,10 @@ from hf_rare.writers.known_settings import read_distill_config
 MAX_ROWS = 10_000
 MAX_BYTES = 12_000_000
 MARKS = ("keep", "drop", "look again")
-COLUMNS = ("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column")
+COLUMNS = (
+    *("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column"),
+    "gold_column",
+)
 
 
 class Report:
@@ -102,8 +105,8 @@ def report(
         seed (`int`, *optional*, defaults to 0):
             Seed of the sample, and of the queue of rows at random.
         **columns (`str`, or for hard negatives also `list[str]`):
-            `output_column`, `text_column`, `question_column`, `scenario_column` and `hard_negatives_column`, by
-            default those of the recipe.
+            `output_column`, `text_column`, `question_column`, `scenario_column`, `hard_negatives_column` and
+            `gold_column`, the right answer, by default those of the recipe.
 
     Returns:
         [`Report`]: the page. Equal arguments and versions give equal pages.

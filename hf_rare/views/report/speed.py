@@ -10,8 +10,10 @@ from hf_rare.runs.journal import iterate_lines
 from hf_rare.runs.journal_file import list_files
 
 BINS = 60
-SHORTEST = 1.0
-"""Seconds of the shortest stretch of time."""
+"""Most stretches of time."""
+COMPLETIONS = 8
+"""Completions that a stretch has at least, over all: tokens count when their completion ends, and few of them that end
+together would look like much in a short time."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,11 @@ def read_speed(folder: str | Path) -> Speed | None:
     if not written:
         return None
     begun, ended = min(start for start, _, _ in spans), max(end for _, end, _ in spans)
-    width = max((ended - begun) / BINS, SHORTEST)
-    tokens = [0.0] * BINS
+    bins = min(BINS, max(1, len(written) // COMPLETIONS))
+    width = max((ended - begun) / bins, 1.0)
+    tokens = [0.0] * bins
     for start, end, count in written:
-        first, last = (min(int((time - begun) / width), BINS - 1) for time in (start, end))
+        first, last = (min(int((time - begun) / width), bins - 1) for time in (start, end))
         for place in range(first, last + 1):
             low, high = begun + place * width, begun + (place + 1) * width
             share = (min(end, high) - max(start, low)) / (end - start) if end > start else 1

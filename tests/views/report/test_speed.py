@@ -31,21 +31,27 @@ def entry(tokens: int, written: float | None = None) -> dict:
 
 
 def test_tokens_are_counted_when_they_were_written(tmp_path, monkeypatch):
-    entries = [entry(600, BEGUN + 30), entry(300, BEGUN + 600), entry(300, BEGUN + 600), {"note": "waits"}]
+    entries = [entry(10, BEGUN + 30)] * 240 + [entry(5, BEGUN + 600)] * 240 + [{"note": "waits"}]
     write(tmp_path, entries, monkeypatch)
     speed = read_speed(tmp_path)
-    assert (speed.begun, speed.width, speed.tokens, speed.completions) == (BEGUN, 600 / BINS, 1200, 3)
-    assert speed.rates[3] == 60
-    assert speed.rates[-1] == 60
-    assert sum(speed.rates) * speed.width == pytest.approx(1200)
+    assert (speed.begun, speed.width, speed.tokens, speed.completions) == (BEGUN, 600 / BINS, 3600, 480)
+    assert speed.rates[3] == 240
+    assert speed.rates[-1] == 120
+    assert sum(speed.rates) * speed.width == pytest.approx(3600)
+
+
+def test_a_few_completions_that_end_together_are_not_much_in_a_short_time(tmp_path, monkeypatch):
+    write(tmp_path, [entry(200, BEGUN + 10 * (number // 2 + 1)) for number in range(16)], monkeypatch)
+    speed = read_speed(tmp_path)
+    assert speed.rates == pytest.approx([1200 / 40, 2000 / 40])  # 3 200 tokens in 80 seconds
 
 
 def test_what_does_not_say_when_is_spread_over_the_time_of_its_file(tmp_path, monkeypatch):
-    write(tmp_path, [entry(100), entry(500)], monkeypatch)
+    write(tmp_path, [entry(1)] * 240 + [entry(3)] * 240, monkeypatch)
     (path,) = tmp_path.iterdir()
     os.utime(path, (BEGUN + 120, BEGUN + 120))
     speed = read_speed(tmp_path)
-    assert speed.rates == pytest.approx([5.0] * BINS)
+    assert speed.rates == pytest.approx([8.0] * BINS)
 
 
 def test_a_journal_of_an_earlier_version_is_read(tmp_path):

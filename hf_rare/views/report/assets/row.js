@@ -120,6 +120,7 @@ function drawRow(row, texts, {names, quoteWords, open, choose, marks}) {
     make('div', {class: 'head'}, ...marks),
     row.question ? make('h2', {}, row.question) : null,
     row.scenario ? make('p', {class: 'scenario'}, row.scenario) : null,
+    row.gold ? make('p', {class: 'gold'}, make('b', {}, 'Right answer: '), row.gold) : null,
     beside,
   ].filter((part) => part !== null);
 }
