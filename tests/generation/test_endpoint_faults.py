@@ -203,8 +203,10 @@ def test_a_text_that_ends_with_a_call_is_not_asked_for_again():
     assert "has called a tool" in distilled["reasoning_error"][0]
 
 
-def test_a_server_that_is_not_there_ends_the_run():
+def test_a_server_that_is_not_there_ends_the_run(caplog):
     with serving(complete(TEXT)) as server:
         base_url = server.base_url
     with pytest.raises(EndpointError, match="cannot be reached"):
         ReasonDistiller.from_endpoint("m", base_url=base_url).apply(make_rows(20))
+    first = next(record.message for record in caplog.records if "does not answer now" in record.message)
+    assert "It is asked again before the run ends" in first  # said at once, and not after all pauses

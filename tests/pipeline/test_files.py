@@ -80,11 +80,12 @@ def test_a_table_of_windows_says_its_encoding(tmp_path, encoding, said):
 
 
 @needs_calamine
-def test_a_sheet_is_read_as_the_table_that_it_is(tmp_path):
+def test_a_sheet_is_read_as_the_table_that_it_is(tmp_path, caplog):
     header = list(ROWS[0])
     table = [header, *([row[name] for name in header] for row in ROWS)]
     write_sheets(tmp_path / "rows.xlsx", {"Empty": [], "Rows": table, "Notes": [["word"], ["other"]]})
     assert load_input(str(tmp_path / "rows.xlsx")).to_list() == ROWS
+    assert caplog.text.count("the sheet 'Rows' is read; it also has 'Notes'") == 1
     assert load_input(str(tmp_path / "rows.xlsx"), "Notes").to_list() == [{"word": "other"}]
     with pytest.raises(DatasetFileError, match="no sheet 'Other'; it has 'Empty', 'Rows', 'Notes'"):
         load_input(str(tmp_path / "rows.xlsx"), "Other")

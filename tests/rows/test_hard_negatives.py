@@ -5,15 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from datasets import Dataset, Value
+from datasets import Dataset, List, Value
 
 import hf_rare
+from hf_rare.cli.main import main
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.prompts.prompt import input_columns
 from hf_rare.rows.hard_negatives import gather, list_cell
 from hf_rare.rows.row import read_row
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.writers.recipe import make_recipe
+from tests.support.commands import RAN
 from tests.support.distilled import distilled_rows
 from tests.support.report_pages import unpack
 
@@ -134,3 +136,49 @@ def test_a_column_of_texts_alone_is_refused_with_the_way_out(rows, distill_fn):
             run(given)
         assert "hard_negatives_column=['hard_negatives']" in str(raised.value)
     assert not distill_fn.generator.is_loaded
+
+
+def test_objects_are_refused_with_how_to_take_their_texts(rows, distill_fn):
+    given = rows.remove_columns("hard_negatives").add_column("hard_negatives", [[{"id": 1, "body": "a"}]] * len(rows))
+    with pytest.raises(
+        ColumnError, match="'hard_negatives' holds lists of objects; expected lists of texts"
+    ) as raised:
+        distill_fn.apply(given)
+    advice = str(raised.value).partition("dataset.map(")[2].removesuffix(").")
+    taken = given.map(eval(advice))  # the advice is code
+    assert taken["hard_negatives"][0] == ["a"]
+
+
+def test_rows_without_hard_negatives(rows, tiny):
+    bare = rows.remove_columns("hard_negatives")
+    with pytest.raises(ColumnError, match=r"Where there is none to read, .*hard_negatives_column=None"):
+        hf_rare.ReasonDistiller.from_pretrained(tiny, max_new_tokens=6).apply(bare)
+    distiller = hf_rare.ReasonDistiller.from_pretrained(tiny, max_new_tokens=6, hard_negatives_column=None)
+    written = distiller.apply(bare)
+    usual = hf_rare.ReasonDistiller.from_pretrained(tiny, max_new_tokens=6)
+    empty = usual.apply(bare.add_column("hard_negatives", [[]] * len(rows), feature=List(Value("string"))))
+    assert written.select_columns(list(distiller.output_features)).to_list() == (
+        empty.select_columns(list(distiller.output_features)).to_list()
+    )
+    recipe = json.loads(json.dumps(make_recipe(distiller)))
+    assert hf_rare.ReasonDistiller.from_recipe(recipe, model_id=tiny).config == distiller.config
+    exported = hf_rare.to_sft(written, recipe=recipe, statuses=None)
+    assert exported["prompt"][:] == hf_rare.to_sft(empty, statuses=None)["prompt"][:]
+    audited = hf_rare.audit_grounding(written, hard_negatives_column=None)
+    assert "reasoning_cited_documents" in audited.column_names
+    assert "(positive)" in repr(hf_rare.preview(written, hard_negatives_column=None))
+    assert [len(row["documents"]) for row in unpack(hf_rare.report(written, recipe=recipe).html)[1]] == [1] * len(rows)
+    assert "only look as if" not in hf_rare.build_card(written, recipe).split("| column")[1]
+
+
+def test_the_command_line_goes_by_a_recipe_without_hard_negatives(rows, tiny, tmp_path, capsys):
+    rows.remove_columns(["hard_negatives", "scenario"]).to_json(tmp_path / "rows.jsonl")
+    traces = str(tmp_path / "traces.parquet")
+    none = ["--hard-negatives-column", "none", "--scenario-column", "none", "--system-prompt", "Be brief."]
+    asked = ["--model", tiny, "--max-new-tokens", "6", "--output", traces]
+    assert main(["distill", str(tmp_path / "rows.jsonl"), *none, *asked]) in RAN
+    assert main(["prompt", traces]) == 0
+    assert "Be brief." in capsys.readouterr().out
+    assert main(["audit", traces, "--output", str(tmp_path / "audited.parquet")]) == 0
+    assert main(["preview", traces]) == 0
+    assert main(["export", traces, "sft", "--statuses", "all", "--output", str(tmp_path / "sft.parquet")]) == 0
