@@ -12,6 +12,7 @@ def distill(
 ) -> None:
     """Distill the rows of a JSONL file with a teacher, in micro-batches of about four rows; perhaps only so many."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup turns off for all that it starts
     import datasets
     import torch
 
