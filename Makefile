@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 	$(BIN)/hf-rare demo
 
 test: $(VENV)/.dev
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu" -o faulthandler_timeout=300
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m "slow and not gpu"
