@@ -32,7 +32,7 @@ test-floors: $(FLOORS)/.done
 gpu: $(VENV)/.dev
 	$(BIN)/python -m pytest -m gpu tests/gpu; tested=$$?; $(BIN)/python -m benchmarks.gpu $(GPU_ARGS) && exit $$tested
 
-# Everything that is done to the library on purpose, many times over, and a table of what came of it; takes ten minutes.
+# Everything that is done to the library on purpose, many times over, and a table of what came of it; takes five to ten minutes.
 attack: $(VENV)/.dev
 	HF_RARE_ATTACK=whole $(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/attack
 
