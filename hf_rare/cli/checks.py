@@ -14,10 +14,11 @@ import hf_rare
 from hf_rare.checks.grounding import GroundingAudit
 from hf_rare.checks.verify import AnswerCheck
 from hf_rare.cli.flags import (
-    NAMES,
+    SHOWN_COLUMNS,
     add_input,
     add_output,
     add_settings,
+    add_shown_columns,
     check_page,
     positive_int,
     read_settings,
@@ -37,11 +38,6 @@ from hf_rare.text import show_count
 
 GROUP = "look and check"
 OF_RECIPE = "default: that of the recipe beside INPUT, or the usual one"
-SHOWN_COLUMNS = (
-    *("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column"),
-    "gold_column",
-)
-"""Settings of what is shown of a row."""
 
 PROMPT_HELP = """Show what a teacher would be asked about a row, without letting it write.
 
@@ -94,9 +90,7 @@ def add_check_commands(commands: Commands) -> None:
     preview.add_argument("--rows", type=positive_int, default=5, metavar="N", help="how many (default: 5)")
     preview.add_argument("--output", "-o", type=Path, metavar="HTML", help="file for a page, in the place of text")
     preview.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    for name in ("output", "text", "question", "scenario", "gold"):
-        preview.add_argument(f"--{name}-column", default=argparse.SUPPRESS, metavar="NAME", help=OF_RECIPE)
-    preview.add_argument("--hard-negatives-column", default=argparse.SUPPRESS, help=OF_RECIPE, **NAMES)
+    add_shown_columns(preview, OF_RECIPE)
     add_manner(preview)
     preview.set_defaults(run=_run_preview)
 
@@ -166,7 +160,7 @@ def _run_preview(arguments: argparse.Namespace) -> Outcome:
     if output is not None:
         check_page(output, arguments.overwrite, [arguments.input])
     columns = {**_read_known(arguments), **vars(arguments)}
-    given = {name: columns[name] for name in SHOWN_COLUMNS if columns.get(name) is not None}
+    given = {name: columns[name] for name in SHOWN_COLUMNS if name in columns}
     shown = hf_rare.preview(_load(arguments), arguments.rows, **given)
     if output is None:
         return Outcome(shown, {"text": str(shown)})

@@ -87,6 +87,8 @@ def _run_evaluate(arguments: argparse.Namespace) -> Outcome:
     rows = arguments.output / "rows.parquet"
     outputs.check_output(rows, arguments.overwrite, [arguments.input])
     _check_reports(arguments.output, arguments.overwrite)
+    for name in (JSON, TABLE, PLOT):
+        outputs.check_apart(arguments.output / name, [arguments.input])
     columns = {**known_settings(arguments.recipe), **settings}
     form = read_text_form(arguments, inputs.expect_inputs(_config_of(columns)))
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)

@@ -21,6 +21,7 @@ from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.vllm import VLLMConfig
+from hf_rare.settings.writers import DistillConfig
 from hf_rare.settings.yaml import read_yaml
 
 if TYPE_CHECKING:
@@ -191,6 +192,21 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
     }
     metavar, parse = next(parsers[member] for member in parsers if member in origins)
     return {"metavar": metavar, "type": partial(_or_none, parse) if type(None) in members else parse}
+
+
+SHOWN_COLUMNS = (
+    *("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column"),
+    "gold_column",
+)
+"""Settings of what is shown of a row."""
+
+
+def add_shown_columns(parser: argparse.ArgumentParser, help_text: str) -> None:
+    """Add flags for the columns of rows that are shown, which may be none where a distiller's may."""
+    kinds = typing.get_type_hints(DistillConfig)
+    for name in SHOWN_COLUMNS:
+        settings = {"default": argparse.SUPPRESS, "help": help_text, **_flag_kwargs(kinds[name]), "metavar": "NAME"}
+        parser.add_argument(f"--{name.replace('_', '-')}", **settings)
 
 
 class _OneOrMore(argparse.Action):

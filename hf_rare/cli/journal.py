@@ -132,7 +132,7 @@ def _run_journal_export(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.runs.journal_list import export_journal, find_journal
 
     info = find_journal(journals_folder(arguments), arguments.journal)
-    outputs.check_output(arguments.output, arguments.overwrite)
+    outputs.check_output(arguments.output, arguments.overwrite, [str(info.folder)])
     dataset = export_journal(info)
     outputs.save_output(dataset, arguments.output)
     if arguments.overwrite:

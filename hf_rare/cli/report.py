@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import hf_rare
-from hf_rare.cli.flags import NAMES, add_input, check_page, number_of_bytes, positive_int, read_text_form
+from hf_rare.cli.flags import (
+    SHOWN_COLUMNS,
+    add_input,
+    add_shown_columns,
+    check_page,
+    number_of_bytes,
+    positive_int,
+    read_text_form,
+)
 from hf_rare.cli.parser import Commands
 from hf_rare.cli.terminal import Outcome, add_manner
 
@@ -46,20 +54,13 @@ def add_report_command(commands: Commands) -> None:
     report.add_argument(
         "--max-size", type=number_of_bytes, default=12_000_000, metavar="SIZE", help="of these rows (default: 12MB)"
     )
-    for name in ("output", "text", "question", "scenario", "gold"):
-        report.add_argument(
-            f"--{name}-column", default=argparse.SUPPRESS, metavar="NAME", help="default: that of the recipe"
-        )
-    report.add_argument(
-        "--hard-negatives-column", default=argparse.SUPPRESS, help="one or more; default: as in the recipe", **NAMES
-    )
+    add_shown_columns(report, "default: that of the recipe")
     add_manner(report)
     report.set_defaults(run=_run_report)
 
 
 def _run_report(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.pipeline import inputs
-    from hf_rare.views.report.build import COLUMNS
     from hf_rare.writers.recipe import recipe_beside
 
     check_page(arguments.output, arguments.overwrite, [arguments.input, *filter(None, [arguments.compare])])
@@ -76,7 +77,7 @@ def _run_report(arguments: argparse.Namespace) -> Outcome:
         title=arguments.title or Path(arguments.input).name,
         max_rows=arguments.max_rows,
         max_bytes=arguments.max_size,
-        **{name: getattr(arguments, name) for name in ("marks", *COLUMNS) if hasattr(arguments, name)},
+        **{name: getattr(arguments, name) for name in ("marks", *SHOWN_COLUMNS) if hasattr(arguments, name)},
     )
     made.save(arguments.output)
     held = "all of them" if made.embedded_rows == made.rows else f"a sample of {made.embedded_rows:,} of them"

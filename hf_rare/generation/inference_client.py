@@ -44,7 +44,7 @@ class InferenceClientGenerator(Generator):
     def __init__(self, model_id: str, decoding: DecodingConfig, config: EndpointConfig) -> None:
         refuse_for_endpoints(decoding)
         self.model_id, self.decoding, self.config = model_id, decoding, config
-        self._is_probed = self._has_warned = False
+        self._is_probed = self._has_warned = self._has_answered = False
         self._token_number: int | None = None
         _ = self._fields
 
@@ -165,7 +165,11 @@ class InferenceClientGenerator(Generator):
         from hf_rare.generation.endpoints.writing import EndpointWriter
 
         writer = EndpointWriter(self.model_id, self.config, self._token, self._fields, self.requests_at_once)
-        yield from writer.write(source, observer)
+        writer.has_answered = self._has_answered
+        try:
+            yield from writer.write(source, observer)
+        finally:
+            self._has_answered = writer.has_answered
 
     async def _probe(self) -> None:
         from hf_rare.generation.endpoints.chat import ChatClient

@@ -8,6 +8,7 @@ Nothing here knows of prompts or sampling.
 import copy
 import json
 import logging
+import re
 import weakref
 from functools import cached_property
 from pathlib import Path
@@ -207,10 +208,13 @@ class Teacher:
             ) from err
 
     def _advise_device(self, error: Exception) -> str:
-        """Say which setting may name a device that is not there, where that is what torch has raised."""
-        if self.config.device_map is None or not isinstance(error, AssertionError | RuntimeError):
+        """Say which setting may name a device that is not there, where the error speaks of one."""
+        speaks_of_one = re.search("device|driver|cuda|hip|xpu|mps", str(error), re.IGNORECASE)
+        if self.config.device_map is None or not isinstance(error, AssertionError | RuntimeError) or not speaks_of_one:
             return ""
-        return f" That is of device_map={self.config.device_map!r}: name a device that is here, or leave it out."
+        return (
+            f" Is there what device_map={self.config.device_map!r} names? Name a device that is here, or leave it out."
+        )
 
     def _why_no_model(self) -> str:
         """Say why a folder cannot be that of a model; empty where it can be one."""

@@ -127,10 +127,10 @@ def load_input(
     """
     path = Path(name)
     if not path.exists() and not is_pattern(name):
-        if not _ending_of(path) and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        if not ending_of(path) and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
             return _load_from_hub(name, config_name, split, form)
         raise DatasetFileError(f"{name!r} is no input: there is nothing there.{suggest(path)} Expected {INPUT_KINDS}.")
-    if config_name is not None and READERS.get(_ending_of(path)) is _write_sheet:
+    if config_name is not None and READERS.get(ending_of(path)) is _write_sheet:
         form, config_name = dataclasses.replace(form or TextForm(), sheet=config_name), None
     loaded = load_local(name, form)
     if config_name is not None:
@@ -153,8 +153,8 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
     if is_pattern(name):
         return _load_files(match_files(name), form)
     if path.is_dir() and not any((path / saved).exists() for saved in SAVED):
-        return _load_files(list_shards(path, _ending_of), form)
-    reader = READERS.get(_ending_of(path))
+        return _load_files(list_shards(path, ending_of), form)
+    reader = READERS.get(ending_of(path))
     is_text = reader in (_write_csv, _write_json)
     for flag, value in (("--delimiter", form.delimiter), ("--encoding", form.encoding)):
         if value is not None and (not is_text or (flag == "--delimiter" and reader is _write_json)):
@@ -248,7 +248,7 @@ def by_plain_name(path: Path) -> Path:
     return link
 
 
-def _ending_of(path: Path) -> str:
+def ending_of(path: Path) -> str:
     """Return the ending that says how a file is read, not how it is packed; nothing for others."""
     plain = path.with_suffix("") if path.suffix.lower() in OPENERS else path
     ending = plain.suffix.lower()
@@ -300,14 +300,14 @@ def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, 
 def _load_file(path: Path, write: Callable[[Path, Path, TextForm], None], form: TextForm) -> datasets.Dataset:
     """Load a file by the Arrow file that stands for its content, which is written where it is not there yet."""
     how = [write.__name__, path.suffix.lower(), form.delimiter, form.encoding, dict(form.expected), form.sheet]
-    digest = _digest(path, [_ending_of(path), *how])
+    digest = _digest(path, [ending_of(path), *how])
     made = _cache_folder() / digest / "rows.arrow"
     if not made.exists():
         made.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=made.parent) as folder:
             temporary, plain = Path(folder) / made.name, path
             if path.suffix.lower() in OPENERS:
-                plain = Path(folder) / f"plain{_ending_of(path)}"
+                plain = Path(folder) / f"plain{ending_of(path)}"
                 unpack(path, plain)
             write(plain, temporary, form)
             temporary.replace(made)

@@ -21,7 +21,7 @@ from hf_rare.hub.card.header import read_header, split_header
 from hf_rare.hub.card.merge import find_blocks, merge_cards
 from hf_rare.pipeline.files import is_pattern, match_files
 from hf_rare.pipeline.holding import find_what_no_file_holds, without_lost_files, write_json_lines
-from hf_rare.pipeline.inputs import SAVED, by_plain_name
+from hf_rare.pipeline.inputs import SAVED, by_plain_name, ending_of
 from hf_rare.rows.parquet import write_parquet
 from hf_rare.writers.recipe import recipe_beside
 from hf_rare.writers.recipe_checks import Recipe
@@ -86,16 +86,22 @@ def check_output(path: Path, overwrite: bool, inputs: Iterable[str] = ()) -> Non
 
 def check_apart(path: Path, inputs: Iterable[str]) -> None:
     """Raise [`OutputExistsError`] where an output would replace an input, or a part of one."""
+    if not path.exists():
+        return
     for name in inputs:
-        if path.exists() and _is_read(path, name):
+        sources = match_files(name) if is_pattern(name) else [Path(name)]
+        if any(_would_replace(path, source) for source in sources if source.exists()):
             raise OutputExistsError(f"{path} is read as {name}, and its rows would be lost. Choose another output.")
 
 
-def _is_read(path: Path, name: str) -> bool:
-    if is_pattern(name):
-        return any(file.samefile(path) for file in match_files(name))
-    source = Path(name)
-    return source.exists() and any(one.samefile(source) for one in (path, path.absolute().parent))
+def _would_replace(path: Path, source: Path) -> bool:
+    """Tell whether what is written in a place that is taken replaces rows of a source, which may be a folder."""
+    path, source = path.resolve(), source.resolve()
+    if path == source or (path.is_dir() and path in source.parents):
+        return True
+    is_saved = any((source / name).exists() for name in SAVED)
+    is_part = source in path.parents if is_saved else source == path.parent
+    return is_part and ((is_saved and path.is_dir()) or path.suffix == ".arrow" or bool(ending_of(path)))
 
 
 def check_recipe(output: Path, recipe: Recipe) -> None:
@@ -218,7 +224,7 @@ def write_text(text: str, path: Path) -> None:
         temporary.replace(path)
 
 
-def check_results(rows: Path, card: Path, has_run: bool = False) -> None:
+def check_results(rows: Path, card: Path, has_run: bool = False, inputs: Iterable[str] = ()) -> None:
     """Find out before a run whether its rows and their card can be written: only those of an earlier run are replaced.
 
     Args:
@@ -228,13 +234,16 @@ def check_results(rows: Path, card: Path, has_run: bool = False) -> None:
             File for their card.
         has_run (`bool`, *optional*, defaults to `False`):
             Whether something else than the card shows that the rows are those of an earlier run.
+        inputs (`Iterable[str]`, *optional*):
+            What the run reads, of which it may replace nothing.
 
     Raises:
-        OutputExistsError: The card that is there is not of this library, or there are rows without a card.
+        OutputExistsError: The rows are an input, the card that is there is not of this library, or there are rows
+            without a card.
         ConfigError: The card that is there is one that nothing can be merged into.
         DatasetFileError: The folder cannot be written to.
     """
-    check_output(rows, overwrite=True)
+    check_output(rows, True, inputs)
     try:
         existing = _read_card(card)
     except (OSError, UnicodeDecodeError) as err:

@@ -181,7 +181,9 @@ def run_pipeline(
     if folder is None:
         raise ConfigError("The pipeline names no folder for its results. Pass output=..., or write `output: FOLDER`.")
     folder = Path(folder)
-    outputs.check_results(folder / "rows.parquet", folder / "README.md", has_run=any(folder.glob("*/stage.json")))
+    read = [str(settings[name]["name"]) for name in ("input", "corpus") if settings.get(name)]
+    has_run = any(folder.glob("*/stage.json"))
+    outputs.check_results(folder / "rows.parquet", folder / "README.md", has_run, read)
     writers = _make_writers(settings, model_settings, callbacks)
     for writer in writers.values():
         writer.check_sampling()
@@ -441,6 +443,6 @@ def _load(setting: str, source: Settings, expected: Mapping[str, Kind] | None = 
     try:
         form = inputs.TextForm(source.get("delimiter"), source.get("encoding"), expected or {})
         rows = inputs.load_input(str(source["name"]), source.get("config"), source.get("split"), form)
-    except DatasetFileError as err:
-        raise DatasetFileError(f"The pipeline's {setting!r}: {err}") from err
+    except (ConfigError, DatasetFileError) as err:
+        raise type(err)(f"The pipeline's {setting!r}: {err}") from err
     return rows.select(range(min(len(rows), source["rows"]))) if "rows" in source else rows

@@ -30,7 +30,7 @@ def to_retrieval(
     *,
     query: Collection[str] = ("scenario", "question"),
     text_column: str = "text",
-    hard_negatives_column: str | Sequence[str] = "hard_negatives",
+    hard_negatives_column: str | Sequence[str] | None = "hard_negatives",
     output_column: str = "reasoning",
     statuses: Collection[str] | None = None,
     pad: bool = False,
@@ -52,7 +52,7 @@ def to_retrieval(
         text_column (`str`, *optional*, defaults to `"text"`):
             Column with the positive.
         hard_negatives_column (`str` or `list[str]`, *optional*, defaults to `"hard_negatives"`):
-            Column with the negatives, or several columns of texts.
+            Column with the negatives, or several columns of texts; `None` for pairs without negatives.
         output_column (`str`, *optional*, defaults to `"reasoning"`):
             Prefix of the status column.
         statuses (`Collection[str]`, *optional*):
@@ -74,7 +74,7 @@ def to_retrieval(
     """
     check_value("num_negatives", num_negatives, AtLeastZero | None)
     check_exportable(dataset)
-    negatives = check_value("hard_negatives_column", hard_negatives_column, ColumnNames)
+    negatives = check_value("hard_negatives_column", hard_negatives_column, ColumnNames | None)
     of_query = [query] if isinstance(query, str) else list(query)
     kinds: dict[str, Kind] = dict.fromkeys([*of_query, text_column], "texts")
     kinds |= kinds_of_negatives(negatives)
@@ -116,7 +116,12 @@ def to_retrieval(
 
 
 def _make_texts(
-    query: Sequence[str], text_column: str, columns: str | Sequence[str], num_negatives: int, pad: bool, row: Values
+    query: Sequence[str],
+    text_column: str,
+    columns: str | Sequence[str] | None,
+    num_negatives: int,
+    pad: bool,
+    row: Values,
 ) -> list[str]:
     """Return anchor, positive and negatives of a row; fewer than `num_negatives` where it has no more."""
     positive = row[text_column]
@@ -143,7 +148,7 @@ def _has_status(found: str | list[str] | None, wanted: Sequence[str]) -> bool:
     return any(status in wanted for status in (found if isinstance(found, list) else [found]))
 
 
-def _most_common_length(dataset: datasets.Dataset, text_column: str, columns: str | Sequence[str]) -> int:
+def _most_common_length(dataset: datasets.Dataset, text_column: str, columns: str | Sequence[str] | None) -> int:
     """Return the number of negatives that most rows have; of two such numbers the greater."""
     read = dataset.select_columns(list(dict.fromkeys([text_column, *name_columns(columns)])))
     counts = Counter(len(_list_negatives(row[text_column], gather(row, columns))) for row in read.with_format(None))

@@ -26,6 +26,7 @@ from hf_rare.rows.columns import (
     STATUS,
     VERDICT,
 )
+from hf_rare.rows.gold import label_names, list_golds
 from hf_rare.rows.hard_negatives import gather, name_columns
 from hf_rare.rows.kinds_of_dataset import check_dataset
 from hf_rare.settings.kinds import AtLeastZero, check_value
@@ -99,7 +100,7 @@ def preview(
     output_column: str = "reasoning",
     text_column: str = "text",
     question_column: str = "question",
-    scenario_column: str = "scenario",
+    scenario_column: str | None = "scenario",
     hard_negatives_column: str | Sequence[str] | None = "hard_negatives",
     gold_column: str | None = None,
 ) -> Preview:
@@ -120,9 +121,9 @@ def preview(
         question_column (`str`, *optional*, defaults to `"question"`):
             Column with the question.
         scenario_column (`str`, *optional*, defaults to `"scenario"`):
-            Column with the situation.
+            Column with the situation; `None` where there is none.
         hard_negatives_column (`str` or `list[str]`, *optional*, defaults to `"hard_negatives"`):
-            Column with the hard negatives, or several columns of texts.
+            Column with the hard negatives, or several columns of texts; `None` where there are none.
         gold_column (`str`, *optional*):
             Column with the right answer, or a list of them.
 
@@ -132,6 +133,7 @@ def preview(
     Raises:
         BatchTypeError: This is no [`~datasets.Dataset`].
         ColumnError: There is no column `output_column`.
+        ConfigError: `rows` is no number of at least 0.
 
     Example:
         >>> preview(ds, rows=3)  # a notebook shows it as HTML
@@ -144,19 +146,20 @@ def preview(
             f"The dataset has no column {output_column!r}; it has {', '.join(map(repr, dataset.column_names))}. "
             "Distill it first, or pass output_column=..."
         )
-    names = {
+    names: dict[str, str | None] = {
         "text": text_column,
         "question": question_column,
         "scenario": scenario_column,
-        **({"gold": gold_column} if gold_column is not None else {}),
+        "gold": gold_column,
         "trace": output_column,
         **{ending[1:]: output_column + ending for ending in SHOWN_ENDINGS},
     }
     read = {*names.values(), *name_columns(hard_negatives_column)}
     shown = dataset.select_columns([column for column in dataset.column_names if column in read])
+    labels = label_names(dataset.features, gold_column or "")
     views = [
         {name: row.get(column) for name, column in names.items()}
-        | {"hard_negatives": gather(row, hard_negatives_column)}
+        | {"labels": labels, "hard_negatives": gather(row, hard_negatives_column)}
         for row in shown.with_format(None).select(range(max(0, min(rows, len(shown)))))
     ]
     return Preview([_section(view, number) for number, view in enumerate(views)], [_text(view) for view in views])
@@ -170,7 +173,7 @@ def _section(view: Mapping[str, Any], number: int) -> str:
     parts = [f"<h4>{_escape(view['question'])}</h4>"] if view["question"] else []
     if view["scenario"]:
         parts.append(f'<p class="scenario">{_escape(view["scenario"])}</p>')
-    if gold := show_gold(view.get("gold")):
+    if gold := show_gold(view["gold"], view["labels"]):
         parts.append(f'<p class="gold"><b>Right answer:</b> {_escape(gold)}</p>')
     for place, (text, is_positive) in enumerate(documents, 1):
         label = f"[{place}] " if is_numbered else ""
@@ -264,15 +267,20 @@ def _text(view: Mapping[str, Any]) -> str:
         lines.append(f"{sample['status'] or 'trace'}: {sample['trace']}")
         lines += [f"{name}: {sample[name]}" for name in ("answer", "verdict", "error") if sample[name]]
         lines += _rests_on(sample)
-    if gold := show_gold(view.get("gold")):
+    if gold := show_gold(view["gold"], view["labels"]):
         lines.append(f"right answer: {gold}")
     return "\n".join(shorten(clean(line), MAX_CHARACTERS) for line in lines)
 
 
-def show_gold(value: object) -> str:
-    """Write a right answer, or several, as a line."""
-    golds = value if isinstance(value, list | tuple) else [value]
-    return ", ".join(_clean(gold) for gold in golds if gold is not None)
+def show_gold(value: Any, labels: Sequence[str] | None = None) -> str:
+    """Write a right answer, or several, as a line: what a gold column holds, and the names where it holds labels."""
+    if labels is not None and isinstance(value, int):
+        return _clean(labels[value]) if 0 <= value < len(labels) else ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple) and labels is not None:
+        return ", ".join(filter(None, (show_gold(one, labels) for one in value)))
+    return ", ".join(map(_clean, list_golds(value)))
 
 
 def _begin(text: str, limit: int) -> str:

@@ -2,9 +2,10 @@
 
 import json
 import re
+import shutil
 
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
 from hf_rare.cli.main import main
 from hf_rare.writers.questions import make_question_schema
@@ -182,3 +183,59 @@ def test_no_output_replaces_what_is_read_beside_the_input(rows, tmp_path, capsys
         source = [name, str(tmp_path / "rows.parquet"), flag, str(other)]
         assert main([*source, "--output", str(other), "--overwrite"]) == 3
         assert "its rows would be lost" in capsys.readouterr().err
+
+
+def test_what_lies_inside_and_beside_rows(rows, tmp_path, capsys):
+    splits = tmp_path / "splits"
+    DatasetDict(train=rows).save_to_disk(splits)
+    rows.to_json(splits / "in.jsonl")
+    for source, output in ((splits / "train", splits), (splits / "in.jsonl", splits), (splits, splits / "train")):
+        assert main(["dedup", str(source), "--output", str(output), "--overwrite"]) == 3
+        assert "its rows would be lost" in capsys.readouterr().err
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    rows.to_parquet(shards / "a.parquet")
+    for source in (shards, splits):  # what people read may lie there
+        for _ in range(2):
+            assert main(["card", str(source), "--output", str(source / "README.md"), "--overwrite"]) == 0
+
+
+def test_a_pipeline_and_an_evaluation_replace_no_input(rows, tiny, tmp_path, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pipeline = tmp_path / "pipeline.json"
+    pipeline.write_text(json.dumps({"input": str(tmp_path / "q.jsonl"), "near_duplicates": {}}))
+    assert main(["run", str(pipeline), "--output", str(out)]) == 0
+    pipeline.write_text(json.dumps({"input": str(out / "rows.parquet"), "near_duplicates": {}}))
+    capsys.readouterr()
+    assert main(["run", str(pipeline), "--output", str(out)]) == 3
+    assert "its rows would be lost" in capsys.readouterr().err
+    shutil.copy(tmp_path / "q.jsonl", tmp_path / "evaluation.json")
+    asked = ["--student", tiny, "--gold-column", "answer", "--max-new-tokens", "2", "--output", str(tmp_path)]
+    assert main(["evaluate", str(tmp_path / "evaluation.json"), *asked, "--overwrite"]) == 3
+    assert "its rows would be lost" in capsys.readouterr().err
+
+
+def test_an_export_of_a_journal_does_not_replace_it(rows, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("HF_RARE_JOURNAL")
+    rows.to_json(tmp_path / "rows.jsonl")
+    folder = tmp_path / "journals"
+    asked = [
+        "--model",
+        tiny,
+        "--max-new-tokens",
+        "4",
+        "--journal-dir",
+        str(folder),
+        "--output",
+        str(tmp_path / "out.jsonl"),
+    ]
+    assert main(["distill", str(tmp_path / "rows.jsonl"), *asked]) in RAN
+    (journal,) = folder.iterdir()
+    (file,) = journal.glob("*.jsonl")
+    before = file.read_bytes()
+    capsys.readouterr()
+    arguments = ["journal", "export", journal.name, "--journal-dir", str(folder), "--output", str(file)]
+    assert main([*arguments, "--overwrite"]) == 3
+    assert "its rows would be lost" in capsys.readouterr().err
+    assert file.read_bytes() == before

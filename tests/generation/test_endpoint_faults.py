@@ -3,10 +3,13 @@
 import json
 import random
 import threading
+import time
 
 import pytest
 
 from hf_rare import EndpointError, ReasonDistiller
+from hf_rare.generation.endpoints.faults import UNREACHABLE, Fault, Kind
+from hf_rare.generation.endpoints.level import Level
 from tests.support.asking import TEXT, distiller, impatient_fixture, make_rows  # noqa: F401
 from tests.support.chat_server import Answer, complete, serving, stream
 from tests.support.quick import mostly_slow
@@ -210,3 +213,29 @@ def test_a_server_that_is_not_there_ends_the_run(caplog):
         ReasonDistiller.from_endpoint("m", base_url=base_url).apply(make_rows(20))
     first = next(record.message for record in caplog.records if "does not answer now" in record.message)
     assert "It is asked again before the run ends" in first  # said at once, and not after all pauses
+
+
+def test_what_an_earlier_batch_has_written_is_said(tmp_path):
+    def script(request):
+        return Answer(complete(TEXT)) if len(server.requests) <= 4 else Answer("who are you?", status=401)
+
+    with serving(script) as server:
+        distill_fn = distiller(server, journal_dir=tmp_path, max_concurrency=1)
+        with pytest.raises(EndpointError, match="does not answer any more") as caught:
+            make_rows(12).map(distill_fn, batched=True, batch_size=4)
+    assert distill_fn.completer.generated == 4
+    assert str(caught.value).endswith("What was written is in the journal: run the same script again to go on.")
+
+
+def test_an_outage_is_said_once_and_a_single_fault_not_at_all(caplog):
+    level, broken = Level(4), Fault(Kind.BROKEN, UNREACHABLE)
+    for _ in range(3):
+        level.succeed()
+        level.fail(broken, time.monotonic(), 0)
+    assert caplog.messages == []
+    for _ in range(3):
+        level.fail(broken, time.monotonic(), 0)
+    level.succeed()
+    level.fail(Fault(Kind.OVERLOAD, "HTTP 429"), time.monotonic(), 0)
+    level.fail(Fault(Kind.OVERLOAD, "HTTP 429"), time.monotonic(), 0)
+    assert len(caplog.messages) == 1

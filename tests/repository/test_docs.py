@@ -288,7 +288,7 @@ FIGURES = {
     "evidence_cost": lambda r: (
         f"{r['rows']} real rows of three hard negatives and a trace of 150 words took "
         f"{r['seconds / bound of all readings']:.2f} of the time that it takes to read all of it, which is "
-        f"{r['seconds / bound less shared beginnings']:.2f} times"
+        f"{r['seconds'] / r['bound less shared beginnings, seconds']:.2f} times"
     ),
     "first_row": lambda r: f"{r['seconds more']:.1f} seconds after `from_pretrained`",
     "grounding": lambda r: f"{r['seconds']['audit, 1 process(es)'] / r['rows'] * 1000:.1f} milliseconds a row",

@@ -168,7 +168,10 @@ def test_rows_without_hard_negatives(rows, tiny):
     assert "reasoning_cited_documents" in audited.column_names
     assert "(positive)" in repr(hf_rare.preview(written, hard_negatives_column=None))
     assert [len(row["documents"]) for row in unpack(hf_rare.report(written, recipe=recipe).html)[1]] == [1] * len(rows)
-    assert "only look as if" not in hf_rare.build_card(written, recipe).split("| column")[1]
+    left_over = written.add_column("hard_negatives", [["unused"]] * len(rows))
+    assert "only look as if" not in hf_rare.build_card(left_over, recipe).split("| column")[1]
+    assert "only look as if" in hf_rare.build_card(left_over).split("| column")[1]
+    assert hf_rare.to_retrieval(written, hard_negatives_column=None).column_names == ["anchor", "positive"]
 
 
 def test_the_command_line_goes_by_a_recipe_without_hard_negatives(rows, tiny, tmp_path, capsys):

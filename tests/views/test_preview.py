@@ -6,13 +6,15 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
-from datasets import Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, List
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hf_rare import report
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.text import clean
 from hf_rare.views.preview import Preview, preview
+from tests.support.report_pages import unpack
 
 ATTACKS = [
     "<script>document.title='x'</script>",
@@ -222,6 +224,24 @@ def test_the_right_answer_and_the_scenario_are_shown_too():
     assert "right answer: <b>, 12" in repr(shown)
     assert "<b>Right answer:</b> &lt;b&gt;, 12</p>" in shown.to_html()
     assert "ight answer" not in repr(preview(Dataset.from_list([ROW | {"gold": None}]), gold_column="gold"))
+    assert "scenario" not in repr(preview(Dataset.from_list([ROW]), scenario_column=None))
+
+
+@pytest.mark.parametrize(
+    ("value", "feature", "shown"),
+    [
+        (1, ClassLabel(names=["no", "yes"]), "yes"),
+        ([1, 0], List(ClassLabel(names=["no", "yes"])), "yes, no"),
+        ({"text": ["Paris"], "answer_start": [3]}, None, "Paris"),
+        (2.0, None, "2"),
+        (True, None, "true"),
+    ],
+)
+def test_a_right_answer_is_shown_as_it_is_read(value, feature, shown):
+    rows = Dataset.from_list([ROW | {"gold": value}])
+    rows = rows if feature is None else rows.cast_column("gold", feature)
+    assert f"right answer: {shown}" in repr(preview(rows, gold_column="gold")).splitlines()
+    assert unpack(report(rows, gold_column="gold").html)[1][0]["gold"] == shown
 
 
 # what rows hold is text

@@ -129,7 +129,7 @@ class Level:
         if is_of_burst:
             return
         self._burst_began, self._bursts = now, self._bursts + 1
-        if self._bursts == 2 or (self._bursts == 1 and fault.name == UNREACHABLE):
+        if fault.kind is Kind.BROKEN and self._bursts == (2 if self.has_succeeded else 1):
             logger.warning("The endpoint does not answer now (%s). It is asked again before the run ends.", fault)
         if fault.kind is Kind.OVERLOAD:
             self.places = max(1, int(self.places * FALL))

@@ -43,6 +43,9 @@ class EndpointWriter:
         token (`str`, *optional*): the key.
         fields (`Mapping[str, Any]`): the fields of every request but for model, messages and seed.
         places (`int`): requests under way at first.
+
+    Attributes:
+        has_answered (`bool`): whether any request of the run has gone well; whoever knows of an earlier one sets it.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class EndpointWriter:
         self._token = token
         self._fields = fields
         self._places = places
+        self.has_answered = False
 
     def write(self, source: JobSource, observer: Observer | None = None) -> Iterator[list[tuple[Job, Completion]]]:
         """Write a completion for each job; see [`Generator`].
@@ -90,6 +94,7 @@ class EndpointWriter:
             if not in_hand:
                 return
             done = requests.collect()
+            self.has_answered = self.has_answered or requests.level.has_succeeded
             if observer is not None and (tokens := requests.count_streamed()):
                 observer.add_tokens(0, tokens)
             if done:
@@ -101,9 +106,9 @@ class EndpointWriter:
                 yield done
                 may_have_more = True
             if requests.level.is_down:
-                raise EndpointError(self._say_it_is_down(requests.level.last, requests.level.has_succeeded))
+                raise EndpointError(self._say_it_is_down(requests.level.last))
 
-    def _say_it_is_down(self, fault: Fault | None, has_answered: bool) -> str:
+    def _say_it_is_down(self, fault: Fault | None) -> str:
         where = hide_credentials(self._config.base_url or f"provider {self._config.provider}")
         what = {
             Kind.OVERLOAD: "It has no room for requests, after several pauses: try later, or lower max_concurrency.",
@@ -115,9 +120,9 @@ class EndpointWriter:
         if fault is not None and (fault.wait or 0) > LONGEST_ASKED:
             advice = f"It asks to wait for {fault.wait:.0f} seconds: try later."
         left = "What was written is in the journal: run the same script again to go on."
-        left = left if has_answered else "This run has written nothing."
+        left = left if self.has_answered else "This run has written nothing."
         return (
-            f"{self._model_id} at {where} does not answer{' any more' if has_answered else ''}; last: {fault}. "
+            f"{self._model_id} at {where} does not answer{' any more' if self.has_answered else ''}; last: {fault}. "
             f"{advice or 'Look whether the server is up, and at its log.'} {left}"
         )
 

@@ -184,12 +184,17 @@ def build_card(
     return environment.from_string(source).render(values)
 
 
+MAY_BE_NONE = ("scenario_column", "hard_negatives_column")
+"""Settings by which rows have no such column."""
+
+
 def _column_names(recipe: Mapping[str, Any] | None, output_column: str | None) -> dict[str, Any]:
     """Return the names of the columns by setting: what the recipe says, or else the defaults."""
     defaults, said = DistillConfig(), provenance.own_settings(recipe)
     if provenance.kind_of(recipe) != "distill":
         said.pop("output_column", None)  # it has no traces in it
     names = {name: _as_names(name, said.get(name)) or getattr(defaults, name) for name in tables.COLUMN_SETTINGS}
+    names |= {name: None for name in MAY_BE_NONE if name in said and said[name] is None}
     return {**names, **({"output_column": output_column} if output_column else {})}
 
 

@@ -18,7 +18,7 @@ from hf_rare.rows.columns import (
 from hf_rare.rows.hard_negatives import gather
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.text import clean, shorten
-from hf_rare.views.preview import MAX_CHARACTERS, show_gold
+from hf_rare.views.preview import MAX_CHARACTERS
 
 TITLE_CHARACTERS = 160
 
@@ -47,7 +47,7 @@ def embed_row(row: Mapping[str, Any], traces: Sequence[Mapping[str, Any]], confi
     return {
         "question": _text(row.get(config.question_column)),
         "scenario": _text(row.get(config.scenario_column)) if config.scenario_column else "",
-        "gold": show_gold(row.get(config.gold_column)) if config.gold_column else "",
+        "gold": _text(row.get(config.gold_column)) if config.gold_column else "",
         "documents": [_text("(not in this dataset)" if text is None else text) for text in texts],
         "positive": shown.index(0) if 0 in shown else None,
         "numbered": bool(order),

@@ -12,8 +12,8 @@ from hf_rare.runs.journal_file import list_files
 BINS = 60
 """Most stretches of time."""
 COMPLETIONS = 8
-"""Completions that a stretch has at least, over all: tokens count when their completion ends, and few of them that end
-together would look like much in a short time."""
+"""Completions that a stretch has on average, or more: tokens count when their completion ends, and a few that end
+together would look like much in shorter stretches."""
 
 
 @dataclass(frozen=True)

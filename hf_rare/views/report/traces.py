@@ -20,9 +20,11 @@ from hf_rare.rows.columns import (
     TRACE_COLUMNS,
     VERDICT,
 )
+from hf_rare.rows.gold import label_names
 from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.rows.statistics import named_splits
 from hf_rare.settings.writers import DistillConfig
+from hf_rare.views.preview import show_gold
 
 PER_TRACE = (*TRACE_COLUMNS, VERDICT, *GROUNDING_COLUMNS, *EVIDENCE_COLUMNS)
 """Endings of the columns that hold a value for each trace where a row has several."""
@@ -102,8 +104,10 @@ class Traces:
                     number += 1
 
     def read(self, place: Place) -> tuple[Values, list[Values]]:
-        """Read a row: the values of its columns, and each of its traces by ending."""
-        row = self._shown[place.split][place.row]
+        """Read a row: the values of its columns, the right answer in words, and each of its traces by ending."""
+        row, gold = self._shown[place.split][place.row], self._config.gold_column
+        if gold is not None and gold in row:
+            row[gold] = show_gold(row[gold], label_names(self.splits[place.split].features, gold))
         return row, self._split(row, self._has_lists[place.split])
 
     def _choose_shown(self, split: datasets.Dataset) -> datasets.Dataset:
