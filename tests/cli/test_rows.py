@@ -7,6 +7,7 @@ import shutil
 import pytest
 from datasets import Dataset, DatasetDict
 
+from hf_rare import ReasonDistiller
 from hf_rare.cli.main import main
 from hf_rare.writers.questions import make_question_schema
 from tests.support.commands import RAN
@@ -216,21 +217,9 @@ def test_a_pipeline_and_an_evaluation_replace_no_input(rows, tiny, tmp_path, cap
     assert "its rows would be lost" in capsys.readouterr().err
 
 
-def test_an_export_of_a_journal_does_not_replace_it(rows, tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("HF_RARE_JOURNAL")
-    rows.to_json(tmp_path / "rows.jsonl")
+def test_an_export_of_a_journal_does_not_replace_it(rows, tiny, tmp_path, capsys):
     folder = tmp_path / "journals"
-    asked = [
-        "--model",
-        tiny,
-        "--max-new-tokens",
-        "4",
-        "--journal-dir",
-        str(folder),
-        "--output",
-        str(tmp_path / "out.jsonl"),
-    ]
-    assert main(["distill", str(tmp_path / "rows.jsonl"), *asked]) in RAN
+    ReasonDistiller.from_pretrained(tiny, max_new_tokens=3, journal_dir=folder).apply(rows.select([0]))
     (journal,) = folder.iterdir()
     (file,) = journal.glob("*.jsonl")
     before = file.read_bytes()
