@@ -111,9 +111,9 @@ def check_page(path: Path, overwrite: bool, inputs: Sequence[str]) -> None:
 
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists already. Pass --overwrite, or another --output.")
-    check_apart(path, inputs)
     if not path.absolute().parent.is_dir() or path.is_dir():
         raise DatasetFileError(f"{path} cannot be written: it is a folder, or there is none for it.")
+    check_apart(path, inputs)
 
 
 def write_page(text: str, path: Path) -> None:

@@ -409,8 +409,10 @@ def test_a_readme_that_is_no_card_is_never_overwritten(mining, tmp_path, text, e
 
 def test_rows_that_no_earlier_run_has_left_are_never_overwritten(mining, tmp_path):
     Dataset.from_json(mining["input"]).to_parquet(tmp_path / "rows.parquet")
-    mining["input"] = str(tmp_path / "rows.parquet")
     with pytest.raises(OutputExistsError, match=r"rows\.parquet exists already, without the card of an earlier run"):
+        run(mining, output=tmp_path)
+    mining["input"] = str(tmp_path / "rows.parquet")
+    with pytest.raises(OutputExistsError, match=r"rows\.parquet is read as .*, and its rows would be lost"):
         run(mining, output=tmp_path)
     assert not list(tmp_path.glob("*-negatives"))
 
