@@ -14,7 +14,6 @@ import hf_rare
 from hf_rare.checks.grounding import GroundingAudit
 from hf_rare.checks.verify import AnswerCheck
 from hf_rare.cli.flags import (
-    SHOWN_COLUMNS,
     add_input,
     add_output,
     add_settings,
@@ -33,7 +32,7 @@ from hf_rare.rows.columns import STATUS
 from hf_rare.rows.columns import Outcome as Verdict
 from hf_rare.settings.base import Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
-from hf_rare.settings.writers import DistillConfig
+from hf_rare.settings.writers import SHOWN_COLUMNS, DistillConfig
 from hf_rare.text import show_count
 
 GROUP = "look and check"

@@ -21,7 +21,7 @@ from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.vllm import VLLMConfig
-from hf_rare.settings.writers import DistillConfig
+from hf_rare.settings.writers import SHOWN_COLUMNS, DistillConfig
 from hf_rare.settings.yaml import read_yaml
 
 if TYPE_CHECKING:
@@ -192,13 +192,6 @@ def _flag_kwargs(kind: Any) -> dict[str, Any]:
     }
     metavar, parse = next(parsers[member] for member in parsers if member in origins)
     return {"metavar": metavar, "type": partial(_or_none, parse) if type(None) in members else parse}
-
-
-SHOWN_COLUMNS = (
-    *("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column"),
-    "gold_column",
-)
-"""Settings of what is shown of a row."""
 
 
 def add_shown_columns(parser: argparse.ArgumentParser, help_text: str) -> None:

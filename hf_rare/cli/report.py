@@ -6,7 +6,6 @@ from typing import Any
 
 import hf_rare
 from hf_rare.cli.flags import (
-    SHOWN_COLUMNS,
     add_input,
     add_shown_columns,
     check_page,
@@ -16,6 +15,7 @@ from hf_rare.cli.flags import (
 )
 from hf_rare.cli.parser import Commands
 from hf_rare.cli.terminal import Outcome, add_manner
+from hf_rare.settings.writers import SHOWN_COLUMNS
 
 HELP = """Make a page about distilled rows: what to worry about, numbers that list the rows they count, and the rows.
 

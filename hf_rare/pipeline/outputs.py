@@ -59,7 +59,7 @@ def check_output(path: Path, overwrite: bool, inputs: Iterable[str] = ()) -> Non
     Args:
         path (`Path`): the output.
         overwrite (`bool`): whether it may be replaced.
-        inputs (`Iterable[str]`): what the run reads, of which it may replace nothing.
+        inputs (`Iterable[str]`, *optional*): what the run reads, of which it may replace nothing.
 
     Raises:
         OutputExistsError: It exists and `overwrite` is false, or it is something that no overwriting should destroy.

@@ -32,6 +32,13 @@ OF_TEXT = (
 """Settings of a distiller that prompts are made and completions are read by."""
 
 
+SHOWN_COLUMNS = (
+    *("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column"),
+    "gold_column",
+)
+"""Settings of a distiller that name what is shown of a row."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WriterConfig(Config):
     """What all settings of a [`ColumnWriter`] share.

@@ -26,7 +26,7 @@ from hf_rare.rows.columns import (
     STATUS,
     VERDICT,
 )
-from hf_rare.rows.gold import label_names, list_golds
+from hf_rare.rows.gold import label_names, list_golds, name_label
 from hf_rare.rows.hard_negatives import gather, name_columns
 from hf_rare.rows.kinds_of_dataset import check_dataset
 from hf_rare.settings.kinds import AtLeastZero, check_value
@@ -274,13 +274,8 @@ def _text(view: Mapping[str, Any]) -> str:
 
 def show_gold(value: Any, labels: Sequence[str] | None = None) -> str:
     """Write a right answer, or several, as a line: what a gold column holds, and the names where it holds labels."""
-    if labels is not None and isinstance(value, int):
-        return _clean(labels[value]) if 0 <= value < len(labels) else ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple) and labels is not None:
-        return ", ".join(filter(None, (show_gold(one, labels) for one in value)))
-    return ", ".join(map(_clean, list_golds(value)))
+    golds = list_golds(name_label(value, labels))
+    return ", ".join(map(_clean, golds[:1] if isinstance(value, bool) else golds))
 
 
 def _begin(text: str, limit: int) -> str:

@@ -10,7 +10,7 @@ import datasets
 from hf_rare.rows.columns import STATUSES
 from hf_rare.rows.kinds_of_dataset import check_dataset
 from hf_rare.rows.statistics import DEFAULT_COLUMNS, measure
-from hf_rare.text import show_cost
+from hf_rare.text import show_cost, show_count
 from hf_rare.writers.result import Result, Sample
 
 
@@ -79,7 +79,7 @@ class Summary:
     def __str__(self) -> str:
         total = self.statuses.total()
         counts = ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES if self.statuses[status])
-        text = f"{total} {self.noun if total == 1 else self.noun + 's'}: {counts or 'none'}"
+        text = f"{show_count(total, self.noun)}: {counts or 'none'}"
         text += f"; {self.prompt_tokens} prompt tokens, {self.completion_tokens} tokens of {self.noun}s"
         if self.seconds:
             rate = self.generated_tokens / self.seconds

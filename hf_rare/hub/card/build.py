@@ -23,7 +23,7 @@ from hf_rare.hub.card.training import describe_training
 from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.rows.statistics import Statistics, measure, named_splits
 from hf_rare.settings.writers import DistillConfig
-from hf_rare.text import clean
+from hf_rare.text import clean, show_count
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.recipe import make_recipe
 
@@ -135,7 +135,7 @@ def build_card(
         "opening_marker": opening_marker(config_name),
         "closing_marker": CLOSING_MARKER,
         "config_name": markdown.code(config_name),
-        "rows": f"{over_all.rows:,} {'row' if over_all.rows == 1 else 'rows'}",
+        "rows": show_count(over_all.rows, "row"),
         "splits": markdown.join(markdown.code(name) for name in counted),
         "load": markdown.code(_load_call(repo_id, config_name)),
         "loading": markdown.fenced(f"from datasets import load_dataset\n\nds = {call}", "python"),

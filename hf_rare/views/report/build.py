@@ -8,7 +8,7 @@ from typing import Any
 from hf_rare.checks.evidence import MIN_QUOTE_TOKENS
 from hf_rare.errors import ConfigError, DatasetFileError
 from hf_rare.settings.transformers_names import reject_unknown_names
-from hf_rare.settings.writers import DistillConfig
+from hf_rare.settings.writers import SHOWN_COLUMNS, DistillConfig
 from hf_rare.text import clean
 from hf_rare.views.report.counting import CountedRow, choose_key, count_rows, draw_counted
 from hf_rare.views.report.facets import label_of, sort_names
@@ -23,10 +23,6 @@ from hf_rare.writers.known_settings import read_distill_config
 MAX_ROWS = 10_000
 MAX_BYTES = 12_000_000
 MARKS = ("keep", "drop", "look again")
-COLUMNS = (
-    *("output_column", "text_column", "question_column", "scenario_column", "hard_negatives_column"),
-    "gold_column",
-)
 
 
 class Report:
@@ -124,7 +120,7 @@ def report(
         >>> made
         Report(rows=6, embedded_rows=6)
     """
-    reject_unknown_names(columns, list(COLUMNS), "the columns of a report")
+    reject_unknown_names(columns, list(SHOWN_COLUMNS), "the columns of a report")
     _check(names, marks, max_rows, max_bytes)
     config = read_distill_config(recipe, columns)
     mine = Traces(dataset, config)
