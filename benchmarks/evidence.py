@@ -14,8 +14,10 @@ traces that have no name and spell figures out.
 
 Cost: real rows over the PostgreSQL documentation with three hard negatives and a trace of 150 words. The bound is the
 time of reading prompt and trace whole, once for each document and once more, and the same less the time of reading the
-beginnings that are read once. How long a text of n tokens takes at best is reckoned as a n + b n^2, since tokens
-attend to those before them, from texts of this run that are read whole, and shorter ones, each several times.
+beginnings that are read once. How long a text of n tokens takes at best is reckoned as a n + b n^2 + c, since tokens
+attend to those before them, and the words of a trace are scored over the vocabulary, which takes c however long the
+prompt is; a beginning takes a n + b n^2. a, b and c come from texts of this run that are read whole, and shorter ones,
+each again beside every part of the rows, since other work on the machine comes and goes.
 """
 
 import argparse
@@ -73,8 +75,8 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 
 DOCUMENTS = 4
 TRACE_WORDS = 150
-TIMED_TEXTS, TIMED_SHARES, TIMES = 3, (0.25, 0.5, 0.75, 1.0), 3
-"""Texts that are timed, shorter ones as shares of their context, and how often each is, of which the best counts."""
+TIMED_TEXTS, TIMED_SHARES, PART = 3, (0.25, 0.5, 0.75, 1.0), 8
+"""Texts that are timed, shorter ones as shares of their context, and rows between two times; the best one counts."""
 
 
 def make_place(draw: random.Random) -> str:
@@ -198,54 +200,78 @@ def make_real_rows(count: int) -> Dataset:
     return Dataset.from_list(rows)
 
 
+class Reading:
+    """How long a text takes at best that is read whole.
+
+    Args:
+        measure ([`EvidenceMeasure`]): what reads.
+        texts (`list[tuple[Any, Any]]`): context and continuation of the texts that are timed.
+    """
+
+    def __init__(self, measure: EvidenceMeasure, texts: list[tuple[Any, Any]]) -> None:
+        self.decoding = measure.scorer.generator.make_plain_engine().decoding
+        self.texts = [
+            Text(tuple(context)[-max(1, round(share * len(context))) :], tuple(continuation))
+            for context, continuation in texts
+            for share in TIMED_SHARES
+        ]
+        self.best = [float("inf")] * len(self.texts)
+
+    def time(self) -> None:
+        """Read each text once more."""
+        for i, text in enumerate(self.texts):
+            start = time.perf_counter()
+            read_whole(self.decoding, text)
+            self.best[i] = min(self.best[i], time.perf_counter() - start)
+
+    def fit(self) -> tuple[Callable[[int], float], float]:
+        """Return the seconds of any number of tokens that are read, and those of scoring a continuation."""
+        lengths = np.array([len(text.read) for text in self.texts], float)
+        terms = np.stack([lengths, lengths**2, np.ones_like(lengths)], axis=1)
+        a, b, c = np.linalg.lstsq(terms, np.array(self.best), rcond=None)[0]
+        return lambda length: float(a * length + b * length**2), float(c)
+
+
 def measure_cost(model: str, count: int) -> dict[str, Any]:
     rows = make_real_rows(count)
     measure = EvidenceMeasure(model, dtype="float32", journal_dir=None)
     measure.scorer.load()
     assert not measure.scorer.engine.why_whole
-    prompts = [prompt for row in rows for prompt in measure.ask(row).prompts.values()]
-    seconds_of = time_reading(measure, [prompt.texts[0] for prompt in prompts[:TIMED_TEXTS]])
-    start = time.perf_counter()
-    measured = measure.apply(rows, load_from_cache_file=False)
-    seconds = time.perf_counter() - start
-    assert all(measured["reasoning_evidence"])
-    whole = [[len(context) + len(trace) - 1 for context, trace in prompt.texts] for prompt in prompts]
-    saved = [[count_common(prompt.texts[0][0], context) for context, _ in prompt.texts[1:]] for prompt in prompts]
-    tokens, read = sum(map(sum, whole)), sum(map(sum, whole)) - sum(map(sum, saved))
-    bound = sum(len(lengths) * seconds_of(lengths[0]) for lengths in whole)
-    all_read = sum(seconds_of(length) for lengths in whole for length in lengths)
-    less_shared = all_read - sum(seconds_of(length) for lengths in saved for length in lengths)
+    of_rows = [list(measure.ask(row).prompts.values()) for row in rows]
+    reading = Reading(measure, [prompts[0].texts[0] for prompts in of_rows[:TIMED_TEXTS]])
+    reading.time()
+    seconds, parts = [], [range(i, min(i + PART, count)) for i in range(0, count, PART)]
+    for part in parts:
+        start = time.perf_counter()
+        measured = measure.apply(rows.select(part), load_from_cache_file=False)
+        seconds.append(time.perf_counter() - start)
+        assert all(measured["reasoning_evidence"])
+        reading.time()
+    seconds_of, scoring = reading.fit()
+    lengths = [[[len(one) + len(other) - 1 for one, other in p.texts] for p in prompts] for prompts in of_rows]
+    saved = [[[count_common(p.texts[0][0], one) for one, _ in p.texts[1:]] for p in prompts] for prompts in of_rows]
+    all_lengths, all_saved = ([n for row in rows for prompt in row for n in prompt] for rows in (lengths, saved))
+    bounds = [sum(scoring + seconds_of(n) for i in part for prompt in lengths[i] for n in prompt) for part in parts]
+    saves = [sum(seconds_of(n) for i in part for prompt in saved[i] for n in prompt) for part in parts]
+    less_shared = [bound - less for bound, less in zip(bounds, saves, strict=True)]
+    of_parts = sorted(took / bound for took, bound in zip(seconds, less_shared, strict=True))
     return {
         "rows": count,
-        "tokens of a prompt with its trace": round(sum(lengths[0] for lengths in whole) / count),
-        "readings of a row": round(sum(map(len, whole)) / count, 2),
-        "best seconds for 500, 1000 and 1500 tokens": [round(seconds_of(length), 2) for length in (500, 1000, 1500)],
-        "seconds": round(seconds, 1),
-        "seconds a row": round(seconds / count, 3),
-        "bound of all readings, seconds": round(bound, 1),
-        "bound less shared beginnings, seconds": round(less_shared, 1),
-        "share of the tokens that is read": round(read / tokens, 3),
-        "seconds / bound of all readings": round(seconds / bound, 3),
-        "seconds / bound less shared beginnings": round(seconds / less_shared, 3),
+        "tokens of a prompt with its trace": round(sum(row[0][0] for row in lengths) / count),
+        "readings of a row": round(len(all_lengths) / count, 2),
+        "best seconds for 500, 1000 and 1500 tokens": [round(scoring + seconds_of(n), 2) for n in (500, 1000, 1500)],
+        "of these to score the trace": round(scoring, 2),
+        "seconds": round(sum(seconds), 1),
+        "seconds a row": round(sum(seconds) / count, 3),
+        "bound of all readings, seconds": round(sum(bounds), 1),
+        "bound less shared beginnings, seconds": round(sum(less_shared), 1),
+        "share of the tokens that is read": round(1 - sum(all_saved) / sum(all_lengths), 3),
+        "seconds / bound of all readings": round(sum(seconds) / sum(bounds), 3),
+        "seconds / bound less shared beginnings": round(sum(seconds) / sum(less_shared), 3),
+        f"the same for each {PART} rows: least, median, most": [
+            round(float(value), 3) for value in np.quantile(of_parts, (0, 0.5, 1))
+        ],
     }
-
-
-def time_reading(measure: EvidenceMeasure, texts: list[tuple[Any, Any]]) -> Callable[[int], float]:
-    """Time how long texts and shorter ones take to be read whole; give the seconds of any number of tokens."""
-    decoding = measure.scorer.generator.make_plain_engine().decoding
-    lengths, best = [], []
-    for context, continuation in texts:
-        for share in TIMED_SHARES:
-            kept = tuple(context)[-max(1, round(share * len(context))) :]
-            text, took = Text(kept, tuple(continuation)), []
-            for _ in range(TIMES):
-                start = time.perf_counter()
-                read_whole(decoding, text)
-                took.append(time.perf_counter() - start)
-            lengths.append(len(text.read))
-            best.append(min(took))
-    a, b = np.linalg.lstsq(np.array([[n, n * n] for n in lengths], float), np.array(best), rcond=None)[0]
-    return lambda length: float(a * length + b * length**2)
 
 
 def count_common(one: Any, other: Any) -> int:

@@ -208,7 +208,7 @@ def _is_same_value(gold: str, given: str, tolerance: float) -> bool:
     right, number = read_gold_number(gold), read_one_number(given)
     if right is not None and number is not None and not is_formula(given):
         return _agree(number, right, tolerance)
-    return gold.replace(" ", "") == given.replace(" ", "") or bool(is_same_formula(gold, given))
+    return gold.replace(" ", "") == given.replace(" ", "") or bool(is_same_formula(gold, given, tolerance=tolerance))
 
 
 def _compare_numbers(right: Number | None, gold: str, statements: Statements, tolerance: float) -> Verdict:
@@ -220,7 +220,7 @@ def _compare_numbers(right: Number | None, gold: str, statements: Statements, to
             return Verdict("right", f"the answer is {reading.number.value}")
         return Verdict("wrong", f"the answer is {reading.number.value}, not {right.value}")
     if reading.formula:
-        return _compare_value(gold, right, reading.formula, tolerance)
+        return _compare_value(right, reading.formula, tolerance)
     if any(_agree(number, right, tolerance) for number in reading.others):
         return Verdict("unchecked", f"which number is the answer cannot be told in {_quote(statements.best)}")
     if reading.is_unread:
@@ -232,9 +232,9 @@ def _is_year(number: Number) -> bool:
     return number.value == number.value.to_integral_value() and 1000 <= number.value < 2200
 
 
-def _compare_value(gold: str, right: Number, formula: str, tolerance: float) -> Verdict:
+def _compare_value(right: Number, formula: str, tolerance: float) -> Verdict:
     try:
-        agree = is_same_formula(str(right.value), formula)
+        agree = is_same_formula(str(right.value), formula, tolerance=tolerance)
     except (TimeoutError, UnreadFormulaError) as err:
         return Verdict("unchecked", str(err))
     return Verdict(

@@ -39,13 +39,17 @@ class UnreadFormulaError(ValueError):
     """What a model wrote is no formula that can be read. It stays inside the library: the answer is `unchecked`."""
 
 
-def is_same_formula(gold: str, answer: str, timeout: float = TIMEOUT) -> bool | None:
+def is_same_formula(
+    gold: str, answer: str, timeout: float = TIMEOUT, *, tolerance: float | None = None
+) -> bool | None:
     r"""Tell whether an answer is the gold formula, in whatever form: `\frac{1}{2}` is `0.5`, `x+1` is `1+x`.
 
     Args:
         gold (`str`): the gold answer, with or without `$`.
         answer (`str`): the answer.
         timeout (`float`, *optional*, defaults to 10): seconds it may take.
+        tolerance (`float`, *optional*): by what share the value of the answer may differ from that of the gold answer,
+            where these are not both whole numbers. By default they are equal.
 
     Returns:
         `bool`; `None` where the gold answer is no formula.
@@ -55,7 +59,7 @@ def is_same_formula(gold: str, answer: str, timeout: float = TIMEOUT) -> bool | 
         HfRareError: The process cannot start.
         TimeoutError: It takes longer, or the process died of it.
     """
-    return worker.compare(to_latex(gold), to_latex(answer), timeout)
+    return worker.compare(to_latex(gold), to_latex(answer), timeout, tolerance)
 
 
 def to_latex(text: str) -> str:
@@ -73,7 +77,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._is_registered = False
 
-    def compare(self, gold: str, answer: str, timeout: float) -> bool | None:
+    def compare(self, gold: str, answer: str, timeout: float, tolerance: float | None = None) -> bool | None:
         """Compare two formulas; see [`is_same_formula`]."""
         with self._lock:
             if self._process is None:
@@ -81,19 +85,21 @@ class Worker:
                 command = [sys.executable, "-m", "hf_rare.checks.formula_worker"]
                 try:
                     self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-                    self._ask(self._process, "1", "1", START_TIMEOUT)
+                    self._ask(self._process, ("1", "1", None), START_TIMEOUT)
                 except OSError as err:  # a TimeoutError too
                     raise HfRareError(
                         f"Formulas are compared in a process of its own, and it does not start: {err}. Run "
                         f"`{' '.join(command)}` to see why."
                     ) from err
-            return self._ask(self._process, gold, answer, timeout)
+            return self._ask(self._process, (gold, answer, tolerance), timeout)
 
-    def _ask(self, process: subprocess.Popen[bytes], gold: str, answer: str, timeout: float) -> bool | None:
+    def _ask(
+        self, process: subprocess.Popen[bytes], asked: tuple[str, str, float | None], timeout: float
+    ) -> bool | None:
         if process.stdin is None or process.stdout is None:
             raise ValueError("the process for formulas was started without pipes")
         try:
-            process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
+            process.stdin.write(json.dumps(asked).encode() + b"\n")
             process.stdin.flush()
             with selectors.DefaultSelector() as selector:
                 selector.register(process.stdout, selectors.EVENT_READ)
@@ -105,7 +111,7 @@ class Worker:
             raise TimeoutError(f"the formulas could not be compared within {timeout:g} seconds")
         agree = json.loads(line)
         if agree == "answer":
-            raise UnreadFormulaError(f"no formula can be read in {answer!r}")
+            raise UnreadFormulaError(f"no formula can be read in {asked[1]!r}")
         return None if agree == "gold" else bool(agree)
 
     def stop(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import datasets
 
@@ -193,6 +193,7 @@ class TraceToCheck:
     options: list[tuple[str, str]] | None
 
 
+@runtime_checkable
 class Judge(Protocol):
     """What compares answers: an [`AnswerJudge`]."""
 

@@ -137,6 +137,7 @@ def mine_hard_negatives(
         >>> rows = mine_hard_negatives(pairs, corpus=pages, corpus_column="body", skip_top=20, max_score_ratio=0.95)
         >>> rows = mine_hard_negatives(pairs, method="dense", model="BAAI/bge-m3", dense={"relative_margin": 0.05})
     """
+    check_value("tokenizer", tokenizer, Tokenizer | None)
     special = {"model": model, "dense": dense, "generator": generator, "tokenizer": tokenizer, "num_proc": num_proc}
     special |= {"distractor_model": distractor_model, "num_candidates": num_candidates}
     mining = {"corpus": corpus, "skip_top": skip_top or None, "query": None if query == _QUERY else query}

@@ -67,6 +67,7 @@ def retrieve_documents(
         >>> rows = retrieve_documents(questions, corpus=corpus, num_documents=3, query="question")
     """
     check_value("num_documents", num_documents, AtLeastOne)
+    check_value("tokenizer", tokenizer, Tokenizer | None)
     if others := [name for name in NOT_FOR_RETRIEVAL if name in settings]:
         raise ConfigError(f"{others[0]} is for hard negatives: mine_hard_negatives takes it.")
     config = MiningConfig(**split_settings({**settings, "query": query}, MiningConfig)[0])

@@ -119,9 +119,9 @@ def run_pipeline(
       first so many) and, for a CSV or JSON file, `delimiter` and `encoding`.
     - `corpus`: what is searched for documents and negatives, likewise; negatives are by default searched in the rows
       themselves. `retrieval` and `negatives` may each have a `corpus` of their own.
-    - `model`: settings that the models of all stages share: those of [`ModelConfig`],
-      [`DecodingConfig`] and [`RunConfig`]. A stage with a
-      model may have its own beside the settings named below.
+    - `model`: settings that the models of all stages share: those of [`ModelConfig`], [`DecodingConfig`],
+      [`VLLMConfig`], [`EndpointConfig`] and [`RunConfig`]. A stage with a model may have its own beside the settings
+      named below.
     - `questions`: [`QueryGenerator`]. Documents without a question are left out.
     - `near_duplicates`: [`drop_near_duplicates`].
     - `decontamination`: [`decontaminate`]; `evaluation_sets` is a list of

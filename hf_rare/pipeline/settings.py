@@ -9,10 +9,12 @@ from typing import Any
 from hf_rare.checks.grounding import GroundingAudit
 from hf_rare.checks.verify import AnswerCheck
 from hf_rare.errors import ConfigError
+from hf_rare.negatives.retrieve import NOT_FOR_RETRIEVAL
 from hf_rare.negatives.settings import MiningConfig
 from hf_rare.settings.base import Config
 from hf_rare.settings.endpoint import EndpointConfig
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from hf_rare.settings.kinds import check_value
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.vllm import VLLMConfig
@@ -41,6 +43,8 @@ FURTHER_SETTINGS: dict[str, type[Config]] = {
     "grounding": GroundingAudit,
 }
 """What the functions of the other stages take as `**settings`."""
+READ_AS_INPUTS = ("corpus", "evaluation_sets")
+"""Settings of stages that name datasets, which are loaded later."""
 
 
 def list_stages() -> list[str]:
@@ -76,7 +80,9 @@ def check_pipeline(
     functions: Mapping[str, Callable[..., Any]],
     exports: Mapping[str, Callable[..., Any]],
 ) -> dict[str, Settings]:
-    """Check the names in a pipeline, so that what is wrong is found out before anything is generated.
+    """Check names and values in a pipeline, so that what is wrong is found out before anything is generated.
+
+    Settings of what lets a model write are checked when it is made, which is before anything is generated too.
 
     Args:
         sections (`Mapping[str, Any]`):
@@ -91,7 +97,8 @@ def check_pipeline(
         also that of a stage, is a dict with `name`.
 
     Raises:
-        ConfigError: A section or a setting is unknown, one that is needed is missing, or a section is no dict.
+        ConfigError: A section or a setting is unknown, one that is needed is missing, a section is no dict, or a value
+            is of another kind than its function takes.
     """
     known = ["output", "input", "corpus", "model", *list_stages(), "export", "card", "push"]
     reject_unknown_names(sections, known, "the pipeline")
@@ -114,10 +121,13 @@ def check_pipeline(
                 reject_unknown_names(own, [*WRITERS[companion].config.names(), *MODEL_NAMES], f"{companion!r}")
         elif name in functions:
             reject_unknown_names(settings[name], names_of(name, functions), f"{name!r}")
+            config = FURTHER_SETTINGS.get(name)
+            _check_values(f"The pipeline's {name!r}", settings[name], functions[name], *[config] if config else [])
     for name, export in settings.get("export", {}).items():
         _check_export(name, export, exports)
     if "push" in settings:
         _check_push(settings["push"], settings.get("card", {}))
+        _check_values("The pipeline's 'push'", settings["push"], functions["card"])
     _read_inputs_of_stages(settings)
     return settings
 
@@ -220,11 +230,27 @@ def _check_export(name: str, export: Any, exports: Mapping[str, Callable[..., An
     known = ["format", "one_trace", *parameters_of(exports[export["format"]])]
     known += [] if export["format"] == "retrieval" else DistillConfig.names()
     reject_unknown_names(export, known, f"the export {name!r}")
+    configs = [] if export["format"] == "retrieval" else [DistillConfig]
+    _check_values(f"The export {name!r}", export, exports[export["format"]], *configs)
     if isinstance(export.get("student_tokenizer"), str):
         raise ConfigError(
             f"The export {name!r} has student_tokenizer={export['student_tokenizer']!r}; expected a loaded tokenizer. "
             "In YAML, leave it out, and write the file with `hf-rare export --student`."
         )
+
+
+def _check_values(
+    subject: str, settings: Mapping[str, Any], function: Callable[..., Any], *configs: type[Config]
+) -> None:
+    """Check that values are of the kinds that the annotations of a function say, and that configs take them."""
+    try:
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in settings and name not in READ_AS_INPUTS:
+                check_value(name, settings[name], parameter.annotation)
+        for config in configs:
+            config(**{name: settings[name] for name in config.names() if name in settings})
+    except ConfigError as err:
+        raise ConfigError(f"{subject}: {err}") from err
 
 
 def _check_push(push: Mapping[str, Any], card: Mapping[str, Any]) -> None:
@@ -242,6 +268,8 @@ def names_of(section: str, functions: Mapping[str, Callable[..., Any]]) -> list[
     names = parameters_of(functions[section])
     if section in FURTHER_SETTINGS:
         names += FURTHER_SETTINGS[section].names()
+    if section == "retrieval":
+        names = [name for name in names if name not in NOT_FOR_RETRIEVAL]
     if section == "push":
         names += [name for name in parameters_of(functions["card"]) if name not in SET_BY_PUSH]
     return [name for name in names if section not in ("card", "push") or name != "recipe"]

@@ -7,12 +7,12 @@ of another kind. Settings that do not go together are found out where they stand
 import functools
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import BeforeValidator, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from hf_rare.errors import ConfigError
 from hf_rare.text import shorten
@@ -24,7 +24,7 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
     Args:
         name (`str`): the setting, for the message.
         value: its value.
-        kind: an annotation, such as `bool` or one of this module. A `bool` is no number, and a text no list.
+        kind: an annotation, such as `bool`, a class, or one of this module. A `bool` is no number, and a text no list.
 
     Returns:
         The value, in the form that the kind brings it into.
@@ -44,22 +44,38 @@ def check_value(name: str, value: Any, kind: Any) -> Any:
 
 @functools.cache
 def _make_adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
 
 
 def _describe(kind: Any) -> str:
     """Say what is expected of a value of this kind."""
-    members = typing.get_args(kind)
-    if typing.get_origin(kind) is Annotated:
+    members, origin = typing.get_args(kind), typing.get_origin(kind)
+    if origin is Annotated:
         texts = [text for text in members[1:] if isinstance(text, str)]
         return texts[-1] if texts else _describe(members[0])
-    if typing.get_origin(kind) is Literal:
+    if origin is Literal:
         *others, last = map(repr, members)
         return f"{', '.join(others)} or {last}"
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+    if origin in (typing.Union, types.UnionType):
         *texts, last = map(_describe, members)
         return f"{', '.join(texts)}, or {last}"
-    return {bool: "True or False", int: "a whole number", str: "a text", type(None): "None"}.get(kind, str(kind))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "names and values"
+    if isinstance(origin, type) and issubclass(origin, Collection):
+        return "a list of texts" if members[:1] == (str,) else "a list"
+    return _NAMED.get(origin or kind, getattr(kind, "__name__", str(kind)))
+
+
+_NAMED = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+    type(None): "None",
+    Callable: "a function",
+}
+"""What values of other kinds are called."""
 
 
 def _as_text(value: Any) -> Any:

@@ -322,6 +322,20 @@ def test_formulas_agree_in_any_form_and_in_threads():
     assert outcomes == {"right": "right", "same": True, "wrong": "wrong"}
 
 
+@pytest.mark.parametrize(
+    ("gold", "formula", "outcome"),
+    [
+        ("1.414", r"\sqrt{2}", "right"),
+        ("1.5", r"\sqrt{2}", "wrong"),
+        ("4", r"\sqrt{16.1}", "right"),  # 4.012
+        ("400", r"20^2+1", "wrong"),  # whole numbers are exact
+        ("3.14", r"\pi x", "wrong"),
+    ],
+)
+def test_the_value_of_a_formula_may_differ_by_the_tolerance(gold, formula, outcome):
+    assert check_answer(gold, f"The answer is ${formula}$.", tolerance=0.01).outcome == outcome
+
+
 def test_a_formula_that_takes_too_long_is_given_up_and_the_next_one_compared():
     with pytest.raises(TimeoutError, match=r"within 0\.5 seconds"):
         is_same_formula("1", "$9^{9^{9^{9}}}!$", timeout=0.5)

@@ -14,7 +14,7 @@ from datasets import Dataset, load_from_disk
 from hf_rare.cli.main import main
 from hf_rare.errors import BudgetReachedError, ConfigError, DatasetFileError, OutputExistsError, PipelineError
 from hf_rare.pipeline.run import EXPORTS, FUNCTIONS, run_pipeline
-from hf_rare.pipeline.settings import check_pipeline, load_pipeline, writer_settings
+from hf_rare.pipeline.settings import check_pipeline, load_pipeline
 from hf_rare.pipeline.told import tell_command
 from hf_rare.writers.questions import make_question_schema
 from hf_rare.writers.recipe import read_recipe
@@ -223,32 +223,11 @@ def test_a_stage_that_leaves_no_rows_says_why(sections):
     ("change", "reason"),
     [
         ({"qestions": {}}, "Did you mean 'questions'"),
-        ({"input": None}, "no section `input`"),
         ({"output": None}, "names no folder"),
-        ({"distill": {"max_newtokens": 3}}, "Did you mean 'max_new_tokens'"),
-        ({"negatives": {"num_negativs": 3}}, "Did you mean 'num_negatives'"),
-        ({"near_duplicates": {"treshold": 3}}, "Did you mean 'threshold'"),
-        ({"distill": [1]}, "expected settings by name"),
         ({"distill": {"generation_kwargs": {"temperature": 0}, "num_samples": 2}}, "num_samples=2 asks for different"),
-        ({"export": {"x": {"format": "excel"}}}, "one of sft, preference, prompts, retrieval"),
+        ({"distill": {"num_samples": "2"}}, "num_samples='2' cannot be right"),
         ({"model": {}}, "No model is given for 'questions'"),
         ({"distill": {"judge": {"max_new_tokns": 3}}}, "Did you mean 'max_new_tokens'"),
-        ({"card": {"licence": "mit"}}, "'licence' is not known in 'card'. Did you mean 'license'"),
-        ({"push": True}, "'push' has repo_id=None; expected the name of a dataset"),
-        ({"push": {"repo_id": "me/rare", "privat": True}}, "Did you mean 'private'"),
-        ({"push": {"repo_id": "me/rare", "licence": "mit"}}, "Did you mean 'license'"),
-        ({"push": {"repo_id": "me/rare"}, "card": {"plot_path": "x.png"}}, "'card' has 'plot_path'"),
-        ({"export": {"x": {"format": "sft", "colum": "id"}}}, "'colum' is not known in the export 'x'"),
-        ({"export": {"x": {"format": "retrieval", "pads": True}}}, "Did you mean 'pad'"),
-        ({"export": {"x": {"format": "sft", "student_tokenizer": "me/student"}}}, "expected a loaded tokenizer"),
-        ({"grounding": {"min_quote_token": 5}}, "Did you mean 'min_quote_tokens'"),
-        ({"decontamination": {}}, "evaluation_sets=None; expected a list"),
-        ({"decontamination": {"evaluation_sets": "eval.jsonl"}}, "expected a list"),
-        ({"decontamination": {"evaluation_sets": [{"split": "test"}]}}, "An entry of evaluation_sets is"),
-        ({"negatives": {"corpus": {"name": "pages.jsonl", "splt": "a"}}}, "'splt' is not known in the corpus of"),
-        ({"retrieval": {}}, "nothing to search"),
-        ({"input": {"split": "test"}}, "The pipeline's 'input' is"),
-        ({"input": {"name": "corpus.jsonl", "rows": "4"}}, "has rows='4'"),
     ],
 )
 def test_what_is_wrong_is_found_out_before_anything_is_generated(sections, tmp_path, change, reason):
@@ -270,14 +249,6 @@ def test_an_input_that_is_missing_is_found_out_before_anything_is_generated(sect
     with pytest.raises(DatasetFileError, match=r"The pipeline's '(corpus|evaluation_sets)': 'nothing\.jsonl' is no"):
         run({**sections, **change})
     assert not (tmp_path / "out").exists()
-
-
-def test_the_settings_of_what_is_called_are_known(sections):
-    push = {"repo_id": "me/rare", "private": True, "append": True, "language": "en", "source_datasets": ["me/pages"]}
-    export = {"x": {"format": "preference", "form": "kto", "max_pairs": 2, "template": "plain", "one_trace": True}}
-    given = {"push": push, "export": export, "grounding": {"min_quote_tokens": 5}, "verify": {"check": "text"}}
-    checked = check_pipeline({**sections, **given}, FUNCTIONS, EXPORTS)
-    assert given == {name: checked[name] for name in given}
 
 
 def test_the_command_and_how_negatives_were_mined_are_in_the_card(mining, corpus, tmp_path, monkeypatch):
@@ -422,23 +393,6 @@ def test_rows_without_a_recipe_have_none_beside_them(sections, mining, tmp_path)
     assert (tmp_path / "out" / "rows.recipe.json").exists()
     run(mining)
     assert not (tmp_path / "out" / "rows.recipe.json").exists()
-
-
-def test_another_model_does_not_get_revision_and_adapter_of_the_one_it_stands_in_for(caplog):
-    model = {"model_id": "me/teacher", "revision": "v1", "adapter": "me/adapter", "dtype": "float32"}
-    settings = {"model": model}
-    with caplog.at_level(logging.WARNING):
-        own = {"max_new_tokens": 3}
-        assert writer_settings("distill", settings, own, {}) == {**model, **own}
-        assert writer_settings("distill", settings, own, {"model_id": "me/teacher"}) == {**model, **own}
-        judge = {"model_id": "me/judge"}
-        assert writer_settings("judge", settings, judge, {}) == {"model_id": "me/judge", "dtype": "float32"}
-        assert caplog.messages == []
-        other = {"model_id": "me/other", "revision": "v2"}
-        assert writer_settings("distill", settings, own, other) == {**other, "dtype": "float32", **own}
-    assert caplog.messages == [
-        "distill: me/other stands in for the pipeline's model, without its adapter='me/adapter'."
-    ]
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=[path.stem for path in PIPELINES])

@@ -1,6 +1,8 @@
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from random import Random
+from typing import Any, Literal
 
 import pytest
 
@@ -39,6 +41,12 @@ from hf_rare.settings.kinds import (
         (Texts, [""], "a list of strings"),
         (TagPair, ["<a>"], "a pair: the opening and the closing tag"),
         (Options, {1: 2}, "a dict of names and values"),
+        (float, "x", "a number"),
+        (Sequence[str], "text", "a list of texts"),
+        (Mapping[str, Any] | None, "text", "names and values, or None"),
+        (Callable[[str], str], "text", "a function"),
+        (Path | None, 3, "a path, or None"),
+        (Random, 3, "Random"),
     ],
 )
 def test_a_value_of_another_kind_is_refused_with_what_was_expected(kind, value, expected):
