@@ -111,12 +111,13 @@ class Questions:
         config = self.config
         check_dataset(dataset, "evaluate")
         gold = [config.gold_column] if config.gold_column else []
-        options = [config.options_column] if config.options_column in dataset.column_names else []
+        options = [config.options_column] if gold and config.options_column in dataset.column_names else []
         inputs = list(dict.fromkeys([*input_columns(config), *options]))
         named = [change for change in (self.changed, self.changed_gold) if isinstance(change, str)]
         self._check_columns(dataset, [*inputs, *gold, *named])
         check_types(dataset.features, {name: kind for name, kind in input_kinds(config).items() if name in inputs})
-        for name in gold:
+        changed_gold = self.changed_gold if isinstance(self.changed_gold, str) else ""
+        for name in filter(None, [*gold, changed_gold]):
             check_gold_feature(dataset.features, name)
         is_function = callable(self.changed) or callable(self.changed_gold)
         read = dataset.column_names if is_function else list(dict.fromkeys([*inputs, *gold, *named]))
@@ -126,7 +127,8 @@ class Questions:
         number = ROW
         while number in dataset.column_names:
             number += "_"
-        make = _Maker(self, inputs, label_names(dataset.features, config.gold_column or ""), number)
+        labels = {name: label_names(dataset.features, name) for name in filter(None, [*gold, changed_gold])}
+        make = _Maker(self, inputs, labels, number)
         keep = [keep_columns] if isinstance(keep_columns, str) else keep_columns
         self._check_columns(dataset, keep)
         keep = [name for name in dict.fromkeys(keep) if name not in features]
@@ -156,7 +158,11 @@ class _Maker:
     """Makes the questions of a row; of settings alone, so that `map` can tell it from others."""
 
     def __init__(
-        self, questions: Questions, inputs: Sequence[str], labels: Sequence[str] | None, number_column: str
+        self,
+        questions: Questions,
+        inputs: Sequence[str],
+        labels: Mapping[str, Sequence[str] | None],
+        number_column: str,
     ) -> None:
         self._questions = questions
         self._inputs = inputs
@@ -167,12 +173,13 @@ class _Maker:
         questions, config = self._questions, self._questions.config
         number = values[self._number_column]
         values = {name: value for name, value in values.items() if name != self._number_column}
+        asked = [*self._inputs, *([config.gold_column] if config.gold_column else [])]
         try:
-            row = read_row(values, config)
+            row = read_row({name: values[name] for name in asked}, config)
         except InvalidRowError as err:
             logger.info("Row %d is left out: %s", number, err)
             return
-        golds = self._name_golds(values, row, config.gold_column)
+        golds = self._list_golds(values, config.gold_column)
         shared = {**{name: values[name] for name in self._inputs}, ROW: number, ORIGINAL: []}
         shared |= {config.gold_column: golds} if config.gold_column else {}
         numbered = enumerate(row.hard_negatives, start=1)
@@ -183,12 +190,11 @@ class _Maker:
                 for name, order in list_orders(condition, others, questions.places):
                     yield {**shared, **changes, CONDITION: name, DOCUMENTS: order}
 
-    def _name_golds(self, values: Mapping[str, Any], row: Row, column: str | None) -> list[str]:
+    def _list_golds(self, values: Mapping[str, Any], gold: Change | None) -> list[str]:
         """Return the right answers as texts: of class labels their names."""
-        if column is None or self._labels is None:
-            return list(row.gold)
-        pairs = pair_options(values.get(self._questions.config.options_column))
-        return list_golds(name_label(values[column], self._labels, pairs), pairs)
+        options = pair_options(values.get(self._questions.config.options_column))
+        labels = self._labels.get(gold) if isinstance(gold, str) else None
+        return list_golds(name_label(_look(gold, values), labels, options), options)
 
     def _change(self, values: Mapping[str, Any], row: Row, golds: list[str]) -> dict[str, Any] | None:
         """Return the columns of a row whose key fact was changed; `None` where it was not."""
@@ -198,8 +204,7 @@ class _Maker:
             return None
         changes: dict[str, Any] = {config.text_column: text}
         if config.gold_column:
-            options = pair_options(values.get(config.options_column))
-            changes |= {config.gold_column: list_golds(_look(questions.changed_gold, values), options)}
+            changes |= {config.gold_column: self._list_golds(values, questions.changed_gold)}
             changes[ORIGINAL] = golds
         return changes
 

@@ -22,7 +22,7 @@ from hf_rare.evaluation.conditions import (
 )
 from hf_rare.evaluation.measures import condition_of, measure_answers
 from hf_rare.evaluation.result import Evaluation
-from hf_rare.evaluation.settings import SHARED, EvaluationConfig
+from hf_rare.evaluation.settings import MAY_BE_NONE, OF_ALL_STUDENTS, SHARED, EvaluationConfig
 from hf_rare.evaluation.writer import StudentWriter
 from hf_rare.generation.protocol import Generator
 from hf_rare.rows.columns import STRING
@@ -227,6 +227,11 @@ def _name_students(students: Any) -> dict[str, OneStudent]:
 def _check_model_settings(students: Mapping[str, OneStudent], model: Mapping[str, Any]) -> None:
     """Find out whether each student has a model, and whether there are students that settings of models are for."""
     for name, student in students.items():
+        if isinstance(student, Mapping) and (own := [one for one in OF_ALL_STUDENTS if one in student]):
+            raise ConfigError(
+                f"The student {name!r} has {own[0]!r}, which says what all students are asked or how they are "
+                f"measured. Pass it to evaluate: {own[0]}={student[own[0]]!r}."
+            )
         if isinstance(student, Mapping) and not {**model, **student}.get("model_id"):
             raise ConfigError(
                 f"The student {name!r} has no model_id; it has {', '.join(map(repr, student)) or 'nothing'}. Add "
@@ -265,13 +270,14 @@ def _shared_settings(recipe: Any, students: Mapping[str, OneStudent]) -> dict[st
         {
             name: value
             for name, value in known_settings(source).items()
-            if name in SHARED and (value is not None or name == "scenario_column")
+            if name in SHARED and (value is not None or name in MAY_BE_NONE)
         }
         for source in sources
     ]
-    if any(other != found[0] for other in found[1:]):
+    differing = [name for name in SHARED if any(one.get(name) != found[0].get(name) for one in found[1:])]
+    if differing:
         raise ConfigError(
-            "The distillers have different columns or templates. Pass recipe=, the one whose prompts all students get."
+            f"The distillers differ in {', '.join(differing)}. Pass recipe=, the one whose prompts all students get."
         )
     return found[0] if found else {}
 

@@ -8,6 +8,7 @@ call.
 import logging
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ TRIAL = (
 
 LONG_TRIAL_BYTES = 1 << 17
 """Length of another trial text, made of these: fastokens has a way of its own with texts of 64 KiB and more."""
+
+_BEFORE, _WORD = "\n", "word"
+"""What a text is put behind to see how it is tokenised there, and a text to try that with."""
 
 _used_in: int | None = None
 """The process that has used fastokens last: this one, or the one that it was forked from."""
@@ -83,6 +87,35 @@ class TextTokenizer:
             if self._fast is not None and (tokens := self._try_fast(texts)) is not None:
                 return tokens
         return _tokenize(self._tokenizer, texts, split_special_tokens)
+
+    def go_on(self, texts: Sequence[str], split_special_tokens: bool = False) -> list[list[int]]:
+        """Tokenise texts that stand behind others, where a word at their beginning begins no text.
+
+        Tokenizers such as those of Llama 2, Mistral and Phi-3 put a space before every text that they are given.
+
+        Args:
+            texts (`Sequence[str]`): the texts.
+            split_special_tokens (`bool`, *optional*, defaults to `False`): whether control tokens in them are plain
+                text.
+
+        Returns:
+            `list[list[int]]`: the tokens of each, without that space.
+        """
+        if not self._has_space_before:
+            return self(texts, split_special_tokens)
+        (before,) = self([_BEFORE])
+        behind = self([_BEFORE + text for text in texts], split_special_tokens)
+        alone = self(texts, split_special_tokens)
+        return [
+            one[len(before) :] if one[: len(before)] == before else other
+            for one, other in zip(behind, alone, strict=True)
+        ]
+
+    @cached_property
+    def _has_space_before(self) -> bool:
+        """Whether a text that stands alone has other tokens than behind a line."""
+        before, alone, behind = _tokenize(self._tokenizer, [_BEFORE, _WORD, _BEFORE + _WORD])
+        return behind[: len(before)] == before and behind[len(before) :] != alone
 
     def _try_fast(self, texts: Sequence[str]) -> list[list[int]] | None:
         """Let fastokens tokenise texts; `None` where it cannot, or where the longest shows that it is wrong."""

@@ -4,6 +4,7 @@ Plain values in, plain values out: no model, no tokenizer, no dataset. `budget` 
 is too long.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from hf_rare.settings.writers import DistillConfig
 _HINT = (
     "Documents have 'number' and 'text', options have 'letter' and 'text', tags are pairs, everything else is a text."
 )
+
+_DOCUMENT = "a document that is like no other text of a template"
 
 
 @dataclass(frozen=True)
@@ -193,3 +196,23 @@ def build_messages(row: Row, documents: Sequence[str | None], config: DistillCon
     system = [{"role": "system", "content": config.system_prompt}] if config.system_prompt else []
     content = get_template(config).render(_fill_in(row, documents, config))
     return [*system, {"role": "user", "content": content}]
+
+
+def counts_by_itself(config: DistillConfig) -> bool:
+    """Tell whether a template numbers documents by a count of its own, which knows of no gaps.
+
+    Where a document is left out, those behind it would get other numbers than the trace cites them by. It is told by
+    what is written: the same for documents behind a gap, and something else before each of three equal ones.
+    """
+    row = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
+    two, behind_gap, three = (
+        build_messages(row, documents, config)[-1]["content"]
+        for documents in ([_DOCUMENT] * 2, [None, *[_DOCUMENT] * 2], [_DOCUMENT] * 3)
+    )
+    if two != behind_gap:
+        return False
+    pieces = three.split(_DOCUMENT)
+    if len(pieces) != 4:  # documents stand in it several times, or not all of them
+        source = get_template(config).source
+        return "loop.index" in source or re.search(r"documents\s*\[", source) is not None
+    return pieces[1] != pieces[2]

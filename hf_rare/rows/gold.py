@@ -137,12 +137,17 @@ def read_features(batch: Any) -> datasets.Features | None:
 
 
 def name_label(value: Any, names: Sequence[str] | None, options: OptionPairs | None = None) -> Any:
-    """Return the name of a class label, or, where there are options and it names none, the number as it is."""
+    """Return the name of a class label, or, where there are options and it names none, the number as it is.
+
+    A number below 0 is no label: there is no gold answer then, as `datasets` writes it.
+    """
     if isinstance(value, list | tuple):
         return [name_label(item, names, options) for item in value]
     if names is None or isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
         return value
-    name = names[int(value)] if 0 <= value < len(names) else ""
+    if value < 0:
+        return None
+    name = names[int(value)] if value < len(names) else ""
     known = {text.strip().casefold() for pair in options or () for text in pair if isinstance(text, str)}
     return name if name and (not known or name.strip().casefold() in known) else value
 

@@ -79,7 +79,7 @@ class DistractionMeasure(TextMeasure[DistractionConfig]):
             [{"role": "user", "content": PROMPT.format(question=question or "", document=document or "")}]
             for document in documents
         ]
-        (ids,) = encoder.text_tokenizer([NO_ANSWER], split_special_tokens=True)
+        (ids,) = encoder.text_tokenizer.go_on([NO_ANSWER], split_special_tokens=True)
         encoded = encoder.encode(conversations)
         reasons = [self._why_not(prompt, len(ids)) for prompt in encoded]
         numbers = tuple(number for number, reason in enumerate(reasons) if not reason)

@@ -7,6 +7,7 @@ import datasets
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation.scorer import ScoredPrompt
+from hf_rare.prompts.prompt import counts_by_itself
 from hf_rare.rows.columns import (
     EVIDENCE,
     EVIDENCE_COLUMNS,
@@ -16,6 +17,7 @@ from hf_rare.rows.columns import (
 )
 from hf_rare.scoring.base import BATCH_SIZE
 from hf_rare.scoring.traces import TraceMeasure, TracesOfRow
+from hf_rare.settings.writers import DistillConfig
 
 
 class EvidenceMeasure(TraceMeasure):
@@ -57,6 +59,15 @@ class EvidenceMeasure(TraceMeasure):
         EVIDENCE_ON_POSITIVE: None,
     }
     doing = "Measuring evidence"
+
+    def _make_config(self, settings: dict[str, Any]) -> DistillConfig:
+        config = super()._make_config(settings)
+        if counts_by_itself(config):
+            raise ConfigError(
+                "The template counts documents itself, and where one is left out the others keep their numbers. Pass "
+                "template=..., the same with {{ document.number }} for the number of a document."
+            )
+        return config
 
     def make_prompts(self, traces: TracesOfRow) -> dict[tuple[int, ...], ScoredPrompt]:
         """Say what is measured of a row: each trace behind all documents, and behind all but one."""

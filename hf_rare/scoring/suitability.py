@@ -107,13 +107,14 @@ class LocalNaturalnessMeasure(TraceMeasure):
 
     def make_prompts(self, traces: TracesOfRow) -> dict[tuple[int, ...], ScoredPrompt]:
         """Say what is measured of a row: each step of each trace behind the few before it."""
-        tokenize = self.scorer.encoder.text_tokenizer
-        (opening,) = tokenize([self.scorer.encoder.opening or "\n"])
+        tokenizer = self.scorer.encoder.text_tokenizer
+        (opening,) = tokenizer([self.scorer.encoder.opening or "\n"])
         limit = self.scorer.max_tokens
         owners: list[int] = []
         texts: list[tuple[list[int], list[int]]] = []
         for number in traces.tokens:
-            steps = [ids for ids in tokenize(split_steps(traces.texts[number]), split_special_tokens=True) if ids]
+            of_steps = tokenizer.go_on(split_steps(traces.texts[number]), split_special_tokens=True)
+            steps = [ids for ids in of_steps if ids]
             befores = [steps[max(0, place - STEPS_BEFORE) : place] for place in range(len(steps))]
             contexts = [[*opening, *(token for ids in before for token in ids)] for before in befores]
             longest = max((len(one) + len(step) for one, step in zip(contexts, steps, strict=True)), default=0)

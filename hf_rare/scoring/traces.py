@@ -174,7 +174,7 @@ class TraceMeasure(TextMeasure[DistillConfig]):
             return None
         if sorted(order) != list(range(len(row.documents))):
             return None  # no prompt was made, or these are not the documents that the teacher saw
-        ids = self.scorer.encoder.text_tokenizer(list(texts.values()), split_special_tokens=True)
+        ids = self.scorer.encoder.text_tokenizer.go_on(list(texts.values()), split_special_tokens=True)
         tokens = {number: array("i", own) for number, own in zip(texts, ids, strict=True) if own}
         return TracesOfRow(row, order, texts, tokens)
 
@@ -220,7 +220,7 @@ class TraceMeasure(TextMeasure[DistillConfig]):
         encoder, tags = self.scorer.encoder, self.config.thought_tags
         if is_thought_open(encoder.opening, tags):
             return []
-        (ids,) = encoder.text_tokenizer([f"{tags[0]}\n"])
+        (ids,) = encoder.text_tokenizer.go_on([f"{tags[0]}\n"])
         return ids
 
     def lay_out(self, rows: Sequence[ScoredRow]) -> dict[str, list[Any]]:

@@ -20,7 +20,7 @@ GENERATION_REVISION = 1
 It is in the keys of the journal: what was generated before is generated anew.
 """
 
-READING_REVISION = 4
+READING_REVISION = 5
 """Bumped by hand whenever the same completion gives other columns.
 
 It is not in the keys of the journal: `map` reads what was generated before, and writes its columns anew.

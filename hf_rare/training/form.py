@@ -7,12 +7,10 @@ import datasets
 from annotated_types import Ge, Le
 
 from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.prompts.prompt import build_messages, get_template, input_kinds
+from hf_rare.prompts.prompt import counts_by_itself, input_kinds
 from hf_rare.rows.column_types import Kind, describe, is_list, is_text, item_of
 from hf_rare.rows.columns import ANSWER, DOCUMENT_ORDER, SAMPLE, STATUS, check_statuses
-from hf_rare.rows.row import Row
 from hf_rare.settings.kinds import AtLeastZero, ColumnName, check_value
-from hf_rare.settings.writers import DistillConfig
 from hf_rare.training.convert import check_columns, check_kinds
 from hf_rare.training.examples import ReasoningFormat, TrainingFormat
 from hf_rare.writers.known_settings import read_distill_config
@@ -57,20 +55,12 @@ def make_format(
         positive_share=positive_share,
         student_documents=student_documents,
     )
-    if form.changes_documents and _counts_by_itself(form.config):
+    if form.changes_documents and counts_by_itself(form.config):
         raise ConfigError(
-            "The template counts with loop.index, and where documents are left out the others keep their numbers. "
-            "Write {{ document.number }} in the template for the number of a document."
+            "The template counts documents itself, and where some are left out the others keep their numbers. Write "
+            "{{ document.number }} in the template for the number of a document."
         )
     return form
-
-
-def _counts_by_itself(config: DistillConfig) -> bool:
-    """Tell whether a template numbers documents without their numbers: by a count, which knows of no gaps."""
-    row = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
-    documents = row.documents
-    one, other = (build_messages(row, texts, config) for texts in (documents, (None, *documents)))
-    return one == other and "loop.index" in get_template(config).source
 
 
 def message_features(reasoning_format: str) -> Any:

@@ -104,6 +104,29 @@ def test_right_answers_are_texts_whatever_they_were():
     assert "label" not in without[0]
 
 
+def test_the_right_answer_to_a_changed_fact_may_be_a_class_label():
+    names = sorted({*make_fares()["answer"], *make_fares()["changed_answer"]})
+    rows = (
+        make_fares()
+        .cast_column("answer", ClassLabel(names=names))
+        .cast_column("changed_answer", ClassLabel(names=names))
+    )
+    golds = [(row["answer"], row["original_answer"]) for row in ask(rows, ["changed"])]
+    assert golds == [(row["answer"], row["original_answer"]) for row in ask(make_fares(), ["changed"])]
+    spoilt = make_fares().map(lambda row: {"changed_answer": {"value": 1}})
+    with pytest.raises(ColumnError, match="'changed_answer' cannot hold gold answers"):
+        ask(spoilt, ["changed"])
+
+
+def test_options_that_nothing_uses_leave_no_row_out():
+    rows = make_fares().add_column("options", [["a", ""], ["x", None], [], None, ["a"], ["b"]])
+    assert len(ask(rows, ["positive"], settings={"gold_column": None})) == 6
+    assert (
+        len(ask(rows, ["changed"], settings={"gold_column": None}, changed=lambda row: "New.", changed_gold=None)) == 6
+    )
+    assert len(ask(rows, ["positive"])) < 6  # here an answer may be one of them
+
+
 def test_rows_that_cannot_be_used_are_left_out(caplog):
     rows = make_fares()
     rows = rows.map(lambda row: {"question": ""} if row["id"] == "cask" else {})

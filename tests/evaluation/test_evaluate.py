@@ -156,8 +156,25 @@ def test_prompts_are_those_of_the_training_rows():
     asked_as_distiller = ask({"a": teacher}, rows, conditions=["positive", "changed"])
     assert numbers(asked_as_distiller)[0]["a"] == numbers(evaluation)[0]["student"]
     other = ReasonDistiller(student(fares.read), text_column="page")
-    with pytest.raises(ConfigError, match="different columns or templates"):
+    with pytest.raises(ConfigError, match="The distillers differ in template, system_prompt"):
         ask({"a": teacher, "b": other}, rows)
+
+
+def test_a_recipe_without_hard_negatives_asks_without():
+    teacher = ReasonDistiller(student(fares.read), hard_negatives_column=None)
+    rows = make_fares()
+    asked = ask(student(fares.read), rows, recipe=teacher)
+    assert asked.settings["hard_negatives_column"] is None
+    assert set(asked.rows["condition"]) == {"closed_book", "positive", "changed"}
+    without = ask(student(fares.read), rows.remove_columns("hard_negatives"), recipe=teacher)
+    assert values(without) == values(asked)
+
+
+@pytest.mark.parametrize("setting", [{"gold_column": None}, {"output_column": "other"}, {"check": "text"}])
+def test_no_student_is_asked_or_measured_in_a_way_of_its_own(setting):
+    (name,) = setting
+    with pytest.raises(ConfigError, match=f"The student 'b' has '{name}'.* Pass it to evaluate: {name}="):
+        ask({"a": student(fares.read), "b": {"model_id": "me/student", **setting}})
 
 
 def test_a_judge_in_the_place_of_rules():

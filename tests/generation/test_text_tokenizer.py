@@ -37,9 +37,10 @@ def make_family(kind: str) -> PreTrainedTokenizerFast:
         return make_tokenizer()
     documents = [json.loads(line)["text"] for line in (DATA / "pg_docs.jsonl").read_text().splitlines()[:60]]
     specials, alphabet = ["<unk>", "<|im_start|>", "<|im_end|>"], pre_tokenizers.ByteLevel.alphabet()
-    if kind == "gemma":  # bytes as tokens of their own, for characters that are no tokens
+    if kind in ("gemma", "llama2"):  # bytes as tokens of their own, for characters that are no tokens
         backend = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-        backend.normalizer = normalizers.Replace(" ", "▁")
+        before = [normalizers.Prepend("▁")] if kind == "llama2" else []
+        backend.normalizer = normalizers.Sequence([*before, normalizers.Replace(" ", "▁")])
         backend.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
         specials, alphabet = [*specials, *(f"<0x{byte:02X}>" for byte in range(256))], []
     else:
@@ -104,6 +105,19 @@ def test_it_tokenises_what_it_is_given():
 
     assert TextTokenizer(make_tokenizer(), Watched)(TEXTS) == tokenize(make_tokenizer(), TEXTS)
     assert seen == TEXTS
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "llama2"])
+def test_texts_behind_others_have_the_tokens_that_they_have_there(kind):
+    tokenizer = make_text_tokenizer(kind)
+    texts = ["The page says so.", " Not all of it.", "\nIt is [2].", "\n\n- so it is", "  x = <think>", ""]
+    lines = [f"First line.\n{text}" for text in texts]
+    (before,) = tokenizer(["First line.\n"])
+    for text, line, behind in zip(texts, tokenizer(lines), tokenizer.go_on(texts), strict=True):
+        if line[: len(before)] == before:  # else the text has become part of the word before it
+            assert behind == line[len(before) :], text
+    assert (tokenizer.go_on(texts) == tokenizer(texts)) == (kind != "llama2")
+    assert tokenizer.go_on([]) == []
 
 
 def test_it_is_loaded_where_that_pays(monkeypatch):

@@ -198,6 +198,9 @@ def test_what_cannot_be_measured_is_an_error(distilled, tiny):
     with pytest.raises(ColumnError, match="already has a column 'reasoning_evidence'") as raised:
         measure_evidence(measure_evidence(distilled, tiny), tiny)
     assert str(raised.value).endswith("'reasoning_evidence_on_positive'])`).")  # no setting names it
+    counting = "{% for document in documents %}[{{ loop.index }}] {{ document.text }} {% endfor %}{{ question }}"
+    with pytest.raises(ConfigError, match=r"counts documents itself.* {{ document\.number }}"):
+        measure_evidence(distilled, tiny, template=counting)
     with pytest.raises(ConfigError, match="temperature"):
         measure_evidence(distilled, tiny, temperature=1.0)
     with pytest.raises(ConfigError, match="num_proc=2 is for a Dataset"):

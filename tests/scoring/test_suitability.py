@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hf_rare import EvidenceMeasure
 from hf_rare.scoring.suitability import (
     STEPS_BEFORE,
     LocalNaturalnessMeasure,
@@ -17,9 +18,11 @@ from hf_rare.scoring.suitability import (
     rank_surprisal,
     split_steps,
 )
+from tests.generation.test_text_tokenizer import make_family
 from tests.scoring.test_evidence import render
 from tests.support.distilled import distilled_rows
 from tests.support.likelihood import log_probs_of, ranks_of
+from tests.support.tiny import CHAT_TEMPLATE, make_model
 
 
 def test_rank_surprisal_by_hand():
@@ -104,3 +107,19 @@ def test_the_naturalness_is_that_of_each_step_behind_the_few_before_it(rows, tin
         context = [*tokenize("<|im_end|>\n<|im_start|>assistant\n"), *before]
         means.append(float(log_probs_of(model, context, tokenize(step)).mean()))
     assert measured[0]["reasoning_local_naturalness"] == pytest.approx(sum(means) / 7, rel=1e-4)
+
+
+def test_a_tokenizer_that_puts_a_space_before_texts_has_none_before_traces_and_steps(rows, tmp_path):
+    tokenizer = make_family("llama2")
+    tokenizer.add_special_tokens({"eos_token": "<|im_end|>", "pad_token": "<|im_end|>"})
+    tokenizer.chat_template = CHAT_TEMPLATE
+    make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    row = distilled_rows(rows)[0] | {"reasoning": "The page says so. Not all of it does. So it is."}
+    whole = tokenizer(f"<think>\n{row['reasoning']}", add_special_tokens=False)["input_ids"]
+    (prompt,) = EvidenceMeasure(str(tmp_path)).ask(row).prompts.values()
+    context, trace = prompt.texts[0]
+    assert [*context, *trace][-len(whole) + 1 :] == whole[1:]  # the first is the space that begins the text here
+    (prompt,) = LocalNaturalnessMeasure(str(tmp_path)).ask(row).prompts.values()
+    steps = ["".join(tokenizer.convert_ids_to_tokens(list(step))) for _, step in prompt.texts]
+    assert steps == ["The▁page▁says▁so.", "▁Not▁all▁of▁it▁does.", "▁So▁it▁is."]

@@ -179,9 +179,18 @@ def test_all_traces_of_a_row_share_a_prompt():
         assert prompt == str(to_sft(rows, **asked)[0]["prompt"])
 
 
-def test_a_template_that_counts_by_itself_is_an_error():
+@pytest.mark.parametrize(
+    "counting",
+    [
+        "{% for document in documents %}({{ loop.index }}) {{ document.text }}\n{% endfor %}{{ question }}",
+        "{% set n = namespace(i=0) %}{% for document in documents %}{% set n.i = n.i + 1 %}[{{ n.i }}] "
+        "{{ document.text }}\n{% endfor %}{{ question }}",
+        "1. {{ documents[0].text }}\n2. {{ documents[1].text }}\n{{ question }}",
+    ],
+    ids=["loop", "namespace", "places"],
+)
+def test_a_template_that_counts_by_itself_is_an_error(counting):
     rows = make_rows(2)
-    counting = "{% for document in documents %}({{ loop.index }}) {{ document.text }}\n{% endfor %}{{ question }}"
     assert len(to_sft(rows, template=counting)) == 2
     with pytest.raises(ConfigError, match=r"document\.number"):
         to_sft(rows, template=counting, positive_share=0.5)

@@ -88,6 +88,13 @@ def test_a_class_label_is_its_name_or_else_the_number_of_an_option():
     assert verdicts(2, "The answer is iron.", METALS, metals) == {"wrong"}
 
 
+def test_a_row_without_a_class_label_has_no_gold_answer():
+    feature = ClassLabel(names=["yes", "no"])
+    assert verdicts(-1, "It is -1.", None, feature) == {"unchecked"}
+    assert verdicts(-1, "The answer is iron.", METALS, ClassLabel(names=METALS)) == {"unchecked"}
+    assert verdicts([-1, 0], "Yes.", None, List(feature)) == {"right"}
+
+
 @pytest.mark.parametrize("format", ["numpy", "torch", "pandas", "polars", "arrow"])
 def test_verify_names_class_labels_in_any_format(format):
     feature = ClassLabel(names=["yes", "no"])
