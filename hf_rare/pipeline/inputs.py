@@ -73,11 +73,11 @@ class TextForm:
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n\0'):
-            raise ConfigError(f"--delimiter {self.delimiter!r} cannot be right: expected one character, or \\t.")
+            raise ConfigError(f"delimiter={self.delimiter!r} cannot be right: expected one character, or \\t.")
         try:
             codecs.lookup(self.encoding or "utf-8")
         except LookupError as err:
-            raise ConfigError(f"--encoding {self.encoding} is unknown: expected such as cp1252.") from err
+            raise ConfigError(f"encoding={self.encoding!r} is unknown: expected such as cp1252.") from err
 
 
 def expect_columns(writer: ColumnWriter[Any, Any]) -> dict[str, Kind]:
@@ -134,7 +134,7 @@ def load_input(
         form, config_name = dataclasses.replace(form or TextForm(), sheet=config_name), None
     loaded = load_local(name, form)
     if config_name is not None:
-        raise ConfigError(f"{name!r} is a file or folder, and has no config {config_name!r}. Leave out --config-name.")
+        raise ConfigError(f"{name!r} is a file or folder, and has no config {config_name!r}. Leave out config_name.")
     if not sum(map(len, loaded.values() if isinstance(loaded, datasets.DatasetDict) else [loaded])):
         raise DatasetFileError(f"{name!r} holds no rows.")
     return _select(loaded, split, name)
@@ -156,9 +156,10 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
         return _load_files(list_shards(path, ending_of), form)
     reader = READERS.get(ending_of(path))
     is_text = reader in (_write_csv, _write_json)
-    for flag, value in (("--delimiter", form.delimiter), ("--encoding", form.encoding)):
-        if value is not None and (not is_text or (flag == "--delimiter" and reader is _write_json)):
-            raise ConfigError(f"{flag} is for CSV{' and JSON' * (flag == '--encoding')} files; {name!r} is none.")
+    for setting, value in (("delimiter", form.delimiter), ("encoding", form.encoding)):
+        if value is not None and (not is_text or (setting == "delimiter" and reader is _write_json)):
+            kinds = "CSV and JSON" if setting == "encoding" else "CSV"
+            raise ConfigError(f"{setting}={value!r} is for {kinds} files; {name!r} is none.")
     try:
         if path.is_dir():
             return _check_texts(datasets.load_from_disk(str(by_plain_name(path))), name)
@@ -261,7 +262,7 @@ def _cache_folder() -> Path:
 
 def _load_from_hub(name: str, config_name: str | None, split: str | None, form: TextForm | None) -> datasets.Dataset:
     if form is not None and (form.delimiter or form.encoding):
-        raise ConfigError(f"--delimiter and --encoding are for files; {name!r} is a name on the Hub.")
+        raise ConfigError(f"delimiter= and encoding= are for files; {name!r} is a name on the Hub.")
     try:
         return datasets.load_dataset(name, config_name, split=split or "train")
     except StopIteration as err:
@@ -284,11 +285,11 @@ def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, 
         names = ", ".join(map(repr, loaded)) if isinstance(loaded, datasets.DatasetDict) else "'train' alone"
         if wanted.partition("[")[0] in splits:
             raise ConfigError(
-                f"--split {wanted!r} cannot be read ({err}). Expected a split or a part of it, such as 'train[:100]' "
+                f"split={wanted!r} cannot be read ({err}). Expected a split or a part of it, such as 'train[:100]' "
                 "or 'train[10%:20%]'."
             ) from err
         advice = "Pass the name of one" if isinstance(loaded, datasets.DatasetDict) else "Leave it out"
-        raise DatasetFileError(f"--split {wanted!r}: {name!r} has no such split; it has {names}. {advice}.") from err
+        raise DatasetFileError(f"split={wanted!r}: {name!r} has no such split; it has {names}. {advice}.") from err
     chosen = []
     for part in parts:
         rows = splits[part.splitname]

@@ -148,7 +148,7 @@ def check_holds(path: Path, dataset: datasets.Dataset) -> None:
     for name, why in find_what_no_file_holds(path.suffix, dataset):
         others = ".parquet, or none for a folder" if path.suffix == ".jsonl" else "none for a folder, or .jsonl"
         raise DatasetFileError(
-            f"{path} cannot hold the column {name!r}: {why}. Pass an --output with another ending ({others}), or drop "
+            f"{path} cannot hold the column {name!r}: {why}. Choose an output with another ending ({others}), or drop "
             "the column first."
         )
 

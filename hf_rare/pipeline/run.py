@@ -115,8 +115,8 @@ def run_pipeline(
 
     - `output`: folder for the results.
     - `input`: rows or documents: a file, a pattern of files, a folder of files or a saved dataset, a name on the Hub,
-      or a dict with `name`, `config` (of a dataset on the Hub, or the sheet of a spreadsheet), `split`, `rows` (the
-      first so many) and, for a CSV or JSON file, `delimiter` and `encoding`.
+      or a dict with `name`, `config_name` (of a dataset on the Hub, or the sheet of a spreadsheet), `split`, `rows`
+      (the first so many) and, for a CSV or JSON file, `delimiter` and `encoding`.
     - `corpus`: what is searched for documents and negatives, likewise; negatives are by default searched in the rows
       themselves. `retrieval` and `negatives` may each have a `corpus` of their own.
     - `model`: settings that the models of all stages share: those of [`ModelConfig`], [`DecodingConfig`],
@@ -442,7 +442,7 @@ def _expect_columns(
 def _load(setting: str, source: Settings, expected: Mapping[str, Kind] | None = None) -> datasets.Dataset:
     try:
         form = inputs.TextForm(source.get("delimiter"), source.get("encoding"), expected or {})
-        rows = inputs.load_input(str(source["name"]), source.get("config"), source.get("split"), form)
+        rows = inputs.load_input(str(source["name"]), source.get("config_name"), source.get("split"), form)
     except (ConfigError, DatasetFileError) as err:
         raise type(err)(f"The pipeline's {setting!r}: {err}") from err
     return rows.select(range(min(len(rows), source["rows"]))) if "rows" in source else rows

@@ -28,7 +28,7 @@ Settings = dict[str, Any]
 
 MODEL_CONFIGS: tuple[type[Config], ...] = (ModelConfig, DecodingConfig, VLLMConfig, EndpointConfig, RunConfig)
 MODEL_NAMES = [name for config in MODEL_CONFIGS for name in config.names()]
-INPUT_NAMES = ("name", "config", "split", "rows", "delimiter", "encoding")
+INPUT_NAMES = ("name", "config_name", "split", "rows", "delimiter", "encoding")
 OF_ONE_MODEL = ("revision", "gguf_file", "adapter", "adapter_revision")
 """Settings that mean nothing to another model than the one they were given with."""
 SET_BY_PUSH = ("splits", "data_files", "plot_path", "recipe_path")

@@ -39,7 +39,7 @@ def test_a_spreadsheet_becomes_traces_and_a_training_file(tmp_path, capsys):
         flags = ["--model", "m", "--base-url", server.base_url, "--no-stream", "--output", traces]
         refused = command("distill", source, *NEGATIVES, *flags)
         assert refused.code
-        assert "--encoding cp1252" in refused.said
+        assert "encoding='cp1252'" in refused.said
         assert not server.requests
         told = command("distill", source, "--encoding", "cp1252", *NEGATIVES, *flags)
         assert told.code == 0, told.said

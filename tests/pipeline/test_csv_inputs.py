@@ -123,7 +123,7 @@ FAULTS = {
     "cp1252 as latin-1": (
         HEAD + "a,b,10 €\n".encode("cp1252"),
         ("--encoding", "latin1"),
-        ["row 1", "'x'", "0x80", "no letter in latin1", "--encoding cp1252", "'€'"],
+        ["row 1", "'x'", "0x80", "no letter in latin1", "encoding='cp1252'", "'€'"],
     ),
     "a latin-1 byte in the header": (b"question,text,caf\xe9\na,b,c\n", (), ["header", "0xe9", "--encoding"]),
     "a byte far down": (HEAD + b"a,b,c\n" * 9_999 + b"d,\xff,e\n", (), ["row 10,000", "'text'", "0xff"]),

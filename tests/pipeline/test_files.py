@@ -73,7 +73,7 @@ def test_a_packed_file_that_is_damaged_is_explained(tmp_path, packing, spoil):
 def test_a_table_of_windows_says_its_encoding(tmp_path, encoding, said):
     path = tmp_path / "rows.csv"
     path.write_bytes(as_csv(delimiter=";").decode().encode(encoding))
-    with pytest.raises(DatasetFileError, match=r"row 1 \(line 2\), column 'text'.*--encoding cp1252") as raised:
+    with pytest.raises(DatasetFileError, match=r"row 1 \(line 2\), column 'text'.*encoding='cp1252'") as raised:
         load_input(str(path))
     assert said in str(raised.value)
     assert load_input(str(path), form=TextForm(encoding="cp1252")).to_list() == ROWS

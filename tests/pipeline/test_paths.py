@@ -174,7 +174,7 @@ def test_inputs_of_a_pipeline(tmp_path):
     assert read.code == 0, read.said
     assert Dataset(pq.read_table(tmp_path / "out[1]::a" / "rows.parquet"))["question"][:] == ["caf\u00e9?"]
     for changed, words in (
-        ({"encoding": "latin-99"}, ["latin-99"]), ({"split": "test"}, ["'test'"]), ({"config": "x"}, ["'x'"]),
+        ({"encoding": "latin-99"}, ["latin-99"]), ({"split": "test"}, ["'test'"]), ({"config_name": "x"}, ["'x'"]),
         ({"delimiter": ";;"}, ["';;'"]), ({"encoding": "utf-8"}, ["row 1", "0xe9"]),
     ):  # fmt: skip
         (tmp_path / "pipeline.yaml").write_text(json.dumps({**pipeline, "input": {**source, **changed}}))

@@ -113,7 +113,7 @@ def name_columns(header: Sequence[str]) -> list[str]:
     """Name the columns that have no name in the header. Raises [`RowError`] where two have the same."""
     names = [name or f"Unnamed: {place}" for place, name in enumerate(header)]
     if any("\0" in name for name in names):
-        raise RowError("the header has zeros between letters, as UTF-16 without its mark: pass --encoding utf-16-le.")
+        raise RowError("the header has zeros between letters, as UTF-16 without its mark: pass encoding='utf-16-le'.")
     if twice := [name for name in names if names.count(name) > 1]:
         raise RowError(f"the header has the column {twice[0]!r} twice.")
     return names

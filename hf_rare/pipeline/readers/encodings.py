@@ -55,5 +55,5 @@ def describe_byte_in(byte: int, encoding: str) -> str:
     likely = f", where it is {meant!r}" if meant.isprintable() and meant != "\ufffd" else ""
     return (
         f"the byte 0x{byte:02x} is no {name}. Save the file as UTF-8, or say how it is written: most likely "
-        f"`--encoding cp1252`{likely}."
+        f"encoding='cp1252'{likely}."
     )

@@ -65,7 +65,7 @@ class SheetFile(CellFile):
 @lru_cache(maxsize=64)  # a file is read more than once
 def _tell_others(name: str, sheet: str, others: str) -> None:
     logger.warning(
-        "Of %s the sheet %r is read; it also has %s. Pass --config-name for another one.", name, sheet, others
+        "Of %s the sheet %r is read; it also has %s. Pass config_name=... for another one.", name, sheet, others
     )
 
 
