@@ -29,11 +29,16 @@ class VLLMGenerator(LocalGenerator):
 
     Prompts are the same tokens as those of [`TransformersGenerator`], settings mean the same, and greedy texts are the
     same up to floating point. Draws are vLLM's own, from the same seeds: its texts have journal keys of their own.
-    Made by [`VLLMGenerator.from_pretrained`]; vLLM is not imported before the first use.
+    [`VLLMGenerator.from_pretrained`] makes one by name; vLLM is not imported before the first use.
 
     Its engine lives until [`VLLMGenerator.unload`] or the end of the process, and serves all generators that have the
     same model and engine settings. In a script, what uses it must stand under `if __name__ == "__main__":`, as vLLM
     may start its processes anew. Each process of a launcher, and each worker of `map(num_proc=...)`, has an engine.
+
+    Args:
+        model ([`ModelConfig`]): which model; its revisions are resolved.
+        decoding ([`DecodingConfig`]): how it writes.
+        config ([`VLLMConfig`]): how vLLM runs it.
 
     Attributes:
         teacher ([`Teacher`]): the tokenizer and the configs; its model is not loaded.
@@ -45,7 +50,9 @@ class VLLMGenerator(LocalGenerator):
         >>> distill_fn = ReasonDistiller(generator)
     """
 
-    config: VLLMConfig
+    def __init__(self, model: ModelConfig, decoding: DecodingConfig, config: VLLMConfig) -> None:
+        self.decoding, self.config = decoding, config
+        self.teacher = get_teacher(model)
 
     @classmethod
     def from_pretrained(cls, model_id: str, **settings: Any) -> Self:
@@ -69,25 +76,8 @@ class VLLMGenerator(LocalGenerator):
         loading, decoding, own = split_settings(settings, ModelConfig, DecodingConfig, VLLMConfig)
         model, config = ModelConfig(model_id=model_id, **loading), VLLMConfig(**own)
         refuse_for_vllm(model, DecodingConfig(**decoding))
-        generator = cls.from_configs(pin_revisions(model), DecodingConfig(**decoding), config)
+        generator = cls(pin_revisions(model), DecodingConfig(**decoding), config)
         _ = generator.sampling
-        return generator
-
-    @classmethod
-    def from_configs(cls, model: ModelConfig, decoding: DecodingConfig, config: VLLMConfig) -> Self:
-        """Make a generator of settings whose revisions are resolved: what it pickles to.
-
-        Args:
-            model ([`ModelConfig`]): which model.
-            decoding ([`DecodingConfig`]): how it writes.
-            config ([`VLLMConfig`]): how vLLM runs it.
-
-        Returns:
-            [`VLLMGenerator`]: the generator. No weights are loaded yet.
-        """
-        generator = cls.__new__(cls)
-        generator.decoding, generator.config = decoding, config
-        generator.teacher = get_teacher(model)
         return generator
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -212,7 +202,7 @@ class VLLMGenerator(LocalGenerator):
 
 def _rebuild(cls: type[VLLMGenerator], model: str, decoding: str, config: str) -> VLLMGenerator:
     configs = ModelConfig.from_json(model), DecodingConfig.from_json(decoding), VLLMConfig.from_json(config)
-    return cls.from_configs(*configs)
+    return cls(*configs)
 
 
 def _without_paths(value: Any) -> Any:

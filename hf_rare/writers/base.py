@@ -173,6 +173,21 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             return self._write(batch)
 
     def _write(self, batch: Any) -> Any:
+        try:
+            results = self._complete(batch)
+        finally:  # also where a limit has ended the run
+            self.summary.generated = self.completer.generated
+            self.summary.generated_tokens = self.completer.tokens
+            self.summary.seconds = self.completer.seconds
+        layout = self._lay_out(results)
+        counted = Summary.of_batch(results, layout.samples)
+        self.summary += counted
+        self.reporter.add_batch(counted)
+        logger.info("%s: %d rows are done; so far %s", self.doing, len(results), self.summary)
+        return add_columns(batch, layout.columns, self.output_features, layout.repeats)
+
+    def _complete(self, batch: Any) -> Sequence[Result[S]]:
+        """Let the model write what the rows of a batch need; where they are the first of a dataset, of all of it."""
         attempts = self.make_attempts()
         if self._ahead is not None:  # the first batch of `apply`: there is no result in the cache of `datasets`
             ahead, self._ahead = self._ahead, None
@@ -185,16 +200,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             self._check_free(column_names(batch))
             return self.begin_rows(batch)
 
-        results = self.completer.complete(make_rows, attempts, self._has_run_ahead)
-        layout = self._lay_out(results)
-        counted = Summary.of_batch(results, layout.samples)
-        self.summary += counted
-        self.reporter.add_batch(counted)
-        self.summary.generated = self.completer.generated
-        self.summary.generated_tokens = self.completer.tokens
-        self.summary.seconds = self.completer.seconds
-        logger.info("%s: %d rows are done; so far %s", self.doing, len(results), self.summary)
-        return add_columns(batch, layout.columns, self.output_features, layout.repeats)
+        return self.completer.complete(make_rows, attempts, self._has_run_ahead)
 
     def features(self, features: datasets.Features | None = None) -> datasets.Features:
         """Return the features of the dataset with its new columns, for `map(features=...)`.

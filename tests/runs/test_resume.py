@@ -261,6 +261,10 @@ def test_the_summary_tells_what_was_generated_now(rows, tiny, journal_dir):
     assert later.summary.generated == 2
     assert "2 generated now in" in str(later.summary)
     assert later.summary.generated_tokens < later.summary.completion_tokens
+    ended = make(tiny, journal_dir, max_rows=1, seed=1)
+    with pytest.raises(BudgetReachedError):
+        ended.apply(rows)
+    assert ended.summary.generated == ended.completer.generated >= 1
 
 
 # limits
