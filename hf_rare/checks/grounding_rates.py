@@ -103,6 +103,11 @@ class GroundingSummary:
 
     Rates that change with the place are position bias: documents are shuffled, so the place says nothing about them.
     Where the rows have been through [`measure_evidence`], `evidence` says how far that agrees.
+
+    Args:
+        overall ([`GroundingRates`]): the counts of all traces.
+        by_position (`dict[int, GroundingRates]`): those of the traces whose positive stood at a place.
+        evidence ([`EvidenceAgreement`]): what evidence says of the traces that have been measured.
     """
 
     overall: GroundingRates = field(default_factory=GroundingRates)
