@@ -6,8 +6,6 @@ interrupted goes on from its journal.
 """
 
 import json
-import logging
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,12 +22,11 @@ from hf_rare.checks.near_duplicates import drop_near_duplicates
 from hf_rare.checks.verify import verify
 from hf_rare.compat.datasets import fingerprint_of
 from hf_rare.errors import ConfigError, DatasetFileError, NothingUsableError, PipelineError
-from hf_rare.generation.revisions import digest_folder, is_local
 from hf_rare.hub.card.build import build_card
 from hf_rare.hub.push import push_to_hub
 from hf_rare.negatives.mine import mine_hard_negatives
 from hf_rare.negatives.retrieve import retrieve_documents
-from hf_rare.pipeline import inputs, outputs
+from hf_rare.pipeline import inputs, kept, outputs
 from hf_rare.pipeline.readers.cells import Kind
 from hf_rare.pipeline.settings import (
     MODEL_NAMES,
@@ -43,7 +40,6 @@ from hf_rare.pipeline.settings import (
 from hf_rare.pipeline.told import tell_command, tell_stages
 from hf_rare.runs.team import read_place
 from hf_rare.settings.transformers_names import reject_unknown_names
-from hf_rare.text import shorten
 from hf_rare.training.left_out import hear_left_out
 from hf_rare.training.on_policy import to_prompts
 from hf_rare.training.one_trace import keep_one_trace
@@ -55,14 +51,6 @@ from hf_rare.writers.recipe import make_recipe, recipe_beside
 from hf_rare.writers.recipe_checks import Recipe
 from hf_rare.writers.registry import WRITERS
 from hf_rare.writers.usable import advise, check_usable, count_statuses
-
-logger = logging.getLogger(__name__)
-
-MOST_OF_A_REASON = 300
-"""Characters of why a stage is made again."""
-
-NOTE = "stage.json"
-"""The file beside the rows of a stage that says what they were made with."""
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "near_duplicates": drop_near_duplicates,
@@ -244,7 +232,7 @@ class _Run:
         for number, stage in enumerate(list_stages(), start=1):
             if stage not in self.settings:
                 continue
-            what = self.writers.get(stage) or _describe_stage(self.settings[stage])
+            what = self.writers.get(stage) or kept.describe_stage(self.settings[stage])
             key = Hasher.hash(json.dumps([before, stage, Hasher.hash(what)]))
             note = {"stage": stage, "key": key, "before": before, "version": __version__}
             note["settings"] = self._list_settings(stage)
@@ -307,7 +295,7 @@ class _Run:
     def _list_settings(self, stage: str) -> Settings:
         """List what a stage depends on, to tell later what has changed: datasets are fingerprints."""
         if stage not in self.writers:
-            settings: Settings = json.loads(json.dumps(self.settings[stage], default=_identify))
+            settings: Settings = json.loads(json.dumps(self.settings[stage], default=kept.identify))
             return settings
         recipe = json.loads(json.dumps(make_recipe(self.writers[stage])))
         sections = {name: section for name, section in recipe.items() if isinstance(section, dict)}
@@ -318,18 +306,16 @@ class _Run:
 
     def _keep(self, stage: str, path: Path, note: Settings, make: Callable[[], datasets.Dataset]) -> datasets.Dataset:
         """Return the rows of a stage: those that are there, where they have this key, or else new ones."""
-        existing = _read_note(path)
-        kept, why = _load_stage(path, existing, note["key"]), _say_what_differs(existing, note)
-        if kept is None:
+        existing = kept.read_note(path)
+        found, why = kept.load_rows(path, existing, note["key"]), kept.say_what_differs(existing, note)
+        if found is None:
             made = make()
             if len(made) == 0:
                 raise PipelineError(f"The stage {stage!r} has left no rows. {self._describe_loss(stage)}")
-            shutil.rmtree(path, ignore_errors=True)
-            outputs.save_output(made, path / "rows")
-            text = json.dumps({**note, "rows": len(made)}, indent=2)
-            outputs.write_text(text + "\n", path / NOTE)  # last, so that half a stage has none
-        rows = kept if kept is not None else datasets.load_from_disk(str(inputs.by_plain_name(path / "rows")))
-        self.on_stage(StageResult(stage, len(rows), path / "rows", kept is not None, why))
+            rows = kept.save_rows(made, path, note)
+        else:
+            rows = found
+        self.on_stage(StageResult(stage, len(rows), path / "rows", found is not None, why))
         return rows
 
     def _describe_loss(self, stage: str) -> str:
@@ -347,50 +333,6 @@ class _Run:
             return written
         made: datasets.Dataset = FUNCTIONS[stage](rows, **self.settings[stage])
         return made
-
-
-def _read_note(path: Path) -> Settings:
-    """Read what a stage has noted of itself; nothing where it has not ended, or where that is damaged."""
-    try:
-        note = json.loads((path / NOTE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as err:
-        logger.warning("%s is damaged, and is made again: %s: %s", path, type(err).__name__, err)
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-def _say_what_differs(existing: Settings, note: Settings) -> str:
-    """Say why the rows that a stage has left are not those that it would make now."""
-    if not existing or existing.get("key") == note["key"]:
-        return ""
-    if existing.get("version") != note["version"]:
-        return f"they were made by hf_rare {existing.get('version')}, and this is {note['version']}"
-    before, now = existing.get("settings"), note["settings"]
-    before = before if isinstance(before, dict) else {}
-    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    reasons = [f"{name} is {now.get(name)!r} and was {before.get(name)!r}" for name in changed]
-    if existing.get("before") != note["before"]:
-        reasons.insert(0, "the rows before them are others")
-    return shorten("; ".join(reasons) or "what they depend on has changed", MOST_OF_A_REASON)
-
-
-def _load_stage(path: Path, note: Settings, key: str) -> datasets.Dataset | None:
-    """Return the rows that a stage has left, where they have this key and are all there; else `None`."""
-    if note.get("key") != key:
-        return None
-    try:
-        rows = datasets.load_from_disk(str(inputs.by_plain_name(path / "rows")))
-        is_whole = isinstance(rows, datasets.Dataset) and len(rows) == note.get("rows") and bool(rows[-1])
-    except FileNotFoundError:
-        return None
-    except Exception as err:  # a damaged file can raise anything
-        logger.warning("%s is damaged, and is made again: %s: %s", path, type(err).__name__, err)
-        return None
-    if not is_whole:
-        logger.warning("%s is damaged, and is made again: it does not have the rows of which %s speaks.", path, NOTE)
-    return rows if is_whole else None
 
 
 def _has_text(value: str | list[str]) -> bool:
@@ -411,23 +353,6 @@ def _load_inputs(settings: Mapping[str, Settings]) -> dict[str, Settings]:
         ]
         loaded["decontamination"] = {**settings["decontamination"], "evaluation_sets": evaluation_sets}
     return loaded
-
-
-def _describe_stage(settings: Settings) -> str:
-    """Return all that a stage depends on which runs no writer: datasets by fingerprint, model folders by digest."""
-    dense = settings.get("dense")
-    models = [settings.get("model"), dense.get("cross_encoder") if isinstance(dense, Mapping) else None]
-    digests = [_digest_model(Path(name)) for name in models if isinstance(name, str) and is_local(name)]
-    return json.dumps([settings, digests], sort_keys=True, default=_identify)
-
-
-def _digest_model(folder: Path) -> list[str]:
-    """Digest a folder of sentence-transformers, whose modules lie in folders of their own."""
-    return [digest_folder(path) for path in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir()))]
-
-
-def _identify(value: Any) -> str:
-    return fingerprint_of(value) if isinstance(value, datasets.Dataset) else str(value)
 
 
 def _expect_columns(
