@@ -89,9 +89,8 @@ def keep_traces(
         BatchTypeError: This is no [`~datasets.Dataset`].
     """
     names = check_lists(dataset, output_column)
-    features = dataset.features
-    if keep == 1:
-        features = datasets.Features({**features, **{name: features[name].feature for name in names}})
+    kept = {name: _kept_feature(dataset.features[name], keep) for name in names}
+    features = datasets.Features({**dataset.features, **kept})
     if not len(dataset):
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
     function = partial(_keep, names, output_column, choose, keep, features.arrow_schema)
@@ -113,6 +112,13 @@ def check_lists(dataset: datasets.Dataset, output_column: str) -> list[str]:
     if plain := [name for name in names if not is_list(dataset.features[name])]:
         raise ColumnError(f"The column {plain[0]!r} holds one value for each row: there is nothing to choose from.")
     return names
+
+
+def _kept_feature(feature: Any, keep: int) -> Any:
+    """Return the type of what is kept of a column of lists: rows may keep lists of different lengths."""
+    if keep == 1:
+        return feature.feature
+    return datasets.List(feature.feature) if isinstance(feature, datasets.List) else feature
 
 
 def _choose_one(fallback: str, row: Mapping[str, Any]) -> list[int]:

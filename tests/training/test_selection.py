@@ -4,9 +4,10 @@ import logging
 import math
 import pickle
 import statistics
+from functools import partial
 
 import pytest
-from datasets import Dataset, List, Value
+from datasets import Dataset, Features, LargeList, List, Value
 from datasets.fingerprint import Hasher
 
 from hf_rare import compare_teachers, select_traces
@@ -105,6 +106,16 @@ def test_a_selection_is_not_answered_from_the_cache_of_another(several, tiny):
     assert len(prints) == 3
     made = pickle.loads(pickle.dumps(RankSurprisalMeasure(tiny, candidates=Candidates(("ok",)))))
     assert made.candidates == Candidates(("ok",))
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(partial(List, length=3), List), (LargeList, LargeList)])
+def test_several_are_kept_of_lists_of_one_length(kind, expected, several, tiny):
+    lists = {name: kind(Value("string")) for name in several.features if name.startswith("reasoning_")}
+    lists.pop("reasoning_document_order")
+    rows = several.cast(Features({**several.features, **lists, "reasoning": kind(Value("string"))}))
+    chosen = select_traces(rows, tiny, keep=2)
+    assert chosen["reasoning"][:] == select_traces(several, tiny, keep=2)["reasoning"][:]
+    assert chosen.features["reasoning"] == expected(Value("string"))
 
 
 def test_several_are_kept_in_lists_the_best_first(several, tiny):
