@@ -8,7 +8,7 @@ import datasets
 
 from hf_rare.checks.answers import TOLERANCE, check_answer, check_settings
 from hf_rare.errors import BatchTypeError, ColumnError
-from hf_rare.rows.batches import add_columns, column_names, read_columns
+from hf_rare.rows.batches import add_columns, column_names, fill_lists, map_with_features, read_columns
 from hf_rare.rows.column_types import is_list
 from hf_rare.rows.columns import ANSWER, STATUS, VERDICT, WITHOUT_TRACE, Outcome, check_statuses
 from hf_rare.rows.gold import (
@@ -36,7 +36,7 @@ class AnswerCheck(Config):
     """The check as a callable for `Dataset.map(..., batched=True)`; [`verify`] is the short way.
 
     Added is `<output_column>_verdict`: `right`, `wrong`, or `unchecked` where there is no gold answer or no trace; a
-    list of them where the trace column holds lists. It is never null.
+    list of them where the trace column holds lists, without items where a row has no list. It is never null.
 
     Args:
         gold_column (`str`, *optional*, defaults to `"answer"`):
@@ -103,6 +103,7 @@ class AnswerCheck(Config):
         labels = labels or label_names(features, self.gold_column)
         optional = [name for name in self._optional() if name in names]
         rows = read_columns(batch, [self.output_column, self.gold_column, *optional, *further_columns])
+        as_lists = fill_lists(batch, rows, self.output_column)
         for row in rows:
             check_gold_value(row[self.gold_column], self.gold_column)
         places = [range(len(traces)) if isinstance(traces := row[self.output_column], list) else None for row in rows]
@@ -113,7 +114,6 @@ class AnswerCheck(Config):
         ]
         verdicts = iter(check(traces))
         column = [next(verdicts) if own is None else [next(verdicts) for _ in own] for own in places]
-        as_lists = any(own is not None for own in places)
         return add_columns(batch, {self.verdict_column: column}, self.features(as_lists))
 
     @property
@@ -303,19 +303,16 @@ def _add_verdicts(dataset: Any, answers: AnswerCheck, function: Any, num_proc: i
     answers.check_names(dataset.column_names)
     check_gold_feature(dataset.features, answers.gold_column)
     labels = label_names(dataset.features, answers.gold_column)
-    as_lists = is_list(dataset.features[answers.output_column])
-    features = datasets.Features({**dataset.features, **answers.features(as_lists)})
-    if not len(dataset):  # `map` never calls the check
-        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
-    return dataset.map(
-        function,
-        batched=True,
-        batch_size=BATCH_SIZE,
-        features=features,
-        fn_kwargs={"labels": labels} if labels else None,
-        num_proc=num_proc,
-        desc="Checking answers",
+    new = answers.features(is_list(dataset.features[answers.output_column]))
+    map_kwargs = {
+        "fn_kwargs": {"labels": labels} if labels else None,
+        "num_proc": num_proc,
+        "desc": "Checking answers",
+    }
+    checked: datasets.Dataset = map_with_features(
+        dataset, function, lambda features: datasets.Features({**features, **new}), [], [], BATCH_SIZE, map_kwargs
     )
+    return checked
 
 
 def _read_options(options: Any) -> list[tuple[str, str]] | None:

@@ -129,6 +129,16 @@ def name_features(prefix: str, endings: Collection[str], *, as_lists: Collection
     }
 
 
+def list_values(value: Any, has_lists: bool) -> list[Any]:
+    """List what a column says of the traces of a row.
+
+    Args:
+        value: what the row has in it.
+        has_lists (`bool`): whether the column holds lists, in which a row without one has no traces.
+    """
+    return list(value or ()) if has_lists else [value]
+
+
 def per_trace(values: Sequence[Any] | None, count: int) -> list[Any]:
     """Return a value for each of the traces of a row, of a list that may be missing or too short.
 

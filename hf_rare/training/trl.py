@@ -16,7 +16,7 @@ import datasets
 
 from hf_rare.errors import ColumnError
 from hf_rare.rows.column_types import is_list
-from hf_rare.rows.columns import SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses
+from hf_rare.rows.columns import SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses, list_values
 from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 from hf_rare.training.examples import (
@@ -281,9 +281,10 @@ def _say_what_is_left_out(dataset: datasets.Dataset, form: TrainingFormat, used:
     column = form.config.output_column + STATUS
     if column not in dataset.column_names:
         return
-    counts = Counter[str]()
-    for status in dataset.with_format(None)[column]:
-        counts.update(status if isinstance(status, list) else [status])
+    has_lists = is_list(dataset.features[column])
+    counts = Counter[str](
+        status for own in dataset.with_format(None)[column] for status in list_values(own, has_lists)
+    )
     unwanted = WITHOUT_TRACE if form.statuses is None else set(counts) - set(form.statuses)
     reasons = {status: count for status, count in counts.most_common() if status in unwanted}
     left_out = counts.total() - used

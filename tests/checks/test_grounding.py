@@ -237,6 +237,18 @@ def test_samples_in_lists_give_lists():
     assert summarize_grounding(audited, statuses=None).overall == GroundingRates(4, 1, 0, 1, 1, 2, 0)
 
 
+@pytest.mark.parametrize("kind", [None, "numpy", "torch", "pandas", "arrow", "polars"])
+def test_a_row_without_a_list_of_traces_has_no_values(kind):
+    rows = make_rows([["By [2].", "By [1]."], None, None], [["ok"] * 2, None, None])
+    for some in (rows, rows.select([1, 0]), rows.select([1, 2])):
+        audited = audit_grounding(some.with_format(kind)).with_format(None)
+        expected = [[[0], [1]] if traces else [] for traces in some["reasoning"]]
+        assert audited["reasoning_cited_documents"][:] == expected
+        assert audited["reasoning_distracted"][:] == [[False, True] if traces else [] for traces in some["reasoning"]]
+        assert audited.features["reasoning_cited_documents"] == List(List(Value("int64")))
+    assert GroundingAudit()(rows[:])["reasoning_distracted"] == [[False, True], [], []]
+
+
 def test_rates_by_the_place_of_the_positive():
     rows = make_rows(["By [2].", "By [1] and [7].", "None."], ["ok"] * 3).remove_columns("reasoning_positive_position")
     summary = summarize_grounding(audit_grounding(rows.add_column("reasoning_positive_position", [2, 1, 2])))

@@ -62,6 +62,24 @@ def test_samples_have_a_list_of_verdicts_and_exports_go_by_it(demo_rows):
     assert len(to_sft(checked, correct_column="reasoning_verdict")) == 2
 
 
+@pytest.mark.parametrize("format", [None, "numpy", "torch", "pandas", "polars", "arrow"])
+def test_a_row_without_a_list_of_traces_has_no_verdicts(demo_rows, format):
+    distilled = distilled_rows(demo_rows).select(range(2)).to_list()
+    samples = {
+        "reasoning": ["The answer is 7.", "So 8."],
+        "reasoning_answer": ["7", "8"],
+        "reasoning_status": ["ok"] * 2,
+    }
+    rows = Dataset.from_list([distilled[0] | samples, distilled[1] | dict.fromkeys(samples)])
+    rows = rows.remove_columns("answer").add_column("answer", [7, 7])
+    for places in ([0, 1], [1, 0], [1, 1]):
+        checked = verify(rows.select(places).with_format(format)).with_format(None)
+        assert checked["reasoning_verdict"][:] == [[] if place else ["right", "wrong"] for place in places]
+        assert checked.features["reasoning_verdict"] == List(Value("string"))
+        assert len(to_sft(checked, correct_column="reasoning_verdict")) == places.count(0)
+        assert to_preference(checked, form="kto")["label"][:] == [True, False] * places.count(0)
+
+
 @pytest.mark.parametrize("format", ["numpy", "torch", "pandas", "polars", "arrow"])
 def test_formats_change_nothing(rows, format):
     checked = verify(rows.with_format(format)).with_format(None)

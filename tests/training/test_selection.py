@@ -99,6 +99,13 @@ def test_rows_that_are_left_out_are_counted_by_their_reasons(several, tiny, capl
     assert "statuses=None" not in caplog.text
 
 
+def test_a_row_without_a_list_of_traces_has_none_that_can_be_chosen(several, tiny, caplog):
+    names = ["reasoning", "reasoning_answer", "reasoning_status", "reasoning_verdict"]
+    rows = Dataset.from_list([several[0], several[1] | dict.fromkeys(names)], features=several.features)
+    assert len(select_traces(rows, tiny)) == 1
+    assert "1 of 2 rows are left out: no trace of theirs can be chosen. Of their 0 traces: none." in caplog.text
+
+
 def test_a_selection_is_not_answered_from_the_cache_of_another(several, tiny):
     prints = {
         Hasher.hash(RankSurprisalMeasure(tiny, candidates=one)) for one in (None, Candidates(), Candidates(("ok",)))

@@ -272,6 +272,13 @@ def test_what_is_left_out_is_said_with_its_reasons(distilled, sampled, caplog):
     assert "there are no pairs" in caplog.text
 
 
+def test_a_row_without_a_list_of_traces_is_none_that_is_left_out(sampled, caplog):
+    names = ["reasoning", "reasoning_answer", "reasoning_status", "reasoning_verdict"]
+    rows = Dataset.from_list([sampled[0], sampled[1] | dict.fromkeys(names)], features=sampled.features)
+    assert len(to_sft(rows)) == 3
+    assert "1 of 4 traces are left out: 1 truncated." in caplog.text
+
+
 tokenizer = make_tokenizer(THINKING_CHAT_TEMPLATE)
 
 
