@@ -162,7 +162,7 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
             raise ConfigError(f"{flag} is for CSV{' and JSON' * (flag == '--encoding')} files; {name!r} is none.")
     try:
         if path.is_dir():
-            return _check_texts(datasets.load_from_disk(str(by_plain_name(path))), name)
+            return _check_texts(datasets.load_from_disk(str(by_plain_name(path))))
         if reader is not None:
             return _load_file(path, reader, form)
     except RowError as err:
@@ -383,9 +383,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _check_texts(
-    loaded: datasets.Dataset | datasets.DatasetDict, name: str
-) -> datasets.Dataset | datasets.DatasetDict:
+def _check_texts(loaded: datasets.Dataset | datasets.DatasetDict) -> datasets.Dataset | datasets.DatasetDict:
     """Raise [`RowError`] where a text of a saved dataset is no UTF-8."""
     for split in loaded.values() if isinstance(loaded, datasets.DatasetDict) else [loaded]:
         number = 0
