@@ -155,7 +155,7 @@ def to_preference(
     """Write rows as TRL's preferences, from right and wrong traces of the same row.
 
     `"dpo"` gives `prompt`, `chosen` and `rejected` from rows whose samples are lists with right and wrong ones among
-    them; `"kto"` gives `prompt`, `completion` and `label` for every trace. What is right says `correct_column`, or,
+    them; `"kto"` gives `prompt`, `completion` and `label` for single traces. What is right says `correct_column`, or,
     without one, [`verify`]'s `<output_column>_verdict` where the dataset has it, or else the status: `ok` is right,
     and a trace with another status wrong, whatever `statuses` says. A trace without a grade (null, or the verdict
     `unchecked`) is left out.
