@@ -26,11 +26,6 @@ _CLAIM_BEFORE = re.compile(
     r"|[是选選为為故])[\s,:(*]*$",
     re.IGNORECASE,
 )
-_CLAIM_AFTER = re.compile(
-    r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|would be|must be|it is|fits|matches|remains)\b\s*(?:the\s+)?(?:only\s+)?"
-    r"(?:correct|right|best|true|answer)?|[✓✔✅☑]|\s*(?:选项|選項|项|項)?(?:是)?(?:正确|正確)|\s+richtig\b)",
-    re.IGNORECASE,
-)
 _RIGHT_AFTER = re.compile(
     r"\s*(?:\([^)]*\)\s*)?(?:\s(?:is|are|would be|must be)\s+(?:therefore\s+|clearly\s+)?(?:the\s+)?(?:only\s+)?"
     r"(?:(?:correct|right|best|true|answer)\b|better(?=\W*$|[.,;]|\s+(?:than|answer|choice|option|fit)\b))"

@@ -13,7 +13,7 @@ from annotated_types import MinLen
 from hf_rare.checks.citation_forms import DOCUMENT_WORDS
 from hf_rare.checks.evidence import MIN_QUOTE_TOKENS, Grounding, assess_grounding
 from hf_rare.errors import BatchTypeError, ColumnError
-from hf_rare.rows.batches import add_columns, column_names, read_columns
+from hf_rare.rows.batches import add_columns, column_names, fill_lists, map_with_features, read_columns
 from hf_rare.rows.column_types import check_types, is_list, kinds_of_negatives
 from hf_rare.rows.columns import DOCUMENT_ORDER, GROUNDING_COLUMNS, name_features
 from hf_rare.rows.hard_negatives import gather, name_columns
@@ -39,10 +39,10 @@ class GroundingAudit(Config):
     - `_grounded_on_positive`: whether the trace cites or quotes the positive.
     - `_distracted`: whether it cites or quotes hard negatives and not the positive.
 
-    Where the trace column holds lists, so do these. A row without a trace has empty lists and `False`; a trace that
-    was cut off is judged by what there is. The answer is not part of the trace. The audit sees forms, not reasons: a
-    trace that dismisses a document cites it, one that says the same in other words does not quote, and a document that
-    was shortened for the prompt is compared in full.
+    Where the trace column holds lists, so do these. A row without a trace has empty lists and `False`, and one without
+    a list of traces empty lists alone; a trace that was cut off is judged by what there is. The answer is not part of
+    the trace. The audit sees forms, not reasons: a trace that dismisses a document cites it, one that says the same in
+    other words does not quote, and a document that was shortened for the prompt is compared in full.
 
     Args:
         output_column (`str`, *optional*, defaults to `"reasoning"`):
@@ -86,6 +86,7 @@ class GroundingAudit(Config):
         self.check_names(existing)
         asked = [name for name in (self.question_column, self.scenario_column) if name is not None]
         rows = read_columns(batch, [*self._needed(), *(name for name in asked if name in existing)])
+        as_lists = fill_lists(batch, rows, self.output_column)
         columns: dict[str, list[Any]] = {self.output_column + ending: [] for ending in GROUNDING_COLUMNS}
         for row in rows:
             trace = row[self.output_column]
@@ -93,7 +94,6 @@ class GroundingAudit(Config):
             for ending in GROUNDING_COLUMNS:
                 values = [getattr(grounding, ending[1:]) for grounding in audited]
                 columns[self.output_column + ending].append(values if isinstance(trace, list) else values[0])
-        as_lists = any(isinstance(row[self.output_column], list) for row in rows)
         return add_columns(batch, columns, self.features(as_lists))
 
     def features(self, as_lists: bool = False) -> datasets.Features:
@@ -179,12 +179,10 @@ def audit_grounding(
     audit = GroundingAudit(output_column=output_column, **settings)
     audit.check_names(dataset.column_names)
     check_types(dataset.features, kinds_of_negatives(audit.hard_negatives_column))
-    as_lists = is_list(dataset.features[output_column])
-    features = datasets.Features({**dataset.features, **audit.features(as_lists)})
-    if not len(dataset):  # `map` never calls the audit
-        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
-    return dataset.map(
-        audit, batched=True, batch_size=BATCH_SIZE, features=features, num_proc=num_proc, desc="Auditing"
+    new = audit.features(is_list(dataset.features[output_column]))
+    map_kwargs = {"num_proc": num_proc, "desc": "Auditing"}
+    return map_with_features(
+        dataset, audit, lambda features: datasets.Features({**features, **new}), [], [], BATCH_SIZE, map_kwargs
     )
 
 

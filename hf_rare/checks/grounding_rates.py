@@ -2,11 +2,13 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
+from typing import Self
 
 import datasets
 
 from hf_rare.checks.evidence import Grounding
 from hf_rare.errors import ColumnError
+from hf_rare.rows.column_types import is_list, item_of
 from hf_rare.rows.columns import (
     CITED_DOCUMENTS,
     EVIDENCE_ON_POSITIVE,
@@ -14,12 +16,22 @@ from hf_rare.rows.columns import (
     QUOTED_DOCUMENTS,
     STATUS,
     UNKNOWN_CITATIONS,
+    list_values,
+    per_trace,
 )
 from hf_rare.rows.kinds_of_dataset import check_dataset
 
 
 @dataclass
-class GroundingRates:
+class _Counts:
+    """Numbers that are added up by name."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
+
+
+@dataclass
+class GroundingRates(_Counts):
     """Counts over traces; `rates` gives them as shares.
 
     Args:
@@ -40,9 +52,6 @@ class GroundingRates:
     silent: int = 0
     unknown_citations: int = 0
 
-    def __add__(self, other: "GroundingRates") -> "GroundingRates":
-        return GroundingRates(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
-
     @property
     def rates(self) -> dict[str, float]:
         """Each count as a share of the traces; 0 where there are none."""
@@ -62,7 +71,7 @@ class GroundingRates:
 
 
 @dataclass
-class EvidenceAgreement:
+class EvidenceAgreement(_Counts):
     """What evidence says of the traces that have been measured, beside what they say themselves.
 
     Args:
@@ -79,9 +88,6 @@ class EvidenceAgreement:
     cited_and_carried: int = 0
     cited_alone: int = 0
     carried_alone: int = 0
-
-    def __add__(self, other: "EvidenceAgreement") -> "EvidenceAgreement":
-        return EvidenceAgreement(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
 
     def __str__(self) -> str:
         counts = {item.name: getattr(self, item.name) for item in fields(self)[1:]}
@@ -140,7 +146,7 @@ def summarize_grounding(
         output_column (`str`, *optional*, defaults to `"reasoning"`):
             Prefix of these columns.
         statuses (`Collection[str]`, *optional*, defaults to `("ok",)`):
-            Which traces count, by their status; `None` for all.
+            Which traces count, by their status; `None` for all. Those that have not been audited never do.
 
     Returns:
         [`GroundingSummary`]: counts and rates, overall and by the place of the positive.
@@ -160,17 +166,17 @@ def summarize_grounding(
             "without a status column pass statuses=None."
         )
     summary, carried = GroundingSummary(), output_column + EVIDENCE_ON_POSITIVE
+    has_samples = is_list(item_of(dataset.features[names[0]]))
     read = [*names, *([carried] if carried in dataset.column_names else [])]
     for row in dataset.select_columns(read).with_format(None):
-        found = [row[name] for name in names if name != position]
-        has_samples = bool(found[0]) and isinstance(found[0][0], list)
-        traces = list(zip(*found, strict=True)) if has_samples else [found]
-        on_positive = row.get(carried) if has_samples and carried in read else [row.get(carried)] * len(traces)
-        for (cited, unknown, quoted, *trace_status), is_carried in zip(traces, on_positive, strict=True):
-            if statuses is None or trace_status[0] in statuses:
-                for rates in (summary.overall, summary.by_position.setdefault(row[position], GroundingRates())):
-                    rates.count(cited, unknown, quoted)
-                if is_carried is not None:
-                    summary.evidence.count(0 in cited or 0 in quoted, is_carried)
+        said = [list_values(row.get(name), has_samples) for name in (*names[:3], status, carried)]
+        traces = zip(*(per_trace(values, len(said[0])) for values in said), strict=True)
+        for cited, unknown, quoted, own_status, is_carried in traces:
+            if cited is None or (statuses is not None and own_status not in statuses):
+                continue  # not audited, or not wanted
+            for rates in (summary.overall, summary.by_position.setdefault(row[position], GroundingRates())):
+                rates.count(cited, unknown, quoted)
+            if is_carried is not None:
+                summary.evidence.count(0 in cited or 0 in quoted, is_carried)
     summary.by_position = dict(sorted(summary.by_position.items()))
     return summary

@@ -8,7 +8,7 @@ import datasets
 
 from hf_rare.checks.answers import TOLERANCE, check_answer, check_settings
 from hf_rare.errors import BatchTypeError, ColumnError
-from hf_rare.rows.batches import add_columns, column_names, read_columns
+from hf_rare.rows.batches import add_columns, column_names, fill_lists, map_with_features, read_columns
 from hf_rare.rows.column_types import is_list
 from hf_rare.rows.columns import ANSWER, STATUS, VERDICT, WITHOUT_TRACE, Outcome, check_statuses
 from hf_rare.rows.gold import (
@@ -25,7 +25,7 @@ from hf_rare.settings.kinds import ColumnName
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import Check
 
-VERIFY_REVISION = 4
+VERIFY_REVISION = 5
 """Bumped by hand whenever the same row gets another verdict."""
 
 BATCH_SIZE = 1000
@@ -36,7 +36,7 @@ class AnswerCheck(Config):
     """The check as a callable for `Dataset.map(..., batched=True)`; [`verify`] is the short way.
 
     Added is `<output_column>_verdict`: `right`, `wrong`, or `unchecked` where there is no gold answer or no trace; a
-    list of them where the trace column holds lists. It is never null.
+    list of them where the trace column holds lists, without items where a row has no list. It is never null.
 
     Args:
         gold_column (`str`, *optional*, defaults to `"answer"`):
@@ -103,6 +103,7 @@ class AnswerCheck(Config):
         labels = labels or label_names(features, self.gold_column)
         optional = [name for name in self._optional() if name in names]
         rows = read_columns(batch, [self.output_column, self.gold_column, *optional, *further_columns])
+        as_lists = fill_lists(batch, rows, self.output_column)
         for row in rows:
             check_gold_value(row[self.gold_column], self.gold_column)
         places = [range(len(traces)) if isinstance(traces := row[self.output_column], list) else None for row in rows]
@@ -113,7 +114,6 @@ class AnswerCheck(Config):
         ]
         verdicts = iter(check(traces))
         column = [next(verdicts) if own is None else [next(verdicts) for _ in own] for own in places]
-        as_lists = any(own is not None for own in places)
         return add_columns(batch, {self.verdict_column: column}, self.features(as_lists))
 
     @property
@@ -150,18 +150,25 @@ class AnswerCheck(Config):
         if place is not None:
             values = [value[place] if isinstance(value, list) and place < len(value) else None for value in values]
         trace, answer, status = (value if isinstance(value, str) else "" for value in values)
-        if status in WITHOUT_TRACE:
-            trace = answer = ""
-        is_finished = self.statuses is None or status in self.statuses
         options = _read_options(row.get(self.options_column))
         gold = name_label(row[self.gold_column], labels, options)
-        return TraceToCheck(row, gold, answer, trace, is_finished, options)
+        return TraceToCheck(row, gold, answer, trace, options, self._settle(gold, options, status, answer + trace))
+
+    def _settle(self, gold: Any, options: list[tuple[str, str]] | None, status: str, text: str) -> Outcome | None:
+        """Say what is known of a trace without comparing it; `None` where it must be compared."""
+        if not list_golds(gold, options) or status in WITHOUT_TRACE or not (status or text.strip()):
+            return "unchecked"
+        if self.statuses is not None and status not in self.statuses:
+            return "wrong"  # also where it was cut off before its first word
+        return None if text.strip() else "unchecked"
 
     def _check_all(self, traces: list["TraceToCheck"]) -> list[Outcome]:
         return [self._check(trace) for trace in traces]
 
     def _check(self, trace: "TraceToCheck") -> Outcome:
-        outcome = check_answer(
+        if trace.outcome is not None:
+            return trace.outcome
+        return check_answer(
             trace.gold,
             trace.answer,
             trace.trace,
@@ -169,7 +176,6 @@ class AnswerCheck(Config):
             options=trace.options,
             tolerance=self.tolerance,
         ).outcome
-        return "wrong" if outcome == "right" and not trace.is_finished else outcome
 
 
 @dataclass(frozen=True)
@@ -181,16 +187,16 @@ class TraceToCheck:
         gold (`Any`): the gold answer; of a class label its name.
         answer (`str`): its answer, where it separates one.
         trace (`str`): its text; empty where there is none.
-        is_finished (`bool`): whether its status lets it be right.
         options (`list[tuple[str, str]]`, *optional*): key and text of each option.
+        outcome (`str`, *optional*): what is known of it already; `None` where it is to be compared.
     """
 
     row: Mapping[str, Any]
     gold: Any
     answer: str
     trace: str
-    is_finished: bool
     options: list[tuple[str, str]] | None
+    outcome: Outcome | None
 
 
 @runtime_checkable
@@ -221,20 +227,17 @@ class JudgeCheck:
         return self.answers.add_verdicts(batch, [self.question_column], self._judge, labels)
 
     def _judge(self, traces: list[TraceToCheck]) -> list[Outcome]:
-        golds = [list_golds(trace.gold, trace.options) for trace in traces]
         asked = [
-            (str(trace.row[self.question_column]), " or ".join(gold), trace.answer or trace.trace)
-            for trace, gold in zip(traces, golds, strict=True)
-            if gold and trace.trace and trace.is_finished
+            (
+                str(trace.row[self.question_column]),
+                " or ".join(list_golds(trace.gold, trace.options)),
+                trace.answer or trace.trace,
+            )
+            for trace in traces
+            if trace.outcome is None
         ]
         judged = iter(self.judge.compare(asked))
-        outcomes: list[Outcome] = []
-        for trace, gold in zip(traces, golds, strict=True):
-            if not gold or not trace.trace:
-                outcomes.append("unchecked")
-            else:
-                outcomes.append(next(judged) if trace.is_finished else "wrong")
-        return outcomes
+        return [next(judged) if trace.outcome is None else trace.outcome for trace in traces]
 
 
 def verify(
@@ -303,19 +306,16 @@ def _add_verdicts(dataset: Any, answers: AnswerCheck, function: Any, num_proc: i
     answers.check_names(dataset.column_names)
     check_gold_feature(dataset.features, answers.gold_column)
     labels = label_names(dataset.features, answers.gold_column)
-    as_lists = is_list(dataset.features[answers.output_column])
-    features = datasets.Features({**dataset.features, **answers.features(as_lists)})
-    if not len(dataset):  # `map` never calls the check
-        return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
-    return dataset.map(
-        function,
-        batched=True,
-        batch_size=BATCH_SIZE,
-        features=features,
-        fn_kwargs={"labels": labels} if labels else None,
-        num_proc=num_proc,
-        desc="Checking answers",
+    new = answers.features(is_list(dataset.features[answers.output_column]))
+    map_kwargs = {
+        "fn_kwargs": {"labels": labels} if labels else None,
+        "num_proc": num_proc,
+        "desc": "Checking answers",
+    }
+    checked: datasets.Dataset = map_with_features(
+        dataset, function, lambda features: datasets.Features({**features, **new}), [], [], BATCH_SIZE, map_kwargs
     )
+    return checked
 
 
 def _read_options(options: Any) -> list[tuple[str, str]] | None:

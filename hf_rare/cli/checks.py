@@ -28,6 +28,7 @@ from hf_rare.cli.parser import Commands, Parser
 from hf_rare.cli.rows import save_rows
 from hf_rare.cli.terminal import Outcome, add_manner, tell
 from hf_rare.errors import DatasetFileError
+from hf_rare.paths import is_there
 from hf_rare.rows.columns import STATUS
 from hf_rare.rows.columns import Outcome as Verdict
 from hf_rare.settings.base import Config
@@ -218,6 +219,6 @@ def _save_with_recipe(arguments: argparse.Namespace, rows: Any, text: str = "", 
 
     outcome = save_rows(arguments, rows, text, **counts)
     source, target = recipe_beside(Path(arguments.input)), recipe_beside(arguments.output)
-    if source.exists() and source.resolve() != target.resolve():
+    if is_there(source) and source.resolve() != target.resolve():
         shutil.copyfile(source, target)
     return outcome

@@ -21,6 +21,7 @@ from hf_rare.cli.terminal import Outcome, add_manner, say_where, tell
 from hf_rare.errors import ConfigError, DatasetFileError, MissingPackageError, OutputExistsError
 from hf_rare.evaluation.conditions import CONDITIONS
 from hf_rare.evaluation.settings import FIXED, EvaluationConfig
+from hf_rare.paths import is_there
 
 HELP = """Ask students about held-out rows, with and without the documents that help, and measure their answers.
 
@@ -140,7 +141,7 @@ def _name_students(given: list[str]) -> dict[str, Any]:
     students: dict[str, Any] = {}
     for text in given:
         name, sign, model = text.partition("=")
-        if not sign or text.startswith("{") or Path(text).exists():
+        if not sign or text.startswith("{") or is_there(text):
             name, model = "", text
         student = json_or_text(model)
         name = name or Path(str(student.get("model_id", "student") if isinstance(student, dict) else student)).name

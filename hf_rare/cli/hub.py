@@ -8,6 +8,7 @@ import hf_rare
 from hf_rare.cli.flags import INPUT_FILES, add_text_form, check_page, number_of_bytes, read_text_form, write_page
 from hf_rare.cli.parser import Commands
 from hf_rare.cli.terminal import Outcome, add_manner
+from hf_rare.paths import is_there
 
 
 def add_hub_commands(commands: Commands) -> None:
@@ -59,7 +60,7 @@ def _read_recipe_of(arguments: argparse.Namespace) -> dict[str, Any] | None:
     from hf_rare.writers.recipe import read_recipe, recipe_beside
 
     path = arguments.recipe or recipe_beside(Path(arguments.input))
-    return read_recipe(path) if arguments.recipe or path.exists() else None
+    return read_recipe(path) if arguments.recipe or is_there(path) else None
 
 
 def _card_settings(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from hf_rare.cli.flags import (
 )
 from hf_rare.cli.parser import Commands
 from hf_rare.cli.terminal import Outcome, add_manner
+from hf_rare.paths import is_there
 from hf_rare.settings.writers import SHOWN_COLUMNS
 
 HELP = """Make a page about distilled rows: what to worry about, numbers that list the rows they count, and the rows.
@@ -73,7 +74,7 @@ def _run_report(arguments: argparse.Namespace) -> Outcome:
         names=_name_both(arguments.input, arguments.compare),
         key_column=arguments.key_column,
         journal=_find_journal(arguments),
-        recipe=arguments.recipe or (path if path.exists() else None),
+        recipe=arguments.recipe or (path if is_there(path) else None),
         title=arguments.title or Path(arguments.input).name,
         max_rows=arguments.max_rows,
         max_bytes=arguments.max_size,

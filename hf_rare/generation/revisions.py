@@ -9,6 +9,7 @@ from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, R
 
 from hf_rare.errors import ModelLoadError
 from hf_rare.hub_errors import NETWORK_ERRORS
+from hf_rare.paths import is_folder
 
 FOLDER_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.safetensors", "*.gguf", "*.py")
 LOCAL, IN_MEMORY = "local-", "memory-"
@@ -19,7 +20,7 @@ BLOCK_BYTES = 4096
 
 def is_local(model_id: str) -> bool:
     """Tell whether `model_id` is a folder of this machine rather than a name on the Hub."""
-    return Path(model_id).is_dir()
+    return is_folder(model_id)
 
 
 def is_on_hub(revision: object) -> bool:

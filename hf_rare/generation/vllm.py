@@ -16,6 +16,7 @@ from hf_rare.generation.protocol import Completion, Job, JobSource, Observer
 from hf_rare.generation.revisions import is_local
 from hf_rare.generation.teacher import get_teacher
 from hf_rare.generation.vllm_sampling import hold_to, make_sampling
+from hf_rare.paths import is_there
 from hf_rare.settings.base import split_settings
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
 from hf_rare.settings.vllm import VLLMConfig, refuse_for_vllm
@@ -211,4 +212,4 @@ def _without_paths(value: Any) -> Any:
         return {name: _without_paths(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_without_paths(inner) for inner in value]
-    return Path(value).name if isinstance(value, str) and "/" in value and Path(value).exists() else value
+    return Path(value).name if isinstance(value, str) and "/" in value and is_there(value) else value

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hf_rare.errors import DatasetFileError
+from hf_rare.paths import is_folder, is_there
 
 _SPLIT = re.compile(r"(train|training|validation|valid|val|dev|test|eval)(?=[._-])", re.IGNORECASE)
 """How the name of a shard begins that says which split it is of."""
@@ -14,7 +15,7 @@ _SPLIT = re.compile(r"(train|training|validation|valid|val|dev|test|eval)(?=[._-
 
 def is_pattern(name: str) -> bool:
     """Tell whether a name that no file has stands for several."""
-    return glob.has_magic(name) and not Path(name).exists()
+    return glob.has_magic(name) and not is_there(name)
 
 
 def match_files(name: str) -> list[Path]:
@@ -32,7 +33,7 @@ def match_files(name: str) -> list[Path]:
     found = [path for path in found if not path.name.startswith(".")]
     if not found:
         folder = pattern.parent
-        is_missing = not glob.has_magic(str(folder)) and not folder.is_dir()
+        is_missing = not glob.has_magic(str(folder)) and not is_folder(folder)
         hint = f" There is no folder {str(folder)!r}." if is_missing else ""
         raise DatasetFileError(f"{name!r} is no input: there is no such file, and as a pattern it matches none.{hint}")
     return found
@@ -91,7 +92,7 @@ def _check_splits(folder: Path, shards: list[Path]) -> None:
 def suggest(path: Path) -> str:
     """Say which names are near one that is missing; nothing where none is."""
     parent = path.parent
-    if not parent.is_dir():
+    if not is_folder(parent):
         return f" There is no folder {str(parent)!r}."
     try:
         names = [other.name for other in parent.iterdir()]

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hf_rare.paths import is_there
 from hf_rare.text import in_one_line
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def without_lost_files(dataset: datasets.Dataset) -> datasets.Dataset:
             continue
         rows = dataset.select_columns([name]).with_format("arrow")
         values = [value for start in range(0, len(rows), ROWS_AT_ONCE) for value in _read_paths(rows, name, start)]
-        lost = {path for path in set(values) if path and "://" not in path and not Path(path).exists()}
+        lost = {path for path in set(values) if path and "://" not in path and not is_there(path)}
         if lost:
             logger.warning("%d files of the column %r are not there, such as %s.", len(lost), name, min(lost))
             empty = partial(_empty_lost, name, lost)

@@ -24,6 +24,7 @@ import xxhash
 from datasets.table import MemoryMappedTable, table_cast
 
 from hf_rare.errors import ConfigError, DatasetFileError
+from hf_rare.paths import is_folder, is_there
 from hf_rare.pipeline.files import is_pattern, list_shards, match_files, suggest
 from hf_rare.pipeline.readers.cells import CellFile, Kind
 from hf_rare.pipeline.readers.csv_rows import CsvFile
@@ -126,7 +127,7 @@ def load_input(
         DatasetFileError: It is none of these, or cannot be read; or it has no such split.
     """
     path = Path(name)
-    if not path.exists() and not is_pattern(name):
+    if not is_there(path) and not is_pattern(name):
         if not ending_of(path) and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
             return _load_from_hub(name, config_name, split, form)
         raise DatasetFileError(f"{name!r} is no input: there is nothing there.{suggest(path)} Expected {INPUT_KINDS}.")
@@ -162,7 +163,7 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
             raise ConfigError(f"{setting}={value!r} is for {kinds} files; {name!r} is none.")
     try:
         if path.is_dir():
-            return _check_texts(datasets.load_from_disk(str(by_plain_name(path))), name)
+            return _check_texts(datasets.load_from_disk(str(by_plain_name(path))))
         if reader is not None:
             return _load_file(path, reader, form)
     except RowError as err:
@@ -220,7 +221,7 @@ def load_splits(
         ConfigError: `split` or `form` is not for what it is.
         DatasetFileError: It cannot be read.
     """
-    if not Path(name).exists() and not is_pattern(name):
+    if not is_there(name) and not is_pattern(name):
         return load_input(name, None, split, form)
     loaded = load_local(name, form)
     if split is None or (split.isidentifier() and isinstance(loaded, datasets.Dataset)):
@@ -268,7 +269,7 @@ def _load_from_hub(name: str, config_name: str | None, split: str | None, form: 
     except StopIteration as err:
         raise DatasetFileError(f"{name!r} holds no rows.") from err
     except (*_SPOILT, datasets.exceptions.DatasetsError) as err:
-        near = suggest(Path(name)) if Path(name).parent.is_dir() else ""
+        near = suggest(Path(name)) if is_folder(Path(name).parent) else ""
         raise DatasetFileError(f"{name!r} cannot be read: {type(err).__name__}: {in_one_line(err)}{near}") from err
 
 
@@ -383,9 +384,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _check_texts(
-    loaded: datasets.Dataset | datasets.DatasetDict, name: str
-) -> datasets.Dataset | datasets.DatasetDict:
+def _check_texts(loaded: datasets.Dataset | datasets.DatasetDict) -> datasets.Dataset | datasets.DatasetDict:
     """Raise [`RowError`] where a text of a saved dataset is no UTF-8."""
     for split in loaded.values() if isinstance(loaded, datasets.DatasetDict) else [loaded]:
         number = 0

@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from hf_rare.prompts.templates import Template, read_template_source
+from hf_rare.prompts.templates import Template, keep_source, read_template_source
 from hf_rare.rows.column_types import Kind, kinds_of_negatives
 from hf_rare.rows.hard_negatives import name_columns
 from hf_rare.rows.row import JudgedAnswer, Row, derive_seed, read_row
@@ -99,13 +99,17 @@ class DistillPrompts(PromptBuilder[Row]):
         return build_prompt(row, self.config, shortened)
 
 
-@lru_cache(maxsize=16)
 def get_template(config: DistillConfig) -> Template:
-    """Return the compiled template of a distiller, compiled once per process.
+    """Return the compiled template of a distiller, compiled once per process and source.
 
     Raises:
         TemplateError: It cannot be found, does not compile, or uses an unknown placeholder.
     """
+    return _compile(keep_source(config))
+
+
+@lru_cache(maxsize=16)
+def _compile(config: DistillConfig) -> Template:
     sample = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
     source = read_template_source(str(config.template), config.builtin_templates)
     return Template(source, _fill_in(sample, sample.documents, config), _HINT)

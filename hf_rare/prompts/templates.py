@@ -1,9 +1,10 @@
 """Prompt templates: sandboxed, strict Jinja. What a placeholder stands for is left to those who fill it in."""
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 import jinja2.meta
@@ -11,6 +12,9 @@ from jinja2.exceptions import SecurityError
 
 from hf_rare.errors import TemplateError
 from hf_rare.prompts.sandbox import BudgetedEnvironment, spending
+from hf_rare.settings.writers import WriterConfig
+
+C = TypeVar("C", bound=WriterConfig)
 
 
 class Template:
@@ -101,6 +105,24 @@ def read_template_source(template: str, builtin: Collection[str]) -> str:
     if not is_source(source):
         raise TemplateError(f"The template file {template!r} has no placeholder, such as {{{{ question }}}}.")
     return source
+
+
+def keep_source(config: C) -> C:
+    """Return settings that hold the text of their template, and not the path of a file, which may change.
+
+    Args:
+        config ([`WriterConfig`]): the settings.
+
+    Returns:
+        [`WriterConfig`]: the same settings; a built-in name stays a name.
+
+    Raises:
+        TemplateError: The template is none, or its file cannot be read.
+    """
+    template = str(config.template)
+    if template in config.builtin_templates or is_source(template):
+        return config
+    return dataclasses.replace(config, template=read_template_source(template, config.builtin_templates))
 
 
 def is_source(text: str) -> bool:

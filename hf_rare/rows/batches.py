@@ -76,6 +76,27 @@ def read_columns(batch: Any, names: Sequence[str], config: Any = None) -> list[d
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
+def fill_lists(batch: Any, rows: Sequence[dict[str, Any]], name: str) -> bool:
+    """Let a value that is missing in a column of lists be a list without items.
+
+    Args:
+        batch:
+            The batch, in any format.
+        rows (`list[dict[str, Any]]`):
+            What [`read_columns`] gave of it, which is changed.
+        name (`str`):
+            The column.
+
+    Returns:
+        `bool`: whether the column holds lists, by its type or by the rows.
+    """
+    has_lists = holds_lists(batch, name) or any(isinstance(row[name], list) for row in rows)
+    if has_lists:
+        for row in rows:
+            row[name] = [] if row[name] is None else row[name]
+    return has_lists
+
+
 def check_free(new: Iterable[str], existing: Collection[str], config: Any, read: Collection[str]) -> None:
     """Raise [`ColumnError`] where a new column exists already.
 

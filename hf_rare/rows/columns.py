@@ -3,7 +3,7 @@
 Every name of a column that says how a row came about is made of a prefix (the output column) and an ending from here.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import datasets
@@ -127,6 +127,29 @@ def name_features(prefix: str, endings: Collection[str], *, as_lists: Collection
         prefix + ending: datasets.List(FEATURES[ending]) if ending in as_lists else FEATURES[ending]
         for ending in endings
     }
+
+
+def list_values(value: Any, has_lists: bool) -> list[Any]:
+    """List what a column says of the traces of a row.
+
+    Args:
+        value: what the row has in it.
+        has_lists (`bool`): whether the column holds lists, in which a row without one has no traces.
+    """
+    return list(value or ()) if has_lists else [value]
+
+
+def per_trace(values: Sequence[Any] | None, count: int) -> list[Any]:
+    """Return a value for each of the traces of a row, of a list that may be missing or too short.
+
+    Args:
+        values (`Sequence`, *optional*): the list.
+        count (`int`): how many traces the row has.
+
+    Returns:
+        `list` of length `count`: `None` where nothing is said of a trace.
+    """
+    return [*(values or ()), *[None] * count][:count]
 
 
 def check_statuses(statuses: Collection[str] | None) -> tuple[str, ...] | None:

@@ -19,7 +19,15 @@ import datasets
 from hf_rare.errors import BatchTypeError
 from hf_rare.generation.protocol import Completion, EncodedPrompt
 from hf_rare.generation.scorer import ScoredPrompt, make_scorer
-from hf_rare.rows.batches import add_columns, check_free, column_names, holds_lists, map_with_features, read_columns
+from hf_rare.rows.batches import (
+    add_columns,
+    check_free,
+    column_names,
+    fill_lists,
+    holds_lists,
+    map_with_features,
+    read_columns,
+)
 from hf_rare.rows.column_types import is_list
 from hf_rare.rows.kinds_of_dataset import DATASETS, advise
 from hf_rare.runs.completer import Completer
@@ -181,7 +189,10 @@ class TextMeasure(ABC, Generic[C]):
             existing = column_names(batch)
             read = self.columns_to_read(existing)
             check_free(self.new_features(False), existing, self.config, read)
-            return [self.ask(values) for values in read_columns(batch, read, self.config)]
+            rows = read_columns(batch, read, self.config)
+            if self.items_column is not None:
+                fill_lists(batch, rows, self.items_column)
+            return [self.ask(values) for values in rows]
 
         rows = self.completer.complete(make_rows, OneAttempt())
         if failures := [error for row in rows for error in row.failures]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hf_rare.rows.columns import STATUS, VERDICT
+from hf_rare.rows.columns import STATUS, VERDICT, per_trace
 
 WRONG = "wrong"
 """The verdict of a trace that is never a candidate."""
@@ -38,7 +38,7 @@ class Candidates:
         Returns:
             `list[str]`: its status or its verdict in words; empty for a candidate.
         """
-        own, said = ([*(row.get(ending) or []), *[None] * count][:count] for ending in (STATUS, VERDICT))
+        own, said = (per_trace(row.get(ending), count) for ending in (STATUS, VERDICT))
         return [self._why_not(status, verdict) for status, verdict in zip(own, said, strict=True)]
 
     def _why_not(self, status: Any, verdict: Any) -> str:

@@ -1,6 +1,5 @@
 """The base of what is measured of traces: the prompt as the teacher saw it, and the trace behind it as tokens."""
 
-import dataclasses
 import logging
 from abc import abstractmethod
 from array import array
@@ -13,7 +12,6 @@ import datasets
 from hf_rare.generation.scorer import ScoredPrompt
 from hf_rare.prompts.completion import is_thought_open
 from hf_rare.prompts.prompt import Prompt, PromptBuilder, build_messages, input_columns
-from hf_rare.prompts.templates import read_template_source
 from hf_rare.rows.columns import DOCUMENT_ORDER, STATUS, VERDICT, name_features
 from hf_rare.rows.row import InvalidRowError, Row, read_row
 from hf_rare.runs.pickling import reduce_to_settings
@@ -127,11 +125,7 @@ class TraceMeasure(TextMeasure[DistillConfig]):
         """Return the value of each new column from what the texts of a trace were measured to be."""
 
     def _make_config(self, settings: dict[str, Any]) -> DistillConfig:
-        config = read_distill_config(self._recipe, settings)
-        if config.template in config.builtin_templates:
-            return config
-        source = read_template_source(str(config.template), config.builtin_templates)
-        return dataclasses.replace(config, template=source)  # a file may change
+        return read_distill_config(self._recipe, settings)
 
     def columns_to_read(self, existing: Collection[str]) -> list[str]:
         """List the columns that prompts and traces are made of; the scenario only where there is one."""

@@ -194,6 +194,8 @@ def _as_list(value: Any) -> list[Any]:
 def read_traces(form: TrainingFormat, values: Values) -> Iterator[LabelledTrace]:
     """Return the traces of a row that are not empty, have one of the statuses and, with a column for it, a label."""
     output = form.config.output_column
+    if not values[output]:
+        return
     names = [output, output + ANSWER, *([output + STATUS] if output + STATUS in values else [])]
     names += [form.correct_column] if form.correct_column else []
     number = values.get(output + SAMPLE) or 0

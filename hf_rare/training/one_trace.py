@@ -20,6 +20,7 @@ from hf_rare.rows.columns import (
     SUITABILITY_COLUMNS,
     TRACE,
     VERDICT,
+    per_trace,
 )
 from hf_rare.training.convert import check_columns, check_exportable
 
@@ -59,7 +60,7 @@ def keep_one_trace(
     """
     if fallback not in FALLBACKS:
         raise ConfigError(f"fallback={fallback!r} cannot be right: expected one of {', '.join(map(repr, FALLBACKS))}.")
-    return keep_traces(dataset, output_column, partial(_choose_one, output_column, fallback))
+    return keep_traces(dataset, output_column, partial(_choose_one, fallback))
 
 
 def keep_traces(
@@ -88,9 +89,8 @@ def keep_traces(
         BatchTypeError: This is no [`~datasets.Dataset`].
     """
     names = check_lists(dataset, output_column)
-    features = dataset.features
-    if keep == 1:
-        features = datasets.Features({**features, **{name: features[name].feature for name in names}})
+    kept = {name: _kept_feature(dataset.features[name], keep) for name in names}
+    features = datasets.Features({**dataset.features, **kept})
     if not len(dataset):
         return datasets.Dataset.from_dict({name: [] for name in features}, features=features)
     function = partial(_keep, names, output_column, choose, keep, features.arrow_schema)
@@ -114,13 +114,20 @@ def check_lists(dataset: datasets.Dataset, output_column: str) -> list[str]:
     return names
 
 
-def _choose_one(output: str, fallback: str, row: Mapping[str, Any]) -> list[int]:
-    own = row[STATUS] or []
-    said = row.get(VERDICT, ["unchecked"] * len(own)) or []
+def _kept_feature(feature: Any, keep: int) -> Any:
+    """Return the type of what is kept of a column of lists: rows may keep lists of different lengths."""
+    if keep == 1:
+        return feature.feature
+    return datasets.List(feature.feature) if isinstance(feature, datasets.List) else feature
+
+
+def _choose_one(fallback: str, row: Mapping[str, Any]) -> list[int]:
+    count = max(len(row[ending] or []) for ending in (TRACE, STATUS))
+    own, said = (per_trace(row.get(ending), count) for ending in (STATUS, VERDICT))
     whole = [place for place, status in enumerate(own) if status == "ok"]
-    ranked = [place for word in ("right", "unchecked") for place in whole if said[place] == word]
-    place = next(iter(ranked), {"first": 0, "last": len(own) - 1}.get(fallback))
-    return [place] if place is not None and own else []
+    ranked = [place for word in ("right", "unchecked") for place in whole if (said[place] or "unchecked") == word]
+    place = next(iter(ranked), {"first": 0, "last": count - 1}.get(fallback))
+    return [place] if place is not None and count else []
 
 
 def _keep(
@@ -135,7 +142,8 @@ def _keep(
     for number, row in enumerate(read_columns(table, names)):
         if places := choose({name.removeprefix(output): values for name, values in row.items()}):
             rows.append(number)
-            chosen = {name: [row[name][place] for place in places] for name in names}
+            lists = {name: per_trace(row[name], max(places) + 1) for name in names}
+            chosen = {name: [values[place] for place in places] for name, values in lists.items()}
             kept.append({name: values[0] for name, values in chosen.items()} if keep == 1 else chosen)
     others = take_rows(table, rows)
     arrays = {name: pa.array([values[name] for values in kept], schema.field(name).type) for name in names}

@@ -12,7 +12,15 @@ from typing import Any, Literal
 import datasets
 
 from hf_rare.errors import ConfigError
-from hf_rare.rows.columns import LOCAL_NATURALNESS, RANK_SURPRISAL, STATUS, VERDICT, check_statuses
+from hf_rare.rows.column_types import is_list
+from hf_rare.rows.columns import (
+    LOCAL_NATURALNESS,
+    RANK_SURPRISAL,
+    STATUS,
+    VERDICT,
+    check_statuses,
+    list_values,
+)
 from hf_rare.scoring.candidates import Candidates, is_status
 from hf_rare.scoring.suitability import LocalNaturalnessMeasure, RankSurprisalMeasure
 from hf_rare.scoring.traces import TraceMeasure
@@ -225,8 +233,9 @@ def _find(measure: Any) -> tuple[type[TraceMeasure], str, int]:
 def _list_columns(measured: datasets.Dataset, output: str, ending: str) -> Iterator[dict[str, list[Any]]]:
     """Return what is said of the traces of each row: lists by the ending of their column."""
     columns = [output + part for part in (ending, STATUS, VERDICT) if output + part in measured.column_names]
+    has_lists = {name: is_list(measured.features[name]) for name in columns}
     for row in measured.select_columns(columns).with_format(None):
-        yield {name.removeprefix(output): v if isinstance(v, list) else [v] for name, v in row.items()}
+        yield {name.removeprefix(output): list_values(value, has_lists[name]) for name, value in row.items()}
 
 
 def _is_number(value: float | None) -> bool:

@@ -16,7 +16,7 @@ import datasets
 
 from hf_rare.errors import ColumnError
 from hf_rare.rows.column_types import is_list
-from hf_rare.rows.columns import SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses
+from hf_rare.rows.columns import SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses, list_values
 from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 from hf_rare.training.examples import (
@@ -155,7 +155,7 @@ def to_preference(
     """Write rows as TRL's preferences, from right and wrong traces of the same row.
 
     `"dpo"` gives `prompt`, `chosen` and `rejected` from rows whose samples are lists with right and wrong ones among
-    them; `"kto"` gives `prompt`, `completion` and `label` for every trace. What is right says `correct_column`, or,
+    them; `"kto"` gives `prompt`, `completion` and `label` for single traces. What is right says `correct_column`, or,
     without one, [`verify`]'s `<output_column>_verdict` where the dataset has it, or else the status: `ok` is right,
     and a trace with another status wrong, whatever `statuses` says. A trace without a grade (null, or the verdict
     `unchecked`) is left out.
@@ -281,9 +281,10 @@ def _say_what_is_left_out(dataset: datasets.Dataset, form: TrainingFormat, used:
     column = form.config.output_column + STATUS
     if column not in dataset.column_names:
         return
-    counts = Counter[str]()
-    for status in dataset.with_format(None)[column]:
-        counts.update(status if isinstance(status, list) else [status])
+    has_lists = is_list(dataset.features[column])
+    counts = Counter[str](
+        status for own in dataset.with_format(None)[column] for status in list_values(own, has_lists)
+    )
     unwanted = WITHOUT_TRACE if form.statuses is None else set(counts) - set(form.statuses)
     reasons = {status: count for status, count in counts.most_common() if status in unwanted}
     left_out = counts.total() - used

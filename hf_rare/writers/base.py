@@ -8,7 +8,6 @@ asked of the model, and what its completions mean, is the business of the subcla
 """
 
 import contextlib
-import dataclasses
 import json
 import logging
 from abc import ABC, abstractmethod
@@ -20,7 +19,7 @@ import datasets
 from hf_rare.errors import BatchTypeError, ConfigError
 from hf_rare.generation.protocol import Completion, Generator
 from hf_rare.prompts.prompt import PromptBuilder
-from hf_rare.prompts.templates import read_template_source
+from hf_rare.prompts.templates import keep_source
 from hf_rare.rows.batches import add_columns, check_free, column_names, map_with_features, read_columns
 from hf_rare.rows.column_types import check_types
 from hf_rare.rows.gold import read_features
@@ -94,10 +93,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
         self.callbacks = tuple(callbacks)
         self.completer = Completer(generator, self.run, self.doing, self.reporter)
         config: Any = self.config_type(**own)
-        if config.template not in config.builtin_templates:  # keep the text, not the path of a file that may change
-            source = read_template_source(str(config.template), config.builtin_templates)
-            config = dataclasses.replace(config, template=source)
-        self.config: C = config
+        self.config: C = keep_source(config)
         self.summary = Summary(noun=self.noun)
         self._has_warned = False
         self._ahead: RowsAhead | None = None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_rare.errors import ConfigError
+from hf_rare.prompts.templates import keep_source
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.writers.recipe import read_recipe
@@ -47,11 +48,12 @@ def read_distill_config(recipe: Any, settings: Mapping[str, Any]) -> DistillConf
             Settings of [`DistillConfig`] that stand in for the recipe's.
 
     Returns:
-        [`DistillConfig`]: the settings.
+        [`DistillConfig`]: the settings, with the text of their template.
 
     Raises:
         ConfigError: A setting is unknown, or `recipe` is something else.
         RecipeError: The recipe cannot be found or read.
+        TemplateError: The template is none, or its file cannot be read.
     """
     reject_unknown_names(settings, DistillConfig.names(), "settings")
-    return DistillConfig(**{**known_settings(recipe), **settings})
+    return keep_source(DistillConfig(**{**known_settings(recipe), **settings}))

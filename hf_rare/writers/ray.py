@@ -32,6 +32,7 @@ from hf_rare.errors import (
     MissingPackageError,
     OutputExistsError,
 )
+from hf_rare.paths import is_folder
 from hf_rare.rows.batches import read_columns
 from hf_rare.rows.parquet import write_parquet
 from hf_rare.runs.pickling import PREFIX, variables_for_workers
@@ -373,7 +374,7 @@ def _load(source: Any) -> datasets.Dataset:
             f"`source` is a {type(source).__name__}. Pass a Dataset (one split of a DatasetDict), or paths of parquet "
             "files."
         )
-    files = [str(Path(path) / "*.parquet") if Path(path).is_dir() else str(path) for path in paths]
+    files = [str(Path(path) / "*.parquet") if is_folder(path) else str(path) for path in paths]
     try:
         builder = datasets.load_dataset_builder("parquet", data_files=files)
         builder.download_and_prepare()

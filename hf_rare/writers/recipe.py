@@ -27,6 +27,7 @@ from hf_rare._version import __version__
 from hf_rare.errors import RecipeError
 from hf_rare.generation.revisions import is_local
 from hf_rare.hub_errors import check_token
+from hf_rare.paths import is_file, is_there
 from hf_rare.settings.base import GENERATION_REVISION
 from hf_rare.text import hide_tokens
 from hf_rare.writers.recipe_checks import (
@@ -134,7 +135,7 @@ def read_recipe(
     if isinstance(source, Mapping):
         recipe = dict(source)
     else:
-        path = Path(source) if Path(source).is_file() else _download(str(source), config_name, hub_kwargs)
+        path = Path(source) if is_file(source) else _download(str(source), config_name, hub_kwargs)
         try:
             if (size := path.stat().st_size) > MOST_BYTES:
                 raise ValueError(f"it has {size:,} bytes; expected at most {MOST_BYTES:,}")
@@ -158,13 +159,14 @@ def recipe_path(config_name: str) -> str:
 
 def recipe_beside(path: Path) -> Path:
     """Return the place of the recipe of a dataset on the disk: beside it, under its name."""
-    return path.with_name(f"{path.stem}.recipe.json")
+    path = path if path.name else path.absolute()  # such as that of the folder that one is in
+    return path.parent / f"{path.stem}.recipe.json"
 
 
 def read_recipe_beside(path: Path, kind: str) -> Recipe | None:
     """Read the recipe that lies beside a dataset on the disk; `None` where there is none of this kind."""
     beside = recipe_beside(path)
-    recipe = read_recipe(beside) if beside.exists() else None
+    recipe = read_recipe(beside) if is_there(beside) else None
     return recipe if recipe is not None and recipe["kind"] == kind else None
 
 
@@ -273,8 +275,8 @@ def _is_path(text: str) -> bool:
 
 def _exists(path: Path) -> bool:
     try:
-        return path.expanduser().exists()
-    except (OSError, RuntimeError, ValueError):  # it is too long, may not be looked at, or is the home of nobody
+        return is_there(path.expanduser())
+    except RuntimeError:  # it is the home of nobody
         return False
 
 

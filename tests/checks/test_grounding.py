@@ -4,7 +4,7 @@ import pickle
 import re
 
 import pytest
-from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -235,6 +235,32 @@ def test_samples_in_lists_give_lists():
     assert audited.features["reasoning_grounded_on_positive"] == List(Value("bool"))
     assert summarize_grounding(audited).overall == GroundingRates(1, 1, 0, 1, 0, 0, 0)
     assert summarize_grounding(audited, statuses=None).overall == GroundingRates(4, 1, 0, 1, 1, 2, 0)
+
+
+@pytest.mark.parametrize("kind", [None, "numpy", "torch", "pandas", "arrow", "polars"])
+def test_a_row_without_a_list_of_traces_has_no_values(kind):
+    rows = make_rows([["By [2].", "By [1]."], None, None], [["ok"] * 2, None, None])
+    for some in (rows, rows.select([1, 0]), rows.select([1, 2])):
+        audited = audit_grounding(some.with_format(kind)).with_format(None)
+        expected = [[[0], [1]] if traces else [] for traces in some["reasoning"]]
+        assert audited["reasoning_cited_documents"][:] == expected
+        assert audited["reasoning_distracted"][:] == [[False, True] if traces else [] for traces in some["reasoning"]]
+        assert audited.features["reasoning_cited_documents"] == List(List(Value("int64")))
+    assert GroundingAudit()(rows[:])["reasoning_distracted"] == [[False, True], [], []]
+
+
+def test_what_has_not_been_looked_at_does_not_count():
+    lists = audit_grounding(make_rows([["By [2].", "By [1]."], [], None], [["ok", "failed"], [], None]))
+    plain = audit_grounding(make_rows(["By [2].", ""], ["ok", "failed"]))
+    for audited, all_traces in ((lists, 2), (plain, 2)):
+        new = [name for name in audited.column_names if name not in make_rows([], []).column_names]
+        measured = audited.add_column("reasoning_evidence_on_positive", audited["reasoning_grounded_on_positive"])
+        both = concatenate_datasets([measured, audited, audited.remove_columns(new)])
+        summary = summarize_grounding(both)
+        assert (summary.overall.traces, summary.evidence.traces) == (2, 1)
+        summary = summarize_grounding(both, statuses=None)
+        assert (summary.overall.traces, summary.evidence.traces) == (2 * all_traces, all_traces)
+        assert list(summary.by_position) == [2]
 
 
 def test_rates_by_the_place_of_the_positive():

@@ -5,10 +5,11 @@ import pickle
 import pytest
 from datasets import Dataset, DatasetDict, List, Value
 
-from hf_rare import to_preference, to_sft, verify
+from hf_rare import AnswerJudge, Completion, ReasonDistiller, to_preference, to_sft, verify
 from hf_rare.checks.verify import AnswerCheck
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from tests.support.distilled import distilled_rows
+from tests.support.scripted import ScriptedGenerator
 from tests.support.versions import skip_before_datasets_5
 
 STATUSES = ["ok", "ok", "truncated", "ok", "failed", "ok", "unparsed", "empty"]
@@ -44,6 +45,45 @@ def test_unfinished_traces_can_be_judged_by_what_they_say(rows):
     assert verify(bare, statuses=None)["reasoning_verdict"][3] == "right"
 
 
+def test_verdicts_are_those_of_the_distiller():
+    written = [
+        "<think>x</think> The numbers are 5 and 6 so",
+        "<think>x</think> \u6211\u8ba4\u4e3a",  # in which no number can be read
+        "<think>",
+        "",
+        "<think>It is so.</think> The answer is 5.",
+    ]
+    rows = Dataset.from_dict(
+        {
+            "question": [f"Question {number}?" for number in range(len(written) + 1)],
+            "text": ["Text."] * (len(written) + 1),
+            "answer": ["5"] * len(written) + [None],
+        }
+    )
+
+    def write(text: str, seed: int) -> Completion:
+        number = int(text.partition("Question ")[2][0]) % len(written)
+        return Completion(written[number], "stop" if number > 2 else "length", 7, 9)
+
+    settings = {"gold_column": "answer", "max_attempts": 1, "template": "{{ question }}", "scenario_column": None}
+    writer = ReasonDistiller(ScriptedGenerator(write), hard_negatives_column=None, **settings)
+    judge = AnswerJudge(ScriptedGenerator(lambda text, seed: '{"verdict": "right"}'))
+    distilled = writer.apply(rows)
+    expected = ["wrong", "wrong", "wrong", "unchecked", "right", "unchecked"]
+    assert distilled["reasoning_status"][:5] == ["truncated"] * 3 + ["empty", "ok"]
+    assert distilled["reasoning_verdict"][:] == expected
+    bare = distilled.remove_columns("reasoning_verdict")
+    assert verify(bare)["reasoning_verdict"][:] == expected
+    assert verify(bare, judge=judge)["reasoning_verdict"][:] == expected
+    assert verify(bare, statuses=None)["reasoning_verdict"][:] == ["wrong", *["unchecked"] * 3, "right", "unchecked"]
+
+
+def test_a_judge_is_asked_of_an_answer_without_a_trace(rows):
+    judge = AnswerJudge(ScriptedGenerator(lambda text, seed: '{"verdict": "right"}'))
+    bare = rows.select([0]).add_column("question", ["Which?"]).map(lambda _: {"reasoning": ""})
+    assert verify(bare)["reasoning_verdict"][:] == verify(bare, judge=judge)["reasoning_verdict"][:] == ["right"]
+
+
 def test_samples_have_a_list_of_verdicts_and_exports_go_by_it(demo_rows):
     distilled = distilled_rows(demo_rows).select(range(2))
     samples = {
@@ -60,6 +100,24 @@ def test_samples_have_a_list_of_verdicts_and_exports_go_by_it(demo_rows):
     assert [pair["rejected"][0]["content"][8:12] for pair in to_preference(checked)] == ["Two."]
     assert to_preference(checked, form="kto")["label"][:] == [True, False, True]
     assert len(to_sft(checked, correct_column="reasoning_verdict")) == 2
+
+
+@pytest.mark.parametrize("format", [None, "numpy", "torch", "pandas", "polars", "arrow"])
+def test_a_row_without_a_list_of_traces_has_no_verdicts(demo_rows, format):
+    distilled = distilled_rows(demo_rows).select(range(2)).to_list()
+    samples = {
+        "reasoning": ["The answer is 7.", "So 8."],
+        "reasoning_answer": ["7", "8"],
+        "reasoning_status": ["ok"] * 2,
+    }
+    rows = Dataset.from_list([distilled[0] | samples, distilled[1] | dict.fromkeys(samples)])
+    rows = rows.remove_columns("answer").add_column("answer", [7, 7])
+    for places in ([0, 1], [1, 0], [1, 1]):
+        checked = verify(rows.select(places).with_format(format)).with_format(None)
+        assert checked["reasoning_verdict"][:] == [[] if place else ["right", "wrong"] for place in places]
+        assert checked.features["reasoning_verdict"] == List(Value("string"))
+        assert len(to_sft(checked, correct_column="reasoning_verdict")) == places.count(0)
+        assert to_preference(checked, form="kto")["label"][:] == [True, False] * places.count(0)
 
 
 @pytest.mark.parametrize("format", ["numpy", "torch", "pandas", "polars", "arrow"])

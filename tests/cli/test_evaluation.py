@@ -8,6 +8,9 @@ from datasets import Dataset
 from hf_rare.cli.main import main
 from tests.support.fares import make_fares
 
+LONG = "a=" + json.dumps({"model_id": "x", "generation_kwargs": {f"name_{number}": number for number in range(50)}})
+"""A student whose settings are longer than the name of any file."""
+
 
 @pytest.fixture
 def held_out(tmp_path) -> str:
@@ -62,6 +65,8 @@ def test_no_file_is_replaced_unasked(held_out, tiny, tmp_path, capsys, name):
     ("flags", "status", "words"),
     [
         (["--student", "a=x", "--student", "a=y"], 2, "Two students are called 'a'"),
+        (["--student", LONG, "--student", "a=y"], 2, "Two students are called 'a'"),
+        (["--student", "x" * 5000], 1, "x" * 5000),
         (["--student", "x", "--model", "y"], 2, "--model is for other commands"),
         (["--student", "nowhere/at-all", "--gold-column", "gold"], 1, "nowhere/at-all"),
     ],

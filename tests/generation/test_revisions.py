@@ -25,7 +25,7 @@ def test_without_a_connection_the_cache_knows_the_commit(tmp_path, monkeypatch):
         resolve_revision("some/model", "dev")
 
 
-@pytest.mark.parametrize("model_id", ["no/such-model", "/no/such/folder", "./nothing here"])
+@pytest.mark.parametrize("model_id", ["no/such-model", "/no/such/folder", "./nothing here", "x" * 5000])
 def test_a_model_that_does_not_exist_is_an_error_when_the_generator_is_made(model_id):
     with pytest.raises(ModelLoadError, match=model_id):
         TransformersGenerator.from_pretrained(model_id)

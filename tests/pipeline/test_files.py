@@ -213,11 +213,14 @@ MISSING = {
     "nothing like it.csv": "there is nothing there. Expected",
     "a**/*.csv": "is no pattern of files" if sys.version_info < (3, 13) else "as a pattern it matches none",
     "*.csv": r"\*.csv' is no input: there is no such file, and as a pattern it matches none.",
+    "x" * 300 + ".csv": "there is nothing there. Expected",
+    "x" * 300 + "/a.csv": "there is nothing there. There is no folder",
+    "x" * 300 + "/*.csv": "is no pattern of files|as a pattern it matches none",
     "other/*.csv": "as a pattern it matches none. There is no folder",
 }
 
 
-@pytest.mark.parametrize(("name", "reason"), MISSING.items(), ids=MISSING)
+@pytest.mark.parametrize(("name", "reason"), MISSING.items(), ids=[name[:20] for name in MISSING])
 def test_a_name_that_is_missing_says_what_is_near(tmp_path, name, reason):
     (tmp_path / "questions.jsonl").write_bytes(as_lines())
     with pytest.raises(DatasetFileError, match=reason):

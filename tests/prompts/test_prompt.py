@@ -62,6 +62,13 @@ def test_own_template_from_source_and_from_a_file(tmp_path):
     assert content(row, template=str(path), **settings) == "q|1=t;extra"
 
 
+def test_a_template_file_that_has_changed_is_read_anew(tmp_path):
+    path, row = tmp_path / "own.jinja", Row("q", "", "t")
+    for word in ("first", "second"):
+        path.write_text(word + " {{ question }}")
+        assert content(row, template=path) == f"{word} q"
+
+
 def test_a_template_file_without_placeholders_is_refused(tmp_path):
     path = tmp_path / "empty.jinja"
     path.write_text("Answer the question.")

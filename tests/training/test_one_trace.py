@@ -1,7 +1,7 @@
 """One trace of each row is kept, with all that was found out about it."""
 
 import pytest
-from datasets import Dataset, List, Value
+from datasets import Dataset, List, Value, concatenate_datasets
 
 from hf_rare import audit_grounding
 from hf_rare.checks.grounding_rates import summarize_grounding
@@ -37,6 +37,16 @@ def test_the_first_right_trace_is_kept_or_the_fallback(columns, fallback, kept):
     rows = keep_one_trace(make_rows(**columns), fallback=fallback)
     assert rows["reasoning"][:] == kept
     assert rows.features["reasoning_answer"] == Value("string")
+
+
+def test_a_trace_of_which_nothing_is_said_is_unchecked():
+    checked, bare = make_rows(), make_rows().remove_columns("reasoning_verdict")
+    short, half = make_rows(reasoning_verdict=["wrong"]), make_rows(reasoning_verdict=["wrong", None, "unchecked"])
+    unknown = bare.remove_columns(["reasoning_status", "reasoning_answer"])
+    rows = keep_one_trace(concatenate_datasets([checked, bare, short, half, unknown]))
+    assert rows["reasoning"][:] == ["By [2].", "By [1].", "By [2].", "By [2].", "By [1]."]
+    assert rows["reasoning_verdict"][:] == ["right", None, None, None, None]
+    assert rows["reasoning_answer"][:] == ["B", "A", "B", "B", None]
 
 
 def test_what_the_audit_says_stays_with_the_trace():

@@ -4,9 +4,10 @@ import logging
 import math
 import pickle
 import statistics
+from functools import partial
 
 import pytest
-from datasets import Dataset, List, Value
+from datasets import Dataset, Features, LargeList, List, Value
 from datasets.fingerprint import Hasher
 
 from hf_rare import compare_teachers, select_traces
@@ -98,6 +99,13 @@ def test_rows_that_are_left_out_are_counted_by_their_reasons(several, tiny, capl
     assert "statuses=None" not in caplog.text
 
 
+def test_a_row_without_a_list_of_traces_has_none_that_can_be_chosen(several, tiny, caplog):
+    names = ["reasoning", "reasoning_answer", "reasoning_status", "reasoning_verdict"]
+    rows = Dataset.from_list([several[0], several[1] | dict.fromkeys(names)], features=several.features)
+    assert len(select_traces(rows, tiny)) == 1
+    assert "1 of 2 rows are left out: no trace of theirs can be chosen. Of their 0 traces: none." in caplog.text
+
+
 def test_a_selection_is_not_answered_from_the_cache_of_another(several, tiny):
     prints = {
         Hasher.hash(RankSurprisalMeasure(tiny, candidates=one)) for one in (None, Candidates(), Candidates(("ok",)))
@@ -105,6 +113,16 @@ def test_a_selection_is_not_answered_from_the_cache_of_another(several, tiny):
     assert len(prints) == 3
     made = pickle.loads(pickle.dumps(RankSurprisalMeasure(tiny, candidates=Candidates(("ok",)))))
     assert made.candidates == Candidates(("ok",))
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(partial(List, length=3), List), (LargeList, LargeList)])
+def test_several_are_kept_of_lists_of_one_length(kind, expected, several, tiny):
+    lists = {name: kind(Value("string")) for name in several.features if name.startswith("reasoning_")}
+    lists.pop("reasoning_document_order")
+    rows = several.cast(Features({**several.features, **lists, "reasoning": kind(Value("string"))}))
+    chosen = select_traces(rows, tiny, keep=2)
+    assert chosen["reasoning"][:] == select_traces(several, tiny, keep=2)["reasoning"][:]
+    assert chosen.features["reasoning"] == expected(Value("string"))
 
 
 def test_several_are_kept_in_lists_the_best_first(several, tiny):

@@ -1,9 +1,10 @@
 """Exports hold what the trainers read, in the teacher's order, and fit the student's chat template."""
 
 import json
+from functools import partial
 
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict
+from datasets import ClassLabel, Dataset, DatasetDict, load_from_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.prompts.prompt import build_prompt
 from hf_rare.rows.row import read_row
 from hf_rare.settings.writers import DistillConfig
+from hf_rare.training.on_policy import to_prompts
 from hf_rare.training.retrieval import to_retrieval
 from hf_rare.training.student import Student
 from hf_rare.training.trl import to_preference, to_sft
@@ -154,6 +156,15 @@ def test_settings_come_from_a_recipe_and_from_the_caller(distilled, tiny):
     assert to_sft(row, recipe=distiller)[0]["prompt"] == changed
 
 
+def test_a_template_file_that_has_changed_gives_other_prompts(distilled, tmp_path):
+    distilled.save_to_disk(tmp_path / "rows")
+    rows, path = load_from_disk(tmp_path / "rows"), tmp_path / "own.jinja"  # of which `map` keeps what it has made
+    for word in ("first", "second"):
+        path.write_text(word + " {{ question }}")
+        for export in (to_sft, partial(to_preference, form="kto"), to_prompts):
+            assert export(rows, template=path)[0]["prompt"][-1]["content"].startswith(word)
+
+
 def test_the_answer_has_the_tags_that_the_template_asks_for(distilled):
     row = Dataset.from_list([distilled[0] | {"options": ["One", "Two"], "reasoning": "R", "reasoning_answer": "A"}])
     (exported,) = to_sft(row, template="rare-qa")
@@ -259,6 +270,13 @@ def test_what_is_left_out_is_said_with_its_reasons(distilled, sampled, caplog):
     assert not caplog.text
     assert len(to_preference(rows.select([1]))) == 0
     assert "there are no pairs" in caplog.text
+
+
+def test_a_row_without_a_list_of_traces_is_none_that_is_left_out(sampled, caplog):
+    names = ["reasoning", "reasoning_answer", "reasoning_status", "reasoning_verdict"]
+    rows = Dataset.from_list([sampled[0], sampled[1] | dict.fromkeys(names)], features=sampled.features)
+    assert len(to_sft(rows)) == 3
+    assert "1 of 4 traces are left out: 1 truncated." in caplog.text
 
 
 tokenizer = make_tokenizer(THINKING_CHAT_TEMPLATE)

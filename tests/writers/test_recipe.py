@@ -15,7 +15,7 @@ from hf_rare import ReasonDistiller
 from hf_rare.errors import HfRareError, ModelLoadError, RecipeError
 from hf_rare.generation.teacher import get_teacher
 from hf_rare.settings.base import GENERATION_REVISION
-from hf_rare.writers.recipe import describe_command, make_recipe, read_recipe
+from hf_rare.writers.recipe import describe_command, make_recipe, read_recipe, read_recipe_beside
 
 SHA = "c" * 40
 
@@ -132,8 +132,19 @@ def test_what_is_no_recipe(tmp_path, text):
     path.write_text(text)
     with pytest.raises(RecipeError):
         ReasonDistiller.from_recipe(path)
-    with pytest.raises(RecipeError, match="neither a recipe file nor the name of a dataset"):
-        ReasonDistiller.from_recipe(tmp_path / "nothing.json")
+    for name in (tmp_path / "nothing.json", json.dumps({"recipe": "x" * 5000})):
+        with pytest.raises(RecipeError, match="neither a recipe file nor the name of a dataset"):
+            ReasonDistiller.from_recipe(name)
+
+
+def test_a_recipe_lies_beside_its_dataset(recipe, tmp_path, monkeypatch):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows.recipe.json").write_text(json.dumps(recipe))
+    monkeypatch.chdir(tmp_path / "rows")
+    for name in (tmp_path / "rows.parquet", "../rows.jsonl", ".", "../rows"):
+        assert read_recipe_beside(Path(name), "distill") == json.loads(json.dumps(recipe))
+    for name in ("/", "rows", "x" * 250, "x" * 5000):
+        assert read_recipe_beside(Path(name), "distill") is None
 
 
 def test_a_file_that_is_too_large_or_too_deep_is_no_recipe(recipe, tmp_path):

@@ -24,8 +24,6 @@ from hf_rare.text import in_one_line
 HEADER = re.compile(r"\A\ufeff?\s*---(\r\n|\r|\n)(?:(.*?)(?:\r\n|\r|\n))??---[ \t]*(?:\r\n|\n|\Z)", re.DOTALL)
 UNITED = ("tags", "base_model", "source_datasets")
 """Keys whose values are lists to which both cards add."""
-GENERATED = ("configs", "dataset_info", "size_categories")
-"""Keys that say what the data is, in which what is new wins."""
 SIZE_CATEGORIES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),

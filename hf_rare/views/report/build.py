@@ -18,7 +18,7 @@ from hf_rare.views.report.provenance import describe_provenance
 from hf_rare.views.report.rows import Embedded, embed_row, title_of
 from hf_rare.views.report.speed import read_speed
 from hf_rare.views.report.traces import Keys, Traces
-from hf_rare.writers.known_settings import read_distill_config
+from hf_rare.writers.known_settings import known_settings
 
 MAX_ROWS = 10_000
 MAX_BYTES = 12_000_000
@@ -122,7 +122,7 @@ def report(
     """
     reject_unknown_names(columns, list(SHOWN_COLUMNS), "the columns of a report")
     _check(names, marks, max_rows, max_bytes)
-    config = read_distill_config(recipe, columns)
+    config = DistillConfig(**{**known_settings(recipe), **columns})
     mine = Traces(dataset, config)
     other = Traces(compare, config) if compare is not None else None
     key_column = choose_key(key_column, mine, other)
