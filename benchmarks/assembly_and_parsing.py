@@ -2,7 +2,7 @@
 
     python -m benchmarks.assembly_and_parsing
 
-Rows come from the PostgreSQL questions with documents of about 300 words. The baseline does the least anyone could do,
+Rows come from the PostgreSQL questions with documents of about 185 words. The baseline does the least anyone could do,
 in the same run: join the texts, and split the completion at `</think>`.
 """
 

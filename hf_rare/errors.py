@@ -4,7 +4,7 @@ HfRareError
 ├── ConfigError (ValueError)             a setting that cannot be right
 │   ├── TemplateError                    a prompt template that does not compile or names an unknown placeholder
 │   └── RecipeError                      a recipe that cannot be read, or asks for what it may not ask for
-├── ColumnError (ValueError)             an input column that is missing, or an output column that exists already
+├── ColumnError (ValueError)             a column that is missing, of another type, or exists already
 ├── BatchTypeError (TypeError)           not a batch of rows
 ├── ModelLoadError (OSError)             a model, tokenizer or revision that cannot be found or loaded
 ├── MissingPackageError (ImportError)    an optional package that this feature needs
@@ -17,8 +17,8 @@ HfRareError
 ├── HubError (RuntimeError)              the Hub refused, cannot be reached, or was faster
 ├── NothingUsableError (RuntimeError)    a run or an export that leaves nothing that can be used
 │   └── PipelineError                    a stage or an export of a pipeline left no rows
-├── DatasetFileError (OSError)           an input or output of the command line that cannot be read or written
-└── OutputExistsError (FileExistsError)  an output of the command line that would be overwritten
+├── DatasetFileError (OSError)           an input or an output that cannot be read or written
+└── OutputExistsError (FileExistsError)  an output that would replace what is there
 
 Each also inherits the builtin that fits, so that `except ValueError` goes on working. A bad row is never an exception:
 it is a status in the row itself.
@@ -42,7 +42,7 @@ class RecipeError(ConfigError):
 
 
 class ColumnError(HfRareError, ValueError):
-    """An input column is missing, or an output column exists already."""
+    """An input column is missing or of another type, or an output column exists already."""
 
 
 class BatchTypeError(HfRareError, TypeError):
@@ -90,11 +90,17 @@ class PipelineError(NothingUsableError):
 
 
 class DatasetFileError(HfRareError, OSError):
-    """An input or output given on the command line cannot be read or written."""
+    """An input or an output cannot be read or written.
+
+    The command line, [`run_pipeline`], [`distill_with_ray`] and [`Report.save`] raise it.
+    """
 
 
 class OutputExistsError(HfRareError, FileExistsError):
-    """An output given on the command line exists already."""
+    """An output exists already, and would be replaced.
+
+    The command line, [`run_pipeline`] and [`distill_with_ray`] raise it.
+    """
 
 
 class RankError(HfRareError, RuntimeError):

@@ -27,13 +27,13 @@ from hf_rare.cli.flags import (
 from hf_rare.cli.parser import Commands, Parser
 from hf_rare.cli.rows import save_rows
 from hf_rare.cli.terminal import Outcome, add_manner, tell
-from hf_rare.errors import DatasetFileError
+from hf_rare.errors import ConfigError, DatasetFileError
 from hf_rare.paths import is_there
 from hf_rare.rows.columns import STATUS
 from hf_rare.rows.columns import Outcome as Verdict
 from hf_rare.settings.base import Config
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
-from hf_rare.settings.writers import SHOWN_COLUMNS, DistillConfig
+from hf_rare.settings.writers import OF_TEXT, SHOWN_COLUMNS, DistillConfig
 from hf_rare.text import show_count
 
 GROUP = "look and check"
@@ -46,7 +46,22 @@ examples:
   hf-rare prompt questions.jsonl --row 3 --model Qwen/Qwen3-8B --template rare-qa
 
 With --model its tokenizer is loaded, and the prompt is shown with its control tokens, as the model reads it. A recipe
-that distill left beside INPUT names columns and template; flags win over it."""
+that distill left beside INPUT names columns and template; flags win over it. A file for --config may be that of
+`hf-rare distill`."""
+
+OF_TOKENIZER = (
+    *("model_id", "revision", "gguf_file", "trust_remote_code"),
+    *("max_new_tokens", "context_length", "chat_template_kwargs"),
+)
+"""Settings of a model that its prompts depend on."""
+
+NO_PROMPT = tuple(
+    name
+    for config in (DistillConfig, ModelConfig, DecodingConfig)
+    for name in config.names()
+    if name not in (*OF_TEXT, *OF_TOKENIZER) or name == "output_column"
+)
+"""Settings that no prompt depends on."""
 
 VERIFY_HELP = """Add a column that says which traces give the gold answer: right, wrong, or unchecked without one.
 
@@ -80,8 +95,12 @@ def add_check_commands(commands: Commands) -> None:
         metavar="N",
         help="number of the row, from 0 (default: 0)",
     )
-    groups = {"columns and prompt": DistillConfig, "model": ModelConfig, "generation": DecodingConfig}
-    add_settings(prompt, groups)
+    groups = {
+        "columns and prompt": DistillConfig,
+        "model": ModelConfig,
+        "lengths and chat template, with --model": DecodingConfig,
+    }
+    add_settings(prompt, groups, leave_out=NO_PROMPT)
     add_manner(prompt)
     prompt.set_defaults(run=_run_prompt)
 
@@ -130,6 +149,7 @@ def _run_prompt(arguments: argparse.Namespace) -> Outcome:
         )
     batch = dataset.with_format(None)[arguments.row : arguments.row + 1]
     if "model_id" not in settings:
+        _check_no_tokenizer_settings(arguments)
         messages = _make_messages(batch, config)
         text = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
         return Outcome(text, {"messages": messages})
@@ -138,6 +158,18 @@ def _run_prompt(arguments: argparse.Namespace) -> Outcome:
         raise DatasetFileError(f"Row {arguments.row} gets no prompt: {prepared.status}: {prepared.error}")
     data = {"messages": prepared.encoded.messages, "text": prepared.encoded.text, "tokens": prepared.prompt_tokens}
     return Outcome(f"{prepared.encoded.text}\n\n{prepared.prompt_tokens} tokens", data)
+
+
+def _check_no_tokenizer_settings(arguments: argparse.Namespace) -> None:
+    """Refuse flags that nothing comes of without a model.
+
+    Raises:
+        ConfigError: One was given.
+    """
+    if given := next((name for name in OF_TOKENIZER if hasattr(arguments, name)), None):
+        raise ConfigError(
+            f"--{given.replace('_', '-')} says something of a prompt only with a model. Pass --model too."
+        )
 
 
 def _make_messages(batch: Any, config: DistillConfig) -> list[dict[str, str]]:

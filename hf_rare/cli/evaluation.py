@@ -72,7 +72,9 @@ def add_evaluation_command(commands: Commands) -> None:
     evaluate.add_argument(
         "--batch-size", type=positive_int, default=argparse.SUPPRESS, metavar="N", help="default: 1000"
     )
-    add_settings(evaluate, {"columns and prompt": EvaluationConfig, **MODEL_GROUPS}, leave_out=FIXED)
+    add_settings(evaluate, {"columns and prompt": EvaluationConfig, **MODEL_GROUPS}, leave_out=("model_id", *FIXED))
+    # students are models here; who passes it is told so
+    evaluate.add_argument("--model", "--model-id", dest="model_id", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add_manner(evaluate)
     evaluate.set_defaults(run=_run_evaluate)
 

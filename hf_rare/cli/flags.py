@@ -160,7 +160,7 @@ def _add_group(parser: Parser, title: str, config: type[Config], leave_out: Coll
         if isinstance(setting.default, str | int | float) and setting.default is not False:
             default = f" (default: {setting.default})".replace("%", "%%")
         text = text.replace("%", "%%")
-        short = re.split(r"(?<=[.;]) (?=[A-Z\"])", text, maxsplit=1)[0].rstrip(".")
+        short = re.split(r"(?<=[.;]) (?=[A-Z\"])", text, maxsplit=1)[0].rstrip(".;")
         action = group.add_argument(
             *names,
             dest=setting.name,

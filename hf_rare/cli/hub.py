@@ -10,14 +10,36 @@ from hf_rare.cli.parser import Commands
 from hf_rare.cli.terminal import Outcome, add_manner
 from hf_rare.paths import is_there
 
+PUSH_HELP = """Push a dataset with its card and its recipe to the Hub, in one commit.
+
+examples:
+  hf-rare push traces.parquet me/rare-medicine --license cc-by-4.0 --language en
+  hf-rare push traces.parquet me/rare-medicine --private --config-name cardiology
+  hf-rare push more.parquet me/rare-medicine --append
+
+The token is that of `hf auth login`, or HF_TOKEN in the environment."""
+
+CARD_HELP = """Write the card of a dataset to a file, to read it before a push.
+
+examples:
+  hf-rare card traces.parquet --output README.md
+  hf-rare card traces.parquet --pretty-name "Medicine" --license cc-by-4.0 --overwrite
+
+`hf-rare push` writes the same card into the repository, and keeps what people have written there."""
+
 
 def add_hub_commands(commands: Commands) -> None:
     """Add `card` and `push`."""
-    card = commands.add("publish", "card", "write the card of a dataset to look at it")
-    push = commands.add("publish", "push", "push a dataset with its card and recipe to the Hub, in one commit")
+    card = commands.add("publish", "card", "write the card of a dataset to look at it", CARD_HELP)
+    summary = "push a dataset with its card and recipe to the Hub, in one commit"
+    push = commands.add("publish", "push", summary, PUSH_HELP)
     push.add_argument("input", metavar="INPUT", help=INPUT_FILES)
     push.add_argument("repo_id", metavar="REPO", help="name of the dataset on the Hub, me/name")
-    push.add_argument("--private", action=argparse.BooleanOptionalAction, help="whether a repository that is made is")
+    push.add_argument(
+        "--private",
+        action=argparse.BooleanOptionalAction,
+        help="whether a new repository is private (default: as the Hub has it for your account or organisation)",
+    )
     push.add_argument("--revision", metavar="BRANCH", help="branch to commit to (default: main)")
     push.add_argument("--create-pr", action="store_true", help="open a pull request instead of committing")
     push.add_argument("--append", action="store_true", help="add the rows to those that are there")

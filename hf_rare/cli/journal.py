@@ -16,10 +16,20 @@ from hf_rare.errors import ConfigError
 from hf_rare.settings.run import RunConfig
 from hf_rare.text import show_count
 
+HELP = """Look at the journals, in which completions are kept safe.
+
+examples:
+  hf-rare journal ls
+  hf-rare journal show 3f2a
+  hf-rare journal export 3f2a --output completions.parquet
+  hf-rare journal prune --older-than 30 --yes
+
+JOURNAL is the beginning of a name that `ls` shows. Without --yes, `prune` only lists."""
+
 
 def add_journal_commands(commands: Commands) -> None:
     """Add `journal ls`, `show`, `export` and `prune`."""
-    journal = commands.add("more", "journal", "look at the journals, in which completions are kept safe")
+    journal = commands.add("more", "journal", "look at the journals, in which completions are kept safe", HELP)
     actions = journal.add_subparsers(title="actions", required=True, metavar="COMMAND", parser_class=Parser)
     for name, run, text in (
         ("ls", _run_journal_ls, "list the journals: name, entries, size, last write, model"),

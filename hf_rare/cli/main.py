@@ -59,6 +59,12 @@ DESCRIPTION = f"""{hf_rare.__doc__.splitlines()[0]}
 EXIT = """exit status: 0 all went well, 2 a flag or setting cannot be right, 3 rows cannot be read, written or used,
 4 generation ended early, 5 the Hub refused or cannot be reached, 130 Ctrl-C, 1 anything else"""
 
+COMPLETION_HELP = """Print a script that completes commands and flags in a shell.
+
+examples:
+  hf-rare completion bash > ~/.local/share/bash-completion/completions/hf-rare
+  hf-rare completion zsh > ~/.zfunc/_hf-rare"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -111,7 +117,8 @@ def build_parser() -> Parser:
     add_hub_commands(commands)
     add_journal_commands(commands)
     add_demo_command(commands)
-    completion = commands.add("more", "completion", "print a script that completes commands and flags in a shell")
+    summary = "print a script that completes commands and flags in a shell"
+    completion = commands.add("more", "completion", summary, COMPLETION_HELP)
     completion.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "tcsh"), help="bash, zsh or tcsh")
     completion.set_defaults(run=_run_completion, quiet=False, json=False)
     parser.epilog = f"{commands.describe()}\n\n{EXIT}"

@@ -16,7 +16,7 @@ examples:
   hf-rare run pipelines/corpus.yaml --input corpus.jsonl --output traces
   hf-rare run pipelines/rare.yaml --input questions.jsonl --corpus pages.jsonl --model ./teacher --output rare
 
-Each stage leaves its rows in a folder under the output. A stage whose rows stand already is skipped; one that was
+Each stage writes its rows into a folder under the output. A stage whose rows exist is skipped, and one that was
 interrupted goes on where it was: run the same command again."""
 
 

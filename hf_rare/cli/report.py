@@ -53,7 +53,11 @@ def add_report_command(commands: Commands) -> None:
         "--max-rows", type=positive_int, default=10_000, metavar="N", help="most rows in the page (default: 10000)"
     )
     report.add_argument(
-        "--max-size", type=number_of_bytes, default=12_000_000, metavar="SIZE", help="of these rows (default: 12MB)"
+        "--max-size",
+        type=number_of_bytes,
+        default=12_000_000,
+        metavar="SIZE",
+        help="most bytes of the rows in the page (default: 12MB)",
     )
     add_shown_columns(report, "default: that of the recipe")
     add_manner(report)

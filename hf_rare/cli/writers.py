@@ -22,6 +22,14 @@ from hf_rare.errors import ConfigError, DatasetFileError, RunEndedError
 from hf_rare.text import show_count
 from hf_rare.writers.registry import WRITERS
 
+ESTIMATE_HELP = """Generate a few rows, and say how many tokens and hours all rows will take.
+
+examples:
+  hf-rare estimate questions.jsonl --model Qwen/Qwen3-8B --max-new-tokens 4096
+  hf-rare estimate questions.jsonl --config distill.yaml --rows 16
+
+The flags are those of `hf-rare distill`. Nothing of it goes into the journal."""
+
 HELP = {
     "distill": """Let a teacher model reason over the documents of each row, and write the dataset with its traces.
 
@@ -54,9 +62,7 @@ TEACHERS = "let a teacher write"
 
 def add_writer_commands(commands: Commands) -> None:
     """Add `estimate`, and a command for each writer that has one, such as `distill`."""
-    estimate = commands.add(
-        TEACHERS, "estimate", "say what a run will take", "Generate a few rows and say what all would take."
-    )
+    estimate = commands.add(TEACHERS, "estimate", "say what a run will take", ESTIMATE_HELP)
     add_input(estimate)
     estimate.add_argument(
         "--rows",

@@ -22,8 +22,9 @@ class EncodedPrompt:
         messages (`list[dict[str, str]]`): the conversation.
         text (`str`): the prompt as text, with the model's control tokens.
         token_ids (`list[int]`): its tokens; empty where a server does the tokenising.
-        opening (`str`): what the chat template wrote behind the last message, such as a `<think>` that it pre-fills.
-        error (`str`): why it could not be encoded; empty when it could.
+        opening (`str`, *optional*, defaults to `""`): what the chat template wrote behind the last message, such as a
+            `<think>` that it pre-fills.
+        error (`str`, *optional*, defaults to `""`): why it could not be encoded; empty when it could.
     """
 
     messages: Messages
@@ -43,10 +44,11 @@ class Completion:
             it, the limit did, or what looks out for loops did; or it failed; or a server had no room for the prompt.
         prompt_tokens (`int`): tokens of the prompt.
         completion_tokens (`int`): tokens generated, the end-of-turn token included.
-        error (`str`): why it failed, or how it repeated itself; else empty.
-        cached_tokens (`int`): tokens of the prompt that a server had in its cache.
-        reasoning_tokens (`int`): generated tokens that a server counts as thought.
-        served_by (`str`): which model of which server has written it, as the server says.
+        error (`str`, *optional*, defaults to `""`): why it failed, or how it repeated itself; else empty.
+        cached_tokens (`int`, *optional*, defaults to 0): tokens of the prompt that a server had in its cache.
+        reasoning_tokens (`int`, *optional*, defaults to 0): generated tokens that a server counts as thought.
+        served_by (`str`, *optional*, defaults to `""`): which model of which server has written it, as the server
+            says.
     """
 
     text: str
@@ -78,7 +80,7 @@ class Job:
     Args:
         prompt (`EncodedPrompt`): the prompt.
         seed (`int`): the seed of its draw, from 0 to 2**63 - 1.
-        key (`str`): what the journal calls it; empty outside of a run.
+        key (`str`, *optional*, defaults to `""`): what the journal calls it; empty outside of a run.
     """
 
     prompt: EncodedPrompt
@@ -132,10 +134,19 @@ class Observer(Protocol):
     """Who wants to know how a run goes on."""
 
     def begin(self, jobs: Sequence[Job]) -> None:
-        """Take note of the jobs whose completions are being written now."""
+        """Take note of the jobs whose completions are being written now.
+
+        Args:
+            jobs (`Sequence[Job]`): all of them, those that were being written before too.
+        """
 
     def add_tokens(self, prompt_tokens: int, generated_tokens: int) -> None:
-        """Take note of prompt tokens read and tokens generated since the last call."""
+        """Take note of what was read and generated since the last call.
+
+        Args:
+            prompt_tokens (`int`): prompt tokens that were read.
+            generated_tokens (`int`): tokens that were generated.
+        """
 
 
 class Encoder(ABC):
@@ -151,14 +162,36 @@ class Encoder(ABC):
 
     @abstractmethod
     def encode(self, conversations: Sequence[Messages]) -> list[EncodedPrompt]:
-        """Turn conversations into prompts, in order. One that cannot be encoded gives a prompt that says why."""
+        """Turn conversations into prompts.
+
+        Args:
+            conversations (`Sequence[Messages]`): each a list of messages with `role` and `content`.
+
+        Returns:
+            `list[EncodedPrompt]`: a prompt for each, in order. One that cannot be encoded says why in `error`.
+        """
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Count the tokens of each text. Called only where `max_prompt_tokens` is known."""
+        """Count the tokens of each text. Called only where `max_prompt_tokens` is known.
+
+        Args:
+            texts (`Sequence[str]`): the texts.
+
+        Returns:
+            `list[int]`: the tokens of each, in order.
+        """
         raise NotImplementedError(f"{type(self).__name__} knows max_prompt_tokens and must have count_tokens.")
 
     def shorten(self, text: str, max_tokens: int) -> str:
-        """Cut a text after its first `max_tokens` tokens. Called only where `max_prompt_tokens` is known."""
+        """Cut a text after its first tokens. Called only where `max_prompt_tokens` is known.
+
+        Args:
+            text (`str`): the text.
+            max_tokens (`int`): how many tokens are kept.
+
+        Returns:
+            `str`: the beginning of the text.
+        """
         raise NotImplementedError(f"{type(self).__name__} knows max_prompt_tokens and must have shorten.")
 
 
@@ -222,6 +255,12 @@ class Generator(ABC):
         """Tell whether a completion from the journal is still what is wanted, though settings differ.
 
         These are settings that `identity` leaves out, because they change few completions.
+
+        Args:
+            completion (`Completion`): the completion from the journal.
+
+        Returns:
+            `bool`: `False` where it is to be generated anew. By default always `True`.
         """
         return True
 
@@ -230,7 +269,14 @@ class Generator(ABC):
         return {}
 
     def cost(self, completion: Completion) -> float:
-        """Reckon what a completion has cost, in whatever currency prices were given in; 0 without prices."""
+        """Compute what a completion has cost.
+
+        Args:
+            completion (`Completion`): the completion.
+
+        Returns:
+            `float`: its cost, in the currency of the prices that were given; 0 without prices.
+        """
         return 0.0
 
     @property

@@ -36,8 +36,9 @@ class TransformersGenerator(LocalGenerator):
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]):
             Its tokenizer.
         **settings:
-            The settings of [`DecodingConfig`]: `max_new_tokens`, `generation_kwargs`,
-            `chat_template_kwargs`, `context_length`, `max_batch_tokens`, `engine`, `continuous_batching`.
+            The settings of [`DecodingConfig`]: `max_new_tokens`, `generation_kwargs`, `chat_template_kwargs`,
+            `context_length`, `max_batch_tokens`, `engine`, `continuous_batching`, `json_schema`,
+            `repetition_detection`.
 
     Attributes:
         teacher ([`Teacher`]): the model, its tokenizer and their configs, each loaded on first use.

@@ -53,7 +53,9 @@ class Completer:
         self, generator: Generator, run: RunConfig, doing: str = "Writing", listener: RunListener | None = None
     ) -> None:
         if run.max_hours is not None and generator.spans_processes:
-            raise ConfigError("max_hours does not go with tp_plan: processes would stop at different micro-batches.")
+            raise ConfigError(
+                "max_hours does not go with tp_plan: the processes, one model together, would stop at different times."
+            )
         if run.max_cost is not None and not generator.has_prices:
             raise ConfigError(
                 f"max_cost={run.max_cost} bounds nothing without prices. Pass price_per_million=..., with base_url or "

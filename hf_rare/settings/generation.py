@@ -75,7 +75,7 @@ class ModelConfig(Config):
         attn_implementation (`str`, *optional*):
             Passed through: `"sdpa"`, `"eager"`, `"flash_attention_2"`, ...
         quantization_config (`dict` or a quantisation config of transformers, *optional*):
-            Passed through. A `dict` needs its `quant_method`.
+            How transformers quantises the weights when it loads them. A `dict` needs its `quant_method`.
         adapter (`str`, *optional*):
             Name or folder of a PEFT adapter that is loaded on top (needs `peft`).
         adapter_revision (`str`, *optional*):

@@ -32,13 +32,14 @@ class RunConfig(Config):
         on_error (`"status"` or `"raise"`, *optional*, defaults to `"status"`):
             Whether a row that fails gets the status `failed`, or ends the run with an exception.
         max_rows (`int`, *optional*):
-            Most completions to generate; then the run ends with `BudgetReachedError`. Counted for the whole job under
-            a launcher, and for each worker with `num_proc` and Ray.
+            Most completions to generate; then the run ends with `BudgetReachedError`. Each sample of a row and each
+            attempt at it is a completion: with `num_samples=4`, 8 are two rows. Counted for the whole job under a
+            launcher, and for each worker with `num_proc` and Ray.
         max_tokens (`int`, *optional*):
-            Most tokens to generate, give or take a micro-batch, counted likewise. The length of one completion is
-            limited by `max_new_tokens`.
+            Most tokens to generate, give or take the completions that end together, counted likewise. The length of
+            one completion is limited by `max_new_tokens`.
         max_hours (`float`, *optional*):
-            Most hours to run, give or take a micro-batch.
+            Most hours to run, give or take the time until the next completion ends.
         max_cost (`float`, *optional*):
             Most that the completions may cost, by the `price_per_million` of an endpoint, give or take those that are
             under way; counted likewise.

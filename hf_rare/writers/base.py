@@ -3,8 +3,9 @@
 The way of one row: `rows.batches` reads it out of the batch, `preparing` makes a prompt of it, `runs.completer` gets
 the completion from the journal or the generator, the subclass reads the completion and lays out the new columns, and
 `rows.batches` puts them into the batch. A row whose completion will not do is tried again at once, with a seed of its
-own for each attempt. `apply` lets a whole dataset run ahead in one stream before `map` reads the first batch. What is
-asked of the model, and what its completions mean, is the business of the subclasses.
+own for each attempt. `apply` notes the dataset and calls `map`; with the first batch that `map` hands over, the whole
+dataset runs ahead in one stream. What is asked of the model, and what its completions mean, is the business of the
+subclasses.
 """
 
 import contextlib
@@ -243,6 +244,11 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
             BatchTypeError: This is no dataset.
             ColumnError: An input column is missing or of another type, or an output column exists already.
             ConfigError: Different samples of a row are asked for, and the model does not sample.
+            JournalError: The journal cannot be read or written.
+            GenerationError: A row failed and `on_error="raise"`.
+            BudgetReachedError: `max_rows`, `max_tokens`, `max_hours` or `max_cost` ended the run.
+            EndpointError: Nothing goes well any more with an endpoint.
+            RankError: Another process of the job failed, died, ended, or has other rows or settings.
         """
         if not isinstance(dataset, DATASETS):
             raise BatchTypeError(
@@ -369,7 +375,7 @@ class ColumnWriter(MadeOfModel, ABC, Generic[C, S]):
                 Rows to generate, at least 2. More rows make a better estimate of how long completions are.
 
         Returns:
-            [`Estimate`]: tokens, hours with their error, rows of the largest micro-batch.
+            [`Estimate`]: tokens, hours with their error, and how many rows are written together (`rows_together`).
 
         Raises:
             BatchTypeError: This is no `Dataset`.

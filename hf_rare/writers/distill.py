@@ -39,7 +39,7 @@ class ReasonDistiller(ColumnWriter[DistillConfig, Trace]):
     - `reasoning_document_order` (`list[int64]`): the documents in their order; 0 is the positive, i the i-th negative.
     - `reasoning_documents_truncated` (`int64`): how many documents were shortened to fit the context.
     - `reasoning_verdict` (`str`, with `gold_column`): whether the answer is `right`, `wrong` or `unchecked`.
-    - `reasoning_attempts` (`int64`, with `gold_column` or `max_attempts`): how often the row was tried.
+    - `reasoning_attempts` (`int64`, where a row may be tried more than once): how often it was tried.
 
     A row that cannot be used gets a status; it never stops the run and never changes another row. Prompt, order and
     draw of a row depend on its content, the settings and the seed alone, not on the batch.

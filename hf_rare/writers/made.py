@@ -46,16 +46,19 @@ class MadeOfModel:
             callbacks (`Sequence`, *optional*):
                 Who is told how its runs go: [`Callback`] objects, and functions of a [`RunProgress`].
             **settings:
-                The settings of `config_type`, [`RunConfig`],
-                [`ModelConfig`] and [`DecodingConfig`]; with `engine="vllm"` also those of [`VLLMConfig`], and with
-                `base_url` or `provider` those of [`EndpointConfig`].
+                The settings of `config_type`, [`RunConfig`], [`ModelConfig`] and [`DecodingConfig`]; with
+                `engine="vllm"` also those of [`VLLMConfig`], and with `base_url` or `provider` those of
+                [`EndpointConfig`]. A [`ReasonDistiller`] also takes `judge`, an [`AnswerJudge`].
 
         Returns:
             The callable.
 
         Raises:
             ConfigError: A setting is unknown or cannot be right.
+            TemplateError: The template cannot be used.
             ModelLoadError: The model or revision does not exist, or cannot be found out about.
+            MissingPackageError: With `engine="vllm"`, which reads tokenizer and configs at once: they need a package
+                that is not installed. Whether vLLM itself is installed is found out with the first batch.
         """
         companions = {name: settings.pop(name) for name in cls.companion_names if name in settings}
         own, run, *others = split_settings(
@@ -80,13 +83,14 @@ class MadeOfModel:
                 Who is told how its runs go.
             **settings:
                 The settings of `config_type`, [`RunConfig`], [`EndpointConfig`] (`base_url` or `provider`, ...) and
-                [`DecodingConfig`].
+                [`DecodingConfig`]. A [`ReasonDistiller`] also takes `judge`, an [`AnswerJudge`].
 
         Returns:
             The callable. Nothing is asked before the first batch.
 
         Raises:
             ConfigError: A setting is unknown, cannot be right, or is nothing for an endpoint.
+            TemplateError: The template cannot be used.
 
         Example:
             >>> distill_fn = ReasonDistiller.from_endpoint("Qwen/Qwen3-8B", base_url="http://localhost:8000/v1")
@@ -125,8 +129,9 @@ class MadeOfModel:
             callbacks (`Sequence`, *optional*):
                 Who is told how its runs go. They are no part of a recipe.
             **settings:
-                Settings that are not the recipe's: those of [`RunConfig`], and whatever
-                should differ. `model_id` and `adapter` say where these lie here, when they came from a local folder.
+                Settings that are not the recipe's: those of [`RunConfig`], and whatever should differ. `model_id` and
+                `adapter` say where these lie here, when they came from a local folder. Rows that were made with a
+                judge need `judge`, an [`AnswerJudge`], or `judge=None`.
 
         Returns:
             The callable.
@@ -134,7 +139,9 @@ class MadeOfModel:
         Raises:
             RecipeError: The recipe cannot be found or read, asks for what it may not, or its model cannot be had.
             ConfigError: A setting cannot be right.
+            TemplateError: The template cannot be used.
             ModelLoadError: The model cannot be found.
+            MissingPackageError: As in [`ColumnWriter.from_pretrained`].
 
         Example:
             >>> distill_fn = ReasonDistiller.from_recipe("me/rare-medicine")

@@ -19,15 +19,19 @@ class Summary:
     """Counts over the rows of a run.
 
     Args:
-        statuses (`Counter[str]`): texts by status.
-        prompt_tokens (`int`): tokens of all prompts, each row's counted once.
-        completion_tokens (`int`): tokens of all texts.
-        generated (`int`): completions that were generated and not read from the journal, by all processes of the job.
-        generated_tokens (`int`): their tokens.
-        cost (`float`): what all completions have cost, those from the journal too, by the prices that were given.
-        served_by (`Counter[str]`): completions by the model and server that say they have written them.
-        seconds (`float`): time that this process spent generating, or waiting for others to, without loading.
-        noun (`str`): what a text is called.
+        statuses (`Counter[str]`, *optional*, defaults to none): texts by status.
+        prompt_tokens (`int`, *optional*, defaults to 0): tokens of all prompts, each row's counted once.
+        completion_tokens (`int`, *optional*, defaults to 0): tokens of all texts.
+        generated (`int`, *optional*, defaults to 0): completions that were generated and not read from the journal, by
+            all processes of the job.
+        generated_tokens (`int`, *optional*, defaults to 0): their tokens.
+        cost (`float`, *optional*, defaults to 0): what all completions have cost, those from the journal too, by the
+            prices that were given.
+        served_by (`Counter[str]`, *optional*, defaults to none): completions by the model and server that say they
+            have written them.
+        seconds (`float`, *optional*, defaults to 0): time that this process spent generating, or waiting for others
+            to, without loading.
+        noun (`str`, *optional*, defaults to `"trace"`): what a text is called.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -47,7 +48,22 @@ def test_help_in_short_is_whole_sentences(capsys):
     for name in next(action.choices for action in build_parser()._actions if action.choices):
         text = said_by(capsys, name, "--help")
         assert not re.search(r"[,;]\n(?=  -|\n)", text.partition("\noptions:\n")[2])
+        assert not re.search(r";\s+\(default:", text)
         assert "[`" not in text
+
+
+def test_every_command_shows_how_it_is_called_and_evaluate_no_model(capsys):
+    parser = build_parser()
+    for name in next(action.choices for action in parser._actions if action.choices):
+        examples = re.findall(
+            r"^  hf-rare .*", said_by(capsys, name, "--help").partition("\nexamples:\n")[2], re.MULTILINE
+        )
+        assert examples, name
+        for example in examples:
+            words = shlex.split(example.partition(" > ")[0])
+            assert words[1] == name
+            assert callable(parser.parse_args(words[1:]).run)
+    assert "--model " not in said_by(capsys, "evaluate", "--help-all")
 
 
 @pytest.mark.parametrize(
@@ -224,6 +240,20 @@ def test_what_a_teacher_would_be_asked(rows, tiny, tmp_path, capsys):
     assert data["tokens"] > 50
     assert main(["prompt", source, "--row", "6"]) == 3
     assert "has 6 rows" in capsys.readouterr().err
+    assert main(["prompt", source, "--context-length", "5000"]) == 2
+    assert "--context-length says something of a prompt only with a model" in capsys.readouterr().err
+
+
+def test_a_prompt_takes_the_flags_that_it_depends_on_and_the_settings_of_a_run(rows, tmp_path, capsys):
+    full = said_by(capsys, "prompt", "--help-all")
+    for flag in ("--template", "--seed", "--thought-tags", "--context-length", "--chat-template-kwargs"):
+        assert f"{flag} " in full
+    for flag in ("--engine", "--num-samples", "--max-attempts", "--adapter", "--output-column"):
+        assert f"{flag} " not in full
+    rows.to_json(tmp_path / "rows.jsonl")
+    (tmp_path / "distill.yaml").write_text("num_samples: 2\nmax_new_tokens: 8\nengine: static\n")
+    assert main(["prompt", str(tmp_path / "rows.jsonl"), "--config", str(tmp_path / "distill.yaml")]) == 0
+    assert rows[0]["question"] in capsys.readouterr().out
 
 
 def test_near_duplicates_and_contamination(tmp_path, capsys):
