@@ -14,10 +14,10 @@ traces that have no name and spell figures out.
 
 Cost: real rows over the PostgreSQL documentation with three hard negatives and a trace of 150 words. The bound is the
 time of reading prompt and trace whole, once for each document and once more, and the same less the time of reading the
-beginnings that are read once. How long a text of n tokens takes at best is reckoned as a n + b n^2 + c, since tokens
-attend to those before them, and the words of a trace are scored over the vocabulary, which takes c however long the
-prompt is; a beginning takes a n + b n^2. a, b and c come from texts of this run that are read whole, and shorter ones,
-each again beside every part of the rows, since other work on the machine comes and goes.
+beginnings that are read once. How long a text of n tokens takes at best is taken as a n + b n^2 + c k, since tokens
+attend to those before them, and the k tokens of a trace are scored over the vocabulary; a beginning takes a n + b n^2.
+a, b and c come from texts of this run that are read whole, and shorter ones, with all of the trace scored and with its
+last token alone, each again beside every part of the rows, since other work on the machine comes and goes.
 """
 
 import argparse
@@ -75,7 +75,7 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 
 DOCUMENTS = 4
 TRACE_WORDS = 150
-TIMED_TEXTS, TIMED_SHARES, PART = 3, (0.25, 0.5, 0.75, 1.0), 8
+TIMED_TEXTS, TIMED_SHARES, PART = 3, (0.25, 0.6, 1.0), 8
 """Texts that are timed, shorter ones as shares of their context, and rows between two times; the best one counts."""
 
 
@@ -210,11 +210,11 @@ class Reading:
 
     def __init__(self, measure: EvidenceMeasure, texts: list[tuple[Any, Any]]) -> None:
         self.decoding = measure.scorer.generator.make_plain_engine().decoding
-        self.texts = [
-            Text(tuple(context)[-max(1, round(share * len(context))) :], tuple(continuation))
-            for context, continuation in texts
-            for share in TIMED_SHARES
-        ]
+        self.texts = []
+        for context, trace in texts:
+            for share in TIMED_SHARES:
+                read = [*context[-max(1, round(share * len(context))) :], *trace]
+                self.texts += [Text(tuple(read[:-scored]), tuple(read[-scored:])) for scored in (len(trace), 1)]
         self.best = [float("inf")] * len(self.texts)
 
     def time(self) -> None:
@@ -225,9 +225,10 @@ class Reading:
             self.best[i] = min(self.best[i], time.perf_counter() - start)
 
     def fit(self) -> tuple[Callable[[int], float], float]:
-        """Return the seconds of any number of tokens that are read, and those of scoring a continuation."""
+        """Return the seconds of any number of tokens that are read, and those of scoring a token."""
         lengths = np.array([len(text.read) for text in self.texts], float)
-        terms = np.stack([lengths, lengths**2, np.ones_like(lengths)], axis=1)
+        scored = np.array([len(text.continuation) for text in self.texts], float)
+        terms = np.stack([lengths, lengths**2, scored], axis=1)
         a, b, c = np.linalg.lstsq(terms, np.array(self.best), rcond=None)[0]
         return lambda length: float(a * length + b * length**2), float(c)
 
@@ -249,9 +250,14 @@ def measure_cost(model: str, count: int) -> dict[str, Any]:
         reading.time()
     seconds_of, scoring = reading.fit()
     lengths = [[[len(one) + len(other) - 1 for one, other in p.texts] for p in prompts] for prompts in of_rows]
+    trace = sum(len(prompts[0].texts[0][1]) for prompts in of_rows) / count
     saved = [[[count_common(p.texts[0][0], one) for one, _ in p.texts[1:]] for p in prompts] for prompts in of_rows]
     all_lengths, all_saved = ([n for row in rows for prompt in row for n in prompt] for rows in (lengths, saved))
-    bounds = [sum(scoring + seconds_of(n) for i in part for prompt in lengths[i] for n in prompt) for part in parts]
+    to_score = [sum(len(trace) for i in part for p in of_rows[i] for _, trace in p.texts) for part in parts]
+    bounds = [
+        scoring * tokens + sum(seconds_of(n) for i in part for prompt in lengths[i] for n in prompt)
+        for part, tokens in zip(parts, to_score, strict=True)
+    ]
     saves = [sum(seconds_of(n) for i in part for prompt in saved[i] for n in prompt) for part in parts]
     less_shared = [bound - less for bound, less in zip(bounds, saves, strict=True)]
     of_parts = sorted(took / bound for took, bound in zip(seconds, less_shared, strict=True))
@@ -259,8 +265,10 @@ def measure_cost(model: str, count: int) -> dict[str, Any]:
         "rows": count,
         "tokens of a prompt with its trace": round(sum(row[0][0] for row in lengths) / count),
         "readings of a row": round(len(all_lengths) / count, 2),
-        "best seconds for 500, 1000 and 1500 tokens": [round(scoring + seconds_of(n), 2) for n in (500, 1000, 1500)],
-        "of these to score the trace": round(scoring, 2),
+        "best seconds for 500, 1000 and 1500 tokens": [
+            round(scoring * trace + seconds_of(n), 2) for n in (500, 1000, 1500)
+        ],
+        "of these to score the trace": round(scoring * trace, 2),
         "seconds": round(sum(seconds), 1),
         "seconds a row": round(sum(seconds) / count, 3),
         "bound of all readings, seconds": round(sum(bounds), 1),

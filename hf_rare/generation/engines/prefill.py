@@ -30,9 +30,12 @@ FEWEST_TOKENS = 64
 AT_ONCE = 4096
 """Tokens that are read at once where memory has room for them."""
 
-WORTH_SHARING = 1 / 6
-"""Share of a text that must have been read before. On the CPU attention to what has been read goes by a mask,
-and takes about twice as long as without one: below this share, the text is read whole in less time."""
+BEHIND_ON_CPU = 512
+"""Tokens of a text that are read at once behind what has been read. On the CPU attention then goes by a mask, and what
+is masked is computed too: of shorter pieces that is less, and of much shorter ones all else takes longer."""
+
+WORTH_SHARING = 1 / 16
+"""Share of a text that must have been read before, on the CPU: below it, the text is read whole in less time."""
 
 MOST_PADDING_ELSEWHERE = 1 / 3
 """Share of padding in a group where this is no CPU: there it costs less than to read one text after the other."""
@@ -191,7 +194,8 @@ def read_shared(
             for layer in whole.layers
         ]
         cache = DynamicCache(beginnings if longest else None, config=config)
-        measured.update(zip(group, read_behind(decoding, cache, [texts[i] for i in group], own, at_once), strict=True))
+        most = min(at_once, BEHIND_ON_CPU * count) if longest and decoding.device.type == "cpu" else at_once
+        measured.update(zip(group, read_behind(decoding, cache, [texts[i] for i in group], own, most), strict=True))
     return [measured[i] for i in range(len(texts))]
 
 
