@@ -56,7 +56,7 @@ def choose_documents(
         seed (`int`):
             The seed of all choices.
         positive_share (`float`, *optional*, defaults to 1.0):
-            Share of rows with the positive.
+            Share of rows with the positive. A row that has no other document keeps it, unless `negatives` is 0.
         negatives (`int` or `Sequence[str]`, *optional*):
             The most negatives that stay, or texts that stand in the place of the row's. All stay by default.
         cited (`Collection[int]`, *optional*):
@@ -76,6 +76,8 @@ def choose_documents(
         chosen |= {number_of[i]: row.documents[i] for i in ranked[:negatives]}
     else:
         chosen |= _number_texts(row, number_of, digest, negatives, cited)
+    if not chosen and negatives != 0:  # RAFT's students have documents, if not the right one
+        chosen, has_positive = {number_of[0]: row.positive}, True
     numbers = tuple(sorted(chosen))
     left_out = {number for document, number in number_of.items() if chosen.get(number) != row.documents[document]}
     return StudentDocuments(numbers, tuple(chosen[number] for number in numbers), has_positive, frozenset(left_out))

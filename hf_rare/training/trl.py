@@ -94,7 +94,8 @@ def to_sft(
             The least grade of a right trace.
         positive_share (`float`, *optional*, defaults to 1.0):
             Share of rows in which the student gets the positive. In the others it is left out, all samples of a row
-            alike, and the student learns the trace from distractors: RAFT's P, which is 0.8 there.
+            alike, and the student learns the trace from distractors: RAFT's P, which is 0.8 there. A row that has no
+            other document keeps it.
         student_documents (`int` or `str`, *optional*):
             A number: at most so many hard negatives, chosen by a hash. A name: the column with the texts that the
             student gets in the place of the row's hard negatives, however many they are; those among them that the

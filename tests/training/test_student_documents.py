@@ -179,6 +179,15 @@ def test_all_traces_of_a_row_share_a_prompt():
         assert prompt == str(to_sft(rows, **asked)[0]["prompt"])
 
 
+def test_a_row_without_another_document_keeps_its_positive():
+    alone = Dataset.from_list([make_row(i, negatives=0) for i in range(4)])
+    assert to_sft(alone, positive_share=0).to_list() == to_sft(alone).to_list()
+    copies = alone.map(lambda row: {"others": [row["text"].upper()]})
+    asked = {"positive_share": 0, "student_documents": "others"}
+    assert [documents_of(example) for example in to_sft(copies, **asked)] == [numbered(row) for row in alone]
+    assert not any(map(documents_of, to_sft(make_rows(4), positive_share=0, student_documents=0)))
+
+
 @pytest.mark.parametrize(
     "counting",
     [
