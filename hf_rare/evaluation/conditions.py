@@ -166,6 +166,7 @@ class _Maker:
     ) -> None:
         self._questions = questions
         self._inputs = inputs
+        self._of_row = [*inputs, *filter(None, [questions.config.gold_column])]
         self._labels = labels
         self._number_column = number_column
 
@@ -173,9 +174,8 @@ class _Maker:
         questions, config = self._questions, self._questions.config
         number = values[self._number_column]
         values = {name: value for name, value in values.items() if name != self._number_column}
-        asked = [*self._inputs, *([config.gold_column] if config.gold_column else [])]
         try:
-            row = read_row({name: values[name] for name in asked}, config)
+            row = read_row({name: values[name] for name in self._of_row}, config)
         except InvalidRowError as err:
             logger.info("Row %d is left out: %s", number, err)
             return

@@ -98,7 +98,8 @@ def evaluate(
         students (`str`, [`Generator`], [`ReasonDistiller`] or `dict`):
             A student, or several by name, the one that others are compared with first. A student is the name of a
             model or a folder, a generator, a distiller (whose generator and settings are taken), or a dict of
-            settings, such as `{"model_id": "Qwen/Qwen3-0.6B", "adapter": "./lora"}`.
+            settings, such as `{"model_id": "Qwen/Qwen3-0.6B", "adapter": "./lora"}`, without those that say what all
+            are asked and how they are measured: columns, `gold_column` and `check`.
         dataset ([`~datasets.Dataset`]):
             Rows that no student was trained on.
         conditions (`Sequence[str]`, *optional*):

@@ -4,22 +4,13 @@ from dataclasses import dataclass
 
 from hf_rare.errors import ConfigError
 from hf_rare.settings.kinds import AtLeastOne, ColumnName
-from hf_rare.settings.writers import OF_TEXT, DistillConfig
+from hf_rare.settings.writers import OF_ROWS, OF_TEXT, DistillConfig
 
 SHARED = (*OF_TEXT, "require_answer", "gold_column", "check")
 """Settings that are taken from a recipe or a distiller: those that prompts are made and completions are read by."""
 MAY_BE_NONE = ("scenario_column", "hard_negatives_column")
 """Those among them that say something by being `None`."""
-OF_ALL_STUDENTS = (
-    "text_column",
-    "question_column",
-    "scenario_column",
-    "hard_negatives_column",
-    "options_column",
-    "output_column",
-    "gold_column",
-    "check",
-)
+OF_ALL_STUDENTS = (*OF_ROWS, "gold_column", "check")
 """Settings that no student has for itself: questions and measures are the same for all."""
 FIXED = ("columns", "num_samples", "expand", "max_attempts", "keep_attempts")
 """Settings of a distiller that are what they are: each question is answered once."""

@@ -105,10 +105,9 @@ class TextTokenizer:
             return self(texts, split_special_tokens)
         (before,) = self([_BEFORE])
         behind = self([_BEFORE + text for text in texts], split_special_tokens)
-        alone = self(texts, split_special_tokens)
         return [
-            one[len(before) :] if one[: len(before)] == before else other
-            for one, other in zip(behind, alone, strict=True)
+            tokens[len(before) :] if tokens[: len(before)] == before else self([text], split_special_tokens)[0]
+            for text, tokens in zip(texts, behind, strict=True)
         ]
 
     @cached_property

@@ -110,9 +110,14 @@ def get_template(config: DistillConfig) -> Template:
 
 @lru_cache(maxsize=16)
 def _compile(config: DistillConfig) -> Template:
-    sample = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
+    sample = _make_sample(config)
     source = read_template_source(str(config.template), config.builtin_templates)
     return Template(source, _fill_in(sample, sample.documents, config), _HINT)
+
+
+def _make_sample(config: DistillConfig) -> Row:
+    """Make a row that has something for each placeholder."""
+    return Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
 
 
 def _fill_in(row: Row, documents: Sequence[str | None], config: DistillConfig) -> dict[str, Any]:
@@ -208,9 +213,8 @@ def counts_by_itself(config: DistillConfig) -> bool:
     Where a document is left out, those behind it would get other numbers than the trace cites them by. It is told by
     what is written: the same for documents behind a gap, and something else before each of three equal ones.
     """
-    row = Row("text", "text", "text", ("text",), (("A", "text"),), dict.fromkeys(config.template_columns, ""))
     two, behind_gap, three = (
-        build_messages(row, documents, config)[-1]["content"]
+        build_messages(_make_sample(config), documents, config)[-1]["content"]
         for documents in ([_DOCUMENT] * 2, [None, *[_DOCUMENT] * 2], [_DOCUMENT] * 3)
     )
     if two != behind_gap:

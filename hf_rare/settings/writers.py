@@ -15,13 +15,18 @@ Check = Literal["auto", "choice", "number", "text", "math"]
 """How an answer is compared with the gold one."""
 
 
-OF_TEXT = (
+OF_ROWS = (
     "text_column",
     "question_column",
     "scenario_column",
     "hard_negatives_column",
     "options_column",
     "output_column",
+)
+"""Settings of a distiller that name columns of every row."""
+
+OF_TEXT = (
+    *OF_ROWS,
     "template",
     "template_columns",
     "system_prompt",
