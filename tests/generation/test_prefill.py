@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hf_rare import TransformersGenerator
 from hf_rare.errors import ConfigError, GenerationError
+from hf_rare.generation.attention import IN_PIECES, register_in_pieces
 from hf_rare.generation.engines.prefill import Likelihood, PrefillEngine, Text, read_shared, read_whole
 from hf_rare.generation.protocol import EncodedPrompt, Job, JobList
 from hf_rare.generation.scorer import ScoredPrompt, TransformersScorer, make_scorer
@@ -68,7 +69,43 @@ def test_every_architecture_gives_the_numbers_of_a_plain_forward(name, tokenizer
 @pytest.mark.parametrize("at_once", [1, 7, 64, 150, 500, 10_000])
 def test_pieces_and_groups_change_no_number(at_once, most_padding, llama, tokenizer):
     decoding = TransformersGenerator(llama, tokenizer).make_plain_engine().decoding
-    assert_right(llama, leave_one_out(), read_shared(decoding, leave_one_out(), at_once, most_padding))
+    assert_right(llama, leave_one_out(), read_shared(decoding, leave_one_out(), at_once, most_padding=most_padding))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64, 10_000])
+def test_one_text_after_the_other_changes_no_number(at_once, llama, tokenizer):
+    decoding = TransformersGenerator(llama, tokenizer).make_plain_engine().decoding
+    before = llama.config._attn_implementation
+    measured = read_shared(decoding, leave_one_out(), at_once, register_in_pieces())
+    assert llama.config._attn_implementation == before
+    assert_right(llama, leave_one_out(), measured)
+
+
+def test_a_model_with_an_attention_of_its_own_is_read_with_it(tokenizer, caplog):
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+    for layer in model.model.layers:
+        layer.self_attn.forward = attend_by_itself(layer.self_attn)
+    with caplog.at_level(logging.INFO):
+        engine = make_engine(model, tokenizer)
+    assert engine.why_whole == ""
+    assert "Texts are read with the model's own attention" in caplog.text
+    assert_right(model, leave_one_out(), engine.measure(leave_one_out()))
+
+
+def attend_by_itself(attention):
+    """Make a forward that asks for no kind of attention, as models have that were written before these."""
+    forward = type(attention).forward
+
+    def attend(*args, **kwargs):
+        kind, attention.config._attn_implementation = attention.config._attn_implementation, "sdpa"
+        try:
+            if kind == IN_PIECES:
+                raise NotImplementedError("only sdpa")
+            return forward(attention, *args, **kwargs)
+        finally:
+            attention.config._attn_implementation = kind
+
+    return attend
 
 
 @pytest.mark.parametrize("name", [name for name, (_, is_shared) in MODELS.items() if is_shared])

@@ -17,10 +17,12 @@ class BatchCache(Cache):
         lengths (`list[int]`): tokens of each row.
         is_padded (`bool`): whether every row takes the memory of the longest.
         takes_guesses (`bool`): whether a step can take more than one token of a row.
+        attention (`str`, *optional*): the kind of attention that it is made for; `None` for the model's own.
     """
 
     is_padded: bool
     takes_guesses: bool
+    attention: str | None = None
 
     def __init__(self, layers: Sequence[DynamicLayer]) -> None:
         super().__init__(layers=list(layers))

@@ -5,7 +5,6 @@ longest row, since reading keys and values is what a step waits for, and memory 
 the many small steps would cost more than the padding; there, [`SlotCache`] serves.
 """
 
-import contextlib
 import itertools
 import weakref
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
-from hf_rare.compat.transformers import attending
+from hf_rare.generation.attention import no_mask
 from hf_rare.generation.caches.base import BatchCache
 
 NAME = "hf_rare_rows"
@@ -37,6 +36,7 @@ class RowCache(BatchCache):
 
     is_padded = False
     takes_guesses = True
+    attention = NAME
 
     def __init__(self, layers: int) -> None:
         super().__init__([_RowLayer(self) for _ in range(layers)])
@@ -161,19 +161,10 @@ def attend_by_row(
     return attended, None
 
 
-def _no_mask(*args: Any, **kwargs: Any) -> None:
-    """Return the mask of rows without padding."""
-
-
 def register_attention() -> None:
     """Tell transformers in this process of this kind of attention; doing so again changes nothing."""
     AttentionInterface.register(NAME, attend_by_row)
-    AttentionMaskInterface.register(NAME, _no_mask)
-
-
-def attending_by_row(model: Any) -> contextlib.AbstractContextManager[None]:
-    """Let a model attend row by row for a while."""
-    return attending(model, NAME)
+    AttentionMaskInterface.register(NAME, no_mask)
 
 
 def _with_room(states: torch.Tensor, length: int) -> torch.Tensor:

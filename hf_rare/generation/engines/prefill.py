@@ -2,8 +2,9 @@
 
 The texts of a job often begin alike, as the prompts of a row do from which one document after the other is left out.
 One is read whole; of the others only what comes behind the common beginning, for which the keys and values of the
-first are taken: a document that is left out changes nothing before its place. Several of about one length are read in
-one padded batch. Whether a model can be read like that is tried on the loaded model; any other reads each text whole.
+first are taken: a document that is left out changes nothing before its place. On a CPU one text is read after the
+other, with an attention for that ([`attend_in_pieces`]); elsewhere several of about one length in one padded batch.
+Whether a model can be read like that is tried on the loaded model; any other reads each text whole.
 """
 
 import inspect
@@ -15,6 +16,7 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from hf_rare.errors import GenerationError, HfRareError
+from hf_rare.generation.attention import register_in_pieces
 from hf_rare.generation.decoding import Decoding, set_up
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.engines.scheduler import MOST_PADDING, read_tokens
@@ -30,18 +32,13 @@ FEWEST_TOKENS = 64
 AT_ONCE = 4096
 """Tokens that are read at once where memory has room for them."""
 
-BEHIND_ON_CPU = 512
-"""Tokens of a text that are read at once behind what has been read. On the CPU attention then goes by a mask, and what
-is masked is computed too: of shorter pieces that is less, and of much shorter ones all else takes longer."""
-
-WORTH_SHARING = 1 / 16
-"""Share of a text that must have been read before, on the CPU: below it, the text is read whole in less time."""
-
 MOST_PADDING_ELSEWHERE = 1 / 3
 """Share of padding in a group where this is no CPU: there it costs less than to read one text after the other."""
 
-PIECE = 2**24
-"""Numbers of which a probability is made at once: 64 MiB of float32."""
+LOGITS_AT_ONCE = {"cpu": 2**20}
+"""Logits of which probabilities are made at once: 4 MiB of float32, which a CPU keeps near."""
+
+LOGITS_AT_ONCE_ELSEWHERE = 2**24
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,16 @@ class PrefillEngine:
                 "Measure with another model."
             )
         self._packer = BatchPacker(0, AT_ONCE)
-        self.why_whole = why_not_by_place(model) or once(model, "prefill", lambda: _try_out(decoding))
+        self._attention: str | None = None
+        self.why_whole = why_not_by_place(model)
+        if not self.why_whole and decoding.device.type == "cpu":
+            in_pieces = register_in_pieces()
+            if why_not := once(model, "prefill in pieces", lambda: _try_out(decoding, in_pieces)):
+                logger.info("Texts are read with the model's own attention: %s.", why_not)
+            else:
+                self._attention = in_pieces
+        if not self.why_whole and self._attention is None:
+            self.why_whole = once(model, "prefill", lambda: _try_out(decoding, None))
         if self.why_whole:
             logger.warning("Each text is read whole, common beginnings again and again: %s.", self.why_whole)
 
@@ -135,12 +141,15 @@ class PrefillEngine:
             self._packer.shrink(self._packer.max_tokens)
             free_memory()
         free_memory()
-        return [one for text in texts for one in read_shared(self._decoding, [text], self._packer.max_tokens)]
+        return [one for text in texts for one in self._read([text])]
 
     def _measure(self, texts: Sequence[Text]) -> list[Likelihood]:
         if self.why_whole:
             return [read_whole(self._decoding, text) for text in texts]
-        return read_shared(self._decoding, texts, self._packer.max_tokens)
+        return self._read(texts)
+
+    def _read(self, texts: Sequence[Text]) -> list[Likelihood]:
+        return read_shared(self._decoding, texts, self._packer.max_tokens, self._attention)
 
 
 def read_whole(decoding: Decoding, text: Text) -> Likelihood:
@@ -163,7 +172,11 @@ def read_whole(decoding: Decoding, text: Text) -> Likelihood:
 
 
 def read_shared(
-    decoding: Decoding, texts: Sequence[Text], at_once: int, most_padding: float | None = None
+    decoding: Decoding,
+    texts: Sequence[Text],
+    at_once: int,
+    attention: str | None = None,
+    most_padding: float | None = None,
 ) -> list[Likelihood]:
     """Read texts, their common beginnings once.
 
@@ -171,7 +184,10 @@ def read_shared(
         decoding ([`Decoding`]): the model.
         texts (`Sequence[Text]`): the texts. What the others have in common with the first is not read again.
         at_once (`int`): most tokens that are read at once, padding counted.
-        most_padding (`float`, *optional*): most padding of a group, as a share. By default what suits the device.
+        attention (`str`, *optional*):
+            A kind of attention that takes no padding: one text is read after the other. By default the model's own.
+        most_padding (`float`, *optional*):
+            Most padding of a group, as a share. By default what suits the device.
 
     Returns:
         `list[Likelihood]`: what the model makes of each, in order.
@@ -180,13 +196,10 @@ def read_shared(
         most_padding = MOST_PADDING if decoding.device.type == "cpu" else MOST_PADDING_ELSEWHERE
     first, config = texts[0], decoding.model.config
     whole = DynamicCache(config=config)
-    measured = {0: read_behind(decoding, whole, [first], [0], at_once)[0]}
+    measured = {0: read_behind(decoding, whole, [first], [0], at_once, attention)[0]}
     starts = {i: _count_common(first.read, text.context[:-1]) for i, text in enumerate(texts) if i}
-    if decoding.device.type == "cpu":
-        for i in [i for i, start in starts.items() if start < WORTH_SHARING * len(texts[i].read)]:
-            del starts[i]
-            measured[i] = read_behind(decoding, DynamicCache(config=config), [texts[i]], [0], at_once)[0]
-    for group in _group(texts, starts, at_once, most_padding):
+    groups = [[i] for i in starts] if attention else _group(texts, starts, at_once, most_padding)
+    for group in groups:
         own = [starts[i] for i in group]
         longest, count = max(own), len(group)
         beginnings = [
@@ -194,13 +207,18 @@ def read_shared(
             for layer in whole.layers
         ]
         cache = DynamicCache(beginnings if longest else None, config=config)
-        most = min(at_once, BEHIND_ON_CPU * count) if longest and decoding.device.type == "cpu" else at_once
-        measured.update(zip(group, read_behind(decoding, cache, [texts[i] for i in group], own, most), strict=True))
+        read = read_behind(decoding, cache, [texts[i] for i in group], own, at_once, attention)
+        measured.update(zip(group, read, strict=True))
     return [measured[i] for i in range(len(texts))]
 
 
 def read_behind(
-    decoding: Decoding, cache: DynamicCache, texts: Sequence[Text], starts: Sequence[int], at_once: int
+    decoding: Decoding,
+    cache: DynamicCache,
+    texts: Sequence[Text],
+    starts: Sequence[int],
+    at_once: int,
+    attention: str | None = None,
 ) -> list[Likelihood]:
     """Read what the texts of a group have behind what the cache holds of them.
 
@@ -210,6 +228,7 @@ def read_behind(
         texts (`Sequence[Text]`): the texts.
         starts (`Sequence[int]`): how many tokens of each are in the cache.
         at_once (`int`): most tokens that are read at once, padding counted.
+        attention (`str`, *optional*): the kind of attention; the model's own by default.
 
     Returns:
         `list[Likelihood]`: what the model makes of each, in order.
@@ -233,7 +252,7 @@ def read_behind(
         if is_padded:
             inputs["attention_mask"] = mask[:, : held + end]
         kept = end - max(start, first_kept)
-        logits = read_tokens(decoding, inputs, cache, keep=max(1, kept))
+        logits = read_tokens(decoding, inputs, cache, max(1, kept), attention)
         if kept > 0:
             wanted = targets[:, end - kept - first_kept : end - first_kept].to(logits.device)
             for row, piece in enumerate(pieces):
@@ -244,7 +263,8 @@ def read_behind(
 def _measure(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the log probability and the rank of each token, from the logits before it, in float32."""
     log_probs, ranks = [], []
-    rows = max(1, PIECE // logits.shape[-1])
+    at_once = LOGITS_AT_ONCE.get(logits.device.type, LOGITS_AT_ONCE_ELSEWHERE)
+    rows = max(1, at_once // logits.shape[-1])
     for some, wanted in zip(logits.split(rows), tokens.split(rows), strict=True):
         scores = some.float()
         own = scores.gather(1, wanted[:, None])
@@ -280,7 +300,7 @@ def _group(texts: Sequence[Text], starts: Mapping[int, int], at_once: int, most_
         yield group
 
 
-def _try_out(decoding: Decoding) -> str:
+def _try_out(decoding: Decoding, attention: str | None) -> str:
     """Read texts with beginnings in common, in pieces and in a group with holes, and compare with each read whole."""
     longest = max(4 * SHORT, long_length(decoding))
     quarter = longest // 4
@@ -288,7 +308,7 @@ def _try_out(decoding: Decoding) -> str:
     contexts = [text[:-SHORT], text[:quarter] + others[0], text[: quarter + 2] + others[1]]
     texts = [Text(context, text[-SHORT:]) for context in contexts]
     try:
-        shared = read_shared(decoding, texts, 2 * (quarter + 1 + SHORT))
+        shared = read_shared(decoding, texts, 2 * (quarter + 1 + SHORT), attention)
         whole = [read_whole(decoding, text) for text in texts]
     except Exception as err:
         return f"the model fails where common beginnings are read once ({type(err).__name__}: {err})"

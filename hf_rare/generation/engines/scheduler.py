@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache
 
-from hf_rare.compat.transformers import name_of_cache
+from hf_rare.compat.transformers import attending, name_of_cache
 from hf_rare.generation.caches.base import BatchCache
-from hf_rare.generation.caches.row import RowCache, attending_by_row
 from hf_rare.generation.decoding import Decoding, not_finite, set_up
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.packing import JobWindow
@@ -99,7 +98,8 @@ class Scheduler:
     def _go_on(self, guesses: list[list[int]]) -> torch.Tensor:
         """Let the model read the last token of each row and the guess behind it; give the logits behind each token."""
         texts = [row.written[-1:] + guess for row, guess in zip(self.rows, guesses, strict=True)]
-        return read_tokens(self._decoding, self._cache.begin_step(texts), self._cache, keep=0).flatten(0, 1)
+        inputs = self._cache.begin_step(texts)
+        return read_tokens(self._decoding, inputs, self._cache, keep=0, attention=self._cache.attention).flatten(0, 1)
 
     def give_up(self, everything: bool) -> list[Job]:
         """Take out the jobs that failed: those whose prompts were being read, or else all; with `everything`, both."""
@@ -239,11 +239,28 @@ def read_prompts(decoding: Decoding, prompts: list[list[int]]) -> tuple[Cache, t
     return cache, read_tokens(decoding, inputs, cache)[:, -1]
 
 
-def read_tokens(decoding: Decoding, inputs: dict[str, torch.Tensor], cache: Cache, keep: int = 1) -> torch.Tensor:
-    """Return the logits behind the last `keep` tokens, or behind all of them with 0: `(rows, tokens, vocab_size)`."""
+def read_tokens(
+    decoding: Decoding,
+    inputs: dict[str, torch.Tensor],
+    cache: Cache,
+    keep: int = 1,
+    attention: str | None = None,
+) -> torch.Tensor:
+    """Let the model read tokens behind those of a cache.
+
+    Args:
+        decoding ([`Decoding`]): the model.
+        inputs (`dict[str, torch.Tensor]`): the tokens, their places, and a mask where there is padding.
+        cache ([`~transformers.Cache`]): what was read before; it takes what is read now.
+        keep (`int`, *optional*, defaults to 1): how many of the last tokens have logits; 0 for all of them.
+        attention (`str`, *optional*): the kind of attention; the model's own by default.
+
+    Returns:
+        `torch.Tensor` of shape `(rows, tokens, vocab_size)`: the logits behind these tokens.
+    """
     device: Any = decoding.device
-    by_row = attending_by_row(decoding.model) if isinstance(cache, RowCache) else contextlib.nullcontext()
-    with torch.no_grad(), set_up(decoding.model, decoding.config), by_row:
+    attends = contextlib.nullcontext() if attention is None else attending(decoding.model, attention)
+    with torch.no_grad(), set_up(decoding.model, decoding.config), attends:
         output = decoding.model(
             **{name: tensor.to(device) for name, tensor in inputs.items()},
             **{name_of_cache(decoding.model): cache},

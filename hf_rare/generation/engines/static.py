@@ -125,7 +125,8 @@ def _try_out(decoding: Decoding, kind: CacheKind) -> str:
         cache.add(read_prompts(decoding, [texts[0][: -1 - ahead], texts[1][:-2]])[0], [(0, 0), (1, 4 - ahead)])
         cache.add(read_prompts(decoding, [texts[2][:-2]])[0], [(0, 0)])
         for parts in ([texts[0][-1 - ahead : -1], texts[1][-2:-1], texts[2][-2:-1]], [text[-1:] for text in texts]):
-            logits = read_tokens(decoding, cache.begin_step(parts), cache, keep=0).flatten(0, 1)
+            inputs = cache.begin_step(parts)
+            logits = read_tokens(decoding, inputs, cache, keep=0, attention=cache.attention).flatten(0, 1)
         expected = torch.cat([read_prompts(decoding, [text])[1] for text in texts])
     except Exception as err:
         return f"the model fails with rows of different lengths ({type(err).__name__}: {err})"
