@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import datasets
 
 from hf_rare.rows.column_types import Kind, kinds_of_negatives
 from hf_rare.rows.columns import STATUS, check_statuses
-from hf_rare.rows.hard_negatives import gather, name_columns
+from hf_rare.rows.hard_negatives import gather
 from hf_rare.settings.kinds import AtLeastZero, ColumnNames, check_value
 from hf_rare.text import normalize
 from hf_rare.training.convert import check_exportable, check_kinds, convert_rows
@@ -46,7 +46,8 @@ def to_retrieval(
         dataset ([`~datasets.Dataset`]):
             Rows with hard negatives, distilled or not.
         num_negatives (`int`, *optional*):
-            Negatives of a row: its first, which were mined as the hardest. By default as many as most rows have.
+            Negatives of a row: its first, which were mined as the hardest. By default as many as most rows have, of
+            those with a query, a positive and a status that is wanted.
         query (`Collection[str]`, *optional*, defaults to `("scenario", "question")`):
             Columns that make up the anchor, joined by line breaks, empty ones left out.
         text_column (`str`, *optional*, defaults to `"text"`):
@@ -83,19 +84,20 @@ def to_retrieval(
     if wanted is not None and status in dataset.column_names:
         kinds[status] = "texts or lists of texts"
     check_kinds(dataset, kinds)
+    why_not = partial(_why_not, of_query, text_column, status, wanted)
+    read = dataset.select_columns(list(kinds)).with_format(None)
     if num_negatives is None:
-        num_negatives = _most_common_length(dataset, text_column, negatives)
+        num_negatives = _most_common_length((row for row in read if not why_not(row)), text_column, negatives)
     make = partial(_make_texts, of_query, text_column, negatives, num_negatives, pad)
     rows, left_out, seen, positives = [], Counter[str](), set(), 0
-    for number, row in enumerate(dataset.select_columns(list(kinds)).with_format(None)):
+    for number, row in enumerate(read):
         positives += sum(_is_same(text, row[text_column]) for text in gather(row, negatives) or [])
+        if reason := why_not(row):
+            left_out[reason] += 1
+            continue
         texts = make(row)
         digest = hashlib.blake2b("\0".join(texts).encode(errors="surrogatepass"), digest_size=16).digest()
-        if wanted is not None and status in row and not _has_status(row[status], wanted):
-            left_out["have another status"] += 1
-        elif not texts[0].strip() or not texts[1].strip():
-            left_out["have no query or no positive"] += 1
-        elif len(texts) < num_negatives + 2:
+        if len(texts) < num_negatives + 2:
             left_out[TOO_FEW] += 1
         elif digest in seen:
             left_out["say the same as another"] += 1
@@ -144,12 +146,19 @@ def _name_texts(names: Sequence[str], make: Callable[[Values], list[str]], row: 
     yield dict(zip(names, make(row), strict=True))
 
 
+def _why_not(query: Sequence[str], text_column: str, status: str, wanted: Sequence[str] | None, row: Values) -> str:
+    """Say why a row is left out, whatever negatives it has; empty where it is not."""
+    if wanted is not None and status in row and not _has_status(row[status], wanted):
+        return "have another status"
+    texts = ["".join(row[name] or "" for name in query), row[text_column] or ""]
+    return "" if all(text.strip() for text in texts) else "have no query or no positive"
+
+
 def _has_status(found: str | list[str] | None, wanted: Sequence[str]) -> bool:
     return any(status in wanted for status in (found if isinstance(found, list) else [found]))
 
 
-def _most_common_length(dataset: datasets.Dataset, text_column: str, columns: str | Sequence[str] | None) -> int:
+def _most_common_length(rows: Iterable[Values], text_column: str, columns: str | Sequence[str] | None) -> int:
     """Return the number of negatives that most rows have; of two such numbers the greater."""
-    read = dataset.select_columns(list(dict.fromkeys([text_column, *name_columns(columns)])))
-    counts = Counter(len(_list_negatives(row[text_column], gather(row, columns))) for row in read.with_format(None))
+    counts = Counter(len(_list_negatives(row[text_column], gather(row, columns))) for row in rows)
     return max(counts, key=lambda length: (counts[length], length), default=0)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_rare import TransformersGenerator
+from hf_rare.compat.transformers import attention_of
 from hf_rare.errors import ConfigError, GenerationError
 from hf_rare.generation.attention import IN_PIECES, register_in_pieces
 from hf_rare.generation.engines.prefill import Likelihood, PrefillEngine, Text, read_shared, read_whole
@@ -75,9 +76,9 @@ def test_pieces_and_groups_change_no_number(at_once, most_padding, llama, tokeni
 @pytest.mark.parametrize("at_once", [1, 7, 64, 10_000])
 def test_one_text_after_the_other_changes_no_number(at_once, llama, tokenizer):
     decoding = TransformersGenerator(llama, tokenizer).make_plain_engine().decoding
-    before = llama.config._attn_implementation
+    before = attention_of(llama)
     measured = read_shared(decoding, leave_one_out(), at_once, register_in_pieces())
-    assert llama.config._attn_implementation == before
+    assert attention_of(llama) == before
     assert_right(llama, leave_one_out(), measured)
 
 
@@ -93,17 +94,13 @@ def test_a_model_with_an_attention_of_its_own_is_read_with_it(tokenizer, caplog)
 
 
 def attend_by_itself(attention):
-    """Make a forward that asks for no kind of attention, as models have that were written before these."""
+    """Make a forward that takes no kind of attention that it does not know."""
     forward = type(attention).forward
 
     def attend(*args, **kwargs):
-        kind, attention.config._attn_implementation = attention.config._attn_implementation, "sdpa"
-        try:
-            if kind == IN_PIECES:
-                raise NotImplementedError("only sdpa")
-            return forward(attention, *args, **kwargs)
-        finally:
-            attention.config._attn_implementation = kind
+        if attention_of(attention) == IN_PIECES:
+            raise NotImplementedError("it knows no such kind of attention")
+        return forward(attention, *args, **kwargs)
 
     return attend
 

@@ -1,6 +1,5 @@
 """Exports hold what the trainers read, in the teacher's order, and fit the student's chat template."""
 
-import json
 from functools import partial
 
 import pytest
@@ -13,7 +12,6 @@ from hf_rare.prompts.prompt import build_prompt
 from hf_rare.rows.row import read_row
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.training.on_policy import to_prompts
-from hf_rare.training.retrieval import to_retrieval
 from hf_rare.training.student import Student
 from hf_rare.training.trl import to_preference, to_sft
 from tests.support.distilled import distilled_rows, recipe
@@ -354,43 +352,6 @@ def test_pairs_need_samples(distilled):
         to_preference(distilled)
 
 
-def test_anchors_with_positives_and_negatives(distilled):
-    exported = to_retrieval(distilled, keep_columns=["id"], statuses=("ok",))
-    assert exported.column_names == ["anchor", "positive", "negative_1", "negative_2", "negative_3", "id"]
-    ok = [row for row in distilled if row["reasoning_status"] == "ok"]
-    assert len(exported) == len(ok) == 11
-    for row, source in zip(exported, ok, strict=True):
-        assert row["anchor"] == f"{source['scenario']}\n{source['question']}"
-        assert (row["positive"], row["negative_1"]) == (source["text"], source["hard_negatives"][0])
-        assert row["id"] == source["id"]
-    every = to_retrieval(distilled, 1, query="question")  # triplets need no trace
-    assert every.column_names == ["anchor", "positive", "negative_1"]
-    assert len(every) == len(distilled) == 14
-    assert to_retrieval(distilled, 0)[0].keys() == {"anchor", "positive"}
-
-
-def test_rows_with_too_few_negatives(rows, caplog):
-    many = rows.to_list()
-    many[1]["hard_negatives"] = ["One."]
-    many[2]["hard_negatives"] = None
-    many[3] = many[0] | {"id": "again"}
-    many[4]["question"] = many[4]["scenario"] = ""
-    dataset = Dataset.from_list(many, features=rows.features)
-    assert to_retrieval(dataset, keep_columns=["id"])["id"][:] == ["row-0", "row-5"]
-    assert "4 of 6 rows are left out" in caplog.text
-    assert "2 have too few negatives" in caplog.text
-    padded = to_retrieval(dataset, 3, pad=True, keep_columns=["id"])
-    assert padded["id"][:] == ["row-0", "row-1", "row-5"]
-    assert padded[1]["negative_3"] == "One."
-    assert padded[0]["negative_3"] == padded[0]["negative_1"]
-
-
-def test_samples_count_by_any_status(sampled):
-    rows = Dataset.from_list([row | {"reasoning_status": ["failed", "ok"]} for row in sampled])
-    assert len(to_retrieval(rows)) == 2
-    assert len(to_retrieval(rows, statuses=["empty"])) == 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -414,11 +375,7 @@ def test_wrong_settings_of_the_other_exports_are_errors(sampled):
         to_preference(sampled, form="ppo")
     with pytest.raises(ConfigError, match="max_pairs"):
         to_preference(sampled, max_pairs=0)
-    with pytest.raises(ConfigError, match="num_negatives"):
-        to_retrieval(sampled, -1)
-    with pytest.raises(ColumnError, match="no column 'queries'"):
-        to_retrieval(sampled, query=["queries"])
-    for export in (to_sft, to_preference, to_retrieval):
+    for export in (to_sft, to_preference):
         with pytest.raises(BatchTypeError, match="DatasetDict"):
             export(DatasetDict(train=sampled))
 
@@ -430,9 +387,6 @@ def test_batches_indices_and_formats_change_nothing(distilled):
     assert to_sft(many.with_format("numpy")).to_list() == expected
     backwards = many.select(range(len(many) - 1, -1, -1))
     assert to_sft(backwards).to_list() == expected[::-1]
-    assert json.dumps(to_retrieval(distilled.with_format("pandas")).to_list()) == json.dumps(
-        to_retrieval(distilled).to_list()
-    )
 
 
 def make_trainer(name: str, dataset: Dataset, folder, roles=("model",)):
@@ -486,36 +440,3 @@ def test_trl_learns_the_completion_and_nothing_else(distilled, tmp_path):
 def test_trl_learns_from_preferences(sampled, tmp_path, name):
     exported = to_preference(sampled, form=name.lower(), student_tokenizer=make_tokenizer(), keep_columns=["id"])
     assert make_trainer(name, exported, tmp_path, roles=("model", "ref_model")).train().training_loss > 0
-
-
-@pytest.mark.integration
-def test_sentence_transformers_learns_from_triplets(distilled, tiny_embedder, tmp_path):
-    from sentence_transformers import (
-        SentenceTransformer,
-        SentenceTransformerTrainer,
-        SentenceTransformerTrainingArguments,
-    )
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-
-    exported = to_retrieval(distilled, 2)
-    student = SentenceTransformer(tiny_embedder, device="cpu")
-    before = {name: weight.clone() for name, weight in student.named_parameters()}
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(tmp_path),
-        max_steps=2,
-        per_device_train_batch_size=4,
-        learning_rate=1e-2,
-        use_cpu=True,
-        report_to=[],
-        save_strategy="no",
-    )
-    loss = MultipleNegativesRankingLoss(student)
-    trainer = SentenceTransformerTrainer(student, arguments, train_dataset=exported, loss=loss)
-    batch = trainer.data_collator([exported[0], exported[1]])
-    lengths = {name: batch[name].shape[0] for name in batch if name.endswith("_input_ids")}
-    assert list(lengths) == [f"{name}_input_ids" for name in ("anchor", "positive", "negative_1", "negative_2")]
-    assert set(lengths.values()) == {2}
-    result = trainer.train()
-    assert result.global_step == 2
-    assert result.training_loss > 0
-    assert any(not weight.equal(before[name]) for name, weight in student.named_parameters())
