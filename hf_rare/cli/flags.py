@@ -25,7 +25,7 @@ from hf_rare.settings.writers import SHOWN_COLUMNS, DistillConfig
 from hf_rare.settings.yaml import read_yaml
 
 if TYPE_CHECKING:
-    from hf_rare.pipeline.inputs import TextForm
+    from hf_rare.pipeline.arrow_files import TextForm
     from hf_rare.pipeline.readers.cells import Kind
 
 RARE = frozenset(
@@ -86,7 +86,7 @@ def read_text_form(arguments: argparse.Namespace, expected: "Mapping[str, Kind]"
     Raises:
         ConfigError: A flag cannot be right.
     """
-    from hf_rare.pipeline.inputs import TextForm
+    from hf_rare.pipeline.arrow_files import TextForm
 
     delimiter = "\t" if arguments.delimiter == "\\t" else arguments.delimiter
     return TextForm(delimiter, arguments.encoding, expected)

@@ -1,10 +1,18 @@
-"""Which files a name stands for: those that a pattern matches or a folder holds, or those near one that is missing."""
+"""Which files a name stands for: those that a pattern matches or a folder holds, or those near one that is missing.
+
+And the names that other libraries find them by.
+"""
 
 import difflib
 import glob
+import hashlib
+import os
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import datasets
 
 from hf_rare.errors import DatasetFileError
 from hf_rare.paths import is_folder, is_there
@@ -100,3 +108,27 @@ def suggest(path: Path) -> str:
         return ""
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(str(parent / name)) for name in near)}?" if near else ""
+
+
+def by_plain_name(path: Path) -> Path:
+    """Return a path to a folder under which other libraries find it: by a link, where its name means more to them.
+
+    fsspec cuts `a::b` in two, and `Dataset.map` makes a regular expression of the path to a file.
+    """
+    path = path.absolute()
+    if re.fullmatch(r"[\w /.~=,:@%#&-]*", str(path)) and "::" not in str(path):
+        return path
+    folder = cache_folder() / "links"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
+    if not link.is_symlink():
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            made = Path(temporary) / "link"
+            made.symlink_to(path)
+            made.replace(link)
+    return link
+
+
+def cache_folder() -> Path:
+    """Return the folder for what is made of inputs, in the cache of `datasets`."""
+    return Path(datasets.config.HF_DATASETS_CACHE) / "hf-rare"

@@ -1,45 +1,25 @@
-"""Datasets from files, from folders, and from the Hub, by what a name says.
+"""Datasets from files, from folders, and from the Hub, by what a name says. A path is a path, whatever characters."""
 
-A path is a path, whatever characters it has. A file goes through an Arrow file in the cache of `datasets` that is
-known by its content: what was changed is read anew, whatever its time says.
-"""
-
-import codecs
 import dataclasses
-import hashlib
-import json
-import os
 import re
-import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pyarrow as pa
-import pyarrow.parquet as pq
-import xxhash
-from datasets.table import MemoryMappedTable, table_cast
 
 from hf_rare.errors import ConfigError, DatasetFileError
 from hf_rare.paths import is_folder, is_there
-from hf_rare.pipeline.files import is_pattern, list_shards, match_files, suggest
-from hf_rare.pipeline.readers.cells import CellFile, Kind
-from hf_rare.pipeline.readers.csv_rows import CsvFile
-from hf_rare.pipeline.readers.json_rows import read_json_rows
-from hf_rare.pipeline.readers.packing import OPENERS, unpack
-from hf_rare.pipeline.readers.sheets import SheetFile
-from hf_rare.pipeline.readers.table import ROWS_AT_ONCE, RowError, write_rows
+from hf_rare.pipeline.arrow_files import TextForm, check_texts, ending_of, kind_of, load_file
+from hf_rare.pipeline.files import by_plain_name, is_pattern, list_shards, match_files, suggest
+from hf_rare.pipeline.readers.cells import Kind
+from hf_rare.pipeline.readers.table import RowError
 from hf_rare.prompts.prompt import input_columns
 from hf_rare.rows.column_types import describe
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.text import in_one_line
 from hf_rare.writers.base import ColumnWriter
-
-READ_REVISION = 1
-"""Bumped by hand whenever the same file is read in another way: what is in the cache goes by it."""
 
 INPUT_KINDS = (
     "a .json, .jsonl, .csv, .tsv, .xlsx or .parquet file (or one of these packed as .gz, .bz2, .xz or .zst), a "
@@ -47,38 +27,11 @@ INPUT_KINDS = (
 )
 SAVED = ("state.json", "dataset_dict.json")
 """Files by which a folder from `save_to_disk` is known."""
-HARD_NEGATIVES: Mapping[str, Kind] = {"hard_negatives": "texts"}
 _SPOILT = (
     *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError),
     pa.ArrowException,
 )
 """What readers of other libraries raise on files that are spoilt, or of another kind."""
-
-
-@dataclass(frozen=True)
-class TextForm:
-    """How a text file is written.
-
-    Args:
-        delimiter (`str`, *optional*): what stands between the cells of a CSV file; by default it is found.
-        encoding (`str`, *optional*): what its bytes mean; by default UTF-8, or what the mark at its beginning says.
-        expected (`Mapping[str, Kind]`, *optional*): columns of a CSV file that are meant as lists of texts or as
-            options, where a cell that is none is an error; by default the hard negatives.
-        sheet (`str`, *optional*): the sheet of a spreadsheet that is read; by default the first.
-    """
-
-    delimiter: str | None = None
-    encoding: str | None = None
-    expected: Mapping[str, Kind] = field(default_factory=lambda: HARD_NEGATIVES)
-    sheet: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n\0'):
-            raise ConfigError(f"delimiter={self.delimiter!r} cannot be right: expected one character, or \\t.")
-        try:
-            codecs.lookup(self.encoding or "utf-8")
-        except LookupError as err:
-            raise ConfigError(f"encoding={self.encoding!r} is unknown: expected such as cp1252.") from err
 
 
 def expect_columns(writer: ColumnWriter[Any, Any]) -> dict[str, Kind]:
@@ -128,10 +81,10 @@ def load_input(
     """
     path = Path(name)
     if not is_there(path) and not is_pattern(name):
-        if not ending_of(path) and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        if not kind_of(path) and re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
             return _load_from_hub(name, config_name, split, form)
         raise DatasetFileError(f"{name!r} is no input: there is nothing there.{suggest(path)} Expected {INPUT_KINDS}.")
-    if config_name is not None and READERS.get(ending_of(path)) is _write_sheet:
+    if config_name is not None and kind_of(path) == "sheet":
         form, config_name = dataclasses.replace(form or TextForm(), sheet=config_name), None
     loaded = load_local(name, form)
     if config_name is not None:
@@ -155,17 +108,16 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
         return _load_files(match_files(name), form)
     if path.is_dir() and not any((path / saved).exists() for saved in SAVED):
         return _load_files(list_shards(path, ending_of), form)
-    reader = READERS.get(ending_of(path))
-    is_text = reader in (_write_csv, _write_json)
+    kind = kind_of(path)
     for setting, value in (("delimiter", form.delimiter), ("encoding", form.encoding)):
-        if value is not None and (not is_text or (setting == "delimiter" and reader is _write_json)):
+        if value is not None and kind not in (("csv", "json") if setting == "encoding" else ("csv",)):
             kinds = "CSV and JSON" if setting == "encoding" else "CSV"
             raise ConfigError(f"{setting}={value!r} is for {kinds} files; {name!r} is none.")
     try:
         if path.is_dir():
-            return _check_texts(datasets.load_from_disk(str(by_plain_name(path))))
-        if reader is not None:
-            return _load_file(path, reader, form)
+            return check_texts(datasets.load_from_disk(str(by_plain_name(path))))
+        if kind:
+            return load_file(path, form)
     except RowError as err:
         raise DatasetFileError(f"{name!r} cannot be read: {err}") from err
     except _SPOILT as err:
@@ -231,36 +183,6 @@ def load_splits(
     return _select(loaded, split, name)
 
 
-def by_plain_name(path: Path) -> Path:
-    """Return a path to a folder under which other libraries find it: by a link, where its name means more to them.
-
-    fsspec cuts `a::b` in two, and `Dataset.map` makes a regular expression of the path to a file.
-    """
-    path = path.absolute()
-    if re.fullmatch(r"[\w /.~=,:@%#&-]*", str(path)) and "::" not in str(path):
-        return path
-    folder = _cache_folder() / "links"
-    folder.mkdir(parents=True, exist_ok=True)
-    link = folder / hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest()
-    if not link.is_symlink():
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            made = Path(temporary) / "link"
-            made.symlink_to(path)
-            made.replace(link)
-    return link
-
-
-def ending_of(path: Path) -> str:
-    """Return the ending that says how a file is read, not how it is packed; nothing for others."""
-    plain = path.with_suffix("") if path.suffix.lower() in OPENERS else path
-    ending = plain.suffix.lower()
-    return ending if ending in READERS else ""
-
-
-def _cache_folder() -> Path:
-    return Path(datasets.config.HF_DATASETS_CACHE) / "hf-rare"
-
-
 def _load_from_hub(name: str, config_name: str | None, split: str | None, form: TextForm | None) -> datasets.Dataset:
     if form is not None and (form.delimiter or form.encoding):
         raise ConfigError(f"delimiter= and encoding= are for files; {name!r} is a name on the Hub.")
@@ -297,119 +219,3 @@ def _select(loaded: datasets.Dataset | datasets.DatasetDict, split: str | None, 
         start, stop = part.from_ or 0, len(rows) if part.to is None else part.to
         chosen.append(rows if stop - start == len(rows) else rows.select(range(start, max(start, stop))))
     return chosen[0] if len(chosen) == 1 else datasets.concatenate_datasets(chosen)
-
-
-def _load_file(path: Path, write: Callable[[Path, Path, TextForm], None], form: TextForm) -> datasets.Dataset:
-    """Load a file by the Arrow file that stands for its content, which is written where it is not there yet."""
-    how = [write.__name__, path.suffix.lower(), form.delimiter, form.encoding, dict(form.expected), form.sheet]
-    digest = _digest(path, [ending_of(path), *how])
-    made = _cache_folder() / digest / "rows.arrow"
-    if not made.exists():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=made.parent) as folder:
-            temporary, plain = Path(folder) / made.name, path
-            if path.suffix.lower() in OPENERS:
-                plain = Path(folder) / f"plain{ending_of(path)}"
-                unpack(path, plain)
-            write(plain, temporary, form)
-            temporary.replace(made)
-    table = MemoryMappedTable.from_file(str(made))
-    info = datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(table.schema))
-    return datasets.Dataset(table, info=info, split=datasets.Split.TRAIN, fingerprint=digest)
-
-
-def _digest(path: Path, how: list[object]) -> str:
-    hasher = xxhash.xxh3_128(json.dumps([READ_REVISION, datasets.__version__, how], sort_keys=True).encode())
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            hasher.update(block)
-    return hasher.hexdigest()
-
-
-def _write_json(source: Path, target: Path, form: TextForm) -> None:
-    read = partial(read_json_rows, source, form.encoding)
-    if next(read(), None) is None:
-        raise RowError("it holds no rows.")
-    write_rows(read, target)
-
-
-def _write_csv(source: Path, target: Path, form: TextForm) -> None:
-    delimiter = "\t" if source.suffix.lower() == ".tsv" and form.delimiter is None else form.delimiter
-    _write_cells(CsvFile(path=source, expected=form.expected, delimiter=delimiter, encoding=form.encoding), target)
-
-
-def _write_sheet(source: Path, target: Path, form: TextForm) -> None:
-    _write_cells(SheetFile(path=source, expected=form.expected, sheet=form.sheet), target)
-
-
-def _write_cells(file: CellFile, target: Path) -> None:
-    header, kinds = file.read()
-    if not header:
-        raise RowError("it holds no rows.")
-    types = {name: pa.string() for name in header if name not in kinds}
-    types |= {name: pa.list_(pa.string()) for name, kind in kinds.items() if kind == "texts"}
-    write_rows(partial(file.rows, kinds), target, types, header)
-
-
-def _write_parquet(source: Path, target: Path, form: TextForm) -> None:
-    with pq.ParquetFile(source) as file:
-        plain = pa.schema([field.with_type(_plain_type(field.type)) for field in file.schema_arrow])
-        features = datasets.Features.from_arrow_schema(plain.with_metadata(file.schema_arrow.metadata))
-        number = 0
-        with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, features.arrow_schema) as writer:
-            for batch in file.iter_batches(ROWS_AT_ONCE):
-                table = pa.Table.from_batches([batch])
-                _check_table(table, number)
-                writer.write_table(table_cast(table.cast(plain), features.arrow_schema))
-                number += len(batch)
-
-
-READERS: Mapping[str, Callable[[Path, Path, TextForm], None]] = {
-    ".json": _write_json,
-    ".jsonl": _write_json,
-    ".csv": _write_csv,
-    ".tsv": _write_csv,
-    **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"), _write_sheet),
-    ".parquet": _write_parquet,
-}
-"""What writes the rows of a file into an Arrow file, by its ending."""
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return a type that `datasets` has for one that it has not: of dictionaries their values, of views lists."""
-    if pa.types.is_dictionary(kind):
-        return kind.value_type
-    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
-        return pa.large_list(_plain_type(kind.value_type))
-    return kind
-
-
-def _check_texts(loaded: datasets.Dataset | datasets.DatasetDict) -> datasets.Dataset | datasets.DatasetDict:
-    """Raise [`RowError`] where a text of a saved dataset is no UTF-8."""
-    for split in loaded.values() if isinstance(loaded, datasets.DatasetDict) else [loaded]:
-        number = 0
-        for batch in split.data.table.to_batches(ROWS_AT_ONCE):
-            _check_table(pa.Table.from_batches([batch]), number)
-            number += len(batch)
-    return loaded
-
-
-def _check_table(table: pa.Table, number: int) -> None:
-    """Raise [`RowError`] where a text is no UTF-8: other libraries end the process by it, or read something else.
-
-    Args:
-        table (`pa.Table`): some rows.
-        number (`int`): how many rows are before them.
-    """
-    for name in table.column_names:
-        try:
-            table[name].validate(full=True)
-        except pa.ArrowInvalid as err:
-            for place in range(len(table)):
-                try:
-                    table[name].slice(place, 1).validate(full=True)
-                except pa.ArrowInvalid:
-                    break
-            raise RowError(
-                f"row {number + place + 1:,}, column {name!r}: {in_one_line(err)}. A text there is no UTF-8."
-            ) from err

@@ -14,7 +14,7 @@ import datasets
 
 from hf_rare.compat.datasets import fingerprint_of
 from hf_rare.generation.revisions import digest_folder, is_local
-from hf_rare.pipeline.inputs import by_plain_name
+from hf_rare.pipeline.files import by_plain_name
 from hf_rare.pipeline.outputs import save_output, write_text
 from hf_rare.pipeline.settings import Settings
 from hf_rare.text import shorten

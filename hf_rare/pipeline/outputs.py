@@ -19,9 +19,10 @@ from hf_rare.compat.datasets import by_size_alone
 from hf_rare.errors import ConfigError, DatasetFileError, OutputExistsError
 from hf_rare.hub.card.header import read_header, split_header
 from hf_rare.hub.card.merge import find_blocks, merge_cards
-from hf_rare.pipeline.files import is_pattern, match_files
+from hf_rare.pipeline.arrow_files import ending_of
+from hf_rare.pipeline.files import by_plain_name, is_pattern, match_files
 from hf_rare.pipeline.holding import find_what_no_file_holds, without_lost_files, write_json_lines
-from hf_rare.pipeline.inputs import SAVED, by_plain_name, ending_of
+from hf_rare.pipeline.inputs import SAVED
 from hf_rare.rows.parquet import write_parquet
 from hf_rare.writers.recipe import recipe_beside
 from hf_rare.writers.recipe_checks import Recipe

@@ -27,6 +27,7 @@ from hf_rare.hub.push import push_to_hub
 from hf_rare.negatives.mine import mine_hard_negatives
 from hf_rare.negatives.retrieve import retrieve_documents
 from hf_rare.pipeline import inputs, kept, outputs
+from hf_rare.pipeline.arrow_files import TextForm
 from hf_rare.pipeline.readers.cells import Kind
 from hf_rare.pipeline.settings import (
     MODEL_NAMES,
@@ -366,7 +367,7 @@ def _expect_columns(
 
 def _load(setting: str, source: Settings, expected: Mapping[str, Kind] | None = None) -> datasets.Dataset:
     try:
-        form = inputs.TextForm(source.get("delimiter"), source.get("encoding"), expected or {})
+        form = TextForm(source.get("delimiter"), source.get("encoding"), expected or {})
         rows = inputs.load_input(str(source["name"]), source.get("config_name"), source.get("split"), form)
     except (ConfigError, DatasetFileError) as err:
         raise type(err)(f"The pipeline's {setting!r}: {err}") from err

@@ -14,7 +14,8 @@ import pytest
 from datasets import Dataset
 
 from hf_rare.errors import DatasetFileError, MissingPackageError
-from hf_rare.pipeline.inputs import TextForm, load_input, load_splits
+from hf_rare.pipeline.arrow_files import TextForm
+from hf_rare.pipeline.inputs import load_input, load_splits
 from tests.support.sheets import write_sheets
 
 ROWS = [
