@@ -6,8 +6,6 @@ input columns travel to the actors and only the new columns come back, so that a
 generated goes into the journal as always: a run that is started again goes on where it was.
 """
 
-import contextlib
-import logging
 import os
 import pickle
 import tempfile
@@ -23,13 +21,11 @@ from datasets.fingerprint import get_temporary_cache_files_directory
 from datasets.utils import tqdm
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from hf_rare.compat.ray import PROGRESS_LOGGER
 from hf_rare.errors import (
     ConfigError,
     DatasetFileError,
     GenerationError,
     HfRareError,
-    MissingPackageError,
     OutputExistsError,
 )
 from hf_rare.paths import is_folder
@@ -40,6 +36,7 @@ from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.failing import fail_rows
 from hf_rare.writers.joined import JoinedBatches
 from hf_rare.writers.ray_deaths import Tally, Tries, Turns
+from hf_rare.writers.ray_session import import_ray, quiet_logs, session
 from hf_rare.writers.ray_start import warning_until_started
 
 ROW = "hf_rare_row"
@@ -57,7 +54,6 @@ FOREIGN_VARIABLES = (
     *("PMI_", "OMPI_COMM_", "MV2_COMM_", PREFIX),
 )
 """How variables begin that are not an actor's: it is no rank of a launcher, and has the settings of this run alone."""
-LOG_LEVELS = {"ray.data": logging.WARNING, PROGRESS_LOGGER: logging.ERROR}
 SHARD_BYTES = 500_000_000
 
 
@@ -119,7 +115,7 @@ def distill_with_ray(
     for name, value in (("num_actors", num_actors), ("batch_size", batch_size)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(f"{name}={value!r} cannot be right: expected a number of at least 1.")
-    ray = _import_ray()
+    ray = import_ray()
     folder = _check_output(output) if output is not None else None
     dataset = _load(source)
     distill_fn.check_sampling()
@@ -133,7 +129,7 @@ def distill_with_ray(
         map_kwargs = {"batch_size": batch_size, "num_gpus": num_gpus, **map_kwargs}
         if num_cpus != 1:  # which Ray takes by default; said together with GPUs, it warns
             map_kwargs["num_cpus"] = num_cpus
-        with _session(ray, CPU=num_cpus, GPU=num_gpus), _quiet_logs():
+        with session(ray, CPU=num_cpus, GPU=num_gpus), quiet_logs():
             results = _map(ray, batches, distill_fn, num_actors, num_cpus, map_kwargs)
             with distill_fn.running(len(dataset)):
                 new = _collect(results, distill_fn, len(dataset))
@@ -306,63 +302,6 @@ def _collect(tables: Iterable[pa.Table], distill_fn: ColumnWriter[Any, Any], tot
             distill_fn.reporter.add_columns(table, rows)
         writer.finalize()
     return datasets.Dataset.from_file(path)
-
-
-def _import_ray() -> Any:
-    try:
-        import ray.data
-    except ImportError as err:
-        raise MissingPackageError(
-            f"Distilling with Ray needs a package: {err}. Install it: `pip install hf-rare[ray]`."
-        ) from err
-    return ray
-
-
-@contextlib.contextmanager
-def _session(ray: Any, **needed: float) -> Iterator[None]:
-    """Use the Ray that runs, or start one and end it."""
-    if ray.is_initialized():
-        yield
-        return
-    # Ray's own default is 15, with which actors starve beside anything else that runs on the machine
-    with _set_variable("RAY_worker_niceness", "0"):
-        ray.init(include_dashboard=False, logging_level=logging.WARNING)
-    try:
-        existing = ray.cluster_resources()
-        for name, amount in needed.items():
-            if "RAY_ADDRESS" not in os.environ and amount > existing.get(name, 0):  # a cluster may grow
-                raise ConfigError(
-                    f"num_{name.lower()}s={amount} is more than this machine has: {existing.get(name, 0):g}."
-                )
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextlib.contextmanager
-def _set_variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for a while, where it is not set already."""
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        del os.environ[name]
-
-
-@contextlib.contextmanager
-def _quiet_logs() -> Iterator[None]:
-    """Let Ray Data log warnings, and no plans or missing progress bars."""
-    before = {name: logging.getLogger(name).level for name in LOG_LEVELS}
-    for name, level in LOG_LEVELS.items():
-        logging.getLogger(name).setLevel(level)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def _load(source: Any) -> datasets.Dataset:
