@@ -77,8 +77,9 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 
 DOCUMENTS = 4
 TRACE_WORDS = 150
-TIMED_TEXTS, TIMED_SHARES, PART = 3, (0.25, 0.6, 1.0), 20
-"""Texts that are timed, shorter ones as shares of their context, and rows between two times."""
+TIMED_TEXTS, TIMED_SHARES, FEWEST_ROWS, MOST_PARTS = 3, (0.25, 0.6, 1.0), 20, 20
+"""Texts that are timed, shorter ones as shares of their context, and the rows between two times: so many, or more where
+there would be more parts than that."""
 
 
 def make_place(draw: random.Random) -> str:
@@ -253,7 +254,8 @@ def measure_cost(model: str, count: int) -> dict[str, Any]:
     of_rows = [list(measure.ask(row).prompts.values()) for row in rows]
     reading = Reading(measure, [prompts[0].texts[0] for prompts in of_rows[:TIMED_TEXTS]])
     reading.time()
-    seconds, parts = [], [range(i, min(i + PART, count)) for i in range(0, count, PART)]
+    size = max(FEWEST_ROWS, -(-count // MOST_PARTS))
+    seconds, parts = [], [range(i, min(i + size, count)) for i in range(0, count, size)]
     for part in parts:
         start = time.perf_counter()
         measured = measure.apply(rows.select(part), load_from_cache_file=False)
@@ -293,7 +295,7 @@ def measure_cost(model: str, count: int) -> dict[str, Any]:
         "share of the tokens that is read": round(1 - sum(map(sum, shared)) / sum(all_lengths), 3),
         "seconds / bound of all readings": round(sum(seconds) / sum(all_readings), 3),
         "seconds / bound less shared beginnings": round(sum(seconds) / sum(less_shared), 3),
-        f"the same for each {PART} rows: least, median, most": [
+        f"the same for each {size} rows: least, median, most": [
             round(float(value), 3) for value in np.quantile(of_parts, (0, 0.5, 1))
         ],
         "by the best times: seconds / bound of all readings": round(sum(seconds) / sum(best_readings), 3),
