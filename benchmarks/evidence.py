@@ -78,8 +78,8 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 DOCUMENTS = 4
 TRACE_WORDS = 150
 TIMED_TEXTS, TIMED_SHARES, FEWEST_ROWS, MOST_PARTS = 3, (0.25, 0.6, 1.0), 20, 20
-"""Texts that are timed, shorter ones as shares of their context, and the rows between two times: so many, or more where
-there would be more parts than that."""
+"""Texts that are timed, shorter ones as shares of their context, and the rows between two times: at least so many, and
+more where there would be more parts than that."""
 
 
 def make_place(draw: random.Random) -> str:
