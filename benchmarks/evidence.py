@@ -15,8 +15,8 @@ traces that have no name and spell figures out.
 Cost: real rows over the PostgreSQL documentation with three hard negatives and a trace of 150 words. The bound is the
 time of reading prompt and trace whole, once for each document and once more, and the same less the time of reading the
 beginnings that are read once. How long a text of n tokens takes is taken as a n + b n^2 + c k, since tokens attend to
-those before them, and the k tokens of a trace are scored over the vocabulary; a beginning has none. These come from
-texts of this run that are read whole, and shorter ones, with all of the trace scored and with its last token
+those before them, and the k tokens of a trace are scored over the vocabulary, of a beginning none. a, b and c come
+from texts of this run that are read whole, and shorter ones, with all of the trace scored and with its last token
 only, each again beside every part of the rows, since other work on the machine comes and goes: from the median of
 their times, and once more from the best, which only a machine without any other work would have all the time.
 """

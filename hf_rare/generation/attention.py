@@ -10,7 +10,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
 IN_PIECES = "hf_rare_in_pieces"
-"""What the model calls this kind of attention. It is registered when it is first wanted."""
+"""What the model calls this kind of attention. [`register`] tells transformers of it when it is first wanted."""
 
 PIECE = 128
 """Tokens that attend at once: of fewer, many cores have too little to do; of more, more is masked."""
@@ -60,12 +60,16 @@ def attend_in_pieces(
     return attended, None
 
 
-def no_mask(*args: Any, **kwargs: Any) -> None:
+def register(name: str, attend: Any) -> None:
+    """Tell transformers in this process of a kind of attention for texts without padding; again changes nothing.
+
+    Args:
+        name (`str`): what models call it.
+        attend (`Callable`): what attends, as transformers calls it, with `None` for a mask.
+    """
+    AttentionInterface.register(name, attend)
+    AttentionMaskInterface.register(name, _no_mask)
+
+
+def _no_mask(*args: Any, **kwargs: Any) -> None:
     """Return the mask of texts without padding."""
-
-
-def register_in_pieces() -> str:
-    """Tell transformers in this process of this kind of attention, and give its name; again changes nothing."""
-    AttentionInterface.register(IN_PIECES, attend_in_pieces)
-    AttentionMaskInterface.register(IN_PIECES, no_mask)
-    return IN_PIECES

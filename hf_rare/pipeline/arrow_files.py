@@ -30,7 +30,7 @@ from hf_rare.text import in_one_line
 READ_REVISION = 1
 """Bumped by hand whenever the same file is read in another way: what is in the cache goes by it."""
 
-KINDS = {
+FILE_KINDS = {
     **dict.fromkeys((".json", ".jsonl"), "json"),
     **dict.fromkeys((".csv", ".tsv"), "csv"),
     **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"), "sheet"),
@@ -71,12 +71,12 @@ def ending_of(path: Path) -> str:
     """Return the ending that says how a file is read, not how it is packed; nothing for others."""
     plain = path.with_suffix("") if path.suffix.lower() in OPENERS else path
     ending = plain.suffix.lower()
-    return ending if ending in KINDS else ""
+    return ending if ending in FILE_KINDS else ""
 
 
 def kind_of(path: Path) -> str:
     """Say what kind of file a path names: `json`, `csv`, `sheet` or `parquet`; nothing for others."""
-    return KINDS.get(ending_of(path), "")
+    return FILE_KINDS.get(ending_of(path), "")
 
 
 def load_file(path: Path, form: TextForm) -> datasets.Dataset:

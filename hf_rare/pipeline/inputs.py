@@ -1,4 +1,4 @@
-"""Datasets from files, from folders, and from the Hub, by what a name says. A path is a path, whatever characters."""
+"""Datasets from files, from folders, and from the Hub, by what a name says. A path is a path, in any characters."""
 
 import dataclasses
 import re
@@ -109,10 +109,12 @@ def load_local(name: str, form: TextForm | None = None) -> datasets.Dataset | da
     if path.is_dir() and not any((path / saved).exists() for saved in SAVED):
         return _load_files(list_shards(path, ending_of), form)
     kind = kind_of(path)
-    for setting, value in (("delimiter", form.delimiter), ("encoding", form.encoding)):
-        if value is not None and kind not in (("csv", "json") if setting == "encoding" else ("csv",)):
-            kinds = "CSV and JSON" if setting == "encoding" else "CSV"
-            raise ConfigError(f"{setting}={value!r} is for {kinds} files; {name!r} is none.")
+    for setting, value, kinds in (
+        ("delimiter", form.delimiter, ("CSV",)),
+        ("encoding", form.encoding, ("CSV", "JSON")),
+    ):
+        if value is not None and kind.upper() not in kinds:
+            raise ConfigError(f"{setting}={value!r} is for {' and '.join(kinds)} files; {name!r} is none.")
     try:
         if path.is_dir():
             return check_texts(datasets.load_from_disk(str(by_plain_name(path))))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hf_rare import TransformersGenerator
 from hf_rare.compat.transformers import attention_of
 from hf_rare.errors import ConfigError, GenerationError
-from hf_rare.generation.attention import IN_PIECES, register_in_pieces
+from hf_rare.generation.attention import IN_PIECES, attend_in_pieces, register
 from hf_rare.generation.engines.prefill import Likelihood, PrefillEngine, Text, read_shared, read_whole
 from hf_rare.generation.protocol import EncodedPrompt, Job, JobList
 from hf_rare.generation.scorer import ScoredPrompt, TransformersScorer, make_scorer
@@ -77,7 +77,8 @@ def test_pieces_and_groups_change_no_number(at_once, most_padding, llama, tokeni
 def test_one_text_after_the_other_changes_no_number(at_once, llama, tokenizer):
     decoding = TransformersGenerator(llama, tokenizer).make_plain_engine().decoding
     before = attention_of(llama)
-    measured = read_shared(decoding, leave_one_out(), at_once, register_in_pieces())
+    register(IN_PIECES, attend_in_pieces)
+    measured = read_shared(decoding, leave_one_out(), at_once, IN_PIECES)
     assert attention_of(llama) == before
     assert_right(llama, leave_one_out(), measured)
 
@@ -89,7 +90,7 @@ def test_a_model_with_an_attention_of_its_own_is_read_with_it(tokenizer, caplog)
     with caplog.at_level(logging.INFO):
         engine = make_engine(model, tokenizer)
     assert engine.why_whole == ""
-    assert "Texts are read with the model's own attention" in caplog.text
+    assert f"with attention {IN_PIECES}" in caplog.text
     assert_right(model, leave_one_out(), engine.measure(leave_one_out()))
 
 
@@ -112,13 +113,15 @@ def test_every_architecture_reads_a_group_with_holes(name, tokenizer):
     assert_right(model, leave_one_out(), read_shared(decoding, leave_one_out(), 10_000, most_padding=1))
 
 
-def test_a_common_beginning_is_read_once(llama, tokenizer):
+@pytest.mark.parametrize("attention", [None, IN_PIECES])
+def test_a_common_beginning_is_read_once(attention, llama, tokenizer):
+    register(IN_PIECES, attend_in_pieces)
     decoding = TransformersGenerator(llama, tokenizer).make_plain_engine().decoding
     texts, read = leave_one_out(), []
     hook = llama.register_forward_pre_hook(
         lambda _, __, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    read_shared(decoding, texts, 500)
+    read_shared(decoding, texts, 500, attention)
     hook.remove()
     whole = len(texts[0].read)
     lengths = [sum(map(len, DOCUMENTS[place + 1 :])) + 20 + len(TRACE) - 1 for place in range(4)]
@@ -136,12 +139,14 @@ def test_a_common_beginning_is_read_once(llama, tokenizer):
         max_size=5,
     ),
     at_once=st.integers(1, 40),
+    attention=st.sampled_from([None, IN_PIECES]),
 )
 @settings(max_examples=60)
-def test_whatever_texts_have_in_common(texts, at_once, llama, tokenizer):
+def test_whatever_texts_have_in_common(texts, at_once, attention, llama, tokenizer):
+    register(IN_PIECES, attend_in_pieces)
     decoding = TransformersGenerator(llama, tokenizer).make_plain_engine().decoding
     several = [Text(tuple(context), tuple(continuation)) for context, continuation in texts]
-    measured = read_shared(decoding, several, at_once)
+    measured = read_shared(decoding, several, at_once, attention)
     for text, one in zip(several, measured, strict=True):
         expected = log_probs_of(llama, text.context, text.continuation)
         assert torch.allclose(torch.tensor(one.log_probs), expected, atol=1e-4)

@@ -304,7 +304,7 @@ FIGURES = {
         f"{100 - 100 * r['seconds / bound less shared beginnings']:.0f} % less than if shared beginnings were free",
         f"it took {100 * r['by the best times: seconds / bound of all readings']:.0f} % and "
         f"{100 * r['by the best times: seconds / bound less shared beginnings'] - 100:.1f} % more",
-        f"A CPU took {r['seconds a row']:.1f} seconds a row",
+        f"On two cores of an {r['machine']['cpu']} a row took {r['seconds a row']:.1f} seconds",
     ),
     "first_row": lambda r: (
         f"after {r['median seconds']['first row']:.1f} seconds, where `from_pretrained` alone takes "

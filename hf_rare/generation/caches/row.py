@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
-from hf_rare.generation.attention import no_mask
+from hf_rare.generation.attention import register
 from hf_rare.generation.caches.base import BatchCache
 
 NAME = "hf_rare_rows"
@@ -40,7 +39,7 @@ class RowCache(BatchCache):
 
     def __init__(self, layers: int) -> None:
         super().__init__([_RowLayer(self) for _ in range(layers)])
-        register_attention()
+        register(NAME, attend_by_row)
         self.spans: list[tuple[int, int]] = []
         self._masks: dict[tuple[int, int, torch.device, torch.dtype], torch.Tensor] = {}
 
@@ -159,12 +158,6 @@ def attend_by_row(
         )
         attended[0, first:end] = result.view(heads, end - first, size).transpose(0, 1)
     return attended, None
-
-
-def register_attention() -> None:
-    """Tell transformers in this process of this kind of attention; doing so again changes nothing."""
-    AttentionInterface.register(NAME, attend_by_row)
-    AttentionMaskInterface.register(NAME, no_mask)
 
 
 def _with_room(states: torch.Tensor, length: int) -> torch.Tensor:

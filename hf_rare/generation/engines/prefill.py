@@ -11,12 +11,13 @@ import inspect
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from transformers.cache_utils import DynamicCache
 
 from hf_rare.errors import GenerationError, HfRareError
-from hf_rare.generation.attention import register_in_pieces
+from hf_rare.generation.attention import IN_PIECES, attend_in_pieces, register
 from hf_rare.generation.decoding import Decoding, set_up
 from hf_rare.generation.engines.plain import PlainEngine
 from hf_rare.generation.engines.scheduler import MOST_PADDING, read_tokens
@@ -98,14 +99,16 @@ class PrefillEngine:
         self._packer = BatchPacker(0, AT_ONCE)
         self._attention: str | None = None
         self.why_whole = why_not_by_place(model)
-        if not self.why_whole and decoding.device.type == "cpu":
-            in_pieces = register_in_pieces()
-            if why_not := once(model, "prefill in pieces", lambda: _try_out(decoding, in_pieces)):
-                logger.info("Texts are read with the model's own attention: %s.", why_not)
-            else:
-                self._attention = in_pieces
-        if not self.why_whole and self._attention is None:
-            self.why_whole = once(model, "prefill", lambda: _try_out(decoding, None))
+        kinds: list[str | None] = [None]
+        if decoding.device.type == "cpu":
+            register(IN_PIECES, attend_in_pieces)
+            kinds.insert(0, IN_PIECES)
+        for kind in kinds if not self.why_whole else ():
+            self._attention = kind
+            self.why_whole = once(model, f"prefill {kind}", partial(_try_out, decoding, kind))
+            if not self.why_whole:
+                break
+            logger.info("Shared beginnings cannot be read once with attention %s: %s.", kind, self.why_whole)
         if self.why_whole:
             logger.warning("Each text is read whole, common beginnings again and again: %s.", self.why_whole)
 
