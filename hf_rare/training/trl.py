@@ -7,7 +7,6 @@ template keeps it.
 
 import dataclasses
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
@@ -16,7 +15,7 @@ import datasets
 
 from hf_rare.errors import ColumnError
 from hf_rare.rows.column_types import is_list
-from hf_rare.rows.columns import SAMPLE, STATUS, VERDICT, WITHOUT_TRACE, check_statuses, list_values
+from hf_rare.rows.columns import SAMPLE, STATUS, VERDICT, check_statuses
 from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.training.convert import check_columns, check_exportable, convert_rows
 from hf_rare.training.examples import (
@@ -34,7 +33,7 @@ from hf_rare.training.examples import (
     write_completion,
 )
 from hf_rare.training.form import TRAINER_COLUMNS, check_read, make_format, message_features
-from hf_rare.training.left_out import say_left_out
+from hf_rare.training.left_out import say_bare, say_lacking, say_left_out, say_one_sided, say_unused
 from hf_rare.training.student import PROBE, Student
 
 logger = logging.getLogger(__name__)
@@ -257,15 +256,15 @@ def _write(
     written = {**features, **dict.fromkeys(said, datasets.Value("bool"))}
     made = convert_rows(dataset, partial(_make, make, form), read, written, keep_columns, reserved)
     if form.changes_documents:
-        _say_what_students_lack(made, form)
+        say_lacking(made, form)
     bare = sum(made[LACKS_ANSWER])
     if bare and form.reasoning_format != "plain":
-        _say_what_has_no_answer(bare, len(made))
+        say_bare(bare, len(made))
     made = made.remove_columns(said)
     if make is not make_pairs:
-        _say_what_is_left_out(dataset, form, len(made), "not graded" if make is make_labelled else "not right")
+        say_unused(dataset, form, len(made), "not graded" if make is make_labelled else "not right")
         if make is make_labelled and len(dataset):
-            _say_what_labels_say(made)
+            say_one_sided(made)
     elif len(dataset) and not len(made):
         say_left_out(logger, "No row has a right and a wrong trace that can be used: there are no pairs.")
     if student_tokenizer is not None:
@@ -275,64 +274,6 @@ def _write(
     if chat_template_kwargs:
         made = made.add_column("chat_template_kwargs", [dict(chat_template_kwargs)] * len(made))
     return made
-
-
-def _say_what_is_left_out(dataset: datasets.Dataset, form: TrainingFormat, used: int, verdict: str) -> None:
-    """Log how many traces are not used, and why; nothing where the dataset does not have their statuses."""
-    column = form.config.output_column + STATUS
-    if column not in dataset.column_names:
-        return
-    has_lists = is_list(dataset.features[column])
-    counts = Counter[str](
-        status for own in dataset.with_format(None)[column] for status in list_values(own, has_lists)
-    )
-    unwanted = WITHOUT_TRACE if form.statuses is None else set(counts) - set(form.statuses)
-    reasons = {status: count for status, count in counts.most_common() if status in unwanted}
-    left_out = counts.total() - used
-    if (others := left_out - sum(reasons.values())) > 0:
-        of_rows = "of a row that cannot be used"
-        reasons[f"{verdict}, or {of_rows}" if form.correct_column else of_rows] = others
-    if left_out > 0:
-        words = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        say_left_out(logger, "%d of %d traces are left out: %s.", left_out, counts.total(), words)
-
-
-def _say_what_students_lack(made: datasets.Dataset, form: TrainingFormat) -> None:
-    """Log how many examples lack the positive, and how many cite a document that their prompt lacks."""
-    without = len(made) - sum(made[HAS_POSITIVE])
-    logger.info("%d of %d prompts lack the positive (positive_share=%s).", without, len(made), form.positive_share)
-    if lost := sum(made[LACKS_CITED]):
-        logger.warning(
-            "%d of %d examples cite a document that their prompt lacks. They are used: the trace stays as it is, and "
-            "no other document has the number that it cites.",
-            lost,
-            len(made),
-        )
-
-
-def _say_what_has_no_answer(count: int, examples: int) -> None:
-    """Log how many examples are written without a thought, since all that the teacher said is one text."""
-    logger.warning(
-        "%d of %d examples (%.1f%%) have no answer apart from the reasoning, as the teacher gave none. Their text "
-        "stands without a thought around it: in one it would teach a student to think and then say nothing. Where all "
-        "should have an answer, distill with require_answer=True.",
-        count,
-        examples,
-        100 * count / examples,
-    )
-
-
-def _say_what_labels_say(made: datasets.Dataset) -> None:
-    """Log where all labels are the same: KTO weighs right traces against wrong ones."""
-    labels = set(made["label"])
-    if len(labels) == 1:
-        logger.warning(
-            "All %d labels say %s. KTO learns from right and wrong traces: sample more of them, or use to_sft.",
-            len(made),
-            "right" if labels == {True} else "wrong",
-        )
-    elif not labels:
-        say_left_out(logger, "There are no examples: no trace is known to be right or wrong.")
 
 
 def _make(make: Make, form: TrainingFormat, values: Values) -> Iterator[Example]:
