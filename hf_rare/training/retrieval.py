@@ -40,7 +40,8 @@ def to_retrieval(
 
     The columns are `anchor`, `positive`, `negative_1` to `negative_<num_negatives>`, in the order in which losses such
     as `MultipleNegativesRankingLoss` read them. Rows that say the same are written once: in a batch, one would be a
-    false negative of the other. What is left out is counted in the log.
+    false negative of the other. For rows that share only some texts, sentence-transformers has
+    `batch_sampler="no_duplicates"`. What is left out is counted in the log.
 
     Args:
         dataset ([`~datasets.Dataset`]):

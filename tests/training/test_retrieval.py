@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from hf_rare.errors import BatchTypeError, ColumnError, ConfigError
 from hf_rare.training.retrieval import to_retrieval
@@ -85,13 +85,16 @@ def test_sentence_transformers_learns_from_triplets(distilled, tiny_embedder, tm
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     exported = to_retrieval(distilled, 2)
+    shared = exported[0] | {"anchor": "Another question about the same document?"}
+    exported = concatenate_datasets([exported, Dataset.from_list([shared], exported.features)])
     student = SentenceTransformer(tiny_embedder, device="cpu")
     before = {name: weight.clone() for name, weight in student.named_parameters()}
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(tmp_path),
         max_steps=2,
-        per_device_train_batch_size=4,
+        per_device_train_batch_size=len(exported),
         learning_rate=1e-2,
+        batch_sampler="no_duplicates",
         use_cpu=True,
         report_to=[],
         save_strategy="no",
@@ -102,6 +105,8 @@ def test_sentence_transformers_learns_from_triplets(distilled, tiny_embedder, tm
     lengths = {name: batch[name].shape[0] for name in batch if name.endswith("_input_ids")}
     assert list(lengths) == [f"{name}_input_ids" for name in ("anchor", "positive", "negative_1", "negative_2")]
     assert set(lengths.values()) == {2}
+    batches = list(trainer.get_train_dataloader().batch_sampler)
+    assert not any({0, len(exported) - 1} <= set(batch) for batch in batches)
     result = trainer.train()
     assert result.global_step == 2
     assert result.training_loss > 0
