@@ -2,7 +2,6 @@
 
 import argparse
 import html
-import shutil
 import typing
 from collections import Counter
 from dataclasses import asdict
@@ -25,10 +24,9 @@ from hf_rare.cli.flags import (
     write_page,
 )
 from hf_rare.cli.parser import Commands, Parser
-from hf_rare.cli.rows import save_rows
+from hf_rare.cli.rows import save_with_recipe
 from hf_rare.cli.terminal import Outcome, add_manner, tell
 from hf_rare.errors import ConfigError, DatasetFileError
-from hf_rare.paths import is_there
 from hf_rare.rows.columns import STATUS
 from hf_rare.rows.columns import Outcome as Verdict
 from hf_rare.settings.base import Config
@@ -210,7 +208,7 @@ def _run_verify(arguments: argparse.Namespace) -> Outcome:
     )
     counts = {outcome: verdicts[outcome] for outcome in typing.get_args(Verdict)}
     words = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
-    return _save_with_recipe(arguments, checked, f"{words}.", **counts)
+    return save_with_recipe(arguments, checked, f"{words}.", **counts)
 
 
 def _run_audit(arguments: argparse.Namespace) -> Outcome:
@@ -220,7 +218,7 @@ def _run_audit(arguments: argparse.Namespace) -> Outcome:
     statuses = ("ok",) if output + STATUS in audited.column_names else None
     summary = hf_rare.summarize_grounding(audited, output, statuses=statuses)
     tell(arguments, summary)
-    return _save_with_recipe(arguments, audited, grounding=asdict(summary))
+    return save_with_recipe(arguments, audited, grounding=asdict(summary))
 
 
 def _begin_row_check(arguments: argparse.Namespace, config: type[Config]) -> tuple[dict[str, Any], Any]:
@@ -243,14 +241,3 @@ def _read_known(arguments: argparse.Namespace) -> dict[str, Any]:
     from hf_rare.writers.recipe import read_recipe_beside
 
     return dict(known_settings(read_recipe_beside(Path(arguments.input), "distill")))
-
-
-def _save_with_recipe(arguments: argparse.Namespace, rows: Any, text: str = "", **counts: Any) -> Outcome:
-    """Save rows that are those of the input and more, with its recipe."""
-    from hf_rare.writers.recipe import recipe_beside
-
-    outcome = save_rows(arguments, rows, text, **counts)
-    source, target = recipe_beside(Path(arguments.input)), recipe_beside(arguments.output)
-    if is_there(source) and source.resolve() != target.resolve():
-        shutil.copyfile(source, target)
-    return outcome

@@ -12,6 +12,7 @@ from hf_rare.cli.evaluation import add_evaluation_command
 from hf_rare.cli.export import add_export_command
 from hf_rare.cli.hub import add_hub_commands
 from hf_rare.cli.journal import add_journal_commands
+from hf_rare.cli.measures import add_measure_commands
 from hf_rare.cli.parser import Commands, Parser
 from hf_rare.cli.pipeline import add_pipeline_command
 from hf_rare.cli.report import add_report_command
@@ -112,6 +113,7 @@ def build_parser() -> Parser:
     add_pipeline_command(commands)
     add_check_commands(commands)
     add_report_command(commands)
+    add_measure_commands(commands)
     add_export_command(commands)
     add_evaluation_command(commands)
     add_hub_commands(commands)

@@ -1,6 +1,8 @@
 """The commands that make rows for a teacher: `hf-rare negatives` and `hf-rare dedup`."""
 
 import argparse
+import shutil
+from pathlib import Path
 from typing import Any
 
 import hf_rare
@@ -16,6 +18,7 @@ from hf_rare.cli.flags import (
 from hf_rare.cli.parser import Commands
 from hf_rare.cli.terminal import Outcome, add_manner, say_where
 from hf_rare.negatives.settings import MiningConfig
+from hf_rare.paths import is_there
 from hf_rare.text import show_count
 
 NEGATIVES_HELP = """Add hard negatives: documents that rank high for the query of a row and that do not help.
@@ -128,3 +131,21 @@ def save_rows(arguments: argparse.Namespace, rows: Any, text: str = "", **counts
         outputs.drop_stale_recipe(arguments.output)
     said = f"{text} {say_where(len(rows), 'row', arguments.output)}".strip()
     return Outcome(said, {"output": arguments.output, "rows": len(rows), **counts})
+
+
+def save_with_recipe(arguments: argparse.Namespace, rows: Any, text: str = "", **counts: Any) -> Outcome:
+    """Save distilled rows that come from the input, with its recipe, and say where.
+
+    Args:
+        arguments (`argparse.Namespace`): those of [`add_input`] and [`add_output`].
+        rows ([`~datasets.Dataset`]): the rows.
+        text (`str`, *optional*): what is said before.
+        **counts: what `--json` says besides.
+    """
+    from hf_rare.writers.recipe import recipe_beside
+
+    outcome = save_rows(arguments, rows, text, **counts)
+    source, target = recipe_beside(Path(arguments.input)), recipe_beside(arguments.output)
+    if is_there(source) and source.resolve() != target.resolve():
+        shutil.copyfile(source, target)
+    return outcome
