@@ -82,6 +82,9 @@ def add_export_command(commands: Commands) -> None:
     which.add_argument(
         "--statuses", nargs="+", choices=(*STATUSES, "all"), metavar="STATUS", help="of these statuses (default: ok)"
     )
+    which.add_argument(
+        "--one-trace", action="store_true", help="one of each row: the first that is ok and right, or not known wrong"
+    )
     which.add_argument("--correct-column", metavar="NAME", help="column that says which traces are right")
     which.add_argument("--threshold", type=float, metavar="X", help="least grade of a right trace (default: 0.5)")
     which.add_argument("--max-pairs", type=positive_int, metavar="N", help="most pairs of a row, for dpo (default: 1)")
@@ -134,6 +137,8 @@ def _run_export(arguments: argparse.Namespace) -> Outcome:
     config = DistillConfig(**{name: columns[name] for name in DistillConfig.names() if name in columns})
     text_form = read_text_form(arguments, inputs.expect_inputs(config))
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, text_form)
+    if arguments.one_trace:
+        dataset = hf_rare.keep_one_trace(dataset, config.output_column)
     settings["keep_columns"] = arguments.keep_columns
     if form == "retrieval":
         settings |= {name: getattr(config, name) for name in OF_RETRIEVAL}

@@ -177,6 +177,31 @@ def test_no_output_replaces_an_input(rows, tiny, tmp_path, capsys, command, form
     assert len(load(file)) == len(rows)
 
 
+def test_one_trace_of_each_row_is_exported(rows, tmp_path, capsys):
+    shared = ("question", "scenario", "text", "hard_negatives")
+    said = {
+        "reasoning": ["By [1].", "By [2].", "By [3]."],
+        "reasoning_answer": ["one", "two", "three"],
+        "reasoning_status": ["truncated", "ok", "ok"],
+        "reasoning_document_order": [0, 1, 2],
+    }
+    verdicts = (["wrong", "wrong", "right"], ["wrong", "unchecked", "wrong"])
+    drawn = [
+        {name: row[name] for name in shared} | said | {"reasoning_verdict": own}
+        for row, own in zip(rows, verdicts, strict=False)
+    ]
+    Dataset.from_list(drawn).to_parquet(tmp_path / "drawn.parquet")
+    arguments = ["export", str(tmp_path / "drawn.parquet"), "sft", "--overwrite", "-o", str(tmp_path / "sft.parquet")]
+    assert main([*arguments, "--one-trace"]) == 0
+    texts = [row[-1]["content"] for row in load(tmp_path / "sft.parquet")["completion"]]
+    assert [text.split()[-1] for text in texts] == ["three", "two"]
+    assert main(arguments) == 0
+    assert len(load(tmp_path / "sft.parquet")) == 4
+    rows.to_parquet(tmp_path / "drawn.parquet")
+    assert main([*arguments, "--one-trace"]) == 3
+    assert "no column 'reasoning'" in capsys.readouterr().err
+
+
 def test_no_output_replaces_what_is_read_beside_the_input(rows, tmp_path, capsys):
     other = tmp_path / "other.parquet"
     rows.to_parquet(tmp_path / "rows.parquet")
