@@ -13,7 +13,7 @@ import xxhash
 from hf_rare.checks.near_duplicates import name_question_columns, read_texts
 from hf_rare.checks.stock_words import find_stock
 from hf_rare.errors import ColumnError, ConfigError
-from hf_rare.settings.kinds import ColumnName, check_value
+from hf_rare.settings.kinds import AtLeastOne, ColumnName, check_value
 from hf_rare.text import CHARACTERS, LETTERS, normalize, split_units
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ def decontaminate(
     columns: Sequence[str] | None = None,
     *,
     evaluation_columns: Sequence[str] = ("question",),
-    n: int = RUN,
-    mark: str | None = None,
+    n: AtLeastOne = RUN,
+    mark: ColumnName | None = None,
 ) -> datasets.Dataset:
     """Drop rows that share a run of `n` words with an evaluation set.
 
@@ -73,8 +73,7 @@ def decontaminate(
         ColumnError: A column is missing or holds no texts, or `mark` exists already.
         BatchTypeError: `dataset` is no `Dataset`.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ConfigError(f"n={n!r} cannot be right: expected at least 1.")
+    check_value("n", n, AtLeastOne)
     check_value("mark", mark, ColumnName | None)
     names = name_question_columns(dataset) if columns is None else _check_names(columns, "columns")
     rows = read_texts(dataset, names, "decontaminate")

@@ -136,7 +136,7 @@ def audit_grounding(
     dataset: datasets.Dataset | datasets.DatasetDict,
     output_column: str = "reasoning",
     *,
-    num_proc: int | None = None,
+    num_proc: AtLeastOne | None = None,
     **settings: Any,
 ) -> Any:
     """Add columns that say which documents each trace cites and quotes.

@@ -20,6 +20,7 @@ from hf_rare.checks.stock_words import load_words
 from hf_rare.errors import ColumnError, ConfigError
 from hf_rare.rows.column_types import is_text, item_of
 from hf_rare.rows.kinds_of_dataset import check_dataset
+from hf_rare.settings.kinds import Fraction, check_value
 from hf_rare.text import SIGN, UNSPACED, normalize, spell_signs, split_units
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ _APART = re.compile(r"(?<=\w)['\u2019](?=\w)")
 
 
 def drop_near_duplicates(
-    dataset: datasets.Dataset, columns: Sequence[str] | None = None, threshold: float = THRESHOLD
+    dataset: datasets.Dataset, columns: Sequence[str] | None = None, threshold: Fraction = THRESHOLD
 ) -> datasets.Dataset:
     """Drop rows whose text is nearly that of an earlier row.
 
@@ -78,8 +79,7 @@ def drop_near_duplicates(
     """
     names = name_question_columns(dataset) if columns is None else columns
     texts = [normalize("\n".join(own)) for own in read_texts(dataset, names, "drop_near_duplicates")]
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
-        raise ConfigError(f"threshold={threshold!r} cannot be right: expected a number above 0 and up to 1.")
+    check_value("threshold", threshold, Fraction)
     kept = find_first_of_each(texts, threshold)
     if len(kept) < len(dataset):
         logger.info("%d of %d rows are dropped as near-duplicates.", len(dataset) - len(kept), len(dataset))

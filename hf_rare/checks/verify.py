@@ -21,7 +21,7 @@ from hf_rare.rows.gold import (
     read_features,
 )
 from hf_rare.settings.base import Config
-from hf_rare.settings.kinds import ColumnName
+from hf_rare.settings.kinds import AtLeastOne, ColumnName
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.settings.writers import Check
 
@@ -249,7 +249,7 @@ def verify(
     output_column: str = "reasoning",
     judge: Judge | None = None,
     question_column: str = "question",
-    num_proc: int | None = None,
+    num_proc: AtLeastOne | None = None,
     **settings: Any,
 ) -> Any:
     """Add a column that says which traces give the gold answer.

@@ -31,7 +31,7 @@ from hf_rare.negatives.miner import Miner
 from hf_rare.negatives.settings import MiningConfig
 from hf_rare.scoring.distraction import DistractionMeasure, rank_by_distraction
 from hf_rare.settings.base import split_settings
-from hf_rare.settings.kinds import check_value
+from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.writers.negatives import NegativeWriter
 
 logger = logging.getLogger(__name__)
@@ -58,9 +58,9 @@ def mine_hard_negatives(
     dense: Mapping[str, Any] | None = None,
     generator: Generator | None = None,
     distractor_model: Any = None,
-    num_candidates: int | None = None,
+    num_candidates: AtLeastOne | None = None,
     tokenizer: Tokenizer | None = None,
-    num_proc: int | None = None,
+    num_proc: AtLeastOne | None = None,
     **settings: Any,
 ) -> datasets.Dataset:
     """Add a column of hard negatives: documents that rank high for a row's query and that are not its positive.

@@ -24,11 +24,11 @@ NOT_FOR_RETRIEVAL = ("num_negatives", "skip_top", "max_score_ratio", "duplicate_
 def retrieve_documents(
     dataset: datasets.Dataset,
     corpus: datasets.Dataset | Sequence[str],
-    num_documents: int = 3,
+    num_documents: AtLeastOne = 3,
     query: str | Sequence[str] = ("scenario", "question"),
     *,
     tokenizer: Tokenizer | None = None,
-    num_proc: int | None = None,
+    num_proc: AtLeastOne | None = None,
     **settings: Any,
 ) -> datasets.Dataset:
     """Add the documents that BM25 ranks highest for each question: the best as `text`, the others as `hard_negatives`.

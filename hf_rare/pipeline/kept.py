@@ -84,7 +84,8 @@ def save_rows(rows: datasets.Dataset, path: Path, note: Settings) -> datasets.Da
 def describe_stage(settings: Settings) -> str:
     """Return all that a stage depends on which runs no writer: datasets by fingerprint, model folders by digest."""
     dense = settings.get("dense")
-    models = [settings.get("model"), dense.get("cross_encoder") if isinstance(dense, Mapping) else None]
+    named = [settings.get(name) for name in ("model", "student", "distractor_model", "adapter")]
+    models = [*named, dense.get("cross_encoder") if isinstance(dense, Mapping) else None]
     digests = [_digest_model(Path(name)) for name in models if isinstance(name, str) and is_local(name)]
     return json.dumps([settings, digests], sort_keys=True, default=identify)
 

@@ -29,8 +29,10 @@ from hf_rare.negatives.retrieve import retrieve_documents
 from hf_rare.pipeline import inputs, kept, outputs
 from hf_rare.pipeline.arrow_files import TextForm
 from hf_rare.pipeline.readers.cells import Kind
+from hf_rare.pipeline.reading import check_reading, reading_settings
 from hf_rare.pipeline.settings import (
     MODEL_NAMES,
+    READING_STAGES,
     Settings,
     check_pipeline,
     has_model,
@@ -40,11 +42,13 @@ from hf_rare.pipeline.settings import (
 )
 from hf_rare.pipeline.told import tell_command, tell_stages
 from hf_rare.runs.team import read_place
+from hf_rare.scoring.evidence import measure_evidence
 from hf_rare.settings.transformers_names import reject_unknown_names
 from hf_rare.training.left_out import hear_left_out
 from hf_rare.training.on_policy import to_prompts
 from hf_rare.training.one_trace import keep_one_trace
 from hf_rare.training.retrieval import to_retrieval
+from hf_rare.training.selection import select_traces
 from hf_rare.training.trl import to_preference, to_sft
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.callbacks import Callbacks
@@ -60,6 +64,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "negatives": mine_hard_negatives,
     "verify": verify,
     "grounding": audit_grounding,
+    "evidence": measure_evidence,
+    "selection": select_traces,
     "card": build_card,
     "push": push_to_hub,
 }
@@ -122,6 +128,8 @@ def run_pipeline(
       [`AnswerJudge`].
     - `verify`: [`verify`].
     - `grounding`: [`audit_grounding`].
+    - `evidence`: [`measure_evidence`]; `model` is needed.
+    - `selection`: [`select_traces`], of rows with several traces; `student` is needed.
     - `export`: for each file a name and a dict with `format` (`sft`, `preference`, `prompts` or `retrieval`) and the
       settings of [`to_sft`], [`to_preference`], [`to_prompts`] or
       [`to_retrieval`]. With `one_trace: true` it gets one trace of each row, by
@@ -176,6 +184,7 @@ def run_pipeline(
     writers = _make_writers(settings, model_settings, callbacks)
     for writer in writers.values():
         writer.check_sampling()
+    check_reading(settings, writers.get("distill"))
     loaded = _load_inputs(settings)
     run = _Run(folder, loaded, writers, on_stage or (lambda result: None))
     rows = _load("input", settings["input"], _expect_columns(settings, writers))
@@ -332,7 +341,10 @@ class _Run:
             if stage == "questions":
                 return written.filter(_has_text, input_columns=[writer.config.question_column])
             return written
-        made: datasets.Dataset = FUNCTIONS[stage](rows, **self.settings[stage])
+        own = self.settings[stage]
+        if stage in READING_STAGES:
+            own = reading_settings(stage, self.settings, self.writers.get("distill"))
+        made: datasets.Dataset = FUNCTIONS[stage](rows, **own)
         return made
 
 

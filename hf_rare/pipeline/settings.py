@@ -11,6 +11,7 @@ from hf_rare.checks.verify import AnswerCheck
 from hf_rare.errors import ConfigError
 from hf_rare.negatives.retrieve import NOT_FOR_RETRIEVAL
 from hf_rare.negatives.settings import MiningConfig
+from hf_rare.rows.columns import check_statuses
 from hf_rare.settings.base import Config
 from hf_rare.settings.endpoint import EndpointConfig
 from hf_rare.settings.generation import DecodingConfig, ModelConfig
@@ -34,15 +35,24 @@ OF_ONE_MODEL = ("revision", "gguf_file", "adapter", "adapter_revision")
 SET_BY_PUSH = ("splits", "data_files", "plot_path", "recipe_path")
 """Settings of a card that a push gives itself, since it knows the files."""
 
-FUNCTION_STAGES = ("near_duplicates", "decontamination", "retrieval", "negatives", "verify", "grounding")
-"""The stages that change rows and always, or by default, have no model, in their order."""
+FUNCTION_STAGES = (
+    *("near_duplicates", "decontamination", "retrieval", "negatives"),
+    *("verify", "grounding", "evidence", "selection"),
+)
+"""The stages that change rows and in which always, or by default, no model writes, in their order."""
 FURTHER_SETTINGS: dict[str, type[Config]] = {
     "retrieval": MiningConfig,
     "negatives": MiningConfig,
     "verify": AnswerCheck,
     "grounding": GroundingAudit,
+    "evidence": RunConfig,
+    "selection": RunConfig,
 }
 """What the functions of the other stages take as `**settings`."""
+READING_STAGES = {"evidence": "model", "selection": "student"}
+"""The stages in which a model reads traces, and the setting that names it."""
+OF_READING = (*(name for name in ModelConfig.names() if name != "model_id"), "chat_template_kwargs", "context_length")
+"""Settings of a model that reads."""
 READ_AS_INPUTS = ("corpus", "evaluation_sets")
 """Settings of stages that name datasets, which are loaded later."""
 
@@ -247,6 +257,7 @@ def _check_values(
         for name, parameter in inspect.signature(function).parameters.items():
             if name in settings and name not in READ_AS_INPUTS:
                 check_value(name, settings[name], parameter.annotation)
+        check_statuses(settings.get("statuses"))
         for config in configs:
             config(**{name: settings[name] for name in config.names() if name in settings})
     except ConfigError as err:
@@ -268,6 +279,8 @@ def names_of(section: str, functions: Mapping[str, Callable[..., Any]]) -> list[
     names = parameters_of(functions[section])
     if section in FURTHER_SETTINGS:
         names += FURTHER_SETTINGS[section].names()
+    if section in READING_STAGES:
+        names += OF_READING
     if section == "retrieval":
         names = [name for name in names if name not in NOT_FOR_RETRIEVAL]
     if section == "push":

@@ -17,6 +17,7 @@ from hf_rare.rows.columns import (
 )
 from hf_rare.scoring.base import BATCH_SIZE
 from hf_rare.scoring.traces import TraceMeasure, TracesOfRow
+from hf_rare.settings.kinds import AtLeastOne
 from hf_rare.settings.writers import DistillConfig
 
 
@@ -115,8 +116,8 @@ def measure_evidence(
     model: Any,
     *,
     recipe: Any = None,
-    num_proc: int | None = None,
-    batch_size: int = BATCH_SIZE,
+    num_proc: AtLeastOne | None = None,
+    batch_size: AtLeastOne = BATCH_SIZE,
     **settings: Any,
 ) -> Any:
     """Add columns that say how much each document carries of a trace, by what the trace loses without it.

@@ -24,7 +24,14 @@ from hf_rare.training.examples import (
     columns_to_read,
     read_traces,
 )
-from hf_rare.training.form import TRAINER_COLUMNS, check_read, make_format, message_features
+from hf_rare.training.form import (
+    TRAINER_COLUMNS,
+    Share,
+    StudentDocumentsSetting,
+    check_read,
+    make_format,
+    message_features,
+)
 from hf_rare.training.left_out import say_left_out
 
 logger = logging.getLogger(__name__)
@@ -75,8 +82,8 @@ def to_prompts(
     statuses: Collection[str] | None = ("ok",),
     correct_column: str | None = None,
     threshold: float = 0.5,
-    positive_share: float = 1.0,
-    student_documents: int | str | None = None,
+    positive_share: Share = 1.0,
+    student_documents: StudentDocumentsSetting = None,
     keep_columns: Collection[str] = (),
     **settings: Any,
 ) -> datasets.Dataset:

@@ -26,7 +26,7 @@ TOO_FEW = "have too few negatives"
 
 def to_retrieval(
     dataset: datasets.Dataset,
-    num_negatives: int | None = None,
+    num_negatives: AtLeastZero | None = None,
     *,
     query: Collection[str] = ("scenario", "question"),
     text_column: str = "text",

@@ -48,11 +48,11 @@ def select_traces(
     dataset: datasets.Dataset,
     student: Any,
     measure: Measure = "rank_surprisal",
-    keep: int = 1,
+    keep: AtLeastOne = 1,
     *,
     recipe: Any = None,
     statuses: Collection[str] | None = ("ok",),
-    num_proc: int | None = None,
+    num_proc: AtLeastOne | None = None,
     **settings: Any,
 ) -> datasets.Dataset:
     """Keep those traces of each row that suit a student best, of all that a teacher or several have written.
@@ -171,7 +171,7 @@ def compare_teachers(
     *,
     recipe: Any = None,
     statuses: Collection[str] | None = ("ok",),
-    num_proc: int | None = None,
+    num_proc: AtLeastOne | None = None,
     **settings: Any,
 ) -> TeacherComparison:
     """Compare teachers on a pilot of rows by how well their traces suit a student.

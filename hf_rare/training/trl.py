@@ -32,7 +32,14 @@ from hf_rare.training.examples import (
     make_pairs,
     write_completion,
 )
-from hf_rare.training.form import TRAINER_COLUMNS, check_read, make_format, message_features
+from hf_rare.training.form import (
+    TRAINER_COLUMNS,
+    Share,
+    StudentDocumentsSetting,
+    check_read,
+    make_format,
+    message_features,
+)
 from hf_rare.training.left_out import say_bare, say_lacking, say_left_out, say_one_sided, say_unused
 from hf_rare.training.student import PROBE, Student
 
@@ -51,8 +58,8 @@ def to_sft(
     statuses: Collection[str] | None = ("ok",),
     correct_column: str | None = None,
     threshold: float = 0.5,
-    positive_share: float = 1.0,
-    student_documents: int | str | None = None,
+    positive_share: Share = 1.0,
+    student_documents: StudentDocumentsSetting = None,
     keep_columns: Collection[str] = (),
     **settings: Any,
 ) -> datasets.Dataset:
@@ -141,14 +148,14 @@ def to_preference(
     form: Literal["dpo", "kto"] = "dpo",
     correct_column: str | None = None,
     threshold: float = 0.5,
-    max_pairs: int | None = 1,
+    max_pairs: AtLeastOne | None = 1,
     recipe: Any = None,
     student_tokenizer: Any = None,
     chat_template_kwargs: Mapping[str, Any] | None = None,
     reasoning_format: ReasoningFormat = "tags",
     statuses: Collection[str] | None = ("ok",),
-    positive_share: float = 1.0,
-    student_documents: int | str | None = None,
+    positive_share: Share = 1.0,
+    student_documents: StudentDocumentsSetting = None,
     keep_columns: Collection[str] = (),
     **settings: Any,
 ) -> datasets.Dataset:

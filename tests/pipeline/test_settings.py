@@ -47,6 +47,13 @@ def test_names_that_cannot_be_right_are_refused(change, reason):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        ({"near_duplicates": {"threshold": 2}}, "threshold=2 cannot be right: expected a number above 0 and up to 1"),
+        ({"decontamination": {"evaluation_sets": ["x"], "n": 0}}, "'decontamination': n=0 cannot be right"),
+        ({"verify": {"num_proc": 0}}, "'verify': num_proc=0 cannot be right: expected a whole number of at least 1"),
+        (
+            {"export": {"x": {"format": "sft", "positive_share": 8}}},
+            "positive_share=8 .* a number from 0 to 1",
+        ),
         ({"near_duplicates": {"threshold": "abc"}}, "'near_duplicates': threshold='abc' .* expected a number"),
         ({"near_duplicates": {"columns": "question"}}, "columns='question' .* expected a list of texts, or None"),
         ({"negatives": {"tokenizer": "jieba"}}, "'negatives': tokenizer='jieba' .* expected a function, or None"),
@@ -59,6 +66,10 @@ def test_names_that_cannot_be_right_are_refused(change, reason):
         ({"grounding": {"min_quote_tokens": 0}}, "'grounding': min_quote_tokens=0 cannot be right"),
         ({"export": {"x": {"format": "sft", "reasoning_format": "z"}}}, "The export 'x': reasoning_format='z' cannot"),
         ({"export": {"x": {"format": "sft", "num_samples": 0}}}, "The export 'x': num_samples=0 cannot be right"),
+        ({"export": {"x": {"format": "sft", "statuses": ["okay"]}}}, r"'x': statuses=\['okay'\] cannot be right"),
+        ({"export": {"x": {"format": "preference", "max_pairs": 0}}}, "'x': max_pairs=0 cannot be right"),
+        ({"export": {"x": {"format": "retrieval", "num_negatives": -1}}}, "'x': num_negatives=-1 cannot be right"),
+        ({"selection": {"student": "m", "keep": 0}}, "'selection': keep=0 cannot be right"),
         ({"export": {"x": {"format": "retrieval", "pad": "no"}}}, "pad='no' cannot be right: expected True or False"),
         ({"push": {"repo_id": "a/b", "private": "yes"}}, "'push': private='yes' .* expected True or False, or None"),
         ({"push": {"repo_id": "a/b", "source_datasets": "a"}}, "'push': source_datasets='a' .* a list of texts"),

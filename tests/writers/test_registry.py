@@ -41,6 +41,8 @@ def test_writers_have_their_place_among_the_stages():
         "distill",
         "verify",
         "grounding",
+        "evidence",
+        "selection",
     ]
 
 

@@ -19,6 +19,8 @@ MEANINGS = {
     "of that.",
     "verify": "The answers of traces were compared with gold answers.",
     "grounding": "Traces were audited for the documents that they cite and quote.",
+    "evidence": "A model has measured how much each document carries of a trace: what the trace loses without it.",
+    "selection": "Of the traces of each row, those that suit a student best were kept.",
 }
 """What the stages did that let no model write."""
 
