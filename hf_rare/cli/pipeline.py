@@ -32,7 +32,7 @@ def add_pipeline_command(commands: Commands) -> None:
     )
     run.add_argument("--corpus", metavar="CORPUS", help="what to search, in the place of the pipeline's")
     run.add_argument(
-        "--model", metavar="MODEL_ID", help="model of all stages, in the place of the pipeline's and its revision"
+        "--model", metavar="MODEL_ID", help="model that writes in all stages, in the place of the pipeline's"
     )
     run.add_argument(
         "--max-new-tokens", type=positive_int, metavar="N", help="per completion, in the place of the pipeline's"

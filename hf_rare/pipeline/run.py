@@ -114,7 +114,7 @@ def run_pipeline(
       (the first so many) and, for a CSV or JSON file, `delimiter` and `encoding`.
     - `corpus`: what is searched for documents and negatives, likewise; negatives are by default searched in the rows
       themselves. `retrieval` and `negatives` may each have a `corpus` of their own.
-    - `model`: settings that the models of all stages share: those of [`ModelConfig`], [`DecodingConfig`],
+    - `model`: settings that all models share that write: those of [`ModelConfig`], [`DecodingConfig`],
       [`VLLMConfig`], [`EndpointConfig`] and [`RunConfig`]. A stage with a model may have its own beside the settings
       named below.
     - `questions`: [`QueryGenerator`]. Documents without a question are left out.
@@ -150,7 +150,7 @@ def run_pipeline(
             Who is told how the stages with a model go: [`Callback`] objects, and functions of a [`RunProgress`]. Each
             stage is a run.
         **model_settings:
-            Settings of all models that stand in for those of the pipeline, such as `model_id`. Another model does not
+            Settings of all models that write, in the place of those of the pipeline, such as `model_id`. Another model does not
             get the `revision`, `gguf_file` and `adapter` that the pipeline gives to its own.
 
     Returns:
