@@ -74,7 +74,7 @@ def add_evaluation_command(commands: Commands) -> None:
     )
     add_settings(evaluate, {"columns and prompt": EvaluationConfig, **MODEL_GROUPS}, leave_out=("model_id", *FIXED))
     # students are models here; who passes it is told so
-    evaluate.add_argument("--model", "--model-id", dest="model_id", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    evaluate.add_argument("--model", "--model-id", dest="other_model", help=argparse.SUPPRESS)
     add_manner(evaluate)
     evaluate.set_defaults(run=_run_evaluate)
 
@@ -85,7 +85,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> Outcome:
     from hf_rare.writers.known_settings import known_settings
 
     settings = read_settings(arguments, needs_model=False)
-    if "model_id" in settings:
+    if arguments.other_model is not None or "model_id" in settings:
         raise ConfigError("--model is for other commands. Pass --student, once for each student.")
     rows = arguments.output / "rows.parquet"
     outputs.check_output(rows, arguments.overwrite, [arguments.input])

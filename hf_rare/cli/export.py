@@ -50,6 +50,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         ("correct_column", "threshold", "positive_share", "student_documents"),
         ("sft", "dpo", "kto", "distillation", "self-distillation"),
     ),
+    "one_trace": tuple(form for form in EXPORT_FORMS if form != "dpo"),
     "statuses": (*EXPORT_FORMS,),
 }
 """The choices that have a flag, and the forms that each is for."""
@@ -83,7 +84,10 @@ def add_export_command(commands: Commands) -> None:
         "--statuses", nargs="+", choices=(*STATUSES, "all"), metavar="STATUS", help="of these statuses (default: ok)"
     )
     which.add_argument(
-        "--one-trace", action="store_true", help="one of each row: the first that is ok and right, or not known wrong"
+        "--one-trace",
+        action="store_true",
+        default=None,
+        help="one of each row: the first that is ok and right, or not known wrong, or else the first",
     )
     which.add_argument("--correct-column", metavar="NAME", help="column that says which traces are right")
     which.add_argument("--threshold", type=float, metavar="X", help="least grade of a right trace (default: 0.5)")
@@ -137,7 +141,7 @@ def _run_export(arguments: argparse.Namespace) -> Outcome:
     config = DistillConfig(**{name: columns[name] for name in DistillConfig.names() if name in columns})
     text_form = read_text_form(arguments, inputs.expect_inputs(config))
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, text_form)
-    if arguments.one_trace:
+    if settings.pop("one_trace", False):
         dataset = hf_rare.keep_one_trace(dataset, config.output_column)
     settings["keep_columns"] = arguments.keep_columns
     if form == "retrieval":

@@ -50,7 +50,11 @@ def add_measure_commands(commands: Commands) -> None:
 
     select = commands.add("train and measure", "select", "keep the traces that suit a student", SELECT_HELP)
     select.add_argument(
-        "--student", required=True, metavar="MODEL", help="the student before its training: a name or a folder"
+        "--student",
+        dest="model_id",
+        required=True,
+        metavar="MODEL",
+        help="the student before its training: a name or a folder",
     )
     select.add_argument(
         "--measure",
@@ -69,7 +73,7 @@ def add_measure_commands(commands: Commands) -> None:
     )
     _add_reading(select, leave_out=("model_id",))
     # the student is the model here; who passes another is told so
-    select.add_argument("--model", "--model-id", dest="model_id", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    select.add_argument("--model", "--model-id", dest="other_model", help=argparse.SUPPRESS)
     select.set_defaults(run=_run_select)
 
 
@@ -106,25 +110,25 @@ def _run_evidence(arguments: argparse.Namespace) -> Outcome:
 
 
 def _run_select(arguments: argparse.Namespace) -> Outcome:
-    settings = read_settings(arguments, needs_model=False)
-    if "model_id" in settings:
+    from hf_rare.training.left_out import hear_left_out
+
+    settings = read_settings(arguments)
+    if arguments.other_model is not None:
         raise ConfigError("--model is for other commands. Pass --student, the model that the traces are to suit.")
     recipe, dataset = _load(arguments, settings)
-    chosen = hf_rare.select_traces(
-        dataset,
-        arguments.student,
-        arguments.measure,
-        arguments.keep,
-        recipe=recipe,
-        statuses=None if list(arguments.statuses) == ["all"] else arguments.statuses,
-        num_proc=arguments.num_proc,
-        **settings,
-    )
-    if len(dataset) and not len(chosen):
-        raise NothingUsableError(
-            f"No row of {arguments.input} has a trace that can be chosen, and nothing was written: the log says why. "
-            "Pass other --statuses, or `--statuses all`."
+    with hear_left_out() as left_out:
+        chosen = hf_rare.select_traces(
+            dataset,
+            settings.pop("model_id"),
+            arguments.measure,
+            arguments.keep,
+            recipe=recipe,
+            statuses=None if list(arguments.statuses) == ["all"] else arguments.statuses,
+            num_proc=arguments.num_proc,
+            **settings,
         )
+    if len(dataset) and not len(chosen):
+        raise NothingUsableError(f"Nothing of {arguments.input} was written. {' '.join(left_out)}")
     return _save(arguments, chosen, f"Of {show_count(len(dataset), 'row')} {len(chosen):,} have a trace left.")
 
 

@@ -16,7 +16,7 @@ from hf_rare.compat.datasets import fingerprint_of
 from hf_rare.generation.revisions import digest_folder, is_local
 from hf_rare.pipeline.files import by_plain_name
 from hf_rare.pipeline.outputs import save_output, write_text
-from hf_rare.pipeline.settings import Settings
+from hf_rare.pipeline.settings import CHANGE_NO_ROW, Settings
 from hf_rare.text import shorten
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,8 @@ def describe_stage(settings: Settings) -> str:
     named = [settings.get(name) for name in ("model", "student", "distractor_model", "adapter")]
     models = [*named, dense.get("cross_encoder") if isinstance(dense, Mapping) else None]
     digests = [_digest_model(Path(name)) for name in models if isinstance(name, str) and is_local(name)]
-    return json.dumps([settings, digests], sort_keys=True, default=identify)
+    changing = {name: value for name, value in settings.items() if name not in CHANGE_NO_ROW}
+    return json.dumps([changing, digests], sort_keys=True, default=identify)
 
 
 def _digest_model(folder: Path) -> list[str]:

@@ -47,8 +47,8 @@ def _check_selection(settings: Mapping[str, Settings], distiller: Any) -> None:
     """
     if distiller is not None and not is_list(distiller.output_features[distiller.output_prefix]):
         raise ConfigError(
-            "'selection' chooses among several traces of a row, and 'distill' writes one. Write `num_samples: 4`, or "
-            "`keep_attempts: true` with `max_attempts`, into `distill:`, or leave the stage out."
+            "'selection' chooses among several traces of a row, and 'distill' writes one. Write `num_samples: 4` "
+            "without `expand`, or `keep_attempts: true` with `max_attempts`, into `distill:`, or leave the stage out."
         )
     again = [name for name, export in settings.get("export", {}).items() if export.get("one_trace")]
     if again and settings["selection"].get("keep", 1) == 1:

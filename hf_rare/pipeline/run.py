@@ -31,6 +31,7 @@ from hf_rare.pipeline.arrow_files import TextForm
 from hf_rare.pipeline.readers.cells import Kind
 from hf_rare.pipeline.reading import check_reading, reading_settings
 from hf_rare.pipeline.settings import (
+    CHANGE_NO_ROW,
     MODEL_NAMES,
     READING_STAGES,
     Settings,
@@ -147,11 +148,11 @@ def run_pipeline(
         on_stage (`Callable`, *optional*):
             Called with the [`StageResult`] of each stage that is done.
         callbacks (`Sequence`, *optional*):
-            Who is told how the stages with a model go: [`Callback`] objects, and functions of a [`RunProgress`]. Each
-            stage is a run.
+            Who is told how the stages go in which a model writes: [`Callback`] objects, and functions of a
+            [`RunProgress`]. Each stage is a run.
         **model_settings:
-            Settings of all models that write, in the place of those of the pipeline, such as `model_id`. Another model does not
-            get the `revision`, `gguf_file` and `adapter` that the pipeline gives to its own.
+            Settings of all models that write, in the place of those of the pipeline, such as `model_id`. Another model
+            does not get the `revision`, `gguf_file` and `adapter` that the pipeline gives to its own.
 
     Returns:
         [`~datasets.Dataset`]: the rows of the last stage. They lie in the output folder, with their card and recipe,
@@ -174,6 +175,8 @@ def run_pipeline(
     sections = load_pipeline(pipeline) if isinstance(pipeline, str | Path) else pipeline
     reject_unknown_names(model_settings, MODEL_NAMES, "settings")
     settings = check_pipeline(sections, FUNCTIONS, EXPORTS)
+    if "journal_dir" in model_settings:  # which models that read have too
+        settings["model"] = {**settings.get("model", {}), "journal_dir": model_settings["journal_dir"]}
     folder = output or sections.get("output")
     if folder is None:
         raise ConfigError("The pipeline names no folder for its results. Pass output=..., or write `output: FOLDER`.")
@@ -305,8 +308,9 @@ class _Run:
     def _list_settings(self, stage: str) -> Settings:
         """List what a stage depends on, to tell later what has changed: datasets are fingerprints."""
         if stage not in self.writers:
-            settings: Settings = json.loads(json.dumps(self.settings[stage], default=kept.identify))
-            return settings
+            settings = {name: value for name, value in self.settings[stage].items() if name not in CHANGE_NO_ROW}
+            noted: Settings = json.loads(json.dumps(settings, default=kept.identify))
+            return noted
         recipe = json.loads(json.dumps(make_recipe(self.writers[stage])))
         sections = {name: section for name, section in recipe.items() if isinstance(section, dict)}
         return {
@@ -319,9 +323,11 @@ class _Run:
         existing = kept.read_note(path)
         found, why = kept.load_rows(path, existing, note["key"]), kept.say_what_differs(existing, note)
         if found is None:
-            made = make()
+            with hear_left_out() as left_out:
+                made = make()
             if len(made) == 0:
-                raise PipelineError(f"The stage {stage!r} has left no rows. {self._describe_loss(stage)}")
+                words = " ".join([*left_out, self._describe_loss(stage)])
+                raise PipelineError(f"The stage {stage!r} has left no rows. {words}")
             rows = kept.save_rows(made, path, note)
         else:
             rows = found

@@ -53,6 +53,8 @@ READING_STAGES = {"evidence": "model", "selection": "student"}
 """The stages in which a model reads traces, and the setting that names it."""
 OF_READING = (*(name for name in ModelConfig.names() if name != "model_id"), "chat_template_kwargs", "context_length")
 """Settings of a model that reads."""
+CHANGE_NO_ROW = ("batch_size", *RunConfig.names())
+"""Settings of stages in which no model writes that say how a run goes, and not what becomes of a row."""
 READ_AS_INPUTS = ("corpus", "evaluation_sets")
 """Settings of stages that name datasets, which are loaded later."""
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from hf_rare.negatives.mine import FOR_BM25
 from hf_rare.negatives.settings import MiningConfig
-from hf_rare.pipeline.settings import Settings, list_stages
-from hf_rare.settings.run import RunConfig
+from hf_rare.pipeline.settings import CHANGE_NO_ROW, Settings, list_stages
 from hf_rare.writers.base import ColumnWriter
 from hf_rare.writers.recipe import describe_command, hide_places, join_command, make_recipe
 
@@ -19,8 +18,6 @@ OF_MINING = {
 """Settings of [`MiningConfig`] that are told of a stage also where they are the default."""
 OF_MODELS = ("model", "endpoint", "decoding", "identity")
 """Parts of a writer's recipe that are told beside its settings."""
-NOT_TOLD = ("batch_size", *RunConfig.names())
-"""Settings that change no row."""
 FLAGS = {"model_id": "--model", "max_new_tokens": "--max-new-tokens"}
 """What `hf-rare run` calls the settings of all models that it takes."""
 
@@ -94,7 +91,8 @@ def _complete(stage: str, given: Settings, function: Callable[..., Any]) -> dict
         defaults = {name: value for name, value in defaults.items() if name not in FOR_BM25}
     columns = {name for name in defaults if name.endswith("_column") and name != "gold_column"}
     kept = {name: value for name, value in defaults.items() if name not in columns} | given
-    return {name: value for name, value in kept.items() if value is not None and name not in NOT_TOLD}
+    says_something = {name for name, value in kept.items() if value is not None or name in given}
+    return {name: value for name, value in kept.items() if name in says_something - set(CHANGE_NO_ROW)}
 
 
 def _tell_corpus(stage: str, sections: Mapping[str, Settings], loaded: Mapping[str, Settings]) -> Any:

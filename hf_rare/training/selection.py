@@ -26,6 +26,7 @@ from hf_rare.scoring.suitability import LocalNaturalnessMeasure, RankSurprisalMe
 from hf_rare.scoring.traces import TraceMeasure
 from hf_rare.settings.kinds import AtLeastOne, check_value
 from hf_rare.training.convert import check_columns, check_exportable
+from hf_rare.training.left_out import say_left_out
 from hf_rare.training.one_trace import check_lists, keep_traces
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,8 @@ def select_traces(
     kept = keep_traces(measured, output, partial(_choose, ending, sign, candidates, keep), keep)
     if left_out := len(dataset) - len(kept):
         why = _count_reasons(measured, output, ending, candidates)
-        logger.warning("%d of %d rows are left out: no trace of theirs can be chosen. %s", left_out, len(dataset), why)
+        message = "%d of %d rows are left out: no trace of theirs can be chosen. %s"
+        say_left_out(logger, message, left_out, len(dataset), why)
     return kept
 
 

@@ -63,7 +63,7 @@ def test_evidence_is_that_of_the_recipe_beside_the_rows(traces, distilled, tiny,
 
 def test_a_run_that_was_ended_goes_on_where_it_was(traces, tiny, tmp_path, capsys):
     output = tmp_path / "measured.parquet"
-    arguments = ["evidence", traces, "--model", tiny, "--journal-dir", str(tmp_path / "journal")]
+    arguments = ["evidence", traces, "--model", tiny, "--seed", "6", "--journal-dir", str(tmp_path / "journal")]
     arguments += ["--output", str(output)]
     assert main([*arguments, "--max-rows", "2"]) == 4
     assert not output.exists()
@@ -89,8 +89,9 @@ def test_the_traces_that_suit_a_student_are_kept(drawn, tiny, tmp_path, capsys):
         ("evidence", ["--model", "nowhere/at-all"], 1, "nowhere/at-all"),
         ("evidence", ["--model", "{tiny}", "--question-column", "q"], 3, "no column 'q'"),
         ("select", ["--student", "{tiny}", "--model", "other"], 2, "Pass --student, the model"),
-        ("select", ["--student", "{tiny}", "--statuses", "empty"], 3, "No row of"),
-        ("select", ["--student", "{tiny}", "--recipe", "{folder}/none.json"], 1, "none.json"),
+        ("select", ["--student", "nowhere/at-all"], 1, "As flags: --student MODEL"),
+        ("select", ["--student", "{tiny}", "--statuses", "empty"], 3, "with the status truncated"),
+        ("select", ["--student", "{tiny}", "--recipe", "{folder}/none.json"], 2, "none.json"),
     ],
 )
 def test_what_is_wrong_is_said(drawn, tiny, tmp_path, capsys, command, flags, status, words):

@@ -197,6 +197,8 @@ def test_one_trace_of_each_row_is_exported(rows, tmp_path, capsys):
     assert [text.split()[-1] for text in texts] == ["three", "two"]
     assert main(arguments) == 0
     assert len(load(tmp_path / "sft.parquet")) == 4
+    assert main([*arguments[:2], "dpo", *arguments[3:], "--one-trace"]) == 2
+    assert "--one-trace is not for dpo. It is for sft, kto" in capsys.readouterr().err
     rows.to_parquet(tmp_path / "drawn.parquet")
     assert main([*arguments, "--one-trace"]) == 3
     assert "no column 'reasoning'" in capsys.readouterr().err
