@@ -90,9 +90,8 @@ def _complete(stage: str, given: Settings, function: Callable[..., Any]) -> dict
     if given.get("method", "bm25") != "bm25":
         defaults = {name: value for name, value in defaults.items() if name not in FOR_BM25}
     columns = {name for name in defaults if name.endswith("_column") and name != "gold_column"}
-    kept = {name: value for name, value in defaults.items() if name not in columns} | given
-    says_something = {name for name, value in kept.items() if value is not None or name in given}
-    return {name: value for name, value in kept.items() if name in says_something - set(CHANGE_NO_ROW)}
+    told = {name: value for name, value in defaults.items() if value is not None and name not in columns} | given
+    return {name: value for name, value in told.items() if name not in CHANGE_NO_ROW}
 
 
 def _tell_corpus(stage: str, sections: Mapping[str, Settings], loaded: Mapping[str, Settings]) -> Any:
