@@ -89,8 +89,8 @@ def test_the_traces_that_suit_a_student_are_kept(drawn, tiny, tmp_path, capsys):
         ("evidence", ["--model", "nowhere/at-all"], 1, "nowhere/at-all"),
         ("evidence", ["--model", "{tiny}", "--question-column", "q"], 3, "no column 'q'"),
         ("select", ["--student", "{tiny}", "--model", "other"], 2, "Pass --student, the model"),
-        ("select", ["--student", "nowhere/at-all"], 1, "As flags: --student MODEL"),
-        ("select", ["--student", "{tiny}", "--statuses", "empty"], 3, "with the status truncated"),
+        ("select", ["--student", "no model!"], 1, "As flags: --student MODEL"),
+        ("select", ["--student", "{tiny}", "--statuses", "empty"], 3, "2 with status 'truncated'"),
         ("select", ["--student", "{tiny}", "--recipe", "{folder}/none.json"], 2, "none.json"),
     ],
 )
