@@ -13,6 +13,7 @@ from hf_rare import TransformersGenerator
 from hf_rare.compat.transformers import attention_of
 from hf_rare.errors import ConfigError, GenerationError
 from hf_rare.generation.attention import IN_PIECES, attend_in_pieces, register
+from hf_rare.generation.engines import prefill
 from hf_rare.generation.engines.prefill import Likelihood, PrefillEngine, Text, read_shared, read_whole
 from hf_rare.generation.protocol import EncodedPrompt, Job, JobList
 from hf_rare.generation.scorer import ScoredPrompt, TransformersScorer, make_scorer
@@ -129,6 +130,35 @@ def test_a_common_beginning_is_read_once(attention, llama, tokenizer):
     read_whole(decoding, texts[0])
 
 
+def test_the_last_layer_feeds_forward_what_is_measured_alone(llama, tokenizer):
+    engine, fed = make_engine(llama, tokenizer), []
+    hooks = [
+        layer.mlp.gate_proj.register_forward_pre_hook(lambda _, inputs: fed.append(inputs[0].shape[1]))
+        for layer in (llama.model.layers[0], llama.model.layers[-1])
+    ]
+    measured = engine.measure(leave_one_out())
+    for hook in hooks:
+        hook.remove()
+    assert set(fed[1::2]) == {len(TRACE)}
+    assert min(fed[::2]) > len(TRACE)
+    assert_right(llama, leave_one_out(), measured)
+    assert not llama.model.layers[-1].mlp._forward_hooks
+
+
+def test_a_model_whose_last_layer_cannot_be_cut_feeds_all(tokenizer, monkeypatch, caplog):
+    model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
+
+    def fail(model, keep):
+        raise TypeError("the states come by name")
+
+    monkeypatch.setattr(prefill, "feeding_last", fail)
+    with caplog.at_level(logging.INFO):
+        engine = make_engine(model, tokenizer)
+        assert_right(model, leave_one_out(), engine.measure(leave_one_out()))
+    assert engine.why_whole == ""
+    assert "the states come by name" in caplog.text
+
+
 @given(
     texts=st.lists(
         st.tuples(
@@ -140,13 +170,14 @@ def test_a_common_beginning_is_read_once(attention, llama, tokenizer):
     ),
     at_once=st.integers(1, 40),
     attention=st.sampled_from([None, IN_PIECES]),
+    feeds_last=st.booleans(),
 )
 @settings(max_examples=60)
-def test_whatever_texts_have_in_common(texts, at_once, attention, llama, tokenizer):
+def test_whatever_texts_have_in_common(texts, at_once, attention, feeds_last, llama, tokenizer):
     register(IN_PIECES, attend_in_pieces)
     decoding = TransformersGenerator(llama, tokenizer).make_plain_engine().decoding
     several = [Text(tuple(context), tuple(continuation)) for context, continuation in texts]
-    measured = read_shared(decoding, several, at_once, attention)
+    measured = read_shared(decoding, several, at_once, attention, feeds_last)
     for text, one in zip(several, measured, strict=True):
         expected = log_probs_of(llama, text.context, text.continuation)
         assert torch.allclose(torch.tensor(one.log_probs), expected, atol=1e-4)

@@ -4,14 +4,18 @@ The texts of a job often begin alike, as the prompts of a row do from which one 
 One is read whole; of the others only what comes behind the common beginning, for which the keys and values of the
 first are taken: a document that is left out changes nothing before its place. On a CPU one text is read after the
 other, with an attention for that ([`attend_in_pieces`]); elsewhere several of about one length in one padded batch.
-Whether a model can be read like that is tried on the loaded model; any other reads each text whole.
+The last layer feeds forward only the tokens that are measured ([`feeding_last`]). Whether a model can be read like
+that is tried on the loaded model; any other reads each text whole.
 """
 
+import contextlib
 import inspect
+import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache
@@ -98,14 +102,16 @@ class PrefillEngine:
             )
         self._packer = BatchPacker(0, AT_ONCE)
         self._attention: str | None = None
+        self._feeds_last = False
         self.why_whole = why_not_by_place(model)
         kinds: list[str | None] = [None]
         if decoding.device.type == "cpu":
             register(IN_PIECES, attend_in_pieces)
             kinds.insert(0, IN_PIECES)
-        for kind in kinds if not self.why_whole else ():
-            self._attention = kind
-            self.why_whole = once(model, f"prefill {kind}", partial(_try_out, decoding, kind))
+        for kind, feeds_last in itertools.product(kinds, (True, False)) if not self.why_whole else ():
+            self._attention, self._feeds_last = kind, feeds_last
+            what = f"prefill {kind} {feeds_last}"
+            self.why_whole = once(model, what, partial(_try_out, decoding, kind, feeds_last))
             if not self.why_whole:
                 break
             logger.info("Shared beginnings cannot be read once with attention %s: %s.", kind, self.why_whole)
@@ -152,7 +158,7 @@ class PrefillEngine:
         return self._read(texts)
 
     def _read(self, texts: Sequence[Text]) -> list[Likelihood]:
-        return read_shared(self._decoding, texts, self._packer.max_tokens, self._attention)
+        return read_shared(self._decoding, texts, self._packer.max_tokens, self._attention, self._feeds_last)
 
 
 def read_whole(decoding: Decoding, text: Text) -> Likelihood:
@@ -179,6 +185,7 @@ def read_shared(
     texts: Sequence[Text],
     at_once: int,
     attention: str | None = None,
+    feeds_last: bool = False,
     most_padding: float | None = None,
 ) -> list[Likelihood]:
     """Read texts, their common beginnings once.
@@ -189,6 +196,8 @@ def read_shared(
         at_once (`int`): most tokens that are read at once, padding counted.
         attention (`str`, *optional*):
             A kind of attention that takes no padding: one text is read after the other. By default the model's own.
+        feeds_last (`bool`, *optional*, defaults to `False`):
+            Whether the last layer feeds forward only the tokens that are measured.
         most_padding (`float`, *optional*):
             Most padding of a group, as a share. By default what suits the device.
 
@@ -199,7 +208,7 @@ def read_shared(
         most_padding = MOST_PADDING if decoding.device.type == "cpu" else MOST_PADDING_ELSEWHERE
     first, config = texts[0], decoding.model.config
     whole = DynamicCache(config=config)
-    measured = {0: read_behind(decoding, whole, [first], [0], at_once, attention)[0]}
+    measured = {0: read_behind(decoding, whole, [first], [0], at_once, attention, feeds_last)[0]}
     starts = {i: _count_common(first.read, text.context[:-1]) for i, text in enumerate(texts) if i}
     groups = [[i] for i in starts] if attention else _group(texts, starts, at_once, most_padding)
     for group in groups:
@@ -210,7 +219,7 @@ def read_shared(
             for layer in whole.layers
         ]
         cache = DynamicCache(beginnings if longest else None, config=config)
-        read = read_behind(decoding, cache, [texts[i] for i in group], own, at_once, attention)
+        read = read_behind(decoding, cache, [texts[i] for i in group], own, at_once, attention, feeds_last)
         measured.update(zip(group, read, strict=True))
     return [measured[i] for i in range(len(texts))]
 
@@ -222,6 +231,7 @@ def read_behind(
     starts: Sequence[int],
     at_once: int,
     attention: str | None = None,
+    feeds_last: bool = False,
 ) -> list[Likelihood]:
     """Read what the texts of a group have behind what the cache holds of them.
 
@@ -232,6 +242,7 @@ def read_behind(
         starts (`Sequence[int]`): how many tokens of each are in the cache.
         at_once (`int`): most tokens that are read at once, padding counted.
         attention (`str`, *optional*): the kind of attention; the model's own by default.
+        feeds_last (`bool`, *optional*): whether the last layer feeds forward only the tokens that are measured.
 
     Returns:
         `list[Likelihood]`: what the model makes of each, in order.
@@ -255,12 +266,46 @@ def read_behind(
         if is_padded:
             inputs["attention_mask"] = mask[:, : held + end]
         kept = end - max(start, first_kept)
-        logits = read_tokens(decoding, inputs, cache, max(1, kept), attention)
+        with feeding_last(decoding.model, max(1, kept)) if feeds_last else contextlib.nullcontext():
+            logits = read_tokens(decoding, inputs, cache, max(1, kept), attention)
         if kept > 0:
             wanted = targets[:, end - kept - first_kept : end - first_kept].to(logits.device)
             for row, piece in enumerate(pieces):
                 piece.append(_measure(logits[row, -kept:], wanted[row]))
     return [_join(piece, len(text.continuation)) for text, piece in zip(texts, pieces, strict=True)]
+
+
+@contextlib.contextmanager
+def feeding_last(model: Any, keep: int) -> Iterator[None]:
+    """Let the last layer feed forward only the last tokens: nothing is read of the others behind it.
+
+    A model whose last layer has no `mlp` feeds all forward.
+
+    Args:
+        model (`PreTrainedModel`): the model.
+        keep (`int`): how many of the last tokens of each text have logits.
+    """
+    layers = getattr(model.get_decoder(), "layers", None) or [None]
+    mlp = getattr(layers[-1], "mlp", None)
+    if not isinstance(mlp, torch.nn.Module):
+        yield
+        return
+    widths = list[int]()
+
+    def cut(_: Any, inputs: tuple[torch.Tensor]) -> torch.Tensor:
+        (states,) = inputs
+        widths.append(states.shape[1])
+        return states[:, -keep:]
+
+    def fill(_: Any, __: Any, states: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(states, (0, 0, widths.pop() - states.shape[1], 0))
+
+    hooks = [mlp.register_forward_pre_hook(cut), mlp.register_forward_hook(fill)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _measure(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -303,7 +348,7 @@ def _group(texts: Sequence[Text], starts: Mapping[int, int], at_once: int, most_
         yield group
 
 
-def _try_out(decoding: Decoding, attention: str | None) -> str:
+def _try_out(decoding: Decoding, attention: str | None, feeds_last: bool) -> str:
     """Read texts with beginnings in common, in pieces and in a group with holes, and compare with each read whole."""
     longest = max(4 * SHORT, long_length(decoding))
     quarter = longest // 4
@@ -311,7 +356,7 @@ def _try_out(decoding: Decoding, attention: str | None) -> str:
     contexts = [text[:-SHORT], text[:quarter] + others[0], text[: quarter + 2] + others[1]]
     texts = [Text(context, text[-SHORT:]) for context in contexts]
     try:
-        shared = read_shared(decoding, texts, 2 * (quarter + 1 + SHORT), attention)
+        shared = read_shared(decoding, texts, 2 * (quarter + 1 + SHORT), attention, feeds_last)
         whole = [read_whole(decoding, text) for text in texts]
     except Exception as err:
         return f"the model fails where common beginnings are read once ({type(err).__name__}: {err})"
