@@ -13,7 +13,7 @@ from hf_rare.cli.terminal import Outcome, add_manner
 from hf_rare.errors import ConfigError, NothingUsableError
 from hf_rare.rows.column_types import is_list
 from hf_rare.rows.columns import EVIDENCE_ON_POSITIVE, STATUSES, list_values
-from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from hf_rare.settings.generation import OF_READING, DecodingConfig, ModelConfig
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.writers import DistillConfig
 from hf_rare.text import show_count
@@ -34,9 +34,6 @@ examples:
 
 INPUT has lists of traces, from `hf-rare distill --num-samples N`. The student reads the traces, and writes nothing. A
 recipe that distill left beside INPUT names columns and template; flags win over it."""
-
-OF_READING = ("chat_template_kwargs", "context_length")
-"""Settings of decoding that mean something where nothing is written."""
 
 UNREAD = (*UNUSED, *(name for name in DecodingConfig.names() if name not in OF_READING))
 """Settings that say nothing of how a model reads traces."""
@@ -96,12 +93,10 @@ def _add_reading(command: Parser, leave_out: tuple[str, ...] = ()) -> None:
 
 def _run_evidence(arguments: argparse.Namespace) -> Outcome:
     settings = read_settings(arguments)
-    recipe, dataset = _load(arguments, settings)
+    recipe, config, dataset = _load(arguments, settings)
     model = settings.pop("model_id")
     measured = hf_rare.measure_evidence(dataset, model, recipe=recipe, num_proc=arguments.num_proc, **settings)
-    (column,) = (
-        name for name in measured.column_names if name.endswith(EVIDENCE_ON_POSITIVE) and name not in dataset.features
-    )
+    column = config.output_column + EVIDENCE_ON_POSITIVE
     has_lists = is_list(measured.features[column])
     said = [one for value in measured.with_format(None)[column] for one in list_values(value, has_lists)]
     traces, on_positive = sum(one is not None for one in said), sum(one is True for one in said)
@@ -115,7 +110,7 @@ def _run_select(arguments: argparse.Namespace) -> Outcome:
     settings = read_settings(arguments)
     if arguments.other_model is not None:
         raise ConfigError("--model is for other commands. Pass --student, the model that the traces are to suit.")
-    recipe, dataset = _load(arguments, settings)
+    recipe, _, dataset = _load(arguments, settings)
     with hear_left_out() as left_out:
         chosen = hf_rare.select_traces(
             dataset,
@@ -132,8 +127,8 @@ def _run_select(arguments: argparse.Namespace) -> Outcome:
     return _save(arguments, chosen, f"Of {show_count(len(dataset), 'row')} {len(chosen):,} have a trace left.")
 
 
-def _load(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any, Any]:
-    """Load the rows, and the recipe that they were distilled by, where there is one."""
+def _load(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any, DistillConfig, Any]:
+    """Load the recipe that rows were distilled by, where there is one, their settings, and the rows."""
     from hf_rare.pipeline import inputs, outputs
     from hf_rare.writers.known_settings import read_distill_config
     from hf_rare.writers.recipe import read_recipe, read_recipe_beside
@@ -146,7 +141,7 @@ def _load(arguments: argparse.Namespace, settings: dict[str, Any]) -> tuple[Any,
     form = read_text_form(arguments, inputs.expect_inputs(config))
     dataset = inputs.load_input(arguments.input, arguments.config_name, arguments.split, form)
     outputs.check_holds(arguments.output, dataset)
-    return recipe, dataset
+    return recipe, config, dataset
 
 
 def _save(arguments: argparse.Namespace, rows: Any, text: str, **counts: int) -> Outcome:

@@ -5,7 +5,7 @@ from typing import Any
 
 from hf_rare.errors import ConfigError
 from hf_rare.generation.scorer import make_scorer
-from hf_rare.pipeline.settings import OF_READING, READING_STAGES, Settings
+from hf_rare.pipeline.settings import OF_READERS, READING_STAGES, Settings
 from hf_rare.rows.column_types import is_list
 
 
@@ -32,7 +32,7 @@ def check_reading(settings: Mapping[str, Settings], distiller: Any) -> None:
         own = settings.get(stage, {})
         if isinstance(own.get(name), str):
             try:
-                make_scorer(own[name], False, {one: own[one] for one in OF_READING if one in own})
+                make_scorer(own[name], False, {one: own[one] for one in OF_READERS if one in own})
             except ConfigError as err:
                 raise ConfigError(f"The pipeline's {stage!r}: {err}") from err
     if "selection" in settings:

@@ -14,7 +14,7 @@ from hf_rare.negatives.settings import MiningConfig
 from hf_rare.rows.columns import check_statuses
 from hf_rare.settings.base import Config
 from hf_rare.settings.endpoint import EndpointConfig
-from hf_rare.settings.generation import DecodingConfig, ModelConfig
+from hf_rare.settings.generation import OF_READING, DecodingConfig, ModelConfig
 from hf_rare.settings.kinds import check_value
 from hf_rare.settings.run import RunConfig
 from hf_rare.settings.transformers_names import reject_unknown_names
@@ -51,7 +51,7 @@ FURTHER_SETTINGS: dict[str, type[Config]] = {
 """What the functions of the other stages take as `**settings`."""
 READING_STAGES = {"evidence": "model", "selection": "student"}
 """The stages in which a model reads traces, and the setting that names it."""
-OF_READING = (*(name for name in ModelConfig.names() if name != "model_id"), "chat_template_kwargs", "context_length")
+OF_READERS = (*(name for name in ModelConfig.names() if name != "model_id"), *OF_READING)
 """Settings of a model that reads."""
 CHANGE_NO_ROW = ("batch_size", *RunConfig.names())
 """Settings of stages in which no model writes that say how a run goes, and not what becomes of a row."""
@@ -282,7 +282,7 @@ def names_of(section: str, functions: Mapping[str, Callable[..., Any]]) -> list[
     if section in FURTHER_SETTINGS:
         names += FURTHER_SETTINGS[section].names()
     if section in READING_STAGES:
-        names += OF_READING
+        names += OF_READERS
     if section == "retrieval":
         names = [name for name in names if name not in NOT_FOR_RETRIEVAL]
     if section == "push":

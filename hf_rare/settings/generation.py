@@ -50,6 +50,10 @@ RepetitionDetection = Annotated[
 ]
 
 
+OF_READING = ("chat_template_kwargs", "context_length")
+"""Settings of decoding that mean something where a model reads and writes nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Config):
     """Which model is loaded, and how. All but `adapter` and `model_id` are the words of `from_pretrained`.

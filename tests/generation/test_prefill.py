@@ -91,7 +91,7 @@ def test_a_model_with_an_attention_of_its_own_is_read_with_it(tokenizer, caplog)
     with caplog.at_level(logging.INFO):
         engine = make_engine(model, tokenizer)
     assert engine.why_whole == ""
-    assert f"with attention {IN_PIECES}" in caplog.text
+    assert f"attention {IN_PIECES} with all of the last layer: " in caplog.text
     assert_right(model, leave_one_out(), engine.measure(leave_one_out()))
 
 
@@ -156,7 +156,9 @@ def test_a_model_whose_last_layer_cannot_be_cut_feeds_all(tokenizer, monkeypatch
         engine = make_engine(model, tokenizer)
         assert_right(model, leave_one_out(), engine.measure(leave_one_out()))
     assert engine.why_whole == ""
+    assert f"attention {IN_PIECES} with part of the last layer: " in caplog.text
     assert "the states come by name" in caplog.text
+    assert f"attention {IN_PIECES} with all of the last layer" not in caplog.text
 
 
 @given(

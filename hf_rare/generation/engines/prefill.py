@@ -110,11 +110,11 @@ class PrefillEngine:
             kinds.insert(0, IN_PIECES)
         for kind, feeds_last in itertools.product(kinds, (True, False)) if not self.why_whole else ():
             self._attention, self._feeds_last = kind, feeds_last
-            what = f"prefill {kind} {feeds_last}"
-            self.why_whole = once(model, what, partial(_try_out, decoding, kind, feeds_last))
+            what = f"attention {kind} with {'part' if feeds_last else 'all'} of the last layer"
+            self.why_whole = once(model, f"prefill {what}", partial(_try_out, decoding, kind, feeds_last))
             if not self.why_whole:
                 break
-            logger.info("Shared beginnings cannot be read once with attention %s: %s.", kind, self.why_whole)
+            logger.info("Shared beginnings are not read once by %s: %s.", what, self.why_whole)
         if self.why_whole:
             logger.warning("Each text is read whole, common beginnings again and again: %s.", self.why_whole)
 
